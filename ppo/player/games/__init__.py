@@ -1,0 +1,62 @@
+"""What a game is: a short description and how to make it. One file a family: mode7_kart.py, retro.py.
+
+A game's environment is a Gymnasium environment whose observation is the cropped RGB frame, uint8 (H, W, 3), whose
+action is an index into `actions`, and whose step runs `frame_skip` frames of the game and adds up their rewards.
+Two things are optional: `info["truth"]`, float32 (len(truth_names),), the game's true state at the frame that is
+returned; and `get_state() -> bytes`, `set_state(bytes)`, by which a stopped training goes on where it was.
+"""
+
+from dataclasses import dataclass
+from typing import Callable, Optional, Tuple
+
+import gymnasium
+
+
+@dataclass(frozen=True)
+class Action:
+    """One choice of the agent: the console's buttons held down for it, and the keys that stand for it."""
+
+    name: str
+    buttons: Tuple[str, ...] = ()
+    keys: Tuple[str, ...] = ()  # pygame key names, held together
+
+
+DRIVING_ACTIONS = (
+    Action("nothing"),
+    Action("forward", ("B",), ("up",)),
+    Action("left", ("LEFT",), ("left",)),
+    Action("right", ("RIGHT",), ("right",)),
+    Action("forward+left", ("B", "LEFT"), ("up", "left")),
+    Action("forward+right", ("B", "RIGHT"), ("up", "right")),
+)
+
+
+@dataclass(frozen=True)
+class Game:
+    """A game as the rest of the project sees it."""
+
+    name: str
+    actions: Tuple[Action, ...]
+    frame_rate: int  # frames a second of the game itself, before frame skip
+    make: Callable[..., gymnasium.Env]  # make(frame_skip=4); picklable, so that worker processes can call it
+    truth_names: Tuple[str, ...] = ()
+
+
+def find_game(
+    name: str,
+    integrations: Optional[str] = None,
+    state: Optional[str] = None,
+    track: int = 0,
+    rivals: int = 0,
+) -> Game:
+    """The game called `name`: `Mode7Kart-v0` is built in, every other name goes to the emulator.
+
+    Raises BadInput where the emulator, the game, its ROM or the state is missing; the message says what to do.
+    """
+    if name == "Mode7Kart-v0":
+        from player.games import mode7_kart
+
+        return mode7_kart.describe(track=track, rivals=rivals)
+    from player.games import retro
+
+    return retro.describe(name, integrations=integrations, state=state)

@@ -1,0 +1,123 @@
+"""A run's folder: one clear line for bad input, seeds, atomic checkpoints, metrics in three places.
+
+The same few lines stand in sd/dream/runs.py: the two sides share no Python, and a test holds the copies equal.
+"""
+
+import csv
+import errno
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Callable, Dict, Optional
+
+import numpy as np
+import torch
+
+
+class BadInput(ValueError):
+    """What the user gave cannot be used; the message says what was found and what to do."""
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Runs `main` and turns what a user can cause into one line on stderr and an exit code that is not 0."""
+    try:
+        main()
+    except BadInput as problem:
+        sys.exit(f"error: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was saved is kept; the same command with --resume goes on (where it has one)")
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        sys.exit(f"error: the disk is full ({problem.filename or 'while writing'}): free some space and --resume")
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` as a device. Raises BadInput where cuda was asked for and is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda, but torch sees no CUDA device here: use --device cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def save_checkpoint(checkpoint: dict, path: Path) -> None:
+    """Writes aside, flushes to the disk, then replaces: a crash leaves the old file or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".writing")
+    try:
+        with open(aside, "wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink() if aside.exists() else None
+
+
+def load_checkpoint(path: Path, kind: str, made_by: str) -> dict:
+    """One dict of tensors and plain Python; nothing in it is ever unpickled into code.
+
+    Raises BadInput where the file is missing, damaged, unsafe, or holds another kind of model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"no checkpoint at {path}: {made_by} makes one")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as problem:  # torch raises many types here (zip, pickle, EOF): all mean the same to the user
+        raise BadInput(
+            f"{path} cannot be read as a checkpoint ({type(problem).__name__}); make it anew: {made_by}"
+        ) from None
+    found = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
+    if found != kind:
+        raise BadInput(f"{path} holds {found!r}, wanted {kind!r}: {made_by} makes one")
+    return checkpoint
+
+
+def rng_state() -> Dict[str, torch.Tensor]:
+    """The global torch generators. All other randomness goes through explicit generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_rng_state(state: Dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+class MetricsLog:
+    """Metrics of a run, once an epoch: TensorBoard files and `metrics.csv` in the run's folder."""
+
+    def __init__(self, run_dir: Path, keep_rows: Optional[int] = None) -> None:
+        """`keep_rows`: rows of an earlier part of the run to keep (epochs done); None starts anew."""
+        from tensorboardX import SummaryWriter
+
+        self.path = Path(run_dir) / "metrics.csv"
+        self.rows = []
+        if keep_rows is not None and self.path.exists():
+            with open(self.path, newline="") as file:
+                self.rows = list(csv.DictReader(file))[:keep_rows]
+        self.writer = SummaryWriter(str(run_dir), purge_step=keep_rows)
+
+    def write(self, step: int, metrics: Dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()
+        self.rows.append({"step": step, **{name: f"{value:.6g}" for name, value in metrics.items()}})
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with open(self.path, "w", newline="") as file:
+            table = csv.DictWriter(file, names)
+            table.writeheader()
+            table.writerows(self.rows)
