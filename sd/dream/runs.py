@@ -1,36 +1,18 @@
-"""A run's folder: one clear line for bad input, seeds, atomic checkpoints, metrics in three places.
+"""A run's folder: the device, seeds, atomic checkpoints, metrics.
 
 The same few lines stand in ppo/player/runs.py: the two sides share no Python, and a test holds the copies equal.
 """
 
 import csv
-import errno
 import os
 import random
-import sys
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Dict, Optional
 
 import numpy as np
 import torch
 
-
-class BadInput(ValueError):
-    """What the user gave cannot be used; the message says what was found and what to do."""
-
-
-def run_script(main: Callable[[], None]) -> None:
-    """Runs `main` and turns what a user can cause into one line on stderr and an exit code that is not 0."""
-    try:
-        main()
-    except BadInput as problem:
-        sys.exit(f"error: {problem}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: what was saved is kept; the same command with --resume goes on (where it has one)")
-    except OSError as problem:
-        if problem.errno != errno.ENOSPC:
-            raise
-        sys.exit(f"error: the disk is full ({problem.filename or 'while writing'}): free some space and --resume")
+from dream.errors import BadInput
 
 
 def pick_device(name: str) -> torch.device:
@@ -60,7 +42,8 @@ def save_checkpoint(checkpoint: dict, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(aside, path)
     finally:
-        aside.unlink() if aside.exists() else None
+        if aside.exists():
+            aside.unlink()
 
 
 def load_checkpoint(path: Path, kind: str, made_by: str) -> dict:
@@ -73,7 +56,9 @@ def load_checkpoint(path: Path, kind: str, made_by: str) -> dict:
         raise BadInput(f"no checkpoint at {path}: {made_by} makes one")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as problem:  # torch raises many types here (zip, pickle, EOF): all mean the same to the user
+    except (
+        Exception
+    ) as problem:  # torch raises many types here (zip, pickle, EOF): all mean the same to the user
         raise BadInput(
             f"{path} cannot be read as a checkpoint ({type(problem).__name__}); make it anew: {made_by}"
         ) from None

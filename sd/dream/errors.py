@@ -1,0 +1,30 @@
+"""How the scripts say no: one clear line, and an exit code that is not 0.
+
+The same lines stand in ppo/player/errors.py: the two sides share no Python, and a test holds the copies equal.
+"""
+
+import errno
+import sys
+from typing import Callable
+
+
+class BadInput(ValueError):
+    """What the user gave cannot be used; the message says what was found and what to do."""
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Runs `main` and turns what a user can cause into one line on stderr and an exit code that is not 0."""
+    try:
+        main()
+    except BadInput as problem:
+        sys.exit(f"error: {problem}")
+    except KeyboardInterrupt:
+        sys.exit(
+            "interrupted: what was saved is kept; the same command with --resume goes on (where it has one)"
+        )
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        sys.exit(
+            f"error: the disk is full ({problem.filename or 'while writing'}): free some space and --resume"
+        )
