@@ -45,7 +45,7 @@ RIVAL_REACH = 13.0  # pixels between two karts that touch
 
 # The reward of one frame; a decision at full speed (four frames) earns 1 for its way along the track.
 REWARD_PER_PIXEL = 1 / 8
-WALL_PENALTY, WATER_PENALTY, OFF_ROAD_PENALTY = 2.0, 5.0, 0.1
+WALL_PENALTY, WATER_PENALTY, OFF_ROAD_PENALTY = 1.0, 5.0, 0.06
 
 
 class Mode7Kart(gymnasium.Env):

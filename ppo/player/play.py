@@ -1,0 +1,135 @@
+"""The agent at play in many games at once: fills a rollout, and hands out what a recording wants."""
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Sequence
+
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv
+
+from player.agent import Agent, ViewStack
+from player.buffer import Rollout
+
+
+@dataclass
+class Played:
+    """What one rollout brought beside the tensors that are learned from."""
+
+    rows: Dict[str, np.ndarray] = field(
+        default_factory=dict
+    )  # of the recorded games, as TrajectoryWriter takes them
+    episode_returns: List[float] = field(default_factory=list)  # of the episodes that ended
+    episode_lengths: List[int] = field(default_factory=list)
+
+
+class Players:
+    """N games going on, from epoch to epoch."""
+
+    def __init__(
+        self, envs: AsyncVectorEnv, seed: int, truth_names: Sequence[str], device: torch.device
+    ) -> None:
+        self.envs, self.truth_names = envs, truth_names
+        frames, infos = envs.reset(seed=[seed + i for i in range(envs.num_envs)])
+        self.frames = frames.copy()
+        self.truth = self.read_truth(infos)
+        self.first = np.ones(envs.num_envs, bool)  # is the frame at hand the first after a reset?
+        self.returns = np.zeros(envs.num_envs)
+        self.lengths = np.zeros(envs.num_envs, np.int64)
+        self.stack = ViewStack(envs.num_envs, device)
+        self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(self.first))
+
+    def read_truth(self, infos: dict) -> np.ndarray:
+        if not self.truth_names:
+            return np.zeros((self.envs.num_envs, 0), np.float32)
+        return np.stack([np.asarray(one, np.float32) for one in infos["truth"]])
+
+    def collect(self, agent: Agent, rollout: Rollout, generator: torch.Generator, record_envs: int) -> Played:
+        """Plays T steps into `rollout`; the first `record_envs` games are also recorded, frames and all."""
+        played = Played(rows=self.empty_rows(len(rollout.rewards), record_envs))
+        for t in range(len(rollout.rewards)):
+            views = self.stack.views
+            actions, log_probs, values = agent.act(views, generator)
+            chosen = actions.cpu().numpy()
+            self.record(played.rows, t, chosen)
+            frames, rewards, terminated, truncated, infos = self.envs.step(chosen)
+            ended = terminated | truncated
+            rollout.views[t], rollout.actions[t], rollout.log_probs[t] = views, actions, log_probs
+            rollout.values[t] = values
+            rollout.rewards[t] = torch.from_numpy(rewards.astype(np.float32))
+            rollout.ended[t] = torch.from_numpy(ended)
+            rollout.next_values[t] = 0
+            if t > 0:
+                self.fill_next_values(rollout, t - 1, values)
+            if truncated.any():
+                which = np.flatnonzero(truncated)
+                last_frames = torch.from_numpy(np.stack([infos["final_obs"][i] for i in which]))
+                last_views = self.stack.peek(last_frames, torch.from_numpy(which))
+                rollout.next_values[t, which] = agent.value_of(last_views)
+            if played.rows:
+                played.rows["rewards"][:, t] = rewards[:record_envs]
+            self.returns += rewards
+            self.lengths += 1
+            played.episode_returns += self.returns[ended].tolist()
+            played.episode_lengths += self.lengths[ended].tolist()
+            self.returns[ended] = self.lengths[ended] = 0
+            self.frames, self.first = frames.copy(), ended
+            self.truth = self.read_truth(infos)
+            self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(ended))
+        self.fill_next_values(rollout, len(rollout.rewards) - 1, agent.value_of(self.stack.views))
+        return played
+
+    @staticmethod
+    def fill_next_values(rollout: Rollout, t: int, values: torch.Tensor) -> None:
+        """Where no episode ended, the value after action t is that of the next step's state (0 or set already else)."""
+        rollout.next_values[t] = torch.where(rollout.ended[t], rollout.next_values[t], values)
+
+    def empty_rows(self, num_steps: int, record_envs: int) -> Dict[str, np.ndarray]:
+        if record_envs == 0:
+            return {}
+        _, H, W, _ = self.frames.shape
+        rows = {
+            "frames": np.empty((record_envs, num_steps, 3, H, W), np.uint8),
+            "actions": np.empty((record_envs, num_steps), np.int64),
+            "episode_starts": np.empty((record_envs, num_steps), bool),
+            "rewards": np.empty((record_envs, num_steps), np.float32),
+        }
+        for name in self.truth_names:
+            rows[f"truth/{name}"] = np.empty((record_envs, num_steps), np.float32)
+        return rows
+
+    def record(self, rows: Dict[str, np.ndarray], t: int, actions: np.ndarray) -> None:
+        """Frame t is what was seen when action t was chosen."""
+        if not rows:
+            return
+        K = len(rows["frames"])
+        rows["frames"][:, t] = self.frames[:K].transpose(0, 3, 1, 2)  # (K, H, W, 3) -> (K, 3, H, W)
+        rows["actions"][:, t] = actions[:K]
+        rows["episode_starts"][:, t] = self.first[:K]
+        for i, name in enumerate(self.truth_names):
+            rows[f"truth/{name}"][:, t] = self.truth[:K, i]
+
+    def state(self) -> dict:
+        """All that is needed to go on with the same games; the games' own states where they can be saved."""
+        return {
+            "games": [torch.from_numpy(np.array(bytearray(one), np.uint8)) for one in self.game_states()],
+            "frames": torch.from_numpy(self.frames),
+            "truth": torch.from_numpy(self.truth),
+            "first": torch.from_numpy(self.first),
+            "returns": torch.from_numpy(self.returns),
+            "lengths": torch.from_numpy(self.lengths),
+            "views": self.stack.views.cpu(),
+        }
+
+    def game_states(self) -> List[bytes]:
+        return list(self.envs.get_attr("saved_state"))
+
+    def restore(self, state: dict) -> None:
+        """Goes on where `state` was taken. Games that cannot be saved stay at their fresh start."""
+        games = [one.numpy().tobytes() for one in state["games"]]
+        if not games[0] or len(games) != self.envs.num_envs:
+            return
+        self.envs.set_attr("saved_state", games)
+        self.frames, self.truth = state["frames"].numpy().copy(), state["truth"].numpy().copy()
+        self.first = state["first"].numpy().copy()
+        self.returns, self.lengths = state["returns"].numpy().copy(), state["lengths"].numpy().copy()
+        self.stack.views = state["views"].to(self.stack.views.device).clone()

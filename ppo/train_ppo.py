@@ -1,0 +1,290 @@
+"""Teaches an agent to play a game with PPO, and records what it sees and does: the data of the dream.
+
+python ppo/train_ppo.py                                          # the full run: Mode7Kart, 16 games, 100 epochs
+python ppo/train_ppo.py --n-envs 4 --n-epochs 2 --n-steps 64     # a tiny one, seconds
+python ppo/train_ppo.py --resume                                 # goes on where the same command was stopped
+python ppo/train_ppo.py --game SuperMarioKart-Snes --integrations DIR --state NAME       # your own ROM
+tensorboard --logdir ppo/checkpoints
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from player.agent import Agent, AgentConfig, agent_checkpoint, load_agent
+from player.buffer import ReturnScale, Rollout
+from player.envs import make_vector_env
+from player.errors import BadInput, run_script
+from player.games import Game, find_game
+from player.play import Players
+from player.runs import (
+    MetricsLog,
+    load_checkpoint,
+    pick_device,
+    restore_rng_state,
+    rng_state,
+    save_checkpoint,
+    seed_everything,
+)
+from player.trajectories import TrajectoryWriter, check_disk_space, pack_leftovers, recording_bytes
+from player.update import PPOConfig, update
+from player.video import save_video
+from tqdm import tqdm
+
+HERE = Path(__file__).resolve().parent
+# A run that goes on must have these as it began: they shape the recording and the saved games.
+FIXED = ("game", "track", "rivals", "state", "frame_skip", "n_envs", "n_steps", "record_envs", "seed")
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    defaults = PPOConfig()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    game = parser.add_argument_group("game")
+    game.add_argument(
+        "--game", default="Mode7Kart-v0", help="built in, or an emulator game (default: %(default)s)"
+    )
+    game.add_argument("--track", type=int, default=0, help="Mode7Kart: course, from 0 (default: %(default)s)")
+    game.add_argument(
+        "--rivals", type=int, default=0, help="Mode7Kart: other karts, 0-12 (default: %(default)s)"
+    )
+    game.add_argument("--integrations", help="folder of emulator integrations of your own")
+    game.add_argument("--state", help="emulator savestate to start from (default: the game's own)")
+    game.add_argument(
+        "--frame-skip", type=int, default=4, help="game frames a decision (default: %(default)s)"
+    )
+    learning = parser.add_argument_group("learning")
+    learning.add_argument("--n-envs", type=int, default=16, help="games at once (default: %(default)s)")
+    learning.add_argument(
+        "--n-epochs", type=int, default=100, help="rollouts to learn from (default: %(default)s)"
+    )
+    learning.add_argument(
+        "--n-steps", type=int, default=512, help="decisions a game and epoch (default: %(default)s)"
+    )
+    learning.add_argument(
+        "--batch-size", type=int, default=defaults.batch_size, help="decisions (default: %(default)s)"
+    )
+    learning.add_argument(
+        "--train-iters", type=int, default=defaults.train_iters, help="passes over an epoch's data"
+    )
+    learning.add_argument(
+        "--gamma", type=float, default=defaults.gamma, help="discount (default: %(default)s)"
+    )
+    learning.add_argument(
+        "--gae-lambda", type=float, default=defaults.gae_lambda, help="(default: %(default)s)"
+    )
+    learning.add_argument(
+        "--clip-ratio", type=float, default=defaults.clip_ratio, help="(default: %(default)s)"
+    )
+    learning.add_argument("--ent-coef", type=float, default=defaults.ent_coef, help="(default: %(default)s)")
+    learning.add_argument("--vf-coef", type=float, default=defaults.vf_coef, help="(default: %(default)s)")
+    learning.add_argument(
+        "--learning-rate", type=float, default=3e-4, help="falls to 0 (default: %(default)s)"
+    )
+    learning.add_argument(
+        "--checkpoint-model", help="an agent (best.pt) to start from, in place of a fresh one"
+    )
+    recording = parser.add_argument_group("recording")
+    recording.add_argument(
+        "--record-envs", type=int, default=1, help="games recorded (0 = none, default: %(default)s)"
+    )
+    recording.add_argument(
+        "--recording-start", type=int, default=0, help="first epoch recorded (default: %(default)s)"
+    )
+    recording.add_argument(
+        "--recording-end", type=int, default=-1, help="epoch after the last recorded (-1 = all)"
+    )
+    recording.add_argument("--video-every", type=int, default=10, help="epochs between videos (0 = none)")
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--output-dir", help="the run's folder (default: ppo/checkpoints/<game>-<track or state>-<seed>)"
+    )
+    run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    run.add_argument(
+        "--pack-only", action="store_true", help="only pack what a stopped run has recorded, then end"
+    )
+    run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
+    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    args = parser.parse_args(argv)
+    for name in ("frame_skip", "n_envs", "n_epochs", "n_steps", "batch_size", "train_iters"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if not 0 <= args.record_envs <= args.n_envs:
+        parser.error("--record-envs must be from 0 to --n-envs")
+    if args.track < 0 or not 0 <= args.rivals <= 12:
+        parser.error("--track must be at least 0 and --rivals from 0 to 12")
+    if not (0 < args.gamma <= 1 and 0 <= args.gae_lambda <= 1):
+        parser.error("--gamma and --gae-lambda must lie between 0 and 1")
+    if args.recording_end < 0:
+        args.recording_end = args.n_epochs
+    if args.output_dir is None:
+        place = f"track{args.track}" if args.game == "Mode7Kart-v0" else args.state or "default"
+        args.output_dir = HERE / "checkpoints" / f"{args.game}-{place}-{args.seed}"
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    run_dir = Path(args.output_dir)
+    if args.pack_only:
+        print(f"packed {pack_leftovers(run_dir)}")
+        return
+    device = pick_device(args.device)
+    resumed = read_last(run_dir, args)
+    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
+    print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
+    # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
+    envs = make_vector_env(game, args.n_envs, args.frame_skip)
+    try:
+        train(args, run_dir, device, game, envs, resumed)
+    finally:
+        envs.close(terminate=True)
+
+
+def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) -> None:
+    seed_everything(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    agent = make_agent(args, game).to(device)
+    optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
+    players = Players(envs, args.seed, game.truth_names, device)
+    rollout = Rollout.empty(args.n_steps, args.n_envs, device)
+    config = PPOConfig(
+        **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
+    )
+    scale = ReturnScale(args.n_envs, args.gamma, device)
+    first_epoch, best_score = 0, float("-inf")
+    if resumed:
+        agent.load_state_dict(resumed["agent"]["model"])
+        optimizer.load_state_dict(resumed["optimizer"])
+        players.restore(resumed["players"])
+        scale.state = {name: tensor.to(device) for name, tensor in resumed["return_scale"].items()}
+        generator.set_state(resumed["generator"])
+        restore_rng_state(resumed["rng"])
+        first_epoch, best_score = resumed["epochs_done"], resumed["best_score"]
+    writer = make_writer(args, run_dir, game, players.frames.shape[1:3], first_epoch)
+    log = MetricsLog(run_dir, keep_rows=first_epoch if resumed else None)
+
+    bar = tqdm(range(first_epoch, args.n_epochs), initial=first_epoch, total=args.n_epochs, unit="epoch")
+    for epoch in bar:
+        started = time.perf_counter()
+        recorded = args.record_envs if args.recording_start <= epoch < args.recording_end else 0
+        filmed = args.video_every > 0 and (epoch + 1) % args.video_every == 0
+
+        # play
+        played = players.collect(agent, rollout, generator, record_envs=max(recorded, int(filmed)))
+        played_at = time.perf_counter()
+
+        # learn
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * (1 - epoch / args.n_epochs)
+        score = rollout.rewards.mean().item()
+        rollout.rewards = scale(rollout.rewards, rollout.ended)
+        metrics = update(agent, optimizer, rollout, config, generator)
+
+        # log
+        finished = time.perf_counter()
+        if played.episode_returns:
+            metrics["episode/return"] = sum(played.episode_returns) / len(played.episode_returns)
+            metrics["episode/length"] = sum(played.episode_lengths) / len(played.episode_lengths)
+        metrics["episode/reward_per_step"] = score
+        metrics["time/steps_per_second"] = rollout.rewards.numel() / (finished - started)
+        metrics["time/playing_share"] = (played_at - started) / (finished - started)
+        log.write(epoch + 1, metrics)
+        bar.set_postfix(reward=f"{score:.3f}", entropy=f"{metrics['policy/entropy']:.2f}")
+
+        # record
+        if filmed:
+            film(
+                played.rows["frames"][0],
+                run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4",
+                game,
+                args.frame_skip,
+            )
+        if recorded:
+            writer.write(epoch, {key: rows[:recorded] for key, rows in played.rows.items()})
+
+        # save
+        if score > best_score:
+            best_score = score
+            save_checkpoint(agent_checkpoint(agent), run_dir / "best.pt")
+        last = {
+            "kind": "ppo_run",
+            "agent": agent_checkpoint(agent),
+            "optimizer": optimizer.state_dict(),
+            "players": players.state(),
+            "return_scale": scale.state,
+            "generator": generator.get_state(),
+            "rng": rng_state(),
+            "epochs_done": epoch + 1,
+            "best_score": best_score,
+            "args": {name: getattr(args, name) for name in FIXED},
+        }
+        save_checkpoint(last, run_dir / "last.pt")
+
+    if writer and args.recording_start < min(args.recording_end, args.n_epochs):
+        path = writer.pack()
+        print(f"recorded {path}\nnext: python sd/train_autoencoder.py --trajectories {path}")
+
+
+def make_agent(args: argparse.Namespace, game: Game) -> Agent:
+    if args.checkpoint_model is None:
+        names = tuple(action.name for action in game.actions)
+        return Agent(AgentConfig(len(names), names, game.name, args.frame_skip))
+    agent = load_agent(args.checkpoint_model).train()
+    if agent.config.num_actions != len(game.actions):
+        raise BadInput(
+            f"{args.checkpoint_model} knows {agent.config.num_actions} actions, {game.name} has other ones"
+        )
+    return agent
+
+
+def read_last(run_dir: Path, args: argparse.Namespace):
+    """The run to go on with, or None. A run that stands there is never written over by accident."""
+    path = run_dir / "last.pt"
+    if not args.resume:
+        if path.exists():
+            raise BadInput(f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir")
+        return None
+    last = load_checkpoint(path, "ppo_run", "ppo/train_ppo.py (with the same --output-dir)")
+    for name, value in last["args"].items():
+        if getattr(args, name) != value:
+            flag = "--" + name.replace("_", "-")
+            raise BadInput(f"the run in {run_dir} began with {flag} {value}: resume it with the same")
+    return last
+
+
+def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
+    if args.record_envs == 0:
+        return None
+    rows = (
+        max(0, min(args.recording_end, args.n_epochs) - max(args.recording_start, first_epoch))
+        * args.record_envs
+    )
+    size = recording_bytes(rows, args.n_steps, *frame_size)
+    print(
+        f"recording {rows} rows of {args.n_steps} frames: {size / 1e9:.2f} GB, and as much again while packing"
+    )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    check_disk_space(run_dir, 2 * size)
+    meta = {
+        "game": game.name,
+        "fps": game.frame_rate / args.frame_skip,
+        "frame_skip": args.frame_skip,
+        "action_keys": [list(action.keys) for action in game.actions],
+        "record_envs": args.record_envs,
+        "seed": args.seed,
+    }
+    return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
+
+
+def film(frames, path: Path, game: Game, frame_skip: int) -> None:
+    """Frames (T, 3, H, W) of the first game to a video; without OpenCV learning goes on all the same."""
+    try:
+        save_video(frames.transpose(0, 2, 3, 1), path, game.frame_rate / frame_skip)
+    except ImportError:
+        tqdm.write("no video: opencv-python is not installed")
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
