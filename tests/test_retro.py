@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import pickle
 import shutil
 import sys
 
@@ -92,16 +91,16 @@ def test_a_step_is_frame_skip_frames_of_the_plain_emulator(make):
     plain = stable_retro.make(AIRSTRIKER, render_mode=None, use_restricted_actions=stable_retro.Actions.ALL)
     try:
         wanted = [plain.reset()[0]]
-        wanted_rewards, wanted_ends = [], []
+        wanted_rewards, wanted_ends, done = [], [], False
         for action in actions:
             mask = np.zeros(12, np.uint8)
             mask[buttons[action]] = 1
             total = 0.0
-            for run_frames in range(1, 4):
+            run_frames = 0
+            while run_frames < 3 and not done:
+                run_frames += 1
                 frame, reward, done, _, _ = plain.step(mask)
                 total += reward
-                if done:
-                    break
             wanted.append(frame)
             wanted_rewards.append(total)
             wanted_ends.append(done)
@@ -159,19 +158,38 @@ def test_fire_fires_and_left_goes_left(make):
     assert (ship_and_others("fire")[1] != still).any()
 
 
+def test_buttons_can_be_held_one_by_one(make):
+    """Menus need START, which no action of the agent's holds; who makes a savestate presses it."""
+    env = make(buttons_as_actions=True)
+    env.reset()
+    left = np.array([button == "LEFT" for button in env.buttons], np.int8)
+    assert env.action_space.contains(left)
+    frames, _ = roll(env, [left] * 5)
+    env.close()
+    env = make()
+    env.reset()
+    np.testing.assert_array_equal(roll(env, [1] * 5)[0], frames)
+
+
+def test_a_change_of_resolution_does_not_change_the_frame_size(make):
+    """Consoles switch on the way, to twice the lines for a menu for one; the observation space may not."""
+    env = make()
+    env.reset()
+    frame = env.render()
+    env._retro.get_screen = lambda apply_rotation: frame.repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(env.step(0)[0], frame)
+
+
 def test_own_integrations_work_in_spawned_workers(own_folder, monkeypatch):
     """A spawned process knows nothing of what the parent registered, nor need it stand in the same folder."""
     monkeypatch.chdir(own_folder.parent)
     game = find_game("MyShooter-Genesis", integrations=own_folder.name, state="Level1")
     assert [action.name for action in game.actions] == ["nothing", "b", "left", "right", "b+left", "b+right"]
-    pickle.loads(pickle.dumps(game.make))
     envs = AsyncVectorEnv([game.make] * 2, context="spawn")
     try:
         frames, _ = envs.reset(seed=0)
         assert frames.shape == (2, 224, 320, 3)
-        frames = envs.step(np.array([0, 2]))[0]
-        np.testing.assert_array_equal(frames.shape, (2, 224, 320, 3))
-        assert frames[0].any()
+        assert envs.step(np.array([0, 2]))[0].any()
     finally:
         envs.close()
 

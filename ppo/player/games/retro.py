@@ -50,6 +50,7 @@ class RetroGame(gymnasium.Env):
     """One emulator: sees the cropped RGB screen, takes an index into `actions`, runs `frame_skip` frames a step.
 
     Every episode starts from the same savestate; the emulator has no randomness, so `seed` changes nothing.
+    buttons_as_actions: the action is MultiBinary, one bit a button of `buttons`, in place of Discrete (for menus).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RetroGame(gymnasium.Env):
         integrations: Optional[str] = None,
         state: Optional[str] = None,
         frame_skip: int = 4,
+        buttons_as_actions: bool = False,
         render_mode: Optional[str] = "rgb_array",
     ):
         import stable_retro
@@ -88,7 +90,9 @@ class RetroGame(gymnasium.Env):
         self._retro.reset()  # some consoles change their resolution after switching on: take it from the game
         self._frame = self._observe()
         self.observation_space = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
-        self.action_space = gymnasium.spaces.Discrete(len(actions))
+        self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(actions))
+        if buttons_as_actions:
+            self.action_space = gymnasium.spaces.MultiBinary(len(self.buttons))
 
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
@@ -96,10 +100,11 @@ class RetroGame(gymnasium.Env):
         self._frame = self._observe()
         return self._frame.copy(), self._info()
 
-    def step(self, action: int):
+    def step(self, action: Any):
         # As RetroEnv.step, but screen, crop and info are made once a step and not once a frame: 1.3-1.9x as fast.
         em, data = self._retro.em, self._retro.data
-        em.set_button_mask(self._masks[action], 0)
+        by_button = isinstance(self.action_space, gymnasium.spaces.MultiBinary)
+        em.set_button_mask(np.asarray(action, np.uint8) if by_button else self._masks[action], 0)
         reward = 0.0
         for _ in range(self.frame_skip):
             em.step()
@@ -233,15 +238,10 @@ def _game_is_missing(name: str, integrations: Optional[str]) -> str:
         )
     if integrations is not None and os.path.basename(integrations) == name:
         return f"--integrations wants the folder that holds {name}/: {os.path.dirname(integrations)}"
-    where = (
-        f"no game {name!r} in stable-retro; a game of your own: --integrations DIR, which holds DIR/{name}/"
-    )
-    own: List[str] = []
+    own = [] if integrations is None else sorted(os.listdir(integrations))
+    where = f"no game {name!r} in stable-retro; your own: --integrations DIR, which holds DIR/{name}/"
     if integrations is not None:
-        own = sorted(entry.name for entry in os.scandir(integrations) if entry.is_dir())
-        where = (
-            f"no folder {name!r} in --integrations {integrations} (there: {', '.join(own[:20]) or 'none'})"
-        )
+        where = f"no folder {name!r} in --integrations {integrations} (there: {', '.join(own[:20])})"
     near = difflib.get_close_matches(
         name, {"Mode7Kart-v0", *own, *list_games(_use_folders(integrations))}, n=3
     )
