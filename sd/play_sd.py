@@ -1,0 +1,162 @@
+"""Play the dream: a window on a game that is only remembered. No game runs behind it.
+
+    python sd/play_sd.py                                         # the dream that comes with the repository
+    python sd/play_sd.py --steps 1 --start 2                     # fastest; another place to start from
+    python sd/play_sd.py --decoder-path output/my/autoencoder/decoder.pt --model-path output/my/sd/best.pt \
+        --trajectory-path output/my/sd/initial_sequence.npz      # your own
+    python sd/play_sd.py --headless --frames 150 --record output/dream.mp4          # no window: to a video
+    python sd/play_sd.py --headless --keys my_keys.txt --record output/dream.gif    # a line of it: up+left 30
+
+The keys of the window stand at its lower edge. Where there is no screen, ten seconds are recorded to output/dream.mp4.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from dream import keys
+from dream.errors import BadInput, run_script
+from dream.playing import FrameTimes
+from dream.video import SUFFIXES, VideoFile
+
+HERE = Path(__file__).resolve().parent
+OUTPUT_DIR = HERE.parent / "output"
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    dream = parser.add_argument_group("the dream")
+    pretrained = HERE / "pretrained"
+    dream.add_argument("--decoder-path", type=Path, default=pretrained / "decoder.pt", metavar="FILE",
+                       help="latents to frames; train_autoencoder.py makes it (default: %(default)s)")  # fmt: skip
+    dream.add_argument("--model-path", type=Path, default=pretrained / "model.pt", metavar="FILE",
+                       help="the diffusion model; train_sd.py makes it (default: %(default)s)")  # fmt: skip
+    dream.add_argument("--trajectory-path", type=Path, default=pretrained / "initial_sequence.npz", metavar="FILE",
+                       help="places to start from; train_sd.py makes it (default: %(default)s)")  # fmt: skip
+    dream.add_argument(
+        "--start", type=int, default=0, metavar="N", help="place to start from, counted from 0"
+    )
+    dream.add_argument(
+        "--steps", type=int, metavar="N", help="denoising steps a frame (default: the model's own)"
+    )
+    dream.add_argument("--seed", type=int, default=0, help="of the dream's noise (default: %(default)s)")
+    dream.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)"
+    )
+    window = parser.add_argument_group("the window")
+    window.add_argument(
+        "--fps", type=float, help="frames a second to play and record at (default: the game's own)"
+    )
+    window.add_argument("--scale", type=int, default=4,
+                        help="screen pixels for a pixel of the dream, 1 to 16 (default: %(default)s)")  # fmt: skip
+    record = parser.add_argument_group("recording")
+    record.add_argument("--record", type=Path, metavar="FILE",
+                        help="record all to an .mp4 or .gif (default: off; V records in the window)")  # fmt: skip
+    record.add_argument("--headless", action=argparse.BooleanOptionalAction, default=False,
+                        help="no window: play by --keys as fast as it goes, and say how fast that was")  # fmt: skip
+    record.add_argument("--frames", type=int, metavar="N",
+                        help="frames to play with --headless (default: as many as --keys has, else 150)")  # fmt: skip
+    record.add_argument("--keys", type=Path, metavar="FILE",
+                        help="text file of keys to hold with --headless (default: a fixed drive)")  # fmt: skip
+    args = parser.parse_args(argv)
+    for name in ("start", "seed", "steps", "frames"):
+        value, least = getattr(args, name), 0 if name in ("start", "seed") else 1
+        if value is not None and value < least:
+            parser.error(f"--{name} {value}: wanted {least} or more")
+    if args.fps is not None and not 0.1 <= args.fps <= 1000:
+        parser.error(f"--fps {args.fps}: wanted 0.1 to 1000 frames a second")
+    if not 1 <= args.scale <= 16:
+        parser.error(f"--scale {args.scale}: wanted 1 to 16 screen pixels")
+    if args.record and args.record.suffix.lower() not in SUFFIXES:
+        parser.error(f"--record {args.record}: the name must end in {' or '.join(SUFFIXES)}")
+    if (args.frames or args.keys) and not args.headless:
+        parser.error("--frames and --keys play without a window: add --headless")
+    return args
+
+
+def load_dream(args: argparse.Namespace):
+    # Imported here, for both bring torch: --help and a mistyped option answer at once.
+    from dream.runs import pick_device
+    from dream.world import Dream
+
+    device = pick_device(args.device)
+    dream = Dream.load(
+        args.decoder_path, args.model_path, args.trajectory_path, args.steps, args.seed, device
+    )
+    if args.start >= dream.num_starts:
+        raise BadInput(
+            f"--start {args.start}: {args.trajectory_path} has the places 0 to {dream.num_starts - 1}"
+        )
+    return dream
+
+
+def open_window(args: argparse.Namespace, dream):
+    """A window on the dream, or, where there is no screen, the reason in words."""
+    on_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    if sys.platform.startswith("linux") and not on_screen:
+        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    try:
+        from dream.window import DreamWindow, NoScreen
+    except ImportError as problem:
+        return f"pygame is not installed ({problem})"
+    try:
+        return DreamWindow(dream, args.start, args.fps, args.scale, OUTPUT_DIR, args.record)
+    except NoScreen as problem:
+        return str(problem)
+
+
+def play_headless(dream, start: int, actions: list[int], fps: float, record_path: Path | None) -> None:
+    video = VideoFile(record_path, fps, dream.frame_shape) if record_path else None
+    times = FrameTimes()
+    try:
+        dream.reset(start)
+        for action in actions:
+            began = time.perf_counter()
+            frame_u8 = dream.step(action)
+            done = time.perf_counter()
+            times.add(done, done - began)
+            if video:
+                video.write(frame_u8)
+    finally:  # after a Ctrl-C too: what was played is kept and reported
+        if video:
+            video.close()
+        report(times, dream.fps, record_path)
+
+
+def report(times: FrameTimes, fps: float, record_path: Path | None) -> None:
+    if times.num_frames:
+        mean_ms, worst_ms, game_ms = 1000 * times.sum_s / times.num_frames, 1000 * times.worst_s, 1000 / fps
+        print(f"{times.num_frames} frames, {mean_ms:.1f} ms a frame, worst {worst_ms:.1f} ms "
+              f"(the game's pace is {game_ms:.1f} ms a frame)")  # fmt: skip
+    if times.num_frames and record_path:
+        print(f"recorded {record_path}")
+
+
+def main(args: argparse.Namespace) -> None:
+    print(f"seed {args.seed}")
+    dream = load_dream(args)
+    fps = args.fps or dream.fps
+    if args.headless:
+        actions = keys.read_keys_file(args.keys, dream.action_names, dream.action_keys) if args.keys else None
+        num_frames = args.frames or (len(actions) if actions else 150)
+        if actions is None:
+            actions = keys.drive_script(dream.action_keys, num_frames, dream.fps)
+        actions += [keys.nothing_action(dream.action_keys)] * (num_frames - len(actions))
+        play_headless(dream, args.start, actions[:num_frames], fps, args.record)
+        return
+    window = open_window(args, dream)
+    if isinstance(window, str):
+        print(f"no screen to play on ({window}): recording ten seconds instead")
+        actions = keys.drive_script(dream.action_keys, round(10 * fps), fps)
+        play_headless(dream, args.start, actions, fps, args.record or OUTPUT_DIR / "dream.mp4")
+        return
+    window.run()
+    report(window.times, dream.fps, args.record)
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))

@@ -1,0 +1,86 @@
+"""Held keys to actions, the window's own keys, files of keys. No window here."""
+
+import pytest
+from dream.errors import BadInput
+from dream.keys import action_for_keys, command_keys, drive_script, nothing_action, read_keys_file
+
+NAMES = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
+KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
+
+
+@pytest.mark.parametrize(
+    ("held", "name"),
+    [
+        ((), "nothing"),
+        (("up",), "forward"),
+        (("left",), "left"),
+        (("up", "left"), "forward+left"),
+        (("right", "up"), "forward+right"),
+        (("left", "right"), "nothing"),  # opposites cancel
+        (("up", "left", "right"), "forward"),
+        (("up", "down", "left"), "left"),
+        (("down",), "nothing"),  # no key of this game
+        (("up", "x", "left shift"), "forward"),
+    ],
+)
+def test_held_keys_of_a_kart(held, name):
+    assert NAMES[action_for_keys(held, KEYS)] == name
+
+
+def test_odd_games():
+    assert action_for_keys(("left", "right"), ((), ("left",), ("left", "right"))) == 2  # this game wants both
+    assert action_for_keys(("a", "b"), ((), ("b",), ("a",))) == 1  # equally long: the lowest index
+    no_idle = (("a",), ("b",), ("a", "b"))
+    assert [action_for_keys(held, no_idle) for held in ((), ("b",), ("b", "a"))] == [0, 1, 2]
+    assert nothing_action((("a",), ())) == 1
+    assert action_for_keys(("a",), ((), ())) == 0  # a recording that names no keys
+
+
+def test_the_game_has_its_keys_before_the_window():
+    left = command_keys((("s",), ("p",), ("space",), ()))
+    assert left["picture"] == ["f12"] and left["pause"] == [] and left["restart"] == ["r", "return"]
+
+
+def test_keys_file(tmp_path):
+    path = tmp_path / "keys.txt"
+    path.write_text(
+        "# a drive\nup+left 3\nforward\n\n- 2   # coast\nnothing 1\nleft+right 1\nforward+right 2\n"
+    )
+    assert read_keys_file(path, NAMES, KEYS) == [4, 4, 4, 1, 0, 0, 0, 0, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("up 3\nfly 2\n", r"line 2: 'fly' is neither an action \(nothing, forward.*left, right, up"),
+        ("up three\n", "line 1: 'three' is not a number of frames"),
+        ("up 0\n", "line 1"),
+        ("up -3\n", "line 1"),
+        ("up 99999999999999\n", "line 1"),
+        ("\n\nup left 3\n", "line 3: .* too many words"),
+        ("up++left 3\n", "line 1"),
+        ("# nothing at all\n", "holds no keys"),
+    ],
+)
+def test_keys_file_says_which_line_is_wrong(tmp_path, text, complaint):
+    path = tmp_path / "keys.txt"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=complaint):
+        read_keys_file(path, NAMES, KEYS)
+
+
+def test_keys_file_that_is_none(tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
+    for path in (tmp_path / "missing.txt", tmp_path, tmp_path / "picture.png"):
+        with pytest.raises(BadInput, match="cannot be read"):
+            read_keys_file(path, NAMES, KEYS)
+
+
+def test_drive_script_fits_any_game():
+    drive = drive_script(KEYS, num_frames=150, fps=15)
+    assert len(drive) == 150 and {0, 1, 4, 5} == set(drive)
+    assert drive[0] == 1 and drive[-1] == 1  # off with the foot down, and again after the stop
+    assert drive == drive_script(KEYS, 150, 15)
+    shooter = ((), ("z",), ("left",))
+    assert drive_script(shooter, num_frames=7, fps=2) == [0, 0, 1, 1, 2, 2, 0]
+    assert len(drive_script(((),), num_frames=3, fps=0.5)) == 3
