@@ -1,0 +1,148 @@
+"""Somebody at the wheel of one game, frame by frame: a person's keys, chance, or a trained agent."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, FrozenSet, Optional, Tuple
+
+import numpy as np
+
+from player.envs import make_env
+from player.errors import BadInput
+from player.games import DRIVING_ACTIONS, Game, find_game
+
+RANDOM_HOLD_FRAMES = 4  # game frames a random choice lasts, as long as an agent's
+
+MENU_KEYS = {"return": "START", "backspace": "SELECT"}
+DRIVING_KEYS = {"up": "B", "down": "Y", "left": "LEFT", "right": "RIGHT", "space": "R", "x": "R", "z": "A"}
+DRIVING_KEYS.update(MENU_KEYS, w="UP", s="DOWN")  # the pad's own up and down move through an emulator's menus
+PAD_KEYS = {"up": "UP", "down": "DOWN", "left": "LEFT", "right": "RIGHT"}
+PAD_KEYS.update(MENU_KEYS, z="B", x="A", a="Y", s="X")
+
+# A driver has choose(frame, first, held keys) -> an action, which lasts `hold_frames` frames of the game.
+
+
+class KeysDriver:
+    """A person. Held keys are the console's buttons, so all that the game can do is at hand, sixty times a second."""
+
+    hold_frames = 1
+
+    def __init__(self, game: Game, buttons: Tuple[str, ...]) -> None:
+        self.buttons = buttons
+        table = DRIVING_KEYS if game.actions == DRIVING_ACTIONS else PAD_KEYS
+        self.button_of_key = {key: button for key, button in table.items() if button in buttons}
+        for action in game.actions:  # what the game itself says, e.g. space fires
+            if len(action.keys) == len(action.buttons) == 1:
+                self.button_of_key.setdefault(action.keys[0], action.buttons[0])
+
+    def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> np.ndarray:
+        down = {self.button_of_key[key] for key in held if key in self.button_of_key}
+        for pair in ({"LEFT", "RIGHT"}, {"UP", "DOWN"}):
+            if pair <= down:
+                down -= pair
+        return np.array([button in down for button in self.buttons], np.int8)
+
+
+class RandomDriver:
+    hold_frames = RANDOM_HOLD_FRAMES
+
+    def __init__(self, game: Game, seed: int) -> None:
+        self.num_actions, self.random = len(game.actions), np.random.default_rng(seed)
+
+    def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
+        return int(self.random.integers(self.num_actions))
+
+
+class AgentDriver:
+    """A trained agent, sampled as in training: it sees a frame, and decides, once in its own frame skip."""
+
+    def __init__(self, game: Game, path: str, seed: int) -> None:
+        import torch  # seconds to import: a person at the keys need not wait
+
+        from player.agent import ViewStack, load_agent
+
+        self.torch, self.agent = torch, load_agent(Path(path))
+        config = self.agent.config
+        if config.action_names != tuple(action.name for action in game.actions):
+            raise BadInput(f"{path} learned {config.game}, not {game.name}: choose --game {config.game}")
+        self.hold_frames = config.frame_skip
+        self.stack = ViewStack(1, torch.device("cpu"))
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
+        views = self.stack.push(self.torch.from_numpy(frame_u8[None].copy()), self.torch.tensor([first]))
+        actions, _, _ = self.agent.act(views, self.generator)
+        return int(actions[0])
+
+
+class Race:
+    """The game, frame by frame, with somebody driving. `ended` is why it is over: "", "finished" or "out of time"."""
+
+    def __init__(
+        self,
+        name: str = "Mode7Kart-v0",
+        integrations: Optional[str] = None,
+        state: Optional[str] = None,
+        track: int = 0,
+        rivals: int = 0,
+        policy: Optional[str] = None,
+        seed: int = 0,
+    ) -> None:
+        """`policy`: "random", the path of an agent's best.pt, or None for a person's keys."""
+        self.policy, self.seed, self.env = policy, seed, None
+        self.find = partial(find_game, name, integrations, state, rivals=rivals)
+        self.open(track)
+
+    def open(self, track: int) -> None:
+        self.track, self.game = track, self.find(track=track)
+        settings: Dict[str, Any] = {"buttons_as_actions": self.policy is None}
+        if self.game.name == "Mode7Kart-v0":
+            settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
+        if self.env is not None:
+            self.env.close()  # an emulator game must be gone before the next one is there
+        self.driver: Any = None
+        if self.policy == "random":
+            self.driver = RandomDriver(self.game, self.seed)
+        elif self.policy is not None:
+            self.driver = AgentDriver(self.game, self.policy, self.seed)
+        # Every frame is played and shown; a policy's choice is held as long as its own frame skip.
+        self.env = make_env(self.game, frame_skip=1, **settings)
+        if self.driver is None:
+            self.driver = KeysDriver(self.game, tuple(self.env.unwrapped.buttons))
+        self.restart()
+
+    @property
+    def name(self) -> str:
+        """Of the course where the game has courses, else of the game."""
+        course = getattr(self.env.unwrapped, "track", None)
+        return course.name if course else self.game.name
+
+    def restart(self) -> None:
+        self.frame_u8, info = self.env.reset(seed=self.seed)
+        self.seed += 1  # the rivals are other ones next time
+        self.truth = dict(zip(self.game.truth_names, info.get("truth", ())))
+        self.num_frames, self.total_reward, self.ended = 0, 0.0, ""
+
+    def step(self, held: FrozenSet[str] = frozenset()) -> None:
+        """One frame of the game; nothing where it is over."""
+        if self.ended:
+            return
+        if self.num_frames % self.driver.hold_frames == 0:
+            self.action = self.driver.choose(self.frame_u8, self.num_frames == 0, held)
+        self.frame_u8, reward, terminated, truncated, info = self.env.step(self.action)
+        self.truth = dict(zip(self.game.truth_names, info.get("truth", ())))
+        self.num_frames += 1
+        self.total_reward += float(reward)
+        self.ended = "finished" if terminated else "out of time" if truncated else ""
+
+    def seconds(self) -> float:
+        return self.num_frames / self.game.frame_rate
+
+    def position(self) -> Optional[Tuple[int, int]]:
+        """Place in the field and number of karts, where the game has rivals."""
+        rivals = getattr(self.env.unwrapped, "s", {}).get("rivals")
+        if not rivals:
+            return None
+        length = self.env.unwrapped.track.length  # a rival's place counts from a lap before the line
+        progress = float(self.truth["progress"])
+        ahead = sum(rival[0] - length > progress for rival in rivals)
+        return ahead + 1, len(rivals) + 1
