@@ -108,9 +108,11 @@ class Window:
         for words, colour in self.status():
             text = self.fonts[20].render(words, True, colour)
             left = screen.blit(text, text.get_rect(midleft=(left, middle))).right + 18
-        keys = self.fonts[20].render(self.controls(), True, DIM)
-        if left + keys.get_width() + 12 <= width:
-            screen.blit(keys, keys.get_rect(midright=(width - 12, middle)))
+        for words in self.controls():  # the first that still fits
+            keys = self.fonts[20].render(words, True, DIM)
+            if left + keys.get_width() + 12 <= width:
+                screen.blit(keys, keys.get_rect(midright=(width - 12, middle)))
+                break
 
     def result(self) -> Tuple[str, str]:
         race, position = self.race, self.race.position()
@@ -136,13 +138,13 @@ class Window:
         if race.policy:
             yield f"driven by {Path(race.policy).name}", PAPER
 
-    def controls(self) -> str:
-        driving = isinstance(self.race.driver, KeysDriver)
-        drive = (
-            "arrows drive, down brakes, space hops" if self.race.game.actions == DRIVING_ACTIONS else "arrows"
-        )
+    def controls(self) -> Iterator[str]:
         track = "T track  " if self.race.game.name == "Mode7Kart-v0" else ""
-        return (drive + "   " if driving else "") + f"R restart  {track}P pause  Q quit"
+        keys = f"R restart  {track}P pause  Q quit"
+        if isinstance(self.race.driver, KeysDriver) and self.race.game.actions == DRIVING_ACTIONS:
+            yield "arrows drive, down brakes, space hops   " + keys
+            yield "arrows, space   " + keys
+        yield keys
 
     def draw_banner(self, screen: pygame.Surface, place: pygame.Rect, title: str, words: str) -> None:
         upper, lower = self.fonts[56].render(title, True, GOLD), self.fonts[30].render(words, True, PAPER)
