@@ -1,0 +1,91 @@
+"""The autoencoder: a frame to a small latent and back, four pixels to one on each side. Pure models.
+
+Pixel-unshuffle and 3x3 convolutions at the latent's own resolution. The encoder ends in a batch normalisation without
+scale or shift, so latents come out with mean 0 and variance 1 in each channel, by statistics that its file keeps.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PATCH = 4  # frame pixels to a latent pixel, on each side
+ALIGN = 16  # frames are padded to multiples of this: the diffusion model halves the latent twice
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Travels in encoder.pt and decoder.pt."""
+
+    height: int  # of a frame, pixels; any
+    width: int
+    latent_channels: int = 4
+    channels: int = 96
+    encoder_blocks: int = 1
+    decoder_blocks: int = 2
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of a frame's latent."""
+        return self.latent_channels, padded(self.height) // PATCH, padded(self.width) // PATCH
+
+
+def padded(size: int) -> int:
+    return (size + ALIGN - 1) // ALIGN * ALIGN
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        nn.init.zeros_(self.convolutions[-1].weight)  # begins as the identity
+        nn.init.zeros_(self.convolutions[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.convolutions(x)
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(
+            nn.PixelUnshuffle(PATCH),  # (B, 3, H, W) -> (B, 48, H/4, W/4)
+            nn.Conv2d(3 * PATCH**2, config.channels, 3, padding=1),
+            *(ResidualBlock(config.channels) for _ in range(config.encoder_blocks)),
+            nn.SiLU(),
+            nn.Conv2d(config.channels, config.latent_channels, 3, padding=1),
+        )
+        self.normalise = nn.BatchNorm2d(config.latent_channels, affine=False, momentum=0.05)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W), 0-1, any size -> latents (B, C, h, w), about N(0, 1), of the padded frame."""
+        H, W = frames.shape[-2:]
+        frames = F.pad(frames, (0, padded(W) - W, 0, padded(H) - H), mode="replicate")
+        return self.normalise(self.layers(frames * 2 - 1).float())
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(
+            nn.Conv2d(config.latent_channels, config.channels, 3, padding=1),
+            *(ResidualBlock(config.channels) for _ in range(config.decoder_blocks)),
+            nn.SiLU(),
+            nn.Conv2d(config.channels, 3 * PATCH**2, 3, padding=1),
+            nn.PixelShuffle(PATCH),
+        )
+
+    def forward(self, latents: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Latents (B, C, h, w) -> frames (B, 3, H, W), about 0-1 (not clamped), without the padding.
+
+        `size`: (H, W) to cut to, by default the configuration's.
+        """
+        H, W = size or (self.config.height, self.config.width)
+        return (self.layers(latents)[..., :H, :W] + 1) / 2

@@ -1,0 +1,55 @@
+"""The maths of the diffusion: how noise is mixed in, what the network is taught, how a frame is sampled. Pure.
+
+Rectified flow (Liu et al. 2022, arXiv 2209.03003): at level t, from 0 (clean) to 1 (pure noise), a latent x is seen as
+    z_t = (1 - t) x + t eps,    eps ~ N(0, 1).
+The network predicts x itself and the loss is taken there (Dreamer 4, arXiv 2509.24527, section 3.2: errors of clean
+predictions are less of the high-frequency kind that builds up when frames feed back).
+"""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t (B, C, h, w), t (B,)) -> predicted x (B, C, h, w)
+
+
+def mix(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """z_t for x and noise (B, C, h, w) and levels t (B,)."""
+    t = t[:, None, None, None]
+    return (1 - t) * x + t * noise
+
+
+def draw_levels(batch: int, pure_noise_share: float, generator: torch.Generator) -> Tensor:
+    """Levels t (B,) for training: uniform, but a share of them at pure noise, where sampling begins and one-step
+    sampling also ends."""
+    levels = torch.rand(batch, generator=generator)
+    return torch.where(torch.rand(batch, generator=generator) < pure_noise_share, torch.ones(batch), levels)
+
+
+def ramp_weight(t: Tensor) -> Tensor:
+    """Loss weight (B,): 1 at clean, 0.1 at pure noise (Dreamer 4, eq. 8), for there is less to learn from in noise."""
+    return 0.1 + 0.9 * (1 - t)
+
+
+def denoising_loss(predicted: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted mean squared error of the predicted clean latents (B, C, h, w); `weight` (B,)."""
+    error = (predicted - x).pow(2).mean(dim=(1, 2, 3))
+    loss = (weight * error).mean()
+    return loss, {"loss/train": loss.detach(), "loss/latent_mse": error.mean().detach()}
+
+
+def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
+    """From noise (B, C, h, w) to latents in `steps` equal Euler steps along dz/dt = (z_t - x) / t = eps - x.
+
+    One step returns the network's prediction from pure noise as it is.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    z = noise
+    levels = torch.linspace(1, 0, steps + 1, device=noise.device)
+    for t, t_next in itertools.pairwise(levels):
+        x = denoise(z, t.expand(len(z)))
+        z = x + (z - x) * (t_next / t)
+    return z

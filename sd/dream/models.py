@@ -1,0 +1,94 @@
+"""Models to and from files. A model's settings travel in its file: nothing else is needed to build it again."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.errors import BadInput
+from dream.runs import load_checkpoint
+from dream.unet import UNet, UNetConfig
+
+
+@dataclass(frozen=True)
+class GameInfo:
+    """What a window must know of the game, carried from the recording to the player."""
+
+    action_names: tuple[str, ...]
+    action_keys: tuple[tuple[str, ...], ...]
+    fps: float  # frames a second at which the dream is played
+
+
+def half_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights for use: half precision costs no quality and halves the file. Counters keep their type."""
+    return {
+        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def fingerprint(decoder: Decoder) -> str:
+    """Tells whether a diffusion model was trained on the latents of this very autoencoder."""
+    digest = hashlib.sha1()
+    for tensor in half_weights(decoder).values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def part_checkpoint(kind: str, part: Encoder | Decoder) -> dict:
+    """`kind`: "encoder" or "decoder"."""
+    return {"kind": kind, "config": asdict(part.config), "model": half_weights(part)}
+
+
+def load_part(path: Path, kind: str) -> Encoder | Decoder:
+    """The encoder or the decoder of a file, in float32, for use. Raises BadInput where the file does not hold it."""
+    checkpoint = load_checkpoint(path, kind, "sd/train_autoencoder.py")
+    with refusing(path):
+        part = {"encoder": Encoder, "decoder": Decoder}[kind](AutoencoderConfig(**checkpoint["config"]))
+        part.load_state_dict(checkpoint["model"])
+    return part.eval().requires_grad_(False)
+
+
+def dream_checkpoint(unet: UNet, game: GameInfo, autoencoder: str, steps: int) -> dict:
+    """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number."""
+    return {
+        "kind": "dream",
+        "config": asdict(unet.config),
+        "model": half_weights(unet),
+        "game": asdict(game),
+        "autoencoder": autoencoder,
+        "steps": steps,
+    }
+
+
+def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
+    """The denoiser in float32, what is known of its game, and the file's dict. Raises BadInput."""
+    checkpoint = load_checkpoint(path, "dream", "sd/train_sd.py (its best.pt)")
+    with refusing(path):
+        config = {**checkpoint["config"], "channels": tuple(checkpoint["config"]["channels"])}
+        unet = UNet(UNetConfig(**config))
+        unet.load_state_dict(checkpoint["model"])
+        game = checkpoint["game"]
+        keys = tuple(tuple(keys) for keys in game["action_keys"])
+        info = GameInfo(tuple(game["action_names"]), keys, float(game["fps"]))
+        if not isinstance(checkpoint["steps"], int) or not isinstance(checkpoint["autoencoder"], str):
+            raise TypeError("its settings are of the wrong type")
+    return unet.eval().requires_grad_(False), info, checkpoint
+
+
+class refusing:
+    """Turns what a malformed but harmless file causes while a model is built into one clear line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, problem: BaseException | None, _: object) -> None:
+        if isinstance(problem, (KeyError, TypeError, ValueError, RuntimeError, AttributeError)):
+            first_line = str(problem).splitlines()[0]
+            raise BadInput(f"{self.path} does not fit this version ({first_line}): train it anew") from None

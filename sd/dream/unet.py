@@ -1,0 +1,121 @@
+"""The denoiser: a small U-Net over the latents of the context and the noisy next one. Pure model.
+
+The four context latents are concatenated with the noisy one as channels (DIAMOND, arXiv 2405.12399); actions, noise
+level and context-noise level go in through adaptive group normalisation (Dhariwal & Nichol 2021, arXiv 2105.05233).
+The latent is first folded 2x2 into channels, so the widest convolutions run at a quarter of the pixels.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FOLD = 2  # latent pixels folded into channels, on each side
+GROUP = 16  # channels in a group of the group normalisation
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Travels in the checkpoint."""
+
+    num_actions: int
+    latent_channels: int = 4
+    context: int = 4  # frames, and actions, that the next frame is dreamed from
+    channels: tuple[int, ...] = (128, 256)  # at 1/2 and 1/4 of the latent's resolution
+    blocks: int = 2  # residual blocks a level, each way
+    embedding: int = 192
+
+
+def level_features(t: Tensor, size: int) -> Tensor:
+    """Sines and cosines (B, size) of levels t (B,) from 0 to 1, at frequencies from half a turn to 64 turns."""
+    frequencies = math.pi * 2 ** torch.linspace(0, 7, size // 2, device=t.device)
+    angles = t[:, None] * frequencies  # (B, size / 2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class AdaptiveBlock(nn.Module):
+    """Two 3x3 convolutions with a way around them, each after a group norm that the embedding scales and shifts."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(inputs // GROUP, inputs, affine=False)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm2 = nn.GroupNorm(outputs // GROUP, outputs, affine=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.modulate = nn.Linear(embedding, 2 * (inputs + outputs))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)  # begins as the identity
+        nn.init.zeros_(self.conv2.bias)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+        self.split = (inputs, inputs, outputs, outputs)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        modulation = self.modulate(embedding)[:, :, None, None]  # (B, 2 inputs + 2 outputs, 1, 1)
+        scale1, shift1, scale2, shift2 = modulation.split(self.split, dim=1)
+        h = self.conv1(F.silu(self.norm1(x) * (1 + scale1) + shift1))
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale2) + shift2))
+        return self.skip(x) + h
+
+
+class UNet(nn.Module):
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        E = config.embedding
+        assert E % config.context == 0, "each action of the context gets an equal part of the embedding"
+        folded = config.latent_channels * FOLD**2
+        self.action_embedding = nn.Embedding(config.num_actions, E // config.context)
+        self.embed = nn.Sequential(nn.Linear(3 * E, E), nn.SiLU(), nn.Linear(E, E), nn.SiLU())
+        self.stem = nn.Conv2d(folded * (config.context + 1), config.channels[0], 3, padding=1)
+
+        def blocks(inputs: int, outputs: int) -> nn.ModuleList:
+            rest = (AdaptiveBlock(outputs, outputs, E) for _ in range(config.blocks - 1))
+            return nn.ModuleList([AdaptiveBlock(inputs, outputs, E), *rest])
+
+        widths = config.channels
+        self.down = nn.ModuleList(blocks(width, width) for width in widths)
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(width, wider, 3, stride=2, padding=1) for width, wider in itertools.pairwise(widths)
+        )
+        self.bottom = blocks(widths[-1], widths[-1])
+        self.widen = nn.ModuleList(nn.Conv2d(wider, width, 1) for width, wider in itertools.pairwise(widths))
+        self.up = nn.ModuleList(blocks(2 * width, width) for width in widths[:-1])
+        self.head = nn.Conv2d(widths[0], folded, 3, padding=1)
+        nn.init.zeros_(self.head.weight)  # begins by predicting that nothing changes
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor
+    ) -> Tensor:
+        """The clean next latent (B, C, h, w), predicted as the last of the context plus a change.
+
+        z: (B, C, h, w) at noise levels t (B,), 0-1. context: latents (B, L, C, h, w), oldest first. actions: int64
+        (B, L); the last is the one that leads to the frame asked for. context_level: (B,), 0-1, the standard deviation
+        of the noise that was added to the context. h and w must be multiples of 4.
+        """
+        B, L, C, h, w = context.shape
+        E = self.config.embedding
+        features = [self.action_embedding(actions).reshape(B, L * (E // L)), level_features(t, E)]
+        embedding = self.embed(torch.cat([*features, level_features(context_level, E)], dim=1))
+        x = torch.cat([z, context.reshape(B, L * C, h, w)], dim=1)  # (B, C + L C, h, w)
+        x = self.stem(F.pixel_unshuffle(x, FOLD))
+        skips = []
+        for level, stage in enumerate(self.down):
+            for block in stage:
+                x = block(x, embedding)
+            if level < len(self.shrink):
+                skips.append(x)
+                x = self.shrink[level](x)
+        for block in self.bottom:
+            x = block(x, embedding)
+        for level in reversed(range(len(self.up))):
+            x = F.interpolate(self.widen[level](x), scale_factor=2.0, mode="nearest")
+            x = torch.cat([x, skips[level]], dim=1)
+            for block in self.up[level]:
+                x = block(x, embedding)
+        change = F.pixel_shuffle(self.head(F.silu(x)), FOLD)
+        return context[:, -1].float() + change.float()

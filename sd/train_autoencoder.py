@@ -1,0 +1,218 @@
+"""Teaches an autoencoder to squeeze the frames of a recording into small latents and back.
+
+    python sd/train_autoencoder.py --trajectories ppo/checkpoints/RUN/trajectories.npz --max-minutes 15
+    python sd/train_autoencoder.py --trajectories FILE --epochs 1 --epoch-samples 64       # a tiny one, seconds
+    python sd/train_autoencoder.py --trajectories FILE --max-minutes 30 --resume           # goes on, 30 minutes in all
+    tensorboard --logdir sd/output_autoencoder
+
+Writes encoder.pt and decoder.pt (the best so far), last.pt (to go on from), metrics.csv and previews/.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.budget import Budget, learning_rate
+from dream.errors import BadInput, run_script
+from dream.latents import decode, to_frames
+from dream.metrics import psnr
+from dream.models import part_checkpoint
+from dream.previews import save_rows
+from dream.runs import (
+    MetricsLog,
+    load_checkpoint,
+    pick_device,
+    restore_rng_state,
+    rng_state,
+    save_checkpoint,
+    seed_everything,
+)
+from dream.trajectories import Trajectories, open_trajectories, split_episodes
+from torch import Tensor
+from tqdm import tqdm
+
+HERE = Path(__file__).resolve().parent
+CROP = (64, 128)  # height and width trained on: more different pictures for the same work
+# Noise on the latents while the decoder learns, so that the small errors of dreamed latents do not show.
+LATENT_NOISE = 0.03
+VALIDATION_FRAMES = 96
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    paths = parser.add_argument_group("paths")
+    paths.add_argument(
+        "--trajectories", default=HERE / "data" / "trajectories.npz", help="(default: %(default)s)"
+    )
+    paths.add_argument("--output-dir", default=HERE / "output_autoencoder", help="(default: %(default)s)")
+    length = parser.add_argument_group("length")
+    length.add_argument("--epochs", type=int, default=50, help="epochs at the most (default: %(default)s)")
+    length.add_argument(
+        "--epoch-samples", type=int, default=8192, help="crops an epoch (default: %(default)s)"
+    )
+    length.add_argument(
+        "--max-minutes", type=float, default=0, help="time budget, all resumed parts (0 = none)"
+    )
+    learning = parser.add_argument_group("learning")
+    learning.add_argument("--batch-size", type=int, default=32, help="crops (default: %(default)s)")
+    learning.add_argument(
+        "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
+    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    args = parser.parse_args(argv)
+    if min(args.epochs, args.epoch_samples, args.batch_size) < 1:
+        parser.error("--epochs, --epoch-samples and --batch-size must be at least 1")
+    if args.max_minutes < 0 or args.learning_rate <= 0:
+        parser.error("--max-minutes must be at least 0 (0 = no limit) and --learning-rate above 0")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    device = pick_device(args.device)
+    run_dir = Path(args.output_dir)
+    data = open_trajectories(args.trajectories)
+    for line in data.assumptions:
+        print(f"assumed: {line}")
+    resumed = (
+        load_checkpoint(run_dir / "last.pt", "autoencoder_run", "the same command without --resume")
+        if args.resume
+        else None
+    )
+    seed_everything(args.seed)
+    config = AutoencoderConfig(height=data.height, width=data.width)
+    encoder, decoder = Encoder(config).to(device), Decoder(config).to(device)
+    encoder, decoder = (part.to(memory_format=torch.channels_last) for part in (encoder, decoder))
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, weight_decay=1e-4)
+    generator = torch.Generator().manual_seed(args.seed)
+    step, spent_s, best_psnr = 0, 0.0, float("-inf")
+    if resumed:
+        if resumed["config"] != asdict(config):
+            raise BadInput(
+                f"the run in {run_dir} is of other frames ({resumed['config']}): choose another --output-dir"
+            )
+        encoder.load_state_dict(resumed["encoder"])
+        decoder.load_state_dict(resumed["decoder"])
+        optimizer.load_state_dict(resumed["optimizer"])
+        generator.set_state(resumed["generator"])
+        restore_rng_state(resumed["rng"])
+        step, spent_s, best_psnr = resumed["step"], resumed["spent_s"], resumed["best_psnr"]
+    train_mask, validation_mask = split_episodes(data, seed=args.seed)
+    train_frames = np.argwhere(train_mask)
+    validation = validation_frames(data, validation_mask)
+    steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
+    budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
+    log = MetricsLog(run_dir, keep_rows=-(-step // steps_per_epoch) if resumed else None)
+    print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
+    print(
+        f"latents {config.latent_shape}, {sum(p.numel() for p in parameters):,} weights, seed {args.seed}, {device}"
+    )
+
+    bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
+    while not budget.is_over(step):
+        history = []
+        while not budget.is_over(step):
+            # step
+            crops = draw_crops(data, train_frames, args.batch_size, generator).to(device)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(args.learning_rate, budget.progress(step), step)
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                latents = encoder(crops)
+                noise = torch.randn(latents.shape, generator=generator).to(device)
+                rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:])
+            loss = F.l1_loss(rebuilt.float(), crops)
+            if not torch.isfinite(loss):
+                raise BadInput(
+                    f"the loss is {loss.item()} at step {step}: lower --learning-rate, then start again"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            history.append(loss.detach())
+            step += 1
+            bar.update()
+            if step % steps_per_epoch == 0:
+                break
+        if not history:
+            break
+
+        # log
+        rebuilt = rebuild(encoder, decoder, validation, device)
+        validation_psnr = psnr(rebuilt, to_frames(validation, device)).mean().item()
+        metrics = {"loss/train": torch.stack(history).mean().item(), "psnr/autoencoder": validation_psnr}
+        log.write(step, metrics)
+        bar.set_postfix(psnr=f"{validation_psnr:.2f}")
+
+        # preview
+        shown = slice(0, len(validation), max(1, len(validation) // 6))
+        rows = [to_frames(validation[shown], device), rebuilt[shown]]
+        save_rows(rows, run_dir / "previews" / f"step_{step:06d}.png")
+
+        # save
+        if validation_psnr > best_psnr:
+            best_psnr = validation_psnr
+            save_checkpoint(part_checkpoint("encoder", encoder), run_dir / "encoder.pt")
+            save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
+        last = {
+            "kind": "autoencoder_run",
+            "config": asdict(config),
+            "encoder": encoder.state_dict(),
+            "decoder": decoder.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "generator": generator.get_state(),
+            "rng": rng_state(),
+            "step": step,
+            "spent_s": budget.spent_s(),
+            "best_psnr": best_psnr,
+        }
+        save_checkpoint(last, run_dir / "last.pt")
+    bar.close()
+    print(f"{step} steps; reconstructions of held-out episodes: {best_psnr:.2f} dB; {run_dir / 'decoder.pt'}")
+    print(f"next: python sd/train_sd.py --trajectories {args.trajectories} --autoencoder-dir {run_dir}")
+
+
+def draw_crops(data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator) -> Tensor:
+    """Random crops (B, 3, h, w), 0-1, of random frames; `where` (M, 2): row and t of those allowed."""
+    h, w = min(CROP[0], data.height), min(CROP[1], data.width)
+    chosen = where[torch.randint(len(where), (batch,), generator=generator).numpy()]
+    tops = torch.randint(data.height - h + 1, (batch,), generator=generator).tolist()
+    lefts = torch.randint(data.width - w + 1, (batch,), generator=generator).tolist()
+    crops = np.stack(
+        [
+            data.frames[row, t, :, top : top + h, left : left + w]
+            for (row, t), top, left in zip(chosen, tops, lefts, strict=True)
+        ]
+    )
+    return to_frames(crops, torch.device("cpu"))
+
+
+def validation_frames(data: Trajectories, mask: np.ndarray) -> np.ndarray:
+    """At most VALIDATION_FRAMES held-out frames, evenly spread, uint8 (V, 3, H, W)."""
+    where = np.argwhere(mask)
+    where = where[np.linspace(0, len(where) - 1, min(VALIDATION_FRAMES, len(where))).astype(int)]
+    return np.stack([data.frames[row, t] for row, t in where])
+
+
+@torch.no_grad()
+def rebuild(encoder: Encoder, decoder: Decoder, frames_u8: np.ndarray, device: torch.device) -> Tensor:
+    """decode(encode(x)) in float32 with the statistics that the file will hold, (V, 3, H, W)."""
+    encoder.eval()
+    latents = torch.cat(
+        [encoder(to_frames(part, device)) for part in np.array_split(frames_u8, 8) if len(part)]
+    )
+    encoder.train()
+    return decode(decoder, latents)
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))

@@ -1,0 +1,250 @@
+"""Teaches a latent diffusion model to dream the next frame of a game from the last four frames and actions.
+
+    python sd/train_sd.py --trajectories ppo/checkpoints/RUN/trajectories.npz --max-minutes 45
+    python sd/train_sd.py --trajectories FILE --epochs 1 --epoch-samples 32      # a tiny one, seconds
+    python sd/train_sd.py --trajectories FILE --max-minutes 90 --resume          # goes on, 90 minutes in all
+    tensorboard --logdir sd/output_sd
+
+Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt (to play), last.pt (to go on from),
+initial_sequence.npz (places to start a dream from), metrics.csv, previews/ and latents.npy into --output-dir.
+"""
+
+import argparse
+import copy
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from dream.budget import Budget, learning_rate
+from dream.errors import BadInput, run_script
+from dream.latents import encode_recording, gather_windows
+from dream.models import GameInfo, dream_checkpoint, fingerprint, load_part, load_unet
+from dream.previews import save_rows
+from dream.runs import (
+    MetricsLog,
+    load_checkpoint,
+    pick_device,
+    restore_rng_state,
+    rng_state,
+    save_checkpoint,
+    seed_everything,
+)
+from dream.training import train_windows, training_loss, update_ema
+from dream.trajectories import Trajectories, open_trajectories, split_episodes
+from dream.unet import UNet, UNetConfig
+from dream.validation import ValidationSet, dream_each_action, validate, validation_set
+from tqdm import tqdm
+
+HERE = Path(__file__).resolve().parent
+OWN_FRAMES_FROM = (
+    0.25  # share of the budget after which the model also trains on contexts it has dreamed itself
+)
+NUM_STARTS = 8  # places in initial_sequence.npz
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    paths = parser.add_argument_group("paths")
+    paths.add_argument(
+        "--trajectories", default=HERE / "data" / "trajectories.npz", help="(default: %(default)s)"
+    )
+    paths.add_argument(
+        "--autoencoder-dir", default=HERE / "output_autoencoder", help="(default: %(default)s)"
+    )
+    paths.add_argument("--output-dir", default=HERE / "output_sd", help="(default: %(default)s)")
+    paths.add_argument("--init-from", help="a best.pt whose weights a new run begins with")
+    length = parser.add_argument_group("length")
+    length.add_argument("--epochs", type=int, default=100, help="epochs at the most (default: %(default)s)")
+    length.add_argument(
+        "--epoch-samples", type=int, default=8192, help="windows an epoch (default: %(default)s)"
+    )
+    length.add_argument(
+        "--max-minutes", type=float, default=0, help="time budget, all resumed parts (0 = none)"
+    )
+    learning = parser.add_argument_group("learning")
+    learning.add_argument("--batch-size", type=int, default=16, help="windows (default: %(default)s)")
+    learning.add_argument(
+        "--learning-rate", type=float, default=5e-4, help="at its peak (default: %(default)s)"
+    )
+    learning.add_argument("--own-frames", type=int, default=3, help="most frames in a row of the context that the "
+                          "model dreamed itself, late in training (0 = never, default: %(default)s)")  # fmt: skip
+    learning.add_argument(
+        "--steps", type=int, default=1, help="sampling steps a frame, to validate and to play with"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
+    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    args = parser.parse_args(argv)
+    if min(args.epochs, args.epoch_samples, args.batch_size, args.steps) < 1:
+        parser.error("--epochs, --epoch-samples, --batch-size and --steps must be at least 1")
+    if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
+        parser.error("--max-minutes and --own-frames must be at least 0 and --learning-rate above 0")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    device = pick_device(args.device)
+    run_dir = Path(args.output_dir)
+    data = open_trajectories(args.trajectories)
+    for line in data.assumptions:
+        print(f"assumed: {line}")
+    encoder, decoder = load_autoencoder(Path(args.autoencoder_dir), data, device)
+    autoencoder = fingerprint(decoder)
+    resumed = None
+    if args.resume:
+        resumed = load_checkpoint(run_dir / "last.pt", "dream_run", "the same command without --resume")
+        if resumed["autoencoder"] != autoencoder:
+            raise BadInput(f"the run in {run_dir} began with another autoencoder than {args.autoencoder_dir}")
+    latents = torch.from_numpy(encode_recording(data, encoder, autoencoder, run_dir, device))
+    actions = torch.from_numpy(data.actions)
+
+    seed_everything(args.seed)
+    unet = make_unet(args, data, resumed).to(device, memory_format=torch.channels_last)
+    ema = copy.deepcopy(unet).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, weight_decay=1e-2)
+    generator = torch.Generator().manual_seed(args.seed)
+    step, spent_s, best_score = 0, 0.0, float("-inf")
+    if resumed:
+        unet.load_state_dict(resumed["model"])
+        ema.load_state_dict(resumed["ema"])
+        optimizer.load_state_dict(resumed["optimizer"])
+        generator.set_state(resumed["generator"])
+        restore_rng_state(resumed["rng"])
+        step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
+
+    L = unet.config.context
+    train_mask, validation_mask = split_episodes(data, seed=args.seed)
+    starts, own_frames = train_windows(data, train_mask, L, args.own_frames)
+    held_out = validation_set(data, latents, validation_mask, L, device)
+    game = GameInfo(data.action_names, data.action_keys, data.fps)
+    save_starts(held_out, run_dir / "initial_sequence.npz")
+    steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
+    budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
+    log = MetricsLog(run_dir, keep_rows=-(-step // steps_per_epoch) if resumed else None)
+    print(f"{len(starts)} windows to train on, {len(held_out.context)} held out, {data.num_actions} actions;")
+    print(f"{sum(p.numel() for p in unet.parameters()):,} weights, seed {args.seed}, device {device}")
+
+    bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
+    while not budget.is_over(step):
+        history = []
+        while not budget.is_over(step):
+            # step
+            progress = budget.progress(step)
+            num_own = 0
+            if progress > OWN_FRAMES_FROM:
+                num_own = int(torch.randint(own_frames + 1, (), generator=generator))
+            chosen = starts[torch.randint(len(starts), (args.batch_size,), generator=generator)]
+            window, window_actions = gather_windows(latents, actions, chosen, L + num_own + 1, device)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(args.learning_rate, progress, step)
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                loss, metrics = training_loss(unet, window, window_actions, num_own, generator)
+            if not torch.isfinite(loss):
+                raise BadInput(
+                    f"the loss is {loss.item()} at step {step}: lower --learning-rate, then --resume"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+            optimizer.step()
+            update_ema(ema, unet, decay=min(0.999, (1 + step) / (10 + step)))
+            history.append(metrics)
+            step += 1
+            bar.update()
+            if step % steps_per_epoch == 0:
+                break
+        if not history:
+            break
+
+        # log
+        metrics, dreamed = validate(ema, decoder, held_out, args.steps)
+        metrics.update({name: torch.stack([m[name] for m in history]).mean().item() for name in history[0]})
+        log.write(step, metrics)
+        score = sum(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons) / len(
+            held_out.horizons
+        )
+        bar.set_postfix(next=f"{metrics['psnr/next_frame']:.2f}", rollouts=f"{score:.2f}")
+
+        # preview
+        context, before = held_out.long_context[:1], held_out.long_actions[:1, :L]
+        rows = dream_each_action(ema, decoder, context, before, args.steps, num_frames=13, every=4)
+        save_rows(rows, run_dir / "previews" / f"step_{step:06d}_actions.png")
+        rows = [held_out.long_frames[0, 1::8], decode(decoder, dreamed[0, ::8])]
+        save_rows(rows, run_dir / "previews" / f"step_{step:06d}_film.png")
+
+        # save
+        if score > best_score:
+            best_score = score
+            save_checkpoint(dream_checkpoint(ema, game, autoencoder, args.steps), run_dir / "best.pt")
+        last = {
+            "kind": "dream_run",
+            "config": asdict(unet.config),
+            "model": unet.state_dict(),
+            "ema": ema.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "generator": generator.get_state(),
+            "rng": rng_state(),
+            "step": step,
+            "spent_s": budget.spent_s(),
+            "best_score": best_score,
+            "autoencoder": autoencoder,
+        }
+        save_checkpoint(last, run_dir / "last.pt")
+    bar.close()
+    print(
+        f"{step} steps, {step * args.batch_size} windows; mean PSNR of held-out roll-outs at best {best_score:.2f} dB"
+    )
+    print(f"next: python sd/play_sd.py --decoder-path {Path(args.autoencoder_dir) / 'decoder.pt'} "
+          f"--model-path {run_dir / 'best.pt'} --trajectory-path {run_dir / 'initial_sequence.npz'}")  # fmt: skip
+
+
+def load_autoencoder(folder: Path, data: Trajectories, device: torch.device):
+    encoder, decoder = (
+        load_part(folder / "encoder.pt", "encoder"),
+        load_part(folder / "decoder.pt", "decoder"),
+    )
+    size = (decoder.config.height, decoder.config.width)
+    if encoder.config != decoder.config:
+        raise BadInput(
+            f"encoder.pt and decoder.pt in {folder} are not of one training: train_autoencoder.py again"
+        )
+    if size != (data.height, data.width):
+        raise BadInput(
+            f"the autoencoder in {folder} is for frames {size}, the recording has {data.frames.shape[3:]}"
+        )
+    return encoder.to(device), decoder.to(device, memory_format=torch.channels_last)
+
+
+def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> UNet:
+    if args.init_from and not resumed:
+        unet = load_unet(args.init_from)[0].train().requires_grad_(True)
+        if unet.config.num_actions != data.num_actions:
+            raise BadInput(
+                f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}"
+            )
+        return unet
+    if resumed:
+        return UNet(UNetConfig(**{**resumed["config"], "channels": tuple(resumed["config"]["channels"])}))
+    return UNet(UNetConfig(num_actions=data.num_actions))
+
+
+def save_starts(held_out: ValidationSet, path: Path) -> None:
+    """Contexts from held-out episodes, for play_sd.py to begin from."""
+    L = held_out.long_context.shape[1]
+    chosen = np.linspace(
+        0, len(held_out.long_context) - 1, min(NUM_STARTS, len(held_out.long_context))
+    ).astype(int)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        frames=held_out.long_context[chosen].half().cpu().numpy(),
+        actions=held_out.long_actions[chosen, :L].cpu().numpy(),
+    )
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
