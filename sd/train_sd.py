@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
-from dream.latents import encode_recording, gather_windows
+from dream.latents import decode, encode_recording, gather_windows
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_part, load_unet
 from dream.previews import save_rows
 from dream.runs import (

@@ -28,16 +28,11 @@ def draw_levels(batch: int, pure_noise_share: float, generator: torch.Generator)
     return torch.where(torch.rand(batch, generator=generator) < pure_noise_share, torch.ones(batch), levels)
 
 
-def ramp_weight(t: Tensor) -> Tensor:
-    """Loss weight (B,): 1 at clean, 0.1 at pure noise (Dreamer 4, eq. 8), for there is less to learn from in noise."""
-    return 0.1 + 0.9 * (1 - t)
-
-
-def denoising_loss(predicted: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted mean squared error of the predicted clean latents (B, C, h, w); `weight` (B,)."""
-    error = (predicted - x).pow(2).mean(dim=(1, 2, 3))
-    loss = (weight * error).mean()
-    return loss, {"loss/train": loss.detach(), "loss/latent_mse": error.mean().detach()}
+def denoising_loss(predicted: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean squared error of the predicted clean latents (B, C, h, w), all levels weighing alike: the errors near pure
+    noise are the largest of themselves, and they are those that a frame sampled in one step shows."""
+    loss = (predicted - x).pow(2).mean()
+    return loss, {"loss/train": loss.detach()}
 
 
 def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.diffusion import denoising_loss, draw_levels, mix, ramp_weight
+from dream.diffusion import denoising_loss, draw_levels, mix
 from dream.errors import BadInput
 from dream.rollout import next_latent
 from dream.trajectories import Trajectories, window_starts
 from dream.unet import UNet
 
-PURE_NOISE_SHARE = 0.5  # of the samples: one-step sampling is made of them alone
+PURE_NOISE_SHARE = 0.7  # of the samples: one-step sampling is made of them alone
 CONTEXT_NOISE = 0.3  # largest standard deviation of the noise added to the context of half the samples
 
 
@@ -41,7 +41,7 @@ def training_loss(
     t = draw_levels(B, PURE_NOISE_SHARE, generator).to(device)
     z = mix(target, noise_like(target), t)
     predicted = unet(z, t, context, actions[:, num_own : num_own + L], told)
-    return denoising_loss(predicted, target, ramp_weight(t))
+    return denoising_loss(predicted, target)
 
 
 @torch.no_grad()
