@@ -1,4 +1,4 @@
-"""Play the dream: a window on a game that is only remembered. No game runs behind it.
+r"""Play the dream: a window on a game that is only remembered. No game runs behind it.
 
     python sd/play_sd.py                                         # the dream that comes with the repository
     python sd/play_sd.py --steps 1 --start 2                     # fastest; another place to start from

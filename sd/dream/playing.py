@@ -76,8 +76,8 @@ def fit(picture: tuple[int, int], area: tuple[int, int]) -> tuple[int, int, int,
 
     Its aspect is kept, and a scale just above a whole number becomes that number, for even pixels.
     """
-    scale = max(min(area[0] / picture[0], area[1] / picture[1]), 1 / min(picture))
+    scale = min(area[0] / picture[0], area[1] / picture[1])
     if scale >= 1 and int(scale) / scale > 0.95:
         scale = int(scale)
-    width, height = round(picture[0] * scale), round(picture[1] * scale)
+    width, height = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
     return (area[0] - width) // 2, (area[1] - height) // 2, width, height

@@ -196,7 +196,7 @@ class DreamWindow:
     def draw_picture(self, screen: pygame.Surface, area: tuple[int, int]) -> None:
         H, W = self.dream.frame_shape
         place = pygame.Rect(fit((W, H), area))
-        frame = pygame.image.frombuffer(self.frame_u8.tobytes(), (W, H), "RGB")
+        frame = pygame.image.frombuffer(self.frame_u8.tobytes(), (W, H), "RGB").convert(screen)
         whole = place.width % W == 0 and place.height % H == 0
         screen.blit(
             (pygame.transform.scale if whole else pygame.transform.smoothscale)(frame, place.size), place
@@ -235,33 +235,30 @@ class DreamWindow:
         late = reached is not None and reached < 0.97 * self.fps
         pace_colour = DIM if self.paused or reached is None else AMBER if late else GREEN
         pace = "paused" if self.paused else "-" if reached is None else f"{reached:.1f}"
-        upper = (pace, 28, pace_colour), (f"of {self.fps:.3g} frames/s", 18, DIM)
-        lower = (
-            (f"{self.times.mean_ms():.1f} ms a frame, worst {self.times.worst_ms():.1f}", 18, DIM),
-            (
-                f"place {self.start} of 0-{self.dream.num_starts - 1}, frame {self.frames_since_start}",
-                18,
-                DIM,
-            ),
-        )
+        upper = [(pace, 28, pace_colour), (f"of {self.fps:.3g} frames/s", 18, DIM)]
+        if reached is not None:
+            took = f"{self.times.mean_ms():.1f} ms a frame, worst {self.times.worst_ms():.1f}"
+            upper = [(took, 18, DIM), *upper]
+        lower = [
+            (f"place {self.start} of 0-{self.dream.num_starts - 1}, frame {self.frames_since_start}", 18, DIM)
+        ]
         shown = "   ".join(f"{keys[0].upper()} {name}" for name, keys in self.command_keys.items() if keys)
         right = self.draw_row(bar, 20, left, (self.dream.action_names[self.action], 28, PAPER), upper)
         if right - 130 > left + 220:
             self.draw_chart(bar, right - 10)
         self.draw_row(bar, 46, left, (shown, 18, DIM), lower)
 
-    def draw_row(
-        self, bar: pygame.Surface, y: int, left: int, first: Words, others: tuple[Words, ...]
-    ) -> int:
-        """The others at the right, then the first at the left where it still fits. Returns where the others begin."""
+    def draw_row(self, bar: pygame.Surface, y: int, left: int, first: Words, others: list[Words]) -> int:
+        """The first at the left, then the others at the right as far as there is room. Returns where they begin."""
         right = bar.get_width() - 16
-        for words, size, colour in reversed(others):
-            text = self.fonts[size].render(words, True, colour)
-            if right - text.get_width() >= left:
-                right = bar.blit(text, text.get_rect(midright=(right, y))).left - 10
         text = self.fonts[first[1]].render(first[0], True, first[2])
         if left + text.get_width() <= right:
-            bar.blit(text, text.get_rect(midleft=(left, y)))
+            left = bar.blit(text, text.get_rect(midleft=(left, y))).right + 10
+        for words, size, colour in reversed(others):
+            text = self.fonts[size].render(words, True, colour)
+            if right - text.get_width() < left:
+                break
+            right = bar.blit(text, text.get_rect(midright=(right, y))).left - 10
         return right
 
     def draw_keys(self, bar: pygame.Surface, left: int) -> int:
