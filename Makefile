@@ -17,6 +17,7 @@ play: setup
 
 # The whole road, small: minutes on two CPU cores. The README has the full runs.
 dream: setup
+	rm -rf output/dream
 	$(PY) ppo/train_ppo.py --n-envs 8 --n-epochs 8 --n-steps 256 --record-envs 8 --output-dir output/dream/ppo
 	$(PY) sd/train_autoencoder.py --trajectories output/dream/ppo/trajectories.npz --output-dir output/dream/autoencoder --max-minutes 2
 	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4

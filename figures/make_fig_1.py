@@ -1,0 +1,119 @@
+"""Draws fig_1.png: one step of the dream, with the shapes of its tensors, read from the model that ships.
+
+python figures/make_fig_1.py
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "sd"))
+from dream.models import load_part, load_unet  # noqa: E402
+from dream.unet import FOLD  # noqa: E402
+
+SIZE = (1640, 640)
+PAPER, INK, GREY = "#fcfbf7", "#22242c", "#6b7080"
+GAME, LATENT, NETWORK, NOISE = "#ffd9b8", "#cfe3ff", "#d9f0cf", "#eadcff"
+TITLE, TEXT, SMALL = (ImageFont.load_default(size=size) for size in (24, 20, 17))
+
+
+def box(
+    draw: ImageDraw.ImageDraw, x: int, y: int, w: int, h: int, colour: str, title: str, *lines: str
+) -> None:
+    draw.rounded_rectangle((x, y, x + w, y + h), radius=14, fill=colour, outline=INK, width=2)
+    draw.text((x + w / 2, y + 24), title, INK, TITLE, anchor="mm")
+    for i, line in enumerate(lines):
+        draw.text((x + w / 2, y + 54 + 24 * i), line, INK, SMALL, anchor="mm")
+
+
+def arrow(draw: ImageDraw.ImageDraw, *points: tuple[int, int]) -> None:
+    """Along the points, with a head at the last."""
+    draw.line(points, INK, 3, joint="curve")
+    (x0, y0), (x, y) = points[-2:]
+    dx, dy = (x > x0) - (x < x0), (y > y0) - (y < y0)
+    side = (-dy * 7, dx * 7)
+    back = (x - dx * 14, y - dy * 14)
+    head = [(x, y), (back[0] + side[0], back[1] + side[1]), (back[0] - side[0], back[1] - side[1])]
+    draw.polygon(head, INK)
+
+
+def main() -> None:
+    pretrained = HERE.parent / "sd" / "pretrained"
+    decoder = load_part(pretrained / "decoder.pt", "decoder")
+    unet, game, _ = load_unet(pretrained / "model.pt")
+    C, h, w = decoder.config.latent_shape
+    H, W = decoder.config.height, decoder.config.width
+    L, widths = unet.config.context, unet.config.channels
+    weights = sum(p.numel() for p in unet.parameters()) / 1e6
+    picture = Image.new("RGB", SIZE, PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((40, 24), "One step of the dream", INK, ImageFont.load_default(size=32))
+    draw.text((40, 66), "shapes without the batch axis B; letters as in the README", GREY, SMALL)
+
+    box(draw, 40, 130, 300, 110, LATENT, "context", f"the last {L} latents", f"({L}, {C}, {h}, {w})")
+    box(draw, 40, 270, 300, 84, NOISE, "noise", f"({C}, {h}, {w}), level t")
+    box(
+        draw,
+        40,
+        384,
+        300,
+        110,
+        GAME,
+        "actions",
+        f"the last {L}, of {len(game.action_names)}",
+        f"({L},)  the newest: your keys",
+    )
+    folded = f"({(L + 1) * C * FOLD**2}, {h // FOLD}, {w // FOLD})"
+    lines = (f"({(L + 1) * C}, {h}, {w})", f"folded {FOLD} x {FOLD} into channels", folded)
+    box(draw, 430, 160, 250, 136, LATENT, "side by side", *lines)
+    box(
+        draw,
+        430,
+        384,
+        250,
+        110,
+        NETWORK,
+        "embedding",
+        "actions, t, context noise",
+        f"({unet.config.embedding},)",
+    )
+    stages = [f"{width} ch at {h // FOLD >> i} x {w // FOLD >> i}" for i, width in enumerate(widths)]
+    box(
+        draw, 770, 150, 260, 160, NETWORK, "U-Net", *stages, f"{weights:.1f} M weights", "predicts the change"
+    )
+    box(
+        draw,
+        1120,
+        160,
+        210,
+        136,
+        LATENT,
+        "next latent",
+        "last + change",
+        f"({C}, {h}, {w})",
+        "one step, or a few",
+    )
+    box(draw, 1390, 160, 210, 136, NETWORK, "decoder", f"({C}, {h}, {w})", "to", f"(3, {H}, {W})")
+    box(draw, 1390, 384, 210, 110, GAME, "the window", f"{W} x {H}, RGB", f"{game.fps:g} frames a second")
+
+    arrow(draw, (340, 185), (430, 185))
+    arrow(draw, (340, 312), (385, 312), (385, 262), (430, 262))
+    arrow(draw, (340, 439), (430, 439))
+    arrow(draw, (680, 228), (770, 228))
+    arrow(draw, (680, 439), (900, 439), (900, 310))
+    draw.text((700, 414), "adaptive group norm", GREY, SMALL)
+    arrow(draw, (1030, 228), (1120, 228))
+    arrow(draw, (1330, 228), (1390, 228))
+    arrow(draw, (1495, 296), (1495, 384))
+    arrow(draw, (1225, 296), (1225, 570), (20, 570), (20, 185), (40, 185))
+    draw.text(
+        (640, 590), "the new latent enters the context; the oldest one leaves it", GREY, TEXT, anchor="mm"
+    )
+    picture.save(HERE / "fig_1.png", optimize=True)
+    print(HERE / "fig_1.png")
+
+
+if __name__ == "__main__":
+    main()
