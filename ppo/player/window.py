@@ -141,8 +141,13 @@ class Window:
     def controls(self) -> Iterator[str]:
         track = "T track  " if self.race.game.name == "Mode7Kart-v0" else ""
         keys = f"R restart  {track}P pause  Q quit"
-        if isinstance(self.race.driver, KeysDriver) and self.race.game.actions == DRIVING_ACTIONS:
+        driver = self.race.driver
+        if isinstance(driver, KeysDriver) and self.race.game.actions == DRIVING_ACTIONS:
             yield "arrows drive, down brakes, space hops   " + keys
+            yield "arrows, space   " + keys
+        elif isinstance(driver, KeysDriver):
+            buttons = (f"{key} {button}" for key, button in driver.button_of_key.items() if len(key) == 1)
+            yield f"arrows, {', '.join(buttons)}   " + keys
             yield "arrows, space   " + keys
         yield keys
 
