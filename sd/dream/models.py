@@ -1,6 +1,7 @@
 """Models to and from files. A model's settings travel in its file: nothing else is needed to build it again."""
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,6 +77,10 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
         info = GameInfo(tuple(game["action_names"]), keys, float(game["fps"]))
         if not isinstance(checkpoint["steps"], int) or not isinstance(checkpoint["autoencoder"], str):
             raise TypeError("its settings are of the wrong type")
+        if not len(info.action_names) == len(info.action_keys) == unet.config.num_actions:
+            raise ValueError(f"its names or keys are not those of {unet.config.num_actions} actions")
+        if checkpoint["steps"] < 1 or not 0 < info.fps < math.inf:
+            raise ValueError(f"{checkpoint['steps']} steps a frame, {info.fps} frames a second")
     return unet.eval().requires_grad_(False), info, checkpoint
 
 
@@ -89,6 +94,6 @@ class refusing:
         return None
 
     def __exit__(self, kind: type | None, problem: BaseException | None, _: object) -> None:
-        if isinstance(problem, (KeyError, TypeError, ValueError, RuntimeError, AttributeError)):
-            first_line = str(problem).splitlines()[0]
+        if isinstance(problem, Exception) and not isinstance(problem, OSError):
+            first_line = (str(problem) or type(problem).__name__).splitlines()[0]
             raise BadInput(f"{self.path} does not fit this version ({first_line}): train it anew") from None
