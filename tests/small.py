@@ -1,0 +1,71 @@
+"""What several tests share: small models, a dream of three files, a recording of a square that moves."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.models import GameInfo, dream_checkpoint, fingerprint, part_checkpoint
+from dream.runs import save_checkpoint
+from dream.unet import UNet, UNetConfig
+
+CPU = torch.device("cpu")
+GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
+SIDE, STRIDE = 8, 4  # of the square: pixels, and pixels a step
+
+
+def wake_up(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Every weight drawn anew: layers that begin at zero hide what their inputs are."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+def small_autoencoder(height: int = 32, width: int = 48, seed: int = 0) -> tuple[Encoder, Decoder]:
+    torch.manual_seed(seed)
+    config = AutoencoderConfig(height, width, channels=16)
+    encoder, decoder = Encoder(config), Decoder(config)
+    return wake_up(encoder, seed).eval(), wake_up(decoder, seed + 1).eval()
+
+
+def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(UNetConfig(num_actions, channels=(16, 32), blocks=1, embedding=32)).eval()
+
+
+def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
+    """decoder.pt, model.pt and initial_sequence.npz of small random models."""
+    _, decoder = small_autoencoder()
+    unet = wake_up(small_unet())
+    save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
+    save_checkpoint(dream_checkpoint(unet, GAME, fingerprint(decoder), 2), folder / "model.pt")
+    rng = np.random.default_rng(0)
+    np.savez(
+        folder / "initial_sequence.npz",
+        frames=rng.normal(size=(num_starts, 4, 4, 8, 12)).astype(np.float16),
+        actions=rng.integers(3, size=(num_starts, 4)),
+    )
+    names = {
+        "decoder_path": "decoder.pt",
+        "model_path": "model.pt",
+        "trajectory_path": "initial_sequence.npz",
+    }
+    return {option: folder / name for option, name in names.items()}
+
+
+def moving_square(
+    rows: int = 6, steps: int = 24, height: int = 32, width: int = 48, num_actions: int = 3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 (rows, steps, 3, height, width) and actions: 1 moves the square left, 2 right, others nowhere."""
+    rng = np.random.default_rng(seed)
+    actions = np.repeat(rng.integers(num_actions, size=(rows, -(-steps // 3))), 3, axis=1)[:, :steps]
+    frames = np.full((rows, steps, 3, height, width), 40, np.uint8)
+    for row in range(rows):
+        left = int(rng.integers((width - SIDE) // STRIDE)) * STRIDE
+        for t in range(steps):
+            frames[row, t, :, 12 : 12 + SIDE, left : left + SIDE] = np.array([230, 160, 30])[:, None, None]
+            left += {1: -STRIDE, 2: STRIDE}.get(int(actions[row, t]), 0)
+            left = min(max(left, 0), (width - SIDE) // STRIDE * STRIDE)
+    return frames, actions

@@ -1,0 +1,148 @@
+"""The maths of the diffusion and of the picture metric, against closed forms and slow references."""
+
+import numpy as np
+import pytest
+import torch
+from dream.diffusion import denoising_loss, draw_levels, mix, sample
+from dream.metrics import psnr
+from dream.unet import level_features
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_mix_is_clean_at_0_and_noise_at_1():
+    """Swapped ends would teach the network to predict noise from pictures, with a loss that still falls."""
+    x, noise = normal(3, 2, 4, 4), normal(3, 2, 4, 4, seed=1)
+    mixed = mix(x, noise, torch.tensor([0.0, 1.0, 0.25]))
+    torch.testing.assert_close(mixed[0], x[0])
+    torch.testing.assert_close(mixed[1], noise[1])
+    torch.testing.assert_close(mixed[2], 0.75 * x[2] + 0.25 * noise[2])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_perfect_denoiser_gives_its_answer(steps):
+    """An integration that stops short of level 0 leaves noise in every frame."""
+    x = normal(2, 4, 3, 5)
+    torch.testing.assert_close(sample(lambda z, t: x, normal(2, 4, 3, 5, seed=1), steps), x)
+
+
+def test_sampling_asks_at_the_right_levels():
+    """A denoiser told another level than the one its input has would be quietly worse at more steps."""
+    asked, seen = [], []
+    x, noise = normal(2, 1, 2, 2), normal(2, 1, 2, 2, seed=1)
+
+    def denoise(z, t):
+        asked.append(t)
+        seen.append(z)
+        return x
+
+    sample(denoise, noise, 4)
+    assert all(t.shape == (2,) for t in asked)
+    torch.testing.assert_close(torch.stack(asked)[:, 0], torch.tensor([1.0, 0.75, 0.5, 0.25]))
+    for z, t in zip(seen, asked, strict=True):  # with a perfect denoiser the path is the straight one
+        torch.testing.assert_close(z, mix(x, noise, t))
+
+
+def test_sampling_against_a_slow_integration():
+    """A wrong step length cancels for a constant denoiser: here what it says depends on z and t."""
+
+    def denoise(z, t):
+        return torch.sin(z) * (1 - t[:, None, None, None]) + 0.3 * t[:, None, None, None]
+
+    noise, steps = normal(3, 2, 2, 3), 7
+    z = noise.double().clone()
+    for i in range(steps):
+        t, t_next = 1 - i / steps, 1 - (i + 1) / steps
+        for place in np.ndindex(*z.shape):
+            x = np.sin(z[place].item()) * (1 - t) + 0.3 * t
+            z[place] += (t_next - t) * (z[place].item() - x) / t  # dz/dt = (z - x) / t
+    torch.testing.assert_close(sample(denoise, noise, steps), z.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_gaussian_data_come_out_with_their_mean_and_variance():
+    """With the exact posterior mean the flow must carry N(0, 1) to the data: m + s eps, not a shrunken copy."""
+    m, s = 1.5, 0.4
+
+    def denoise(z, t):
+        t = t[:, None, None, None]
+        return m + (1 - t) * s**2 / ((1 - t) ** 2 * s**2 + t**2) * (z - (1 - t) * m)
+
+    noise = normal(2000, 1, 2, 2)
+    found = sample(denoise, noise, 300)
+    assert abs(found.mean() - m) < 0.02 and abs(found.std() - s) < 0.01
+    torch.testing.assert_close(found, m + s * noise, rtol=0, atol=0.03)
+    torch.testing.assert_close(
+        sample(denoise, noise, 1), torch.full_like(noise, m)
+    )  # one step: the mean alone
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps_are_refused(steps):
+    """Without it the player would be shown plain noise."""
+    with pytest.raises(ValueError, match="at least 1"):
+        sample(lambda z, t: z, normal(1, 1, 2, 2), steps)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_levels_have_their_share_of_pure_noise(share):
+    """One-step play rests on the level 1 alone: without its share it is hardly ever trained."""
+    levels = draw_levels(20_000, share, torch.Generator().manual_seed(0))
+    assert levels.shape == (20_000,) and levels.min() >= 0 and levels.max() <= 1
+    pure = levels == 1
+    assert abs(pure.float().mean() - share) < 0.02
+    if share < 1:
+        rest = levels[~pure]
+        histogram = torch.histc(rest, 10, 0, 1) / len(rest)
+        assert (histogram - 0.1).abs().max() < 0.015  # uniform
+
+
+def test_levels_come_from_their_generator_alone():
+    """A draw from the global generator would make a resumed run another run."""
+    torch.manual_seed(1)
+    one = draw_levels(8, 0.5, torch.Generator().manual_seed(7))
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    torch.testing.assert_close(draw_levels(8, 0.5, torch.Generator().manual_seed(7)), one, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_loss_against_a_loop():
+    """A sum in place of a mean, or a mean over the wrong axis, would scale the learning rate unseen."""
+    predicted, x = normal(3, 2, 2, 3).requires_grad_(), normal(3, 2, 2, 3, seed=1)
+    loss, metrics = denoising_loss(predicted, x)
+    squares = [(predicted[place].item() - x[place].item()) ** 2 for place in np.ndindex(*x.shape)]
+    assert loss.item() == pytest.approx(sum(squares) / len(squares), rel=1e-5)
+    assert metrics["loss/train"].item() == pytest.approx(loss.item())
+    assert loss.requires_grad and not metrics["loss/train"].requires_grad
+
+
+def test_level_features_tell_levels_apart():
+    """Features with a period in 0-1 would make clean and noisy inputs the same to the network."""
+    levels = torch.linspace(0, 1, 101)
+    features = level_features(levels, 32)
+    assert features.shape == (101, 32) and features.abs().max() <= 1
+    distances = torch.cdist(features, features) + 10 * torch.eye(101)
+    assert distances.min() > 0.3
+    coarse = features[:, [0, 16]]  # the slowest sine and cosine alone: half a turn, never the same place
+    assert (torch.cdist(coarse, coarse) + 10 * torch.eye(101)).min() > 0.02
+
+
+def test_psnr_against_numpy():
+    """Everything is judged by it; it must see what a screen shows: clamped and rounded to 8 bits."""
+    shown = normal(4, 3, 6, 8) * 0.5 + 0.5  # goes beyond 0 and 1
+    target = (torch.rand(4, 3, 6, 8, generator=torch.Generator().manual_seed(1)) * 255).round() / 255
+    found = psnr(shown, target)
+    for i in range(4):
+        shown_u8 = np.round(np.clip(shown[i].double().numpy(), 0, 1) * 255)
+        error = np.mean((shown_u8 - np.round(target[i].double().numpy() * 255)) ** 2)
+        assert found[i].item() == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+
+
+def test_psnr_of_what_rounds_to_the_same_picture():
+    """Equal pictures give a finite 100 dB, so that a mean over frames stays a number."""
+    target = torch.tensor([0, 17, 255]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4) / 255
+    torch.testing.assert_close(psnr(target + 0.4 / 255, target), torch.tensor([100.0]))
+    one_level_off = psnr(target.clamp(max=0.9) + 0.6 / 255, target.clamp(max=0.9))
+    assert one_level_off < 60
