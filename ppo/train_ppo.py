@@ -163,7 +163,7 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) 
         restore_rng_state(resumed["rng"])
         first_epoch, best_score = resumed["epochs_done"], resumed["best_score"]
     writer = make_writer(args, run_dir, game, players.frames.shape[1:3], first_epoch)
-    log = MetricsLog(run_dir, keep_rows=first_epoch if resumed else None)
+    log = MetricsLog(run_dir, keep_until=first_epoch if resumed else None)
 
     bar = tqdm(range(first_epoch, args.n_epochs), initial=first_epoch, total=args.n_epochs, unit="epoch")
     for epoch in bar:

@@ -111,7 +111,7 @@ def main(args: argparse.Namespace) -> None:
     validation = validation_frames(data, validation_mask)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
-    log = MetricsLog(run_dir, keep_rows=-(-step // steps_per_epoch) if resumed else None)
+    log = MetricsLog(run_dir, keep_until=step if resumed else None)
     print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
     print(
         f"latents {config.latent_shape}, {sum(p.numel() for p in parameters):,} weights, seed {args.seed}, {device}"

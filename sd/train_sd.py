@@ -124,7 +124,7 @@ def main(args: argparse.Namespace) -> None:
     save_starts(held_out, run_dir / "initial_sequence.npz")
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
-    log = MetricsLog(run_dir, keep_rows=-(-step // steps_per_epoch) if resumed else None)
+    log = MetricsLog(run_dir, keep_until=step if resumed else None)
     print(f"{len(starts)} windows to train on, {len(held_out.context)} held out, {data.num_actions} actions;")
     print(f"{sum(p.numel() for p in unet.parameters()):,} weights, seed {args.seed}, device {device}")
 

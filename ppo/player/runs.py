@@ -85,16 +85,16 @@ def restore_rng_state(state: Dict[str, torch.Tensor]) -> None:
 class MetricsLog:
     """Metrics of a run, once an epoch: TensorBoard files and `metrics.csv` in the run's folder."""
 
-    def __init__(self, run_dir: Path, keep_rows: Optional[int] = None) -> None:
-        """`keep_rows`: rows of an earlier part of the run to keep (epochs done); None starts anew."""
+    def __init__(self, run_dir: Path, keep_until: Optional[int] = None) -> None:
+        """`keep_until`: the step up to which rows of an earlier part of the run are kept; None starts anew."""
         from tensorboardX import SummaryWriter
 
         self.path = Path(run_dir) / "metrics.csv"
         self.rows = []
-        if keep_rows is not None and self.path.exists():
+        if keep_until is not None and self.path.exists():
             with open(self.path, newline="") as file:
-                self.rows = list(csv.DictReader(file))[:keep_rows]
-        self.writer = SummaryWriter(str(run_dir), purge_step=keep_rows)
+                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= keep_until]
+        self.writer = SummaryWriter(str(run_dir), purge_step=None if keep_until is None else keep_until + 1)
 
     def write(self, step: int, metrics: Dict[str, float]) -> None:
         for name, value in metrics.items():
