@@ -99,6 +99,10 @@ def main(args: argparse.Namespace) -> None:
         resumed = load_checkpoint(run_dir / "last.pt", "dream_run", "the same command without --resume")
         if resumed["autoencoder"] != autoencoder:
             raise BadInput(f"the run in {run_dir} began with another autoencoder than {args.autoencoder_dir}")
+        if resumed["config"]["num_actions"] != data.num_actions:
+            raise BadInput(
+                f"the run in {run_dir} knows {resumed['config']['num_actions']} actions, not {data.num_actions}"
+            )
     latents = torch.from_numpy(encode_recording(data, encoder, autoencoder, run_dir, device))
     actions = torch.from_numpy(data.actions)
 

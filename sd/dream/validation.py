@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dream.autoencoder import Decoder
+from dream.errors import BadInput
 from dream.latents import decode, gather_windows, to_frames
 from dream.metrics import psnr
 from dream.rollout import next_latent, roll_out
@@ -36,13 +37,17 @@ class ValidationSet:
 def validation_set(
     data: Trajectories, latents: Tensor, mask: np.ndarray, context: int, device: torch.device
 ) -> ValidationSet:
-    """`latents` (N, T, C, h, w) of the whole recording, `mask` (N, T) of its held-out part."""
+    """`latents` (N, T, C, h, w) of the whole recording, `mask` (N, T) of its held-out part. Raises BadInput."""
     actions = torch.from_numpy(data.actions)
     horizons = HORIZONS
     while len(horizons) > 1 and len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
         horizons = horizons[:-1]  # a short recording has no long stretch to hold a roll-out against
     if len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
         horizons = (1,)
+    if len(window_starts(data.episode_starts, mask, context + 1)) == 0:
+        raise BadInput(
+            f"no {context + 1} frames in a row in the held-out episodes: record more, or try another --seed"
+        )
 
     def spread(length: int, count: int) -> Tensor:
         starts = window_starts(data.episode_starts, mask, length)
