@@ -103,11 +103,11 @@ def main(args: argparse.Namespace) -> None:
             raise BadInput(
                 f"the run in {run_dir} knows {resumed['config']['num_actions']} actions, not {data.num_actions}"
             )
+    seed_everything(args.seed)
+    unet = make_unet(args, data, resumed).to(device, memory_format=torch.channels_last)
     latents = torch.from_numpy(encode_recording(data, encoder, autoencoder, run_dir, device))
     actions = torch.from_numpy(data.actions)
 
-    seed_everything(args.seed)
-    unet = make_unet(args, data, resumed).to(device, memory_format=torch.channels_last)
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(args.seed)
