@@ -1,0 +1,688 @@
+"""Teaching the dream: what the network is shown and when, the scripts run for real, stopped, resumed, refused."""
+
+import contextlib
+import csv
+import functools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import train_autoencoder
+import train_sd
+from dream import budget as budget_module
+from dream.autoencoder import AutoencoderConfig
+from dream.budget import Budget, learning_rate
+from dream.errors import BadInput, run_script
+from dream.latents import encode_recording, gather_windows
+from dream.models import load_part, load_unet
+from dream.rollout import next_latent, roll_out
+from dream.runs import MetricsLog, load_checkpoint, save_checkpoint
+from dream.training import train_windows, training_loss, update_ema
+from dream.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
+from dream.unet import UNet, UNetConfig
+from dream.validation import validation_set
+from dream.world import Dream
+from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
+from torch import nn
+
+SD = Path(train_sd.__file__).parent
+L = 4  # frames of context
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class TellTale(nn.Module):
+    """A network that writes down what it is shown, and whose frame tells its context: 10 x the last of it + the action.
+
+    Latents are 1x1 of one channel, so a frame is a number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(context=L, num_actions=10)
+        self.weight = nn.Parameter(torch.ones(()))
+        self.seen = []
+
+    def forward(self, z, t, context, actions, context_level):
+        self.seen.append(SimpleNamespace(
+            z=z.detach().clone(), t=t.clone(), context=context.detach().clone(), actions=actions.clone(),
+            told=context_level.clone(), context_needs_grad=context.requires_grad, grad=torch.is_grad_enabled(),
+        ))  # fmt: skip
+        return self.weight * (10 * context[:, -1] + actions[:, -1].float().reshape(-1, 1, 1, 1))
+
+
+def numbers(values) -> torch.Tensor:
+    """Numbers (B, T) as latents (B, T, 1, 1, 1)."""
+    return torch.tensor(values, dtype=torch.float32)[..., None, None, None]
+
+
+# ------------------------------------------------------------------------------------------------- windows, roll-outs
+
+
+def test_windows_against_slow_slicing():
+    """An action from another row or one step off trains a dream that answers late: no error, only bad play."""
+    N, T, length = 3, 11, 6
+    latents = torch.randn(N, T, 4, 2, 3, generator=seeded()).half()
+    actions = torch.randint(5, (N, T), generator=seeded(1))
+    starts = torch.tensor([[0, 0], [2, 5], [1, 3], [2, 0]])
+    window, window_actions = gather_windows(latents, actions, starts, length, CPU)
+    assert window.dtype == torch.float32 and window_actions.dtype == torch.int64
+    for i, (row, t) in enumerate(starts.tolist()):
+        for step in range(length):
+            torch.testing.assert_close(window[i, step], latents[row, t + step].float())
+            assert window_actions[i, step] == actions[row, t + step]
+
+
+def test_roll_out_feeds_its_own_frames_back():
+    """Frame k is dreamed from frames k-4 .. k-1 and the actions chosen at them; the last action leads to it."""
+    teller = TellTale()
+    context, actions = numbers([[1, 2, 3, 4]]), torch.tensor([[0, 1, 2, 3, 4, 5, 6]])
+    frames = roll_out(teller, context, actions, 1, seeded(), context_level=0.25)
+    assert frames.shape == (1, 4, 1, 1, 1)
+    assert frames.flatten().tolist() == [43, 434, 4345, 43456]  # 4 then action 3, then 4 ...
+    assert [seen.context.flatten().tolist() for seen in teller.seen] == [
+        [1, 2, 3, 4], [2, 3, 4, 43], [3, 4, 43, 434], [4, 43, 434, 4345]]  # fmt: skip
+    assert [seen.actions.flatten().tolist() for seen in teller.seen] == [
+        [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]  # fmt: skip
+    assert all(seen.told.tolist() == [0.25] and seen.t.tolist() == [1.0] for seen in teller.seen)
+    noises = [seen.z.item() for seen in teller.seen]
+    assert len(set(noises)) == 4  # noise of its own for each frame
+
+
+def test_roll_out_is_the_same_from_the_same_generator():
+    """Epochs are compared by roll-outs: with noise of its own each would be judged on luck."""
+    unet = wake_up(small_unet())
+    context, actions = torch.randn(2, 4, 4, 8, 12, generator=seeded()), torch.zeros(2, 6, dtype=torch.long)
+    one, other = (roll_out(unet, context, actions, 2, seeded(7)) for _ in range(2))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert (roll_out(unet, context, actions, 2, seeded(8)) - one).abs().max() > 1e-5
+
+
+# ------------------------------------------------------------------------------------------------- the loss
+
+
+@pytest.mark.parametrize("num_own", [0, 1, 3])
+def test_loss_shows_the_right_frames_and_actions(num_own):
+    """Own frames shift the window: actions that do not shift with them teach the answer to another key."""
+    teller = TellTale()
+    length = L + num_own + 1
+    frames = numbers([[1.0 + i for i in range(length)], [101.0 + i for i in range(length)]])
+    actions = torch.stack([torch.arange(length), torch.arange(length).flip(0)])
+    loss, metrics = training_loss(teller, frames, actions, num_own, seeded())
+    assert len(teller.seen) == num_own + 1
+    for i, seen in enumerate(teller.seen):
+        assert torch.equal(seen.actions, actions[:, i : i + L])
+        assert seen.grad == (i == num_own)
+    last = teller.seen[-1]
+    if num_own:  # contexts of real frames alone get noise: another test
+        assert (last.told == 0).all()
+        for b in range(2):
+            context = frames[b, :L].flatten().tolist()
+            for i in range(num_own):
+                context = [*context[1:], 10 * context[-1] + actions[b, i + L - 1].item()]
+            assert last.context[b].flatten().tolist() == context
+    predicted = 10 * last.context[:, -1].flatten() + last.actions[:, -1]
+    wanted = (predicted - frames[:, -1].flatten()).pow(2).mean().item()
+    assert loss.item() == metrics["loss/train"].item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_no_gradient_flows_through_own_frames():
+    """With one, the network would learn to make its own context easy, at several times the memory."""
+    teller = TellTale()
+    frames, actions = numbers([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]]), torch.zeros(1, 7, dtype=torch.long)
+    loss, _ = training_loss(teller, frames, actions, 2, seeded())
+    loss.backward()
+    assert not any(seen.context_needs_grad for seen in teller.seen)
+    own = 10 * 10 * 0.4  # frames 5 and 6 dreamed; the gradient is that of the last pass alone
+    assert teller.weight.grad.item() == pytest.approx(2 * (10 * own - 0.7) * 10 * own, rel=1e-4)
+
+
+def test_weights_learn_as_much_after_own_frames():
+    """Autocast caches the casts of weights: ones made without a gradient, reused, would leave the weights untaught."""
+    unet = wake_up(small_unet()).train()
+    window, actions = (
+        torch.randn(2, L + 3, 4, 8, 12, generator=seeded()),
+        torch.zeros(2, L + 3, dtype=torch.long),
+    )
+    gradients = []
+    for precision in (torch.bfloat16, None):
+        unet.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision is not None):
+            loss, _ = training_loss(unet, window, actions, 2, seeded())
+        loss.backward()
+        assert all(weight.grad is not None for weight in unet.parameters())
+        gradients.append(torch.cat([weight.grad.flatten() for weight in unet.parameters()]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+def test_context_noise_is_told():
+    """Noise of a level that is not told blurs the dream: the network cannot know how far to trust its context."""
+    teller, B = TellTale(), 4000
+    frames, actions = torch.zeros(B, L + 1, 1, 1, 1), torch.zeros(B, L + 1, dtype=torch.long)
+    training_loss(teller, frames, actions, 0, seeded())
+    (seen,) = teller.seen
+    quiet = seen.told == 0
+    assert 0.45 < quiet.float().mean() < 0.55 and seen.told.max() <= 0.3 and seen.told.max() > 0.28
+    assert (seen.context[quiet] == 0).all()
+    scaled = seen.context[~quiet].flatten(1) / seen.told[~quiet, None]
+    assert abs(scaled.std() - 1) < 0.03 and abs(scaled.mean()) < 0.03
+    pure = seen.t == 1
+    assert 0.6 < pure.float().mean() < 0.8
+    assert abs(seen.z[pure].std() - 1) < 0.05  # the frames are 0: what is left is the noise at its level
+    torch.testing.assert_close((seen.z.flatten() / seen.t).std(), torch.tensor(1.0), rtol=0, atol=0.05)
+
+
+def test_moving_average():
+    """Decay and 1 - decay swapped make the average a copy of the newest weights: it plays, only worse."""
+    unet, ema = wake_up(small_unet(), 1), wake_up(small_unet(), 2)
+    before = [weight.clone() for weight in ema.parameters()]
+    update_ema(ema, unet, 0.9)
+    for old, new, weight in zip(before, ema.parameters(), unet.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.9 * old + 0.1 * weight)
+
+
+# ------------------------------------------------------------------------------------------------- budget
+
+
+def test_budget_by_steps_and_by_the_clock(monkeypatch):
+    """A schedule that misreads the clock ends training at a high learning rate, or long before its time."""
+    clock = SimpleNamespace(now_s=1000.0)
+    monkeypatch.setattr(budget_module.time, "monotonic", lambda: clock.now_s)
+    by_steps = Budget(200, 0)
+    clock.now_s += 1e6
+    assert by_steps.progress(50) == 0.25 and not by_steps.is_over(199) and by_steps.is_over(200)
+    both = Budget(200, max_minutes=2)
+    clock.now_s += 30
+    assert both.progress(10) == pytest.approx(0.25) and both.progress(100) == 0.5  # whichever is further on
+    clock.now_s += 89.9
+    assert not both.is_over(10)
+    clock.now_s += 0.2
+    assert both.is_over(10) and both.progress(10) == 1.0
+    resumed = Budget(200, max_minutes=2, spent_s=90.0)
+    assert resumed.progress(0) == pytest.approx(0.75)
+    clock.now_s += 15
+    assert resumed.spent_s() == pytest.approx(105)
+
+
+def test_learning_rate():
+    """Warm-up from 0, half a cosine, a hundredth at the end; a rate of exactly 0 would waste the last steps."""
+    rate = functools.partial(learning_rate, 2.0)
+    assert rate(0.0, 0) == pytest.approx(0.02) and rate(0.0, 49) == pytest.approx(1.0)
+    assert rate(0.0, 99) == rate(0.0, 5000) == pytest.approx(2.0)
+    assert rate(0.5, 5000) == pytest.approx(2 * 0.505) and rate(1.0, 5000) == pytest.approx(0.02)
+    falling = [rate(progress / 20, 5000) for progress in range(21)]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_metrics_of_a_resumed_run(tmp_path):
+    """Going on must keep all rows up to the last checkpoint, and drop those of epochs that are done again."""
+    log = MetricsLog(tmp_path)
+    for step in (4, 8, 12):
+        log.write(step, {"loss": float(step)})
+    resumed = MetricsLog(tmp_path, keep_until=8)
+    resumed.write(10, {"loss": 10.0, "new": 1.0})
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["4", "8", "10"]
+    assert rows[0]["new"] == "" and rows[2]["new"] == "1"
+    assert resumed.writer.purge_step == 9  # TensorBoard hides what is at or after this step
+    assert MetricsLog(tmp_path / "new").writer.purge_step is None
+
+
+# ------------------------------------------------------------------------------------------------- recordings
+
+
+def record(path: Path, **options) -> Path:
+    """A recording of the moving square, of `frames` and `actions` alone."""
+    frames, actions = moving_square(**options)
+    np.savez(path, frames=frames, actions=actions)
+    return path
+
+
+def test_latents_of_a_recording_are_made_once_and_made_again_when_they_must(tmp_path, monkeypatch):
+    """Latents of another recording or autoencoder that are taken for these train a dream of something else."""
+    data = open_trajectories(record(tmp_path / "one.npz"))
+    encoder, _ = small_autoencoder()
+    calls = []
+    encoder.register_forward_hook(lambda *_: calls.append(1))
+
+    def encode(data=data, name="abc"):
+        calls.clear()
+        return encode_recording(data, encoder, name, tmp_path / "run", CPU), len(calls)
+
+    latents, num_calls = encode()
+    assert num_calls and latents.shape == (6, 24, 4, 8, 12) and latents.dtype == np.float16
+    wanted = encoder(torch.from_numpy(np.array(data.frames[4, 20:22])) / 255)
+    torch.testing.assert_close(torch.from_numpy(latents[4, 20:22]).float(), wanted, rtol=0.05, atol=0.05)
+    assert encode()[1] == 0
+    assert encode(name="abd")[1] > 0
+    assert encode(name="abc")[1] > 0
+    other = open_trajectories(record(tmp_path / "two.npz", seed=1))
+    again, num_calls = encode(data=other)
+    assert num_calls and not np.array_equal(again, latents)
+    assert encode(data=other)[1] == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["latents.json", "latents.npy"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    hook = encoder.register_forward_hook(stop)  # a Ctrl-C halfway leaves nothing that passes for latents
+    with pytest.raises(KeyboardInterrupt):
+        encode()
+    hook.remove()
+    assert not (tmp_path / "run" / "latents.json").exists() and encode()[1] > 0
+
+
+def test_training_and_held_out_windows_share_no_episode(tmp_path):
+    """Neighbouring frames are all but equal: a leak would make every figure of quality a figure of memory."""
+    rng = np.random.default_rng(0)
+    frames, actions = moving_square(rows=6, steps=40)
+    starts = rng.random((6, 40)) < 0.08
+    starts[:, 0] = [True, False, True, False, True, False]
+    meta = json.dumps({"fps": 15, "record_envs": 1})
+    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts, meta=meta)
+    data = open_trajectories(tmp_path / "a.npz")
+    ids = episode_ids(data)
+    train_mask, validation_mask = split_episodes(data, seed=3)
+    windows, own = train_windows(data, train_mask, L, 3)
+    held_out = window_starts(data.episode_starts, validation_mask, L + 1)
+    assert own == 3 and len(windows) and len(held_out)
+
+    def episodes_of(windows, length):
+        inside = [set(ids[row, t : t + length].tolist()) for row, t in np.asarray(windows).tolist()]
+        assert all(len(episodes) == 1 for episodes in inside)
+        return set.union(*inside)
+
+    assert not episodes_of(windows, L + 4) & episodes_of(held_out, L + 1)
+
+
+def test_episodes_too_short_to_train_on_are_refused(tmp_path):
+    """Short episodes leave less room for own frames, and none at all is the user's to know."""
+    frames, actions = moving_square(rows=4, steps=24)
+    for length, own_frames in ((8, 3), (6, 1), (5, 0)):
+        starts = np.tile(np.arange(24) % length == 0, (4, 1))
+        np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
+        data = open_trajectories(tmp_path / "a.npz")
+        assert train_windows(data, np.ones((4, 24), bool), L, 3)[1] == own_frames
+    starts = np.tile(np.arange(24) % 4 == 0, (4, 1))
+    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
+    data = open_trajectories(tmp_path / "a.npz")
+    mask = np.ones((4, 24), bool)
+    with pytest.raises(BadInput, match="record longer episodes"):
+        train_windows(data, mask, L, 3)
+    with pytest.raises(BadInput, match="held-out"):
+        validation_set(data, torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
+
+
+def test_validation_holds_the_right_frames_against_each_other(tmp_path):
+    """A target one step off makes a perfect dream look bad, and a dream that stands still look good."""
+    frames, actions = moving_square(rows=2, steps=40)
+    np.savez(tmp_path / "a.npz", frames=frames, actions=actions)
+    data = open_trajectories(tmp_path / "a.npz")
+    mask = np.zeros((2, 40), bool)
+    mask[1, 3:] = True
+    latents = torch.arange(40.0).expand(2, 40)[..., None, None, None].expand(2, 40, 4, 8, 12)  # latent t is t
+    held_out = validation_set(data, latents, mask, L, CPU)
+    assert held_out.horizons == (4, 16)
+    shown = torch.from_numpy(frames) / 255
+    for i, t in enumerate(held_out.context[:, 0, 0, 0, 0].int().tolist()):
+        assert t >= 3
+        torch.testing.assert_close(held_out.last[i], shown[1, t + 3])
+        torch.testing.assert_close(held_out.target[i], shown[1, t + 4])
+        assert held_out.target_latent[i, 0, 0, 0] == t + 4
+        assert held_out.actions[i].tolist() == actions[1, t : t + 4].tolist()
+    for i, t in enumerate(held_out.long_context[:, 0, 0, 0, 0].int().tolist()):
+        torch.testing.assert_close(held_out.long_frames[i], shown[1, t + 3 : t + 20])
+        assert held_out.long_actions[i].tolist() == actions[1, t : t + 19].tolist()
+
+
+# ------------------------------------------------------------------------------------------------- the scripts
+
+
+AUTOENCODER = ["--epochs", "1", "--epoch-samples", "16", "--batch-size", "8", "--device", "cpu"]
+DREAM = ["--epochs", "1", "--epoch-samples", "16", "--batch-size", "8", "--device", "cpu"]
+
+
+@contextlib.contextmanager
+def small_networks():
+    """The scripts in this process, with networks of a size for tests."""
+
+    def unet_config(**settings) -> UNetConfig:
+        return UNetConfig(**{"channels": (16, 32), "blocks": 1, "embedding": 32, **settings})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            train_autoencoder, "AutoencoderConfig", functools.partial(AutoencoderConfig, channels=16)
+        )
+        patch.setattr(train_sd, "UNetConfig", unet_config)
+        yield
+
+
+@pytest.fixture
+def small_models():
+    with small_networks():
+        yield
+
+
+def teach_autoencoder(*flags) -> None:
+    train_autoencoder.main(train_autoencoder.parse_args([*AUTOENCODER, *map(str, flags)]))
+
+
+def teach_dream(*flags) -> None:
+    train_sd.main(train_sd.parse_args([*DREAM, *map(str, flags)]))
+
+
+def line_of(run, *flags) -> str:
+    """What the script says as it refuses: one line."""
+    with pytest.raises(SystemExit) as stopped:
+        run_script(lambda: run(*flags))
+    line = str(stopped.value.code)
+    assert line.startswith("error: ") and "\n" not in line
+    return line
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run_cli(script: str, *flags, folder: Path) -> str:
+    command = [sys.executable, str(SD / script), *map(str, flags)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_scripts_run_for_real(tmp_path):
+    """The commands of the README, small, on a recording of the two arrays that the format asks for."""
+    cv2 = pytest.importorskip("cv2")
+    recording = record(tmp_path / "square.npz")
+    said = run_cli("train_autoencoder.py", "--trajectories", recording, "--output-dir", "a", *AUTOENCODER,
+                   folder=tmp_path)  # fmt: skip
+    assert "assumed: no episode_starts" in said and "seed 0" in said
+    a = tmp_path / "a"
+    assert {"encoder.pt", "decoder.pt", "last.pt", "metrics.csv", "previews"} <= {p.name for p in a.iterdir()}
+    assert rows_of(a)[0]["step"] == "2" and np.isfinite(float(rows_of(a)[0]["psnr/autoencoder"]))
+    picture = cv2.imread(str(a / "previews" / "step_000002.png"))
+    assert picture.shape[0] == 2 * 32 + 3 * 2  # real above rebuilt
+    assert load_part(a / "encoder.pt", "encoder").config.latent_shape == (4, 8, 12)
+    said = run_cli("train_sd.py", "--trajectories", recording, "--autoencoder-dir", "a", "--output-dir", "b", *DREAM,
+                   folder=tmp_path)  # fmt: skip
+    b = tmp_path / "b"
+    names = {"best.pt", "last.pt", "initial_sequence.npz", "metrics.csv", "previews", "latents.npy"}
+    assert names <= {path.name for path in b.iterdir()}
+    assert {"loss/validation", "psnr/next_frame", "psnr/copy_last", "psnr/rollout_4"} <= set(rows_of(b)[0])
+    assert (
+        cv2.imread(str(b / "previews" / "step_000002_actions.png")).shape[0] == 3 * 32 + 4 * 2
+    )  # a row an action
+    assert cv2.imread(str(b / "previews" / "step_000002_film.png")).shape[0] == 2 * 32 + 3 * 2
+    with np.load(b / "initial_sequence.npz", allow_pickle=False) as starts:
+        assert starts["frames"].shape[1:] == (4, 4, 8, 12) and starts["actions"].shape[1:] == (4,)
+    command = re.search(r"next: python sd/play_sd.py (.*)", said).group(1).split()
+    said = run_cli("play_sd.py", *command, "--headless", "--frames", "7", "--record", "film.mp4", "--device", "cpu",
+                   folder=tmp_path)  # fmt: skip
+    assert "7 frames" in said
+    assert cv2.VideoCapture(str(tmp_path / "film.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 7
+
+
+def assert_same(one, other, where: str = "") -> None:
+    """Two checkpoints, bit for bit; the seconds spent are the clock's."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype and torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert set(one) == set(other), where
+        for key in one:
+            if key != "spent_s":
+                assert_same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{where}/{i}")
+    else:
+        assert one == other, where
+
+
+def stop_after_epoch(monkeypatch, script) -> None:
+    """Ctrl-C right after the first last.pt."""
+
+    def save_and_stop(checkpoint: dict, path: Path) -> None:
+        save_checkpoint(checkpoint, path)
+        if path.name == "last.pt":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "save_checkpoint", save_and_stop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [train_autoencoder, train_sd], ids=["autoencoder", "sd"])
+def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, small_models):
+    """A generator, an average or a step that is not kept makes a resumed run another run, seen by nobody."""
+    recording = record(tmp_path / "square.npz")
+    flags = ["--trajectories", recording, "--epochs", 3]
+    kind, teach = "autoencoder_run", teach_autoencoder
+    if script is train_sd:
+        teach_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
+        kind, teach = "dream_run", teach_dream
+        flags += ["--autoencoder-dir", tmp_path / "a", "--epoch-samples", 24]
+    teach(*flags, "--output-dir", tmp_path / "straight")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after_epoch(patch, script)
+        teach(*flags, "--output-dir", tmp_path / "stopped")
+    assert len(rows_of(tmp_path / "stopped")) == 1
+    torch.manual_seed(12345)  # a new process has other global generators
+    teach(*flags, "--output-dir", tmp_path / "stopped", "--resume")
+    straight, resumed = (
+        load_checkpoint(tmp_path / name / "last.pt", kind, "") for name in ("straight", "stopped")
+    )
+    assert straight["step"] == 3 * (3 if script is train_sd else 2)
+    assert_same(straight, resumed)
+    assert rows_of(tmp_path / "straight") == rows_of(tmp_path / "stopped")
+    for name in ("best.pt",) if script is train_sd else ("encoder.pt", "decoder.pt"):
+        best = [torch.load(tmp_path / run / name, weights_only=True) for run in ("straight", "stopped")]
+        assert_same(*best)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """A recording with a small autoencoder and a small dream of it."""
+    folder = tmp_path_factory.mktemp("taught")
+    recording = record(folder / "square.npz")
+    with small_networks():
+        teach_autoencoder("--trajectories", recording, "--output-dir", folder / "a")
+        teach_dream(
+            "--trajectories", recording, "--autoencoder-dir", folder / "a", "--output-dir", folder / "b"
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options", [{"height": 50, "width": 38}, {"num_actions": 1}, {"rows": 1, "steps": 40}]
+)
+def test_recordings_of_other_shapes(options, tmp_path, small_models):
+    """Sizes that are no multiple of anything, one action, one row: of any game, from any tool."""
+    recording = record(tmp_path / "square.npz", **options)
+    teach_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
+    teach_dream(
+        "--trajectories", recording, "--autoencoder-dir", tmp_path / "a", "--output-dir", tmp_path / "b"
+    )
+    dream = Dream.load(
+        tmp_path / "a" / "decoder.pt",
+        tmp_path / "b" / "best.pt",
+        tmp_path / "b" / "initial_sequence.npz",
+        1,
+        0,
+        CPU,
+    )
+    assert len(dream.action_names) == options.get("num_actions", 3)
+    size = (options.get("height", 32), options.get("width", 48), 3)
+    assert dream.reset().shape == dream.step(0).shape == size
+
+
+def test_a_time_budget_ends_the_run_and_resume_goes_on(tmp_path, taught, small_models):
+    """Without the last checkpoint the minutes were for nothing; without their count a resumed run starts over."""
+    flags = ["--trajectories", taught / "square.npz", "--epochs", 100_000]
+    for teach, more in ((teach_autoencoder, []), (teach_dream, ["--autoencoder-dir", taught / "a"])):
+        run = tmp_path / teach.__name__
+        teach(*flags, *more, "--output-dir", run, "--max-minutes", 0.01)
+        first = torch.load(run / "last.pt", weights_only=True)
+        assert 0 < first["step"] < 10_000 and first["spent_s"] >= 0.6
+        assert rows_of(run)[-1]["step"] == str(first["step"])  # the part of an epoch at the end is kept too
+        teach(*flags, *more, "--output-dir", run, "--max-minutes", (first["spent_s"] + 0.6) / 60, "--resume")
+        second = torch.load(run / "last.pt", weights_only=True)
+        assert second["step"] > first["step"] and second["spent_s"] > first["spent_s"] + 0.3
+        steps = [int(row["step"]) for row in rows_of(run)]
+        assert first["step"] in steps and steps[-1] == second["step"] and steps == sorted(set(steps))
+
+
+def test_a_new_run_from_weights(taught, tmp_path, small_models):
+    """--init-from that is ignored would look like a slow start; one that freezes weights like a finished model."""
+    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a"]
+    teach_dream(*flags, "--output-dir", tmp_path / "b", "--init-from", taught / "b" / "best.pt",
+                "--learning-rate", 1e-30)  # fmt: skip
+    begun, given = (load_unet(path / "best.pt")[0].state_dict() for path in (tmp_path / "b", taught / "b"))
+    fresh = train_sd.UNet(train_sd.UNetConfig(num_actions=3)).state_dict()
+    for name, weight in begun.items():
+        torch.testing.assert_close(weight, given[name])
+    assert any((weight - fresh[name]).abs().max() > 0.05 for name, weight in begun.items())
+    teach_dream(*flags, "--output-dir", tmp_path / "c", "--init-from", taught / "b" / "best.pt",
+                "--learning-rate", 0.1)  # fmt: skip
+    moved = load_checkpoint(tmp_path / "c" / "last.pt", "dream_run", "")["model"]
+    still = [name for name, weight in given.items() if (moved[name] - weight).abs().max() < 1e-4]
+    assert all("embed" in name for name in still)  # those learn once what they modulate has grown
+
+
+def test_what_does_not_belong_together_is_refused(taught, tmp_path, small_models):
+    """Each of these would train for an hour on what cannot work, or end in a traceback."""
+    square = ["--trajectories", taught / "square.npz"]
+    dream = ["--autoencoder-dir", taught / "a", "--output-dir", tmp_path / "b"]
+    larger = ["--trajectories", record(tmp_path / "larger.npz", height=48, width=64)]
+    more_actions = ["--trajectories", record(tmp_path / "more.npz", num_actions=5)]
+    assert "(32, 48)" in line_of(teach_dream, *larger, *dream)
+    assert "no checkpoint" in line_of(teach_dream, *square, "--autoencoder-dir", tmp_path, *dream[2:])
+    assert "no recording" in line_of(teach_dream, "--trajectories", tmp_path / "none.npz", *dream)
+    assert "no recording" in line_of(teach_autoencoder, "--trajectories", tmp_path / "none.npz")
+    resume = ["--resume", "--output-dir", taught / "a"]
+    assert "other frames" in line_of(teach_autoencoder, *larger, *resume)
+    assert "wanted 'dream_run'" in line_of(teach_dream, *square, *dream[:2], *resume)
+    assert "no checkpoint" in line_of(
+        teach_autoencoder, *square, "--resume", "--output-dir", tmp_path / "none"
+    )
+    best = taught / "b" / "best.pt"
+    assert "3 actions, not 5" in line_of(teach_dream, *more_actions, *dream, "--init-from", best)
+    assert "3 actions, not 5" in line_of(
+        teach_dream, *more_actions, *dream[:2], "--output-dir", taught / "b", "--resume"
+    )
+    teach_autoencoder(*square, "--output-dir", tmp_path / "a2", "--seed", 1)
+    assert "another autoencoder" in line_of(
+        teach_dream, *square, "--autoencoder-dir", tmp_path / "a2", "--output-dir", taught / "b", "--resume"
+    )
+    assert not list(tmp_path.glob("b/*"))
+
+
+@pytest.mark.parametrize("script", ["autoencoder", "sd"])
+def test_a_loss_that_is_no_number_stops_the_run(script, taught, tmp_path, small_models):
+    """Training on would write over the last good weights with nothing."""
+    flags = ["--trajectories", taught / "square.npz", "--output-dir", tmp_path / "run", "--epoch-samples", 256,
+             "--learning-rate", 1e30]  # fmt: skip
+    if script == "sd":
+        said = line_of(teach_dream, *flags, "--autoencoder-dir", taught / "a")
+    else:
+        said = line_of(teach_autoencoder, *flags)
+    assert "the loss is" in said and "--learning-rate" in said
+    assert not list(tmp_path.glob("run/*.pt"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--epochs", 0),
+        ("--epoch-samples", 0),
+        ("--batch-size", 0),
+        ("--max-minutes", -1),
+        ("--learning-rate", 0),
+    ],
+)
+@pytest.mark.parametrize("script", [train_autoencoder, train_sd], ids=["autoencoder", "sd"])
+def test_flags_out_of_range_are_refused_at_once(script, flags, capsys):
+    """A zero found only after the recording was encoded costs minutes."""
+    with pytest.raises(SystemExit) as stopped:
+        script.parse_args([*map(str, flags)])
+    assert stopped.value.code == 2 and flags[0] in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- does it learn
+
+
+@pytest.mark.slow
+def test_a_short_training_learns_how_a_square_moves():
+    """All parts may be right alone and learn nothing together: here frame, action and noise must meet.
+
+    Latents are the picture itself, four pixels to one: what is learned is the world, not the autoencoder.
+    """
+    torch.manual_seed(0)
+    frames, actions = moving_square(rows=24, steps=40)
+    latents = torch.from_numpy(frames[:, :, :, 2::4, 2::4]).float() / 64 - 1  # (N, T, 3, 8, 12)
+    actions = torch.from_numpy(actions)
+    unet = UNet(UNetConfig(num_actions=3, latent_channels=3, channels=(32, 64), blocks=1, embedding=64))
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3)
+    generator = seeded()
+    windows = torch.from_numpy(window_starts(np.zeros((20, 40), bool), np.ones((20, 40), bool), L + 1))
+    num_steps = 250
+    for step in range(num_steps):
+        chosen = windows[torch.randint(len(windows), (16,), generator=generator)]
+        window, window_actions = gather_windows(latents, actions, chosen, L + 1, CPU)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(2e-3, step / num_steps, step, warmup_steps=20)
+        loss, _ = training_loss(unet, window, window_actions, 0, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    held_out = torch.from_numpy(window_starts(np.zeros((4, 40), bool), np.ones((4, 40), bool), L + 1))
+    held_out[:, 0] += 20
+    window, window_actions = gather_windows(latents, actions, held_out, L + 1, CPU)
+    noise = torch.randn(window[:, -1].shape, generator=generator)
+    with torch.no_grad():
+        dreamed = next_latent(unet, window[:, :-1], window_actions[:, :-1], noise, steps=1)
+    copied = (window[:, -2] - window[:, -1]).pow(2).mean()
+    learned = (dreamed - window[:, -1]).pow(2).mean()
+    print(f"copying {copied:.4f}, dreaming {learned:.4f}")
+    assert learned < 0.3 * copied
+
+    # a square in the middle, each key held for three frames: where is its weight?
+    middle = window[(window[:, 3, 0, 4].argmax(dim=-1) == 5).nonzero()[0, 0], :-1][None]
+    centres = []
+    for action in range(3):
+        told = torch.cat([torch.zeros(1, 3, dtype=torch.long), torch.full((1, 3), action)], dim=1)
+        film = roll_out(unet, middle[:, 3:].expand(-1, 4, -1, -1, -1), told, 1, seeded())
+        brightness = (film[0, -1, 0] - film[0, -1, 0].min()).clamp(min=0).pow(2).sum(dim=0)  # (12,)
+        centres.append((brightness * torch.arange(12)).sum() / brightness.sum())
+    nothing, left, right = centres
+    print(f"centres: nothing {nothing:.2f}, left {left:.2f}, right {right:.2f}")
+    assert left < nothing - 1 and right > nothing + 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_both_scripts_on_a_gpu(tmp_path, small_models):
+    """A tensor left on the other device shows only where there are two."""
+    recording = record(tmp_path / "square.npz")
+    flags = ["--trajectories", recording, "--device", "cuda"]
+    teach_autoencoder(*flags, "--output-dir", tmp_path / "a")
+    teach_autoencoder(*flags, "--output-dir", tmp_path / "a", "--epochs", 2, "--resume")
+    dream = ["--autoencoder-dir", tmp_path / "a", "--output-dir", tmp_path / "b"]
+    teach_dream(*flags, *dream, "--epochs", 2)
+    teach_dream(*flags, *dream, "--epochs", 3, "--resume")
+    assert [row["step"] for row in rows_of(tmp_path / "b")] == ["2", "4", "6"]
+    paths = (tmp_path / "b" / "best.pt", tmp_path / "b" / "initial_sequence.npz")
+    dream = Dream.load(tmp_path / "a" / "decoder.pt", *paths, 2, 0, torch.device("cuda"))
+    assert dream.reset().shape == dream.step(1).shape == (32, 48, 3)
