@@ -535,7 +535,7 @@ def test_a_time_budget_ends_the_run_and_resume_goes_on(tmp_path, taught, small_m
         run = tmp_path / teach.__name__
         teach(*flags, *more, "--output-dir", run, "--max-minutes", 0.01)
         first = torch.load(run / "last.pt", weights_only=True)
-        assert 0 < first["step"] < 10_000 and first["spent_s"] >= 0.6
+        assert 0 < first["step"] < 10_000 and first["spent_s"] > 0.3
         assert rows_of(run)[-1]["step"] == str(first["step"])  # the part of an epoch at the end is kept too
         teach(*flags, *more, "--output-dir", run, "--max-minutes", (first["spent_s"] + 0.6) / 60, "--resume")
         second = torch.load(run / "last.pt", weights_only=True)

@@ -1,0 +1,137 @@
+"""The world one acts in, on a small random dream; and the dream that comes with the repository."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dream.latents import decode, to_u8
+from dream.world import Dream
+from small import CPU, save_dream
+
+ROOT = Path(__file__).resolve().parent.parent
+PRETRAINED = ROOT / "sd" / "pretrained"
+PARTS = {"decoder_path": "decoder.pt", "model_path": "model.pt", "trajectory_path": "initial_sequence.npz"}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return save_dream(tmp_path)
+
+
+def play(dream: Dream, actions) -> np.ndarray:
+    return np.stack([dream.step(action) for action in actions])
+
+
+def test_frames_are_pictures_for_a_screen(paths):
+    """Another order of axes or type would be shown as stripes, or refused by a video file only at its end."""
+    dream = Dream.load(**paths, steps=None, seed=0, device=CPU)
+    assert dream.steps == 2  # of the file
+    assert dream.frame_shape == (32, 48) and dream.num_starts == 3 and dream.fps == 15.0
+    assert dream.action_names == ("nothing", "left", "right") and dream.action_keys == (
+        (),
+        ("left",),
+        ("right",),
+    )
+    for frame_u8 in (dream.reset(1), dream.step(2)):
+        assert frame_u8.shape == (32, 48, 3) and frame_u8.dtype == np.uint8 and frame_u8.flags.c_contiguous
+
+
+def test_the_same_seed_dreams_the_same(paths):
+    """Without it neither a bug nor a picture in the README could be made again."""
+    actions = [0, 1, 2, 2, 1, 0]
+    one, same, other = (
+        play(Dream.load(**paths, steps=1, seed=seed, device=CPU), actions) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_actions_steer(paths):
+    """Held keys that never reach the network leave a pleasant film."""
+    films = [play(Dream.load(**paths, steps=1, seed=0, device=CPU), [action] * 3) for action in range(3)]
+    assert (films[0] != films[1]).any() and (films[1] != films[2]).any()
+
+
+def test_reset_goes_back_to_the_start(paths):
+    """Anything that play leaves behind in the start would be met again at every restart."""
+    dream = Dream.load(**paths, steps=1, seed=0, device=CPU)
+    starts = [dream.reset(start) for start in range(dream.num_starts)]
+    assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
+    kept = dream.start_latents.clone(), dream.start_actions.clone()
+    dream.reset(1)
+    first = dream.context.clone(), dream.actions.clone()
+    play(dream, [2, 1, 2, 1, 0, 1, 2])
+    np.testing.assert_array_equal(dream.reset(1), starts[1])
+    assert torch.equal(dream.context, first[0]) and torch.equal(dream.actions, first[1])
+    assert torch.equal(dream.start_latents, kept[0]) and torch.equal(dream.start_actions, kept[1])
+    np.testing.assert_array_equal(dream.reset(1), to_u8(decode(dream.decoder, kept[0][1:2, -1]))[0])
+
+
+def test_an_action_counts_for_the_frame_that_is_seen(paths):
+    """One frame late, and every corner is missed: step's action is the last of those shown to the network."""
+    dream = Dream.load(**paths, steps=1, seed=0, device=CPU)
+    shown = []
+    dream.unet.register_forward_pre_hook(
+        lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
+    )
+    dream.reset(2)
+    latents, before = list(dream.start_latents[2]), dream.start_actions[2].tolist()
+    actions = [1, 2, 0, 2, 1, 1]
+    for action in actions:
+        frame_u8 = dream.step(action)
+        latents.append(dream.context[0, -1])
+        np.testing.assert_array_equal(frame_u8, to_u8(decode(dream.decoder, dream.context[:, -1]))[0])
+    for i, (context, told) in enumerate(shown):
+        assert (
+            told == [*before[:3], *actions][i : i + 4]
+        )  # the last action of the start gives way to the player's
+        torch.testing.assert_close(context[0], torch.stack(latents[i : i + 4]))  # the context rolls
+
+
+@pytest.mark.parametrize("action", [-1, 3])
+def test_an_action_out_of_range_is_refused(action, paths):
+    """-1 would quietly be the last action."""
+    dream = Dream.load(**paths, steps=1, seed=0, device=CPU)
+    with pytest.raises(ValueError, match=f"action {action}"):
+        dream.step(action)
+
+
+# ------------------------------------------------------------------------------------------------- what is shipped
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    if not all((PRETRAINED / name).exists() for name in PARTS.values()):
+        pytest.skip("no dream in sd/pretrained/")
+    return {option: PRETRAINED / name for option, name in PARTS.items()}
+
+
+def test_the_dream_that_is_shipped_plays_and_steers(shipped):
+    """It is the first thing anybody sees: it must load with this code, move, and turn both ways."""
+    films = {}
+    for side in ("left", "right"):
+        dream = Dream.load(**shipped, steps=1, seed=0, device=CPU)
+        held = next(i for i, keys in enumerate(dream.action_keys) if side in keys and "up" in keys)
+        films[side] = play(dream, [held] * 30).astype(int)
+        assert films[side].std() > 5 and np.abs(np.diff(films[side], axis=0)).mean() > 0.2
+    assert np.abs(films["left"][-1] - films["right"][-1]).mean() > 3
+    for start in range(dream.num_starts):
+        assert dream.reset(start).std() > 5
+
+
+def test_shipped_files_are_small(shipped):
+    """A repository that is slow to clone is not tried."""
+    for path in PRETRAINED.iterdir():
+        assert path.stat().st_size <= 16 * 2**20, path
+
+
+def test_the_repository_is_small():
+    """Weights and recordings that slip in stay in its history for ever."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+    assert sum(sizes.values()) <= 40 * 2**20, sorted(sizes, key=sizes.get)[-5:]
