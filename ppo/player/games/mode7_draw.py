@@ -43,6 +43,11 @@ GLYPHS = {
 }
 
 
+SHADOW = ((np.arange(6) - 2.5)[:, None] / 3) ** 2 + (
+    (np.arange(SPRITE) - SPRITE / 2 + 0.5)[None, :] / 14
+) ** 2 < 1
+
+
 class Renderer:
     """Draws one track. Holds its work arrays, so a frame costs no allocation but the one it returns."""
 
@@ -130,8 +135,9 @@ class Renderer:
     def draw_player(self, yaw: float, height: float) -> None:
         view = round(yaw * NUM_VIEWS / (2 * math.pi)) % NUM_VIEWS
         left, top = WIDTH // 2 - SPRITE // 2, KART_ROW - FEET_ROW
-        if height > 0:  # a shadow stays on the ground
-            self.canvas[KART_ROW - 3 : KART_ROW + 1, left + 8 : left + SPRITE - 8] = BLACK
+        if height > 0:  # a shadow stays on the ground: the ground at half its brightness, in an oval
+            shadow = self.canvas[KART_ROW - 4 : KART_ROW + 2, left : left + SPRITE]
+            np.copyto(shadow, shadow >> 1 & 0x7F7F7F, where=SHADOW)
         lift = int(height * KART_SCALE)
         sprite = kart_views(0)[view]
         shown = SPRITE if lift >= 0 else max(0, FEET_ROW + lift)  # the rest is under water

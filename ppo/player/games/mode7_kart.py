@@ -42,6 +42,10 @@ ACCELERATION = 0.035
 TURN_RATE = 0.034  # radians a frame
 SINK_FRAMES = 50  # from falling into the water until the kart stands on the road again
 RIVAL_REACH = 13.0  # pixels between two karts that touch
+RIVAL_LANES = (-21.0, 9.0, -6.0, 22.0)  # pixels right of the middle; neighbours at the start have lanes apart
+RIVAL_STRETCH = (
+    0.0006  # share of its speed that a rival gains for each pixel it lies behind the player, and loses ahead
+)
 
 # The reward of one frame; a decision at full speed (four frames) earns 1 for its way along the track.
 REWARD_PER_PIXEL = 1 / 8
@@ -110,12 +114,7 @@ class Mode7Kart(gymnasium.Env):
         self.put_on_track(place, side, turn)
         self.s["progress"] = self.s["best"] = place - self.track.length  # the first lap begins at the line
         self.s["rivals"] = [
-            [
-                place + 40.0 * (i + 1),
-                (18.0 if i % 2 else -18.0),
-                1.55 + 0.4 * float(self.np_random.random()),
-                0.0,
-            ]
+            [place + 40.0 * (i + 1), RIVAL_LANES[i % 4], 1.72 + 0.2 * float(self.np_random.random()), 0.0]
             for i in range(self.num_rivals)
         ]  # place along the track, sideways offset, speed, bump speed
         if options and "state" in options:
@@ -135,7 +134,7 @@ class Mode7Kart(gymnasium.Env):
             if terminated or truncated:
                 break
         self.draw()
-        return self.frame, reward, terminated, truncated, {"truth": self.truth()}
+        return self.frame, float(reward), bool(terminated), bool(truncated), {"truth": self.truth()}
 
     def render(self) -> Optional[np.ndarray]:
         return self.frame if self.render_mode == "rgb_array" else None
@@ -164,9 +163,13 @@ class Mode7Kart(gymnasium.Env):
                 f"reset(options) has unknown state {sorted(unknown)}: wants x, y, heading, speed, progress"
             )
         self.s.update({name: float(value) for name, value in state.items()})
+        if not (0 <= self.s["x"] < SIZE and 0 <= self.s["y"] < SIZE):
+            raise ValueError(f"x and y must lie in the world, from 0 to below {SIZE}")
+        self.s["heading"] %= 2 * math.pi
         self.s["sample"] = self.nearest_sample()
-        if "progress" not in state:
-            self.s["progress"] = self.s["sample"] * self.track.spacing
+        if "progress" not in state:  # in the first lap, or just before the line that begins it
+            place = self.s["sample"] * self.track.spacing
+            self.s["progress"] = place if place < 0.9 * self.track.length else place - self.track.length
         self.s["best"] = self.s["progress"]
 
     def lap(self) -> int:
@@ -180,7 +183,7 @@ class Mode7Kart(gymnasium.Env):
         self.s.update(
             x=float(x - side * math.sin(heading)),
             y=float(y + side * math.cos(heading)),
-            heading=heading + turn,
+            heading=(heading + turn) % (2 * math.pi),
             sample=index,
             **dict.fromkeys(("speed", "slip", "yaw_rate", "hop", "hop_speed"), 0.0),
         )
@@ -311,8 +314,10 @@ class Mode7Kart(gymnasium.Env):
     def move_rivals(self) -> None:
         s = self.s
         for rival in s["rivals"]:
-            sway = 10.0 * math.sin(rival[0] / 90.0)
-            rival[0] += rival[2] + rival[3]
+            sway = 6.0 * math.sin(rival[0] / 90.0)
+            behind = s["progress"] + self.track.length - rival[0]
+            stretch = 1 + min(max(RIVAL_STRETCH * behind, -0.1), 0.12)  # a race that stays a race
+            rival[0] += rival[2] * stretch + rival[3]
             rival[3] *= 0.92
             x, y, heading = self.rival_place(rival, sway)
             away_x, away_y = s["x"] - x, s["y"] - y
@@ -335,7 +340,7 @@ class Mode7Kart(gymnasium.Env):
     def draw(self) -> None:
         s = self.s
         rivals = [
-            (*self.rival_place(rival, 10.0 * math.sin(rival[0] / 90.0)), 1 + i % 4)
+            (*self.rival_place(rival, 6.0 * math.sin(rival[0] / 90.0)), 1 + i % 4)
             for i, rival in enumerate(s["rivals"])
         ]
         height = s["hop"] if not s["sinking"] else -0.35 * (SINK_FRAMES - s["sinking"])
