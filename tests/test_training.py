@@ -5,6 +5,7 @@ import csv
 import functools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -542,6 +543,24 @@ def test_a_time_budget_ends_the_run_and_resume_goes_on(tmp_path, taught, small_m
         assert second["step"] > first["step"] and second["spent_s"] > first["spent_s"] + 0.3
         steps = [int(row["step"]) for row in rows_of(run)]
         assert first["step"] in steps and steps[-1] == second["step"] and steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("script", [train_autoencoder, train_sd], ids=["autoencoder", "sd"])
+def test_resume_knows_how_good_the_best_was(script, taught, tmp_path, small_models):
+    """Forgotten, the first epoch after a resume would write over the best model with a worse one."""
+    run = tmp_path / "run"
+    shutil.copytree(taught / ("b" if script is train_sd else "a"), run)
+    name, best = ("best_score", "best.pt") if script is train_sd else ("best_psnr", "decoder.pt")
+    last = torch.load(run / "last.pt", weights_only=True)
+    save_checkpoint({**last, name: 99.0}, run / "last.pt")
+    before = (run / best).read_bytes()
+    flags = ["--trajectories", taught / "square.npz", "--output-dir", run, "--epochs", 2, "--resume"]
+    teach_dream(*flags, "--autoencoder-dir", taught / "a") if script is train_sd else teach_autoencoder(
+        *flags
+    )
+    assert (run / best).read_bytes() == before
+    resumed = torch.load(run / "last.pt", weights_only=True)
+    assert resumed[name] == 99.0 and resumed["step"] == 2 * last["step"]
 
 
 def test_a_new_run_from_weights(taught, tmp_path, small_models):
