@@ -563,6 +563,25 @@ def test_resume_knows_how_good_the_best_was(script, taught, tmp_path, small_mode
     assert resumed[name] == 99.0 and resumed["step"] == 2 * last["step"]
 
 
+def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models, monkeypatch):
+    """Never switched on, the model meets its own mistakes for the first time when somebody plays."""
+    nums = []
+
+    def spy(unet, window, actions, num_own, generator):
+        assert window.shape[1] == actions.shape[1] == L + num_own + 1
+        nums.append(num_own)
+        return training_loss(unet, window, actions, num_own, generator)
+
+    monkeypatch.setattr(train_sd, "training_loss", spy)
+    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 160,
+             "--batch-size", 4]  # fmt: skip
+    teach_dream(*flags, "--output-dir", tmp_path / "b")
+    assert len(nums) == 40 and set(nums[:10]) == {0} and set(nums[10:]) == {0, 1, 2, 3}
+    nums.clear()
+    teach_dream(*flags, "--output-dir", tmp_path / "c", "--own-frames", 0)
+    assert set(nums) == {0}
+
+
 def test_a_new_run_from_weights(taught, tmp_path, small_models):
     """--init-from that is ignored would look like a slow start; one that freezes weights like a finished model."""
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a"]
