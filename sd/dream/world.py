@@ -60,7 +60,8 @@ class Dream:
     def reset(self, start: int = 0) -> np.ndarray:
         """Goes to start place `start`; returns the frame seen there, uint8 (H, W, 3)."""
         self.context = self.start_latents[start : start + 1].to(self.device)  # (1, L, C, h, w)
-        self.actions = self.start_actions[start : start + 1].clone().to(self.device)  # (1, L); step writes into it
+        actions = self.start_actions[start : start + 1].clone()  # (1, L); step writes into it
+        self.actions = actions.to(self.device)
         return to_u8(decode(self.decoder, self.context[:, -1]))[0]
 
     @torch.inference_mode()
