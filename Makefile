@@ -21,7 +21,7 @@ dream: setup
 	$(PY) ppo/train_ppo.py --n-envs 8 --n-epochs 8 --n-steps 256 --record-envs 8 --output-dir output/dream/ppo
 	$(PY) sd/train_autoencoder.py --trajectories output/dream/ppo/trajectories.npz --output-dir output/dream/autoencoder --max-minutes 2
 	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4
-	$(PY) sd/play_sd.py --decoder-path output/dream/autoencoder/decoder.pt --model-path output/dream/sd/best.pt \
+	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/best.pt \
 		--trajectory-path output/dream/sd/initial_sequence.npz --headless --frames 150 --record output/dream/dream.mp4
 
 test: setup
@@ -30,4 +30,4 @@ test: setup
 	$(PY) -m pytest
 
 clean:
-	rm -rf .venv output
+	rm -rf .venv .pytest_cache .ruff_cache output/dream

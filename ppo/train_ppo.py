@@ -1,5 +1,7 @@
 """Teaches an agent to play a game with PPO, and records what it sees and does: the data of the dream.
 
+Writes trajectories.npz (the recording), best.pt (to watch), last.pt (to go on from), metrics.csv and videos/.
+
 python ppo/train_ppo.py                                          # the full run: Mode7Kart, 16 games, 100 epochs
 python ppo/train_ppo.py --n-envs 4 --n-epochs 2 --n-steps 64     # a tiny one, seconds
 python ppo/train_ppo.py --resume                                 # goes on where the same command was stopped
@@ -9,6 +11,7 @@ tensorboard --logdir ppo/checkpoints
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,8 +23,8 @@ from player.games import Game, find_game
 from player.play import Players
 from player.runs import (
     MetricsLog,
-    load_checkpoint,
     pick_device,
+    read_last,
     restore_rng_state,
     rng_state,
     save_checkpoint,
@@ -108,6 +111,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
     run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)
+    if args.seed < 0:
+        parser.error("--seed must be at least 0")
     for name in ("frame_skip", "n_envs", "n_epochs", "n_steps", "batch_size", "train_iters"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
@@ -131,18 +136,19 @@ def main(args: argparse.Namespace) -> None:
         print(f"packed {pack_leftovers(run_dir)}")
         return
     device = pick_device(args.device)
-    resumed = read_last(run_dir, args)
+    fixed = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
+    resumed = read_last(run_dir, "ppo_run", args.resume, fixed)
     game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
     envs = make_vector_env(game, args.n_envs, args.frame_skip)
     try:
-        train(args, run_dir, device, game, envs, resumed)
+        train(args, run_dir, device, game, envs, resumed, fixed)
     finally:
         envs.close(terminate=True)
 
 
-def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) -> None:
+def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, fixed: dict) -> None:
     seed_everything(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     agent = make_agent(args, game).to(device)
@@ -174,11 +180,14 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) 
         # play
         played = players.collect(agent, rollout, generator, record_envs=max(recorded, int(filmed)))
         played_at = time.perf_counter()
+        score = rollout.rewards.mean().item()
+        if score > best_score:  # kept now: it is the agent that played, not the one that it becomes below
+            best_score = score
+            save_checkpoint(agent_checkpoint(agent), run_dir / "best.pt")
 
         # learn
         for group in optimizer.param_groups:
             group["lr"] = args.learning_rate * (1 - epoch / args.n_epochs)
-        score = rollout.rewards.mean().item()
         rollout.rewards = scale(rollout.rewards, rollout.ended)
         metrics = update(agent, optimizer, rollout, config, generator)
 
@@ -194,20 +203,10 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) 
         bar.set_postfix(reward=f"{score:.3f}", entropy=f"{metrics['policy/entropy']:.2f}")
 
         # record
-        if filmed:
-            film(
-                played.rows["frames"][0],
-                run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4",
-                game,
-                args.frame_skip,
-            )
         if recorded:
             writer.write(epoch, {key: rows[:recorded] for key, rows in played.rows.items()})
 
         # save
-        if score > best_score:
-            best_score = score
-            save_checkpoint(agent_checkpoint(agent), run_dir / "best.pt")
         last = {
             "kind": "ppo_run",
             "agent": agent_checkpoint(agent),
@@ -218,9 +217,12 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) 
             "rng": rng_state(),
             "epochs_done": epoch + 1,
             "best_score": best_score,
-            "args": {name: getattr(args, name) for name in FIXED},
+            "fixed": fixed,
         }
         save_checkpoint(last, run_dir / "last.pt")
+        if filmed:
+            path = run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4"
+            film(played.rows["frames"][0], path, game.frame_rate / args.frame_skip)
 
     if writer and args.recording_start < min(args.recording_end, args.n_epochs):
         path = writer.pack()
@@ -228,45 +230,31 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed) 
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
+    names = tuple(action.name for action in game.actions)
     if args.checkpoint_model is None:
-        names = tuple(action.name for action in game.actions)
         return Agent(AgentConfig(len(names), names, game.name, args.frame_skip))
     agent = load_agent(args.checkpoint_model).train()
-    if agent.config.num_actions != len(game.actions):
-        raise BadInput(
-            f"{args.checkpoint_model} knows {agent.config.num_actions} actions, {game.name} has other ones"
-        )
+    if agent.config.action_names != names:
+        raise BadInput(f"{args.checkpoint_model} knows the actions {agent.config.action_names}, not {names}")
+    agent.config = replace(agent.config, game=game.name, frame_skip=args.frame_skip)
     return agent
-
-
-def read_last(run_dir: Path, args: argparse.Namespace):
-    """The run to go on with, or None. A run that stands there is never written over by accident."""
-    path = run_dir / "last.pt"
-    if not args.resume:
-        if path.exists():
-            raise BadInput(f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir")
-        return None
-    last = load_checkpoint(path, "ppo_run", "ppo/train_ppo.py (with the same --output-dir)")
-    for name, value in last["args"].items():
-        if getattr(args, name) != value:
-            flag = "--" + name.replace("_", "-")
-            raise BadInput(f"the run in {run_dir} began with {flag} {value}: resume it with the same")
-    return last
 
 
 def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
     if args.record_envs == 0:
         return None
-    rows = (
-        max(0, min(args.recording_end, args.n_epochs) - max(args.recording_start, first_epoch))
-        * args.record_envs
+    end = min(args.recording_end, args.n_epochs)
+    epochs, epochs_left = (max(0, end - max(args.recording_start, begin)) for begin in (0, first_epoch))
+    size, size_left = (
+        recording_bytes(count * args.record_envs, args.n_steps, *frame_size)
+        for count in (epochs, epochs_left)
     )
-    size = recording_bytes(rows, args.n_steps, *frame_size)
     print(
-        f"recording {rows} rows of {args.n_steps} frames: {size / 1e9:.2f} GB, and as much again while packing"
+        f"recording {args.record_envs} games for {epochs_left} epochs: {size_left / 1e9:.2f} GB; packing it all"
     )
+    print(f"at the end takes {size / 1e9:.2f} GB more, until what was packed is removed")
     run_dir.mkdir(parents=True, exist_ok=True)
-    check_disk_space(run_dir, 2 * size)
+    check_disk_space(run_dir, size_left + size)
     meta = {
         "game": game.name,
         "fps": game.frame_rate / args.frame_skip,
@@ -278,12 +266,12 @@ def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
 
 
-def film(frames, path: Path, game: Game, frame_skip: int) -> None:
-    """Frames (T, 3, H, W) of the first game to a video; without OpenCV learning goes on all the same."""
+def film(frames, path: Path, fps: float) -> None:
+    """Frames (T, 3, H, W) of the first game to a video; where that fails learning goes on all the same."""
     try:
-        save_video(frames.transpose(0, 2, 3, 1), path, game.frame_rate / frame_skip)
-    except ImportError:
-        tqdm.write("no video: opencv-python is not installed")
+        save_video(frames.transpose(0, 2, 3, 1), path, fps)
+    except (ImportError, OSError) as problem:
+        tqdm.write(f"no video: {problem}")
 
 
 if __name__ == "__main__":

@@ -18,14 +18,15 @@ import torch.nn.functional as F
 from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
-from dream.latents import decode, to_frames
+from dream.latents import decode, recording_fingerprint, to_frames
 from dream.metrics import psnr
-from dream.models import part_checkpoint
+from dream.models import fingerprint, part_checkpoint
 from dream.previews import save_rows
 from dream.runs import (
     MetricsLog,
-    load_checkpoint,
+    mixed_precision,
     pick_device,
+    read_last,
     restore_rng_state,
     rng_state,
     save_checkpoint,
@@ -70,6 +71,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
     run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)
+    if args.seed < 0:
+        parser.error("--seed must be at least 0")
     if min(args.epochs, args.epoch_samples, args.batch_size) < 1:
         parser.error("--epochs, --epoch-samples and --batch-size must be at least 1")
     if args.max_minutes < 0 or args.learning_rate <= 0:
@@ -83,11 +86,13 @@ def main(args: argparse.Namespace) -> None:
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
         print(f"assumed: {line}")
-    resumed = (
-        load_checkpoint(run_dir / "last.pt", "autoencoder_run", "the same command without --resume")
-        if args.resume
-        else None
-    )
+    fixed = {
+        "--seed": args.seed,
+        "--batch-size": args.batch_size,
+        "--epoch-samples": args.epoch_samples,
+        "--trajectories": recording_fingerprint(data),
+    }
+    resumed = read_last(run_dir, "autoencoder_run", args.resume, fixed)
     seed_everything(args.seed)
     config = AutoencoderConfig(height=data.height, width=data.width)
     encoder, decoder = Encoder(config).to(device), Decoder(config).to(device)
@@ -97,10 +102,6 @@ def main(args: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(args.seed)
     step, spent_s, best_psnr = 0, 0.0, float("-inf")
     if resumed:
-        if resumed["config"] != asdict(config):
-            raise BadInput(
-                f"the run in {run_dir} is of other frames ({resumed['config']}): choose another --output-dir"
-            )
         encoder.load_state_dict(resumed["encoder"])
         decoder.load_state_dict(resumed["decoder"])
         optimizer.load_state_dict(resumed["optimizer"])
@@ -126,7 +127,7 @@ def main(args: argparse.Namespace) -> None:
             crops = draw_crops(data, train_frames, args.batch_size, generator).to(device)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(args.learning_rate, budget.progress(step), step)
-            with torch.autocast(device.type, dtype=torch.bfloat16):
+            with mixed_precision(device):
                 latents = encoder(crops)
                 noise = torch.randn(latents.shape, generator=generator).to(device)
                 rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:])
@@ -162,10 +163,11 @@ def main(args: argparse.Namespace) -> None:
         # save
         if validation_psnr > best_psnr:
             best_psnr = validation_psnr
-            save_checkpoint(part_checkpoint("encoder", encoder), run_dir / "encoder.pt")
+            save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), run_dir / "encoder.pt")
             save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
         last = {
             "kind": "autoencoder_run",
+            "fixed": fixed,
             "config": asdict(config),
             "encoder": encoder.state_dict(),
             "decoder": decoder.state_dict(),

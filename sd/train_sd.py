@@ -5,12 +5,13 @@
     python sd/train_sd.py --trajectories FILE --max-minutes 90 --resume          # goes on, 90 minutes in all
     tensorboard --logdir sd/output_sd
 
-Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt (to play), last.pt (to go on from),
-initial_sequence.npz (places to start a dream from), metrics.csv, previews/ and latents.npy into --output-dir.
+Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt, decoder.pt and initial_sequence.npz (to
+play), last.pt (to go on from), metrics.csv, previews/ and latents.npy (the encoded recording) into --output-dir.
 """
 
 import argparse
 import copy
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,13 +19,14 @@ import numpy as np
 import torch
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
-from dream.latents import decode, encode_recording, gather_windows
-from dream.models import GameInfo, dream_checkpoint, fingerprint, load_part, load_unet
+from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
+from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.previews import save_rows
 from dream.runs import (
     MetricsLog,
-    load_checkpoint,
+    mixed_precision,
     pick_device,
+    read_last,
     restore_rng_state,
     rng_state,
     save_checkpoint,
@@ -79,6 +81,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
     run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)
+    if args.seed < 0:
+        parser.error("--seed must be at least 0")
     if min(args.epochs, args.epoch_samples, args.batch_size, args.steps) < 1:
         parser.error("--epochs, --epoch-samples, --batch-size and --steps must be at least 1")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
@@ -92,21 +96,28 @@ def main(args: argparse.Namespace) -> None:
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
         print(f"assumed: {line}")
-    encoder, decoder = load_autoencoder(Path(args.autoencoder_dir), data, device)
+    encoder, decoder = load_autoencoder(Path(args.autoencoder_dir))
+    if (decoder.config.height, decoder.config.width) != (data.height, data.width):
+        size = (decoder.config.height, decoder.config.width)
+        raise BadInput(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
+    encoder, decoder = encoder.to(device), decoder.to(device, memory_format=torch.channels_last)
     autoencoder = fingerprint(decoder)
-    resumed = None
-    if args.resume:
-        resumed = load_checkpoint(run_dir / "last.pt", "dream_run", "the same command without --resume")
-        if resumed["autoencoder"] != autoencoder:
-            raise BadInput(f"the run in {run_dir} began with another autoencoder than {args.autoencoder_dir}")
-        if resumed["config"]["num_actions"] != data.num_actions:
-            raise BadInput(
-                f"the run in {run_dir} knows {resumed['config']['num_actions']} actions, not {data.num_actions}"
-            )
+    fixed = {
+        "--seed": args.seed,
+        "--batch-size": args.batch_size,
+        "--epoch-samples": args.epoch_samples,
+        "--trajectories": recording_fingerprint(data),
+        "--autoencoder-dir": autoencoder,
+    }
+    resumed = read_last(run_dir, "dream_run", args.resume, fixed)
     seed_everything(args.seed)
     unet = make_unet(args, data, resumed).to(device, memory_format=torch.channels_last)
-    latents = torch.from_numpy(encode_recording(data, encoder, autoencoder, run_dir, device))
+    L = unet.config.context
+    train_mask, validation_mask = split_episodes(data, seed=args.seed)
+    starts, own_frames = train_windows(data, train_mask, L, args.own_frames)
+    latents = on_device(encode_recording(data, encoder, autoencoder, run_dir, device), device)
     actions = torch.from_numpy(data.actions)
+    held_out = validation_set(data, latents, validation_mask, L, device)
 
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, weight_decay=1e-2)
@@ -120,12 +131,10 @@ def main(args: argparse.Namespace) -> None:
         restore_rng_state(resumed["rng"])
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
-    L = unet.config.context
-    train_mask, validation_mask = split_episodes(data, seed=args.seed)
-    starts, own_frames = train_windows(data, train_mask, L, args.own_frames)
-    held_out = validation_set(data, latents, validation_mask, L, device)
     game = GameInfo(data.action_names, data.action_keys, data.fps)
     save_starts(held_out, run_dir / "initial_sequence.npz")
+    # A copy: the dream stays whole when the autoencoder is trained on.
+    save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
     log = MetricsLog(run_dir, keep_until=step if resumed else None)
@@ -145,7 +154,7 @@ def main(args: argparse.Namespace) -> None:
             window, window_actions = gather_windows(latents, actions, chosen, L + num_own + 1, device)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(args.learning_rate, progress, step)
-            with torch.autocast(device.type, dtype=torch.bfloat16):
+            with mixed_precision(device):
                 loss, metrics = training_loss(unet, window, window_actions, num_own, generator)
             if not torch.isfinite(loss):
                 raise BadInput(
@@ -186,6 +195,7 @@ def main(args: argparse.Namespace) -> None:
             save_checkpoint(dream_checkpoint(ema, game, autoencoder, args.steps), run_dir / "best.pt")
         last = {
             "kind": "dream_run",
+            "fixed": fixed,
             "config": asdict(unet.config),
             "model": unet.state_dict(),
             "ema": ema.state_dict(),
@@ -195,32 +205,14 @@ def main(args: argparse.Namespace) -> None:
             "step": step,
             "spent_s": budget.spent_s(),
             "best_score": best_score,
-            "autoencoder": autoencoder,
         }
         save_checkpoint(last, run_dir / "last.pt")
     bar.close()
     print(
         f"{step} steps, {step * args.batch_size} windows; mean PSNR of held-out roll-outs at best {best_score:.2f} dB"
     )
-    print(f"next: python sd/play_sd.py --decoder-path {Path(args.autoencoder_dir) / 'decoder.pt'} "
+    print(f"next: python sd/play_sd.py --decoder-path {run_dir / 'decoder.pt'} "
           f"--model-path {run_dir / 'best.pt'} --trajectory-path {run_dir / 'initial_sequence.npz'}")  # fmt: skip
-
-
-def load_autoencoder(folder: Path, data: Trajectories, device: torch.device):
-    encoder, decoder = (
-        load_part(folder / "encoder.pt", "encoder"),
-        load_part(folder / "decoder.pt", "decoder"),
-    )
-    size = (decoder.config.height, decoder.config.width)
-    if encoder.config != decoder.config:
-        raise BadInput(
-            f"encoder.pt and decoder.pt in {folder} are not of one training: train_autoencoder.py again"
-        )
-    if size != (data.height, data.width):
-        raise BadInput(
-            f"the autoencoder in {folder} is for frames {size}, the recording has {data.frames.shape[3:]}"
-        )
-    return encoder.to(device), decoder.to(device, memory_format=torch.channels_last)
 
 
 def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> UNet:
@@ -243,11 +235,13 @@ def save_starts(held_out: ValidationSet, path: Path) -> None:
         0, len(held_out.long_context) - 1, min(NUM_STARTS, len(held_out.long_context))
     ).astype(int)
     path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name("initial_sequence.writing.npz")
     np.savez(
-        path,
+        aside,
         frames=held_out.long_context[chosen].half().cpu().numpy(),
         actions=held_out.long_actions[chosen, :L].cpu().numpy(),
     )
+    os.replace(aside, path)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from player.errors import BadInput
-from player.runs import load_checkpoint
+from player.runs import load_checkpoint, mixed_precision
 
 VIEW = 84  # pixels on a side of what the agent sees
 STACK = 4  # pictures at once: enough to see speed and turning
@@ -74,7 +74,7 @@ class Agent(nn.Module):
     def forward(self, views_u8: Tensor) -> Tuple[Tensor, Tensor]:
         """Views uint8 (B, STACK, VIEW, VIEW), oldest first -> logits (B, A) and values (B,), both float32."""
         # bfloat16 in playing and in learning alike, so that the two policies are the same one; heads in float32.
-        with torch.autocast(views_u8.device.type, dtype=torch.bfloat16):
+        with mixed_precision(views_u8.device):
             features = self.features(views_u8.float() / 255)
         return self.policy(features.float()), self.value(features.float()).squeeze(1)
 

@@ -68,6 +68,29 @@ def load_checkpoint(path: Path, kind: str, made_by: str) -> dict:
     return checkpoint
 
 
+def read_last(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) -> Optional[dict]:
+    """The run in the folder to go on with, or None for a new one; a run that stands there is never written over.
+
+    `fixed`: by flag, what must be as it was when the run began; it is kept in last.pt. Raises BadInput.
+    """
+    path = Path(run_dir) / "last.pt"
+    if not resume:
+        if path.exists():
+            raise BadInput(f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir")
+        return None
+    last = load_checkpoint(path, kind, "the same command without --resume")
+    for flag, value in last["fixed"].items():
+        if fixed[flag] != value:
+            raise BadInput(f"the run in {run_dir} began with {flag} {value}: resume it with the same")
+    return last
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """A context of bfloat16 where the machine multiplies it fast (CUDA, CPUs with AVX-512), else of float32."""
+    fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
+
+
 def rng_state() -> Dict[str, torch.Tensor]:
     """The global torch generators. All other randomness goes through explicit generators."""
     state = {"cpu": torch.get_rng_state()}
@@ -102,7 +125,9 @@ class MetricsLog:
         self.writer.flush()
         self.rows.append({"step": step, **{name: f"{value:.6g}" for name, value in metrics.items()}})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with open(self.path, "w", newline="") as file:
+        aside = self.path.with_name(self.path.name + ".writing")
+        with open(aside, "w", newline="") as file:
             table = csv.DictWriter(file, names)
             table.writeheader()
             table.writerows(self.rows)
+        os.replace(aside, self.path)

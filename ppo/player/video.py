@@ -13,13 +13,15 @@ def save_video(frames: Iterable[np.ndarray], path: Path, fps: float, scale: int 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = None
-    for frame in frames:
-        large = frame.repeat(scale, axis=0).repeat(scale, axis=1)
-        if writer is None:
-            size = (large.shape[1], large.shape[0])
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
-            if not writer.isOpened():
-                raise OSError(f"cannot write a video to {path}")
-        writer.write(large[..., ::-1])  # OpenCV wants blue first
-    if writer is not None:
-        writer.release()
+    try:
+        for frame in frames:
+            large = frame.repeat(scale, axis=0).repeat(scale, axis=1)
+            if writer is None:
+                size = (large.shape[1], large.shape[0])
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+                if not writer.isOpened():
+                    raise OSError(f"cannot write a video to {path}")
+            writer.write(large[..., ::-1])  # OpenCV wants blue first
+    finally:  # after a Ctrl-C too: what was filmed can be watched
+        if writer is not None:
+            writer.release()

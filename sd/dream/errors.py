@@ -22,6 +22,8 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(
             "interrupted: what was saved is kept; the same command with --resume goes on (where it has one)"
         )
+    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as problem:
+        sys.exit(f"error: {problem.filename}: {problem.strerror}: choose another path, or mend that one")
     except OSError as problem:
         if problem.errno != errno.ENOSPC:
             raise

@@ -1,7 +1,9 @@
 """Frames to latents: conversions, a whole recording encoded once to a file beside the run, windows out of it."""
 
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.autoencoder import Decoder, Encoder
+from dream.errors import BadInput
+from dream.runs import mixed_precision
 from dream.trajectories import Trajectories
 
 ENCODE_BATCH = 64  # frames at a time
@@ -45,33 +49,58 @@ def encode_recording(
     """
     N, T = trajectories.actions.shape
     source = {
+        "recording": recording_fingerprint(trajectories),
         "autoencoder": autoencoder,
         "shape": [N, T, *encoder.config.latent_shape],
-        "actions_sum": int((trajectories.actions * np.arange(1, N * T + 1).reshape(N, T)).sum() % 2**53),
-        "corner_sum": int(trajectories.frames[:, ::97, :, ::16, ::16].astype(np.int64).sum()),
     }
     path, about = folder / "latents.npy", folder / "latents.json"
-    if path.exists() and about.exists() and json.loads(about.read_text()) == source:
-        return np.load(
-            path, mmap_mode="c", allow_pickle=False
-        )  # "c": torch warns of arrays it may not write to
-    folder.mkdir(parents=True, exist_ok=True)
-    about.unlink(missing_ok=True)
-    aside = folder / "latents.writing.npy"
+    if not (path.exists() and read_note(about) == source):
+        folder.mkdir(parents=True, exist_ok=True)
+        about.unlink(missing_ok=True)
+        size = 2 * int(np.prod(source["shape"]))
+        print(f"encoding the recording to {path}: {size / 1e9:.2f} GB", flush=True)
+        if size > shutil.disk_usage(folder).free:
+            raise BadInput(
+                f"no room for {size / 1e9:.2f} GB of latents in {folder}: free some, or change --output-dir"
+            )
+        aside = folder / "latents.writing.npy"
+        try:
+            with open(aside, "wb") as file:
+                header = {"descr": "<f2", "fortran_order": False, "shape": tuple(source["shape"])}
+                np.lib.format.write_array_header_1_0(file, header)
+                for row in tqdm(trajectories.frames, desc="encoding", unit="row"):
+                    for start in range(0, T, ENCODE_BATCH):
+                        frames = to_frames(row[start : start + ENCODE_BATCH], device)
+                        with mixed_precision(device):
+                            file.write(encoder(frames).half().cpu().numpy().tobytes())
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        about.write_text(json.dumps(source))
+    return np.load(path, mmap_mode="c", allow_pickle=False)  # "c": torch warns of arrays it may not write to
+
+
+def recording_fingerprint(trajectories: Trajectories) -> str:
+    """Tells one recording from another without reading all of it: its shape, its actions, a few pixels of each row."""
+    digest = hashlib.sha1(str(trajectories.frames.shape).encode())
+    digest.update(np.ascontiguousarray(trajectories.actions))
+    digest.update(np.ascontiguousarray(trajectories.frames[:, ::97, :, ::16, ::16]))
+    return digest.hexdigest()[:12]
+
+
+def read_note(path: Path) -> dict | None:
     try:
-        latents = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float16, shape=tuple(source["shape"]))
-        for row in tqdm(range(N), desc="encoding", unit="row"):
-            for start in range(0, T, ENCODE_BATCH):
-                frames = to_frames(trajectories.frames[row, start : start + ENCODE_BATCH], device)
-                with torch.autocast(device.type, dtype=torch.bfloat16):
-                    latents[row, start : start + ENCODE_BATCH] = encoder(frames).half().cpu().numpy()
-        latents.flush()
-        del latents
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    about.write_text(json.dumps(source))
-    return np.load(path, mmap_mode="c", allow_pickle=False)
+        return json.loads(path.read_text())
+    except (OSError, ValueError):  # absent, or cut off by a power cut: the latents are made again
+        return None
+
+
+def on_device(latents: np.ndarray, device: torch.device) -> Tensor:
+    """Latents where they are wanted: in the memory of a GPU that has room to spare, else memory-mapped."""
+    tensor = torch.from_numpy(latents)
+    if device.type == "cuda" and latents.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return tensor.to(device)
+    return tensor
 
 
 def gather_windows(
@@ -79,8 +108,8 @@ def gather_windows(
 ) -> tuple[Tensor, Tensor]:
     """Windows that begin at `starts` (B, 2), pairs of row and t: latents (B, length, C, h, w) and actions (B, length).
 
-    latents (N, T, C, h, w) and actions (N, T) may be memory-mapped, in CPU memory or on the device already.
+    latents (N, T, C, h, w) may be memory-mapped, in CPU memory or on the device; actions (N, T) and starts on the CPU.
     """
-    rows = starts[:, :1].to(latents.device)  # (B, 1)
-    times = starts[:, 1:].to(latents.device) + torch.arange(length, device=latents.device)  # (B, length)
-    return latents[rows, times].to(device).float(), actions[rows, times].to(device)
+    rows, times = starts[:, :1], starts[:, 1:] + torch.arange(length)  # (B, 1), (B, length)
+    window = latents[rows.to(latents.device), times.to(latents.device)]
+    return window.to(device).float(), actions[rows, times].to(device)

@@ -39,9 +39,14 @@ def fingerprint(decoder: Decoder) -> str:
     return digest.hexdigest()[:12]
 
 
-def part_checkpoint(kind: str, part: Encoder | Decoder) -> dict:
-    """`kind`: "encoder" or "decoder"."""
-    return {"kind": kind, "config": asdict(part.config), "model": half_weights(part)}
+def part_checkpoint(kind: str, part: Encoder | Decoder, autoencoder: str = "") -> dict:
+    """`kind`: "encoder" or "decoder"; `autoencoder`: the fingerprint, by which an encoder knows its decoder."""
+    return {
+        "kind": kind,
+        "config": asdict(part.config),
+        "model": half_weights(part),
+        "autoencoder": autoencoder,
+    }
 
 
 def load_part(path: Path, kind: str) -> Encoder | Decoder:
@@ -51,6 +56,22 @@ def load_part(path: Path, kind: str) -> Encoder | Decoder:
         part = {"encoder": Encoder, "decoder": Decoder}[kind](AutoencoderConfig(**checkpoint["config"]))
         part.load_state_dict(checkpoint["model"])
     return part.eval().requires_grad_(False)
+
+
+def load_autoencoder(folder: Path) -> tuple[Encoder, Decoder]:
+    """encoder.pt and decoder.pt of a folder. Raises BadInput where they are not of one moment of one training."""
+    encoder, decoder = (
+        load_part(folder / "encoder.pt", "encoder"),
+        load_part(folder / "decoder.pt", "decoder"),
+    )
+    belongs_to = load_checkpoint(folder / "encoder.pt", "encoder", "sd/train_autoencoder.py").get(
+        "autoencoder"
+    )
+    if encoder.config != decoder.config or belongs_to != fingerprint(decoder):
+        raise BadInput(
+            f"encoder.pt and decoder.pt in {folder} are not of one training: train_autoencoder.py again"
+        )
+    return encoder, decoder
 
 
 def dream_checkpoint(unet: UNet, game: GameInfo, autoencoder: str, steps: int) -> dict:

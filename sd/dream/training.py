@@ -38,6 +38,8 @@ def training_loss(
         with torch.no_grad():
             latent = next_latent(unet, context, actions[:, i : i + L], noise_like(target), steps=1)
         context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
+    # Before torch 2.10 the weights that autocast converted without gradients would be taken again below.
+    torch.clear_autocast_cache()
     t = draw_levels(B, PURE_NOISE_SHARE, generator).to(device)
     z = mix(target, noise_like(target), t)
     predicted = unet(z, t, context, actions[:, num_own : num_own + L], told)
@@ -53,8 +55,9 @@ def update_ema(ema: UNet, unet: UNet, decay: float) -> None:
 
 def train_windows(data: Trajectories, mask: np.ndarray, context: int, own_frames: int) -> tuple[Tensor, int]:
     """Starts (M, 2) of the windows to train on, and how many own frames they leave room for. Raises BadInput."""
+    most = len(window_starts(data.episode_starts, mask, context + 1))
     for own in range(own_frames, -1, -1):
         starts = window_starts(data.episode_starts, mask, context + own + 1)
-        if len(starts):
+        if len(starts) >= max(1, most / 2):  # short episodes: all of them count for more than own frames do
             return torch.from_numpy(starts), own
     raise BadInput(f"no {context + 1} frames in a row between two resets to train on: record longer episodes")

@@ -306,10 +306,10 @@ def _check_names(
     if names is None:
         if max_action >= MAX_UNNAMED_ACTIONS:
             raise BadInput(
-                f"{path}: actions go up to {max_action}, wanted small indices: number them 0, 1, 2 ..."
+                f"{path}: actions go up to {max_action}: number them 0, 1, 2 ..., or name them all in action_names"
             )
         assumptions.append(f"no action_names in the file: taken for {max_action + 1} actions without names")
-        return tuple(f"action {i}" for i in range(max_action + 1))
+        return tuple(f"action_{i}" for i in range(max_action + 1))
     if names.dtype.kind not in "US" or names.ndim != 1:
         raise BadInput(
             f"{path}: action_names are {names.dtype} {names.shape}, wanted one text for each action"
@@ -359,7 +359,10 @@ def _keys_of(meta: dict, num_actions: int, assumptions: list[str]) -> tuple[tupl
         assumptions.append(f"{found}: six actions are taken for nothing, up, left, right, up+left, up+right")
         return SIX_ACTION_KEYS
     assumptions.append(f"{found}: action 0 is on key 0, action 1 on key 1 ... (from 10 on: F1, F2 ...)")
-    return tuple((str(i) if i < 10 else f"f{i - 9}",) if i < 25 else () for i in range(num_actions))
+    # Beyond the keyboard a key gets a name that none has: () would make the action that of no keys held.
+    return tuple(
+        (str(i) if i < 10 else f"f{i - 9}" if i < 22 else f"no key {i}",) for i in range(num_actions)
+    )
 
 
 def _record_envs_of(meta: dict, num_rows: int, assumptions: list[str]) -> int | None:

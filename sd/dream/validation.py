@@ -16,6 +16,7 @@ from dream.unet import UNet
 
 NEXT_FRAME_WINDOWS = 96
 ROLL_OUTS = 8
+MOST_ACTION_ROWS = 12  # of the picture of held actions
 HORIZONS = (4, 16, 64)  # frames into a roll-out at which it is held against the game
 
 
@@ -107,7 +108,7 @@ def dream_each_action(
 ) -> list[Tensor]:
     """A row for each action held down from one context (1, L, C, h, w): the frame seen, then every `every`-th."""
     rows = []
-    for action in range(unet.config.num_actions):
+    for action in range(min(unet.config.num_actions, MOST_ACTION_ROWS)):
         held = torch.full((1, num_frames), action, device=actions.device)
         generator = torch.Generator().manual_seed(0)
         latents = roll_out(unet, context, torch.cat([actions[:, :-1], held], dim=1), steps, generator)[0]

@@ -271,7 +271,7 @@ class DreamWindow:
                 if key in game_keys:
                     pygame.draw.polygon(bar, ink, [(cap.centerx + x, cap.centery + y) for x, y in points])
             left += 3 * 21 + 6
-        for key in game_keys.keys() - ARROWS.keys():
+        for key in [key for key in game_keys if key not in ARROWS]:
             text = self.fonts[18].render(key, True, NIGHT if key in self.shown_keys else PAPER)
             cap = pygame.Rect(left, 33, max(19, text.get_width() + 10), 19)
             self.draw_cap(bar, cap, key)
