@@ -515,6 +515,16 @@ def test_a_run_is_not_written_over(finished_run):
     assert (finished_run / "last.pt").read_bytes() == before
 
 
+def test_best_is_the_agent_that_played(finished_run):
+    """Saved after the update, a good epoch followed by a bad update would keep the bad agent."""
+    args = train_ppo.parse_args([*map(str, TINY)])
+    train_ppo.seed_everything(args.seed)
+    began = train_ppo.make_agent(args, train_ppo.find_game("Mode7Kart-v0"))
+    best, last = load_agent(finished_run / "best.pt"), torch.load(finished_run / "last.pt", weights_only=True)
+    assert_same(dict(best.state_dict()), dict(began.state_dict()))
+    assert not torch.equal(last["agent"]["model"]["policy.weight"], best.policy.weight)
+
+
 @pytest.mark.parametrize("flag", ["--seed", "--n-steps", "--rivals"])
 def test_a_run_goes_on_only_as_it_began(finished_run, flag):
     with pytest.raises(BadInput, match=f"began with {flag} "):
@@ -536,7 +546,7 @@ def test_starts_from_a_given_agent(finished_run, tmp_path):
     fewer = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))
     save_checkpoint(fewer, tmp_path / "fewer.pt")
     args.checkpoint_model = tmp_path / "fewer.pt"
-    with pytest.raises(BadInput, match="knows 2 actions"):
+    with pytest.raises(BadInput, match="knows the actions"):
         train_ppo.make_agent(args, game)
 
 

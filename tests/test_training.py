@@ -610,21 +610,47 @@ def test_what_does_not_belong_together_is_refused(taught, tmp_path, small_models
     assert "no recording" in line_of(teach_dream, "--trajectories", tmp_path / "none.npz", *dream)
     assert "no recording" in line_of(teach_autoencoder, "--trajectories", tmp_path / "none.npz")
     resume = ["--resume", "--output-dir", taught / "a"]
-    assert "other frames" in line_of(teach_autoencoder, *larger, *resume)
+    assert "began with --trajectories" in line_of(teach_autoencoder, *larger, *resume)
     assert "wanted 'dream_run'" in line_of(teach_dream, *square, *dream[:2], *resume)
     assert "no checkpoint" in line_of(
         teach_autoencoder, *square, "--resume", "--output-dir", tmp_path / "none"
     )
     best = taught / "b" / "best.pt"
     assert "3 actions, not 5" in line_of(teach_dream, *more_actions, *dream, "--init-from", best)
-    assert "3 actions, not 5" in line_of(
+    assert "began with --trajectories" in line_of(
         teach_dream, *more_actions, *dream[:2], "--output-dir", taught / "b", "--resume"
     )
     teach_autoencoder(*square, "--output-dir", tmp_path / "a2", "--seed", 1)
-    assert "another autoencoder" in line_of(
+    assert "began with --autoencoder-dir" in line_of(
         teach_dream, *square, "--autoencoder-dir", tmp_path / "a2", "--output-dir", taught / "b", "--resume"
     )
+    shutil.copy(tmp_path / "a2" / "encoder.pt", tmp_path / "encoder.pt")
+    shutil.copy(taught / "a" / "decoder.pt", tmp_path / "decoder.pt")
+    assert "not of one training" in line_of(teach_dream, *square, "--autoencoder-dir", tmp_path, *dream[2:])
     assert not list(tmp_path.glob("b/*"))
+
+
+def test_a_run_is_never_written_over(taught, small_models):
+    """A forgotten --resume would begin anew and put its first blurred epoch in the place of an hour's best."""
+    square = ["--trajectories", taught / "square.npz"]
+    for teach, flags in (
+        (teach_autoencoder, ["--output-dir", taught / "a"]),
+        (teach_dream, ["--autoencoder-dir", taught / "a", "--output-dir", taught / "b"]),
+    ):
+        before = {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
+        assert "a run stands in" in line_of(teach, *square, *flags)
+        assert before == {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
+
+
+def test_short_episodes_are_not_left_out_for_the_sake_of_own_frames(tmp_path):
+    """One long stretch among short episodes must not become all that is trained on."""
+    frames, actions = moving_square(rows=8, steps=24)
+    starts = np.zeros((8, 24), bool)
+    starts[:7, ::6] = True
+    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
+    data = open_trajectories(tmp_path / "a.npz")
+    windows, own = train_windows(data, np.ones((8, 24), bool), L, 3)
+    assert own == 1 and len(np.unique(windows[:, 0])) == 8
 
 
 @pytest.mark.parametrize("script", ["autoencoder", "sd"])
@@ -637,7 +663,7 @@ def test_a_loss_that_is_no_number_stops_the_run(script, taught, tmp_path, small_
     else:
         said = line_of(teach_autoencoder, *flags)
     assert "the loss is" in said and "--learning-rate" in said
-    assert not list(tmp_path.glob("run/*.pt"))
+    assert not list(tmp_path.glob("run/best.pt")) and not list(tmp_path.glob("run/last.pt"))
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,14 @@ def test_keys_of_other_numbers_of_actions(tmp_path):
     assert open_trajectories(save(tmp_path / "t.npz")).action_keys == (("0",), ("1",), ("2",))
 
 
+def test_more_actions_than_keys(tmp_path):
+    """No action but one that means it may be that of no keys held: an idle player would press it."""
+    actions = np.arange(3 * T).reshape(3, T)
+    found = open_trajectories(save(tmp_path / "t.npz", actions=actions))
+    assert found.num_actions == 3 * T and all(len(keys) == 1 for keys in found.action_keys)
+    assert len(set(found.action_keys)) == 3 * T and found.action_names[2] == "action_2"
+
+
 def test_fortran_order_is_read_right(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, T, 3, H, W), np.uint8)
     path = save(tmp_path / "t.npz", frames=np.asfortranarray(frames))
