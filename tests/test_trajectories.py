@@ -290,7 +290,7 @@ def test_two_keys_are_enough(tmp_path, compressed):
     assert type(found.frames) is np.memmap
     assert found.frames[2, 4].min() == found.frames[2, 4].max() == 2 * T + 4
     assert found.actions.dtype == np.int64
-    assert found.action_names == tuple(f"action {i}" for i in range(6))
+    assert found.action_names == tuple(f"action_{i}" for i in range(6))
     assert found.action_keys[5] == ("up", "right") and found.action_keys[0] == ()
     assert found.fps == 15.0
     assert found.episode_starts.sum() == 3 and found.episode_starts[:, 0].all()
