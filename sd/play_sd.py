@@ -152,6 +152,9 @@ def main(args: argparse.Namespace) -> None:
     if isinstance(window, str):
         print(f"no screen to play on ({window}): recording ten seconds instead")
         actions = keys.drive_script(dream.action_keys, round(10 * fps), fps)
+        drive = args.model_path.parent / "drive.txt"  # beside a model: keys that suit its own course
+        if drive.is_file():
+            actions = keys.read_keys_file(drive, dream.action_names, dream.action_keys)
         play_headless(dream, args.start, actions, fps, args.record or OUTPUT_DIR / "dream.mp4")
         return
     window.run()

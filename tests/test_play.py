@@ -340,14 +340,22 @@ def test_headless_without_keys(dream, capsys):
 )
 def test_without_a_screen_ten_seconds_are_recorded(dream, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
-    play("--fps", 6)
+    play("--fps", 6, "--model-path", tmp_path / "model.pt")
     film = tmp_path / "output" / "dream.mp4"
     assert len(dream.actions) == 60 and cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FPS) == 6
     said = capsys.readouterr().out.splitlines()
     assert any("no screen" in line for line in said) and any(str(film) in line for line in said)
     monkeypatch.setenv("DISPLAY", ":9876")  # a screen is promised, and there is none
-    play("--fps", 6, "--record", tmp_path / "promised.gif")
+    play("--fps", 6, "--record", tmp_path / "promised.gif", "--model-path", tmp_path / "model.pt")
     assert sorted(os.listdir(tmp_path)) == ["output", "promised.gif"]
+
+
+def test_a_drive_beside_the_model_is_what_is_recorded_without_a_screen(dream, monkeypatch, tmp_path):
+    """Keys that suit another course leave the road, and the first video that somebody sees is of grass."""
+    monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
+    (tmp_path / "drive.txt").write_text("up 3\nup+left 2\n")
+    play("--model-path", tmp_path / "model.pt")
+    assert dream.actions == [1, 1, 1, 4, 4]
 
 
 def test_interrupted_headless_play_keeps_the_video(dream, monkeypatch, tmp_path, capsys):
