@@ -104,7 +104,7 @@ def test_an_action_out_of_range_is_refused(action, paths):
 @pytest.fixture(scope="module")
 def shipped():
     if not all((PRETRAINED / name).exists() for name in PARTS.values()):
-        pytest.skip("no dream in sd/pretrained/")
+        pytest.fail("no dream in sd/pretrained/: make play has nothing to show")
     return {option: PRETRAINED / name for option, name in PARTS.items()}
 
 
