@@ -37,7 +37,18 @@ from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 # A run that goes on must have these as it began: they shape the recording and the saved games.
-FIXED = ("game", "track", "rivals", "state", "frame_skip", "n_envs", "n_steps", "record_envs", "seed")
+FIXED = (
+    "game",
+    "track",
+    "rivals",
+    "state",
+    "frame_skip",
+    "n_envs",
+    "n_steps",
+    "record_envs",
+    "wander_envs",
+    "seed",
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -93,6 +104,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     recording.add_argument(
         "--record-envs", type=int, default=1, help="games recorded (0 = none, default: %(default)s)"
     )
+    recording.add_argument("--wander-envs", type=int, default=1, help="further games, only recorded, in which a "
+                           "stranger holds random keys half of the time (0 = none, default: %(default)s)")  # fmt: skip
     recording.add_argument(
         "--recording-start", type=int, default=0, help="first epoch recorded (default: %(default)s)"
     )
@@ -118,6 +131,8 @@ def parse_args(argv=None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if not 0 <= args.record_envs <= args.n_envs:
         parser.error("--record-envs must be from 0 to --n-envs")
+    if args.wander_envs < 0:
+        parser.error("--wander-envs must be at least 0")
     if args.track < 0 or not 0 <= args.rivals <= 12:
         parser.error("--track must be at least 0 and --rivals from 0 to 12")
     if not (0 < args.gamma <= 1 and 0 <= args.gae_lambda <= 1):
@@ -141,7 +156,7 @@ def main(args: argparse.Namespace) -> None:
     game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
-    envs = make_vector_env(game, args.n_envs, args.frame_skip)
+    envs = make_vector_env(game, args.n_envs + args.wander_envs, args.frame_skip)
     try:
         train(args, run_dir, device, game, envs, resumed, fixed)
     finally:
@@ -153,7 +168,7 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
     generator = torch.Generator().manual_seed(args.seed)
     agent = make_agent(args, game).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
-    players = Players(envs, args.seed, game.truth_names, device)
+    players = Players(envs, args.seed, game.truth_names, device, args.wander_envs)
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
@@ -174,11 +189,12 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
     bar = tqdm(range(first_epoch, args.n_epochs), initial=first_epoch, total=args.n_epochs, unit="epoch")
     for epoch in bar:
         started = time.perf_counter()
-        recorded = args.record_envs if args.recording_start <= epoch < args.recording_end else 0
+        recorded = recorded_games(args) if args.recording_start <= epoch < args.recording_end else []
         filmed = args.video_every > 0 and (epoch + 1) % args.video_every == 0
 
         # play
-        played = players.collect(agent, rollout, generator, record_envs=max(recorded, int(filmed)))
+        film_apart = [0] if filmed and 0 not in recorded else []
+        played = players.collect(agent, rollout, generator, film_apart + recorded)
         played_at = time.perf_counter()
         score = rollout.rewards.mean().item()
         if score > best_score:  # kept now: it is the agent that played, not the one that it becomes below
@@ -204,7 +220,7 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
 
         # record
         if recorded:
-            writer.write(epoch, {key: rows[:recorded] for key, rows in played.rows.items()})
+            writer.write(epoch, {key: rows[len(film_apart) :] for key, rows in played.rows.items()})
 
         # save
         last = {
@@ -240,17 +256,21 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     return agent
 
 
+def recorded_games(args: argparse.Namespace) -> list:
+    return [*range(args.record_envs), *range(args.n_envs, args.n_envs + args.wander_envs)]
+
+
 def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
-    if args.record_envs == 0:
+    num_recorded = len(recorded_games(args))
+    if num_recorded == 0:
         return None
     end = min(args.recording_end, args.n_epochs)
     epochs, epochs_left = (max(0, end - max(args.recording_start, begin)) for begin in (0, first_epoch))
     size, size_left = (
-        recording_bytes(count * args.record_envs, args.n_steps, *frame_size)
-        for count in (epochs, epochs_left)
+        recording_bytes(count * num_recorded, args.n_steps, *frame_size) for count in (epochs, epochs_left)
     )
     print(
-        f"recording {args.record_envs} games for {epochs_left} epochs: {size_left / 1e9:.2f} GB; packing it all"
+        f"recording {num_recorded} games for {epochs_left} epochs: {size_left / 1e9:.2f} GB; packing it all"
     )
     print(f"at the end takes {size / 1e9:.2f} GB more, until what was packed is removed")
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -260,7 +280,8 @@ def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
         "fps": game.frame_rate / args.frame_skip,
         "frame_skip": args.frame_skip,
         "action_keys": [list(action.keys) for action in game.actions],
-        "record_envs": args.record_envs,
+        "record_envs": num_recorded,
+        "wander_envs": args.wander_envs,
         "seed": args.seed,
     }
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
-from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
+from dream.latents import decode, encode_recording, on_device, recording_fingerprint
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.previews import save_rows
 from dream.runs import (
@@ -32,6 +32,7 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
+from dream.streams import Streams
 from dream.training import train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, open_trajectories, split_episodes
 from dream.unet import UNet, UNetConfig
@@ -71,8 +72,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument(
         "--learning-rate", type=float, default=5e-4, help="at its peak (default: %(default)s)"
     )
-    learning.add_argument("--own-frames", type=int, default=3, help="most frames in a row of the context that the "
-                          "model dreamed itself, late in training (0 = never, default: %(default)s)")  # fmt: skip
+    learning.add_argument("--own-frames", type=int, default=8, help="frames in a row that the model dreams on from a "
+                          "real context while it learns, on average (0 = none, default: %(default)s)")  # fmt: skip
     learning.add_argument(
         "--steps", type=int, default=1, help="sampling steps a frame, to validate and to play with"
     )
@@ -114,7 +115,7 @@ def main(args: argparse.Namespace) -> None:
     unet = make_unet(args, data, resumed).to(device, memory_format=torch.channels_last)
     L = unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
-    starts, own_frames = train_windows(data, train_mask, L, args.own_frames)
+    starts = train_windows(data, train_mask, L)
     latents = on_device(encode_recording(data, encoder, autoencoder, run_dir, device), device)
     actions = torch.from_numpy(data.actions)
     held_out = validation_set(data, latents, validation_mask, L, device)
@@ -122,12 +123,14 @@ def main(args: argparse.Namespace) -> None:
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(args.seed)
+    streams = Streams(latents, actions, starts, args.batch_size, L, device, generator)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:
         unet.load_state_dict(resumed["model"])
         ema.load_state_dict(resumed["ema"])
         optimizer.load_state_dict(resumed["optimizer"])
         generator.set_state(resumed["generator"])
+        streams.restore(resumed["streams"])
         restore_rng_state(resumed["rng"])
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
@@ -147,15 +150,15 @@ def main(args: argparse.Namespace) -> None:
         while not budget.is_over(step):
             # step
             progress = budget.progress(step)
-            num_own = 0
-            if progress > OWN_FRAMES_FROM:
-                num_own = int(torch.randint(own_frames + 1, (), generator=generator))
-            chosen = starts[torch.randint(len(starts), (args.batch_size,), generator=generator)]
-            window, window_actions = gather_windows(latents, actions, chosen, L + num_own + 1, device)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(args.learning_rate, progress, step)
+            walks, context, context_actions, target = streams.draw()
+            fresh = streams.age[walks] == 0
             with mixed_precision(device):
-                loss, metrics = training_loss(unet, window, window_actions, num_own, generator)
+                loss, metrics, dreamed, as_played = training_loss(
+                    unet, context, context_actions, target, fresh, generator
+                )
+            streams.advance(walks, dreamed, as_played, args.own_frames if progress > OWN_FRAMES_FROM else 0)
             if not torch.isfinite(loss):
                 raise BadInput(
                     f"the loss is {loss.item()} at step {step}: lower --learning-rate, then --resume"
@@ -201,6 +204,7 @@ def main(args: argparse.Namespace) -> None:
             "ema": ema.state_dict(),
             "optimizer": optimizer.state_dict(),
             "generator": generator.get_state(),
+            "streams": streams.state(),
             "rng": rng_state(),
             "step": step,
             "spent_s": budget.spent_s(),

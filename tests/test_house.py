@@ -19,7 +19,7 @@ FLOORS = {
         {"autoencoder", "budget", "diffusion", "errors", "metrics", "playing", "previews", "unet"},
         {"keys", "rollout", "runs", "trajectories", "video"},
         {"latents", "models", "training"},
-        {"validation", "world"},
+        {"streams", "validation", "world"},
         {"window"},
     ],
     "player": [

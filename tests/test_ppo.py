@@ -1,6 +1,7 @@
 """PPO: the maths against slow references, what is recorded against a game that tells, the script run for real."""
 
 import csv
+import itertools
 import os
 import pickle
 import signal
@@ -125,14 +126,14 @@ GAMES = (
 )
 
 
-def collect(num_steps: int, record_envs: int = 3):
+def collect(num_steps: int, recorded: tuple = (0, 1, 2), wander_envs: int = 0):
     envs = SyncVectorEnv(
         [lambda episodes=episodes: TellTale(episodes) for episodes in GAMES],
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
-    players = Players(envs, 0, ("shade",), CPU)
-    rollout = Rollout.empty(num_steps, len(GAMES), CPU)
-    played = players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(1), record_envs)
+    players = Players(envs, 0, ("shade",), CPU, wander_envs)
+    rollout = Rollout.empty(num_steps, len(GAMES) - wander_envs, CPU)
+    played = players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(1), list(recorded))
     return rollout, played, players
 
 
@@ -157,7 +158,7 @@ def test_next_values_are_those_before_a_reset():
 
 
 def test_recorded_action_leads_from_its_frame_to_the_next():
-    rollout, played, players = collect(40, record_envs=2)
+    rollout, played, players = collect(40, recorded=(0, 1))
     rows = played.rows
     assert rows["frames"].shape == (2, 40, 3, 12, 16)
     assert rows["episode_starts"].sum() > 10 and rows["episode_starts"][:, 0].all()
@@ -178,8 +179,24 @@ def test_recorded_action_leads_from_its_frame_to_the_next():
     assert players.frames[2, 0, 0, 0] % 36 == 40 % 7
 
 
+def test_a_wandering_game_is_recorded_and_not_learned_from():
+    """The rollout holds the agent's own games alone; the stranger's keys are what the recording says was pressed."""
+    rollout, played, players = collect(400, recorded=(0, 2), wander_envs=1)
+    rows = played.rows
+    assert rollout.rewards.shape == (400, 2) and 7 not in played.episode_lengths
+    np.testing.assert_array_equal(rows["actions"][0], rollout.actions[:, 0])
+    steps = np.flatnonzero(~rows["episode_starts"][1])
+    told = (
+        rows["truth/shade"][1, steps].astype(int) // 36 - 1
+    )  # by the game: the action that led to its frame
+    np.testing.assert_array_equal(told, rows["actions"][1, steps - 1])
+    longest = [max(len(list(run)) for _, run in itertools.groupby(row)) for row in rows["actions"].tolist()]
+    assert longest[0] < 8 < longest[1]  # chance alone drives game 0; in game 2 keys are held
+    assert len(players.held) == 1
+
+
 def test_no_rows_where_nothing_is_recorded():
-    assert collect(4, record_envs=0)[1].rows == {}
+    assert collect(4, recorded=())[1].rows == {}
 
 
 # -- what the agent sees -----------------------------------------------------------------------------------------------
@@ -374,7 +391,7 @@ def test_learns_what_a_picture_asks_for():
     generator = torch.Generator().manual_seed(0)
     players, rollout = Players(envs, 0, (), CPU), Rollout.empty(16, 8, CPU)
     for _ in range(6):
-        players.collect(agent, rollout, generator, record_envs=0)
+        players.collect(agent, rollout, generator, [])
         metrics = update(agent, optimizer, rollout, PPOConfig(batch_size=64, train_iters=2), generator)
     assert rollout.rewards.mean() > 0.9
     assert np.isfinite(list(metrics.values())).all()
@@ -399,9 +416,11 @@ def test_tiny_run_of_the_script(tmp_path):
     done = run_cli("--n-epochs", 2, "--track", 1, "--rivals", 1, "--video-every", 2, "--output-dir", run)
     assert done.returncode == 0, done.stderr
     recording = open_trajectories(run / "trajectories.npz")
-    assert recording.frames.shape == (2, 32, 3, 112, 256) and recording.frames.any()
-    assert recording.actions.shape == (2, 32) and set(np.unique(recording.actions)) <= set(range(6))
-    assert recording.episode_starts[0, 0] and not recording.episode_starts[1, 0]
+    assert (
+        recording.frames.shape == (4, 32, 3, 112, 256) and recording.frames.any()
+    )  # 2 epochs x (1 + 1 wandering)
+    assert recording.actions.shape == (4, 32) and set(np.unique(recording.actions)) <= set(range(6))
+    assert recording.episode_starts[:2, 0].all() and not recording.episode_starts[2:, 0].any()
     assert recording.meta["game"] == "Mode7Kart-v0" and recording.meta["fps"] == 15
     assert recording.action_names[1] == "forward"
     assert {"truth/x", "truth/lap"} <= set(recording.extras)
@@ -453,7 +472,7 @@ def assert_same(one, other, where: str = "") -> None:
 @pytest.mark.slow
 def test_stopped_and_resumed_equals_straight(tmp_path, stop_after):
     """Weights, optimizer, the games, the recording: as if it had never stopped."""
-    flags = ("--n-epochs", 4, "--rivals", 2, "--record-envs", 2, "--seed", 5)
+    flags = ("--n-epochs", 4, "--rivals", 2, "--record-envs", 1, "--wander-envs", 1, "--seed", 5)
     train(*flags, "--output-dir", tmp_path / "straight")
     stop_after(2)
     with pytest.raises(Stopped):
@@ -490,7 +509,7 @@ def test_a_killed_run_is_packed_and_goes_on(tmp_path):
     killed.wait()
     train("--pack-only", "--output-dir", run)
     packed = open_trajectories(run / "trajectories.npz")
-    assert len(packed.frames) >= 3 and packed.meta["epochs"] == list(range(len(packed.frames)))
+    assert len(packed.frames) >= 6 and packed.meta["epochs"] == list(range(len(packed.frames) // 2))
     before = np.array(packed.frames[:2])
     done = load_checkpoint(run / "last.pt", "ppo_run", "")["epochs_done"]
     assert done >= 2

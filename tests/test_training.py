@@ -24,6 +24,7 @@ from dream.latents import encode_recording, gather_windows
 from dream.models import load_part, load_unet
 from dream.rollout import next_latent, roll_out
 from dream.runs import MetricsLog, load_checkpoint, save_checkpoint
+from dream.streams import Streams
 from dream.training import train_windows, training_loss, update_ema
 from dream.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
 from dream.unet import UNet, UNetConfig
@@ -110,66 +111,29 @@ def test_roll_out_is_the_same_from_the_same_generator():
 # ------------------------------------------------------------------------------------------------- the loss
 
 
-@pytest.mark.parametrize("num_own", [0, 1, 3])
-def test_loss_shows_the_right_frames_and_actions(num_own):
-    """Own frames shift the window: actions that do not shift with them teach the answer to another key."""
+def test_loss_is_that_of_the_next_frame():
     teller = TellTale()
-    length = L + num_own + 1
-    frames = numbers([[1.0 + i for i in range(length)], [101.0 + i for i in range(length)]])
-    actions = torch.stack([torch.arange(length), torch.arange(length).flip(0)])
-    loss, metrics = training_loss(teller, frames, actions, num_own, seeded())
-    assert len(teller.seen) == num_own + 1
-    for i, seen in enumerate(teller.seen):
-        assert torch.equal(seen.actions, actions[:, i : i + L])
-        assert seen.grad == (i == num_own)
-    last = teller.seen[-1]
-    if num_own:  # contexts of real frames alone get noise: another test
-        assert (last.told == 0).all()
-        for b in range(2):
-            context = frames[b, :L].flatten().tolist()
-            for i in range(num_own):
-                context = [*context[1:], 10 * context[-1] + actions[b, i + L - 1].item()]
-            assert last.context[b].flatten().tolist() == context
-    predicted = 10 * last.context[:, -1].flatten() + last.actions[:, -1]
-    wanted = (predicted - frames[:, -1].flatten()).pow(2).mean().item()
-    assert loss.item() == metrics["loss/train"].item() == pytest.approx(wanted, rel=1e-5)
-
-
-def test_no_gradient_flows_through_own_frames():
-    """With one, the network would learn to make its own context easy, at several times the memory."""
-    teller = TellTale()
-    frames, actions = numbers([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]]), torch.zeros(1, 7, dtype=torch.long)
-    loss, _ = training_loss(teller, frames, actions, 2, seeded())
-    loss.backward()
-    assert not any(seen.context_needs_grad for seen in teller.seen)
-    own = 10 * 10 * 0.4  # frames 5 and 6 dreamed; the gradient is that of the last pass alone
-    assert teller.weight.grad.item() == pytest.approx(2 * (10 * own - 0.7) * 10 * own, rel=1e-4)
-
-
-def test_weights_learn_as_much_after_own_frames():
-    """Autocast caches the casts of weights: ones made without a gradient, reused, would leave the weights untaught."""
-    unet = wake_up(small_unet()).train()
-    window, actions = (
-        torch.randn(2, L + 3, 4, 8, 12, generator=seeded()),
-        torch.zeros(2, L + 3, dtype=torch.long),
-    )
-    gradients = []
-    for precision in (torch.bfloat16, None):
-        unet.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision is not None):
-            loss, _ = training_loss(unet, window, actions, 2, seeded())
-        loss.backward()
-        assert all(weight.grad is not None for weight in unet.parameters())
-        gradients.append(torch.cat([weight.grad.flatten() for weight in unet.parameters()]))
-    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+    context, actions = numbers([[1, 2, 3, 4], [5, 6, 7, 8]]), torch.tensor([[0, 0, 0, 3], [0, 0, 0, 4]])
+    target = numbers([[40], [90]])[:, 0]
+    fresh = torch.zeros(2, dtype=torch.bool)
+    loss, metrics, predicted, _ = training_loss(teller, context, actions, target, fresh, seeded())
+    (seen,) = teller.seen
+    assert torch.equal(seen.context, context) and torch.equal(seen.actions, actions)
+    assert (seen.told == 0).all() and seen.grad
+    assert predicted.flatten().tolist() == [43, 84]
+    assert loss.item() == metrics["loss/train"].item() == pytest.approx((3**2 + 6**2) / 2)
 
 
 def test_context_noise_is_told():
     """Noise of a level that is not told blurs the dream: the network cannot know how far to trust its context."""
     teller, B = TellTale(), 4000
-    frames, actions = torch.zeros(B, L + 1, 1, 1, 1), torch.zeros(B, L + 1, dtype=torch.long)
-    training_loss(teller, frames, actions, 0, seeded())
+    context, actions = torch.zeros(2 * B, L, 1, 1, 1), torch.zeros(2 * B, L, dtype=torch.long)
+    fresh = torch.arange(2 * B) < B
+    _, _, _, as_played = training_loss(teller, context, actions, context[:, -1], fresh, seeded())
     (seen,) = teller.seen
+    assert (seen.told[B:] == 0).all() and (seen.context[B:] == 0).all()  # own frames have errors of their own
+    assert torch.equal(as_played, seen.t == 1)
+    seen = SimpleNamespace(**{name: getattr(seen, name)[:B] for name in ("told", "context", "t", "z")})
     quiet = seen.told == 0
     assert 0.45 < quiet.float().mean() < 0.55 and seen.told.max() <= 0.3 and seen.told.max() > 0.28
     assert (seen.context[quiet] == 0).all()
@@ -188,6 +152,78 @@ def test_moving_average():
     update_ema(ema, unet, 0.9)
     for old, new, weight in zip(before, ema.parameters(), unet.parameters(), strict=True):
         torch.testing.assert_close(new, 0.9 * old + 0.1 * weight)
+
+
+# ------------------------------------------------------------------------------------------------- streams
+
+STARTS = np.array([[True, False, False, False, False, False, False, False, True, False, False, False]])
+
+
+def make_streams(batch_size: int = 2, num_rows: int = 3) -> Streams:
+    """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 8."""
+    T = STARTS.shape[1]
+    numbers = torch.arange(T) + 100.0 * torch.arange(num_rows)[:, None]  # (N, T)
+    starts = window_starts(np.repeat(STARTS, num_rows, axis=0), np.ones((num_rows, T), bool), L + 1)
+    latents, actions = numbers[..., None, None, None].half(), numbers.long()
+    return Streams(latents, actions, torch.from_numpy(starts), batch_size, L, CPU, seeded())
+
+
+def test_streams_dream_on_beside_the_recording():
+    """Contexts, actions and targets against a slow walk. One step apart, the dream would learn to answer late."""
+    streams = make_streams()
+    slow = {}  # walk -> what its context holds
+    oldest = 0
+    for step in range(400):
+        walks, context, actions, target = streams.draw()
+        assert len(set(walks.tolist())) == 2
+        dreamed = torch.tensor([-1.0 - step, -1.5 - step])[:, None, None, None]
+        as_played = torch.tensor([step % 3 > 0, True])
+        for b, walk in enumerate(walks.tolist()):
+            row, t = streams.where[walk].tolist()
+            assert t + L < 8  # no window over a reset; behind it there is no room for one
+            assert actions[b].tolist() == [100 * row + t + i for i in range(L)]
+            assert target[b].item() == 100 * row + t + L
+            age = int(streams.age[walk])
+            real = [100.0 * row + t + i for i in range(max(0, L - age))]
+            own = slow.get(walk, [])[-min(age, L) :] if age else []
+            assert context[b].flatten().tolist() == [*real, *own]
+            oldest = max(oldest, age)
+            slow[walk] = (
+                [*(slow.get(walk, []) if age else []), dreamed[b].item()]
+                if as_played[b]
+                else slow.get(walk, [])
+            )
+        streams.advance(walks, dreamed, as_played, own_frames=6)
+    assert oldest == 3  # the longest stretch has 8 frames: 4 of context, and 3 dreamed before the last target
+
+
+def test_streams_without_own_frames_are_always_fresh():
+    streams = make_streams()
+    for _ in range(50):
+        walks, _, _, target = streams.draw()
+        streams.advance(walks, -target, torch.ones(2, dtype=torch.bool), own_frames=0)
+        assert (streams.age == 0).all() and (streams.contexts >= 0).all()
+
+
+def test_own_frames_are_shown_without_their_gradient():
+    """With one, the network would learn to make its own context easy, and every step would hold on to all before it."""
+    streams = make_streams()
+    walks, _, _, target = streams.draw()
+    streams.advance(
+        walks, (target * torch.ones((), requires_grad=True)), torch.ones(2, dtype=torch.bool), 1000
+    )
+    assert streams.age.max() == 1 and not streams.contexts.requires_grad
+
+
+def test_streams_go_on_where_they_were():
+    one, other = make_streams(), make_streams()
+    for _ in range(20):
+        walks, context, _, _ = one.draw()
+        one.advance(walks, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
+    other.restore(one.state())
+    other.generator.set_state(one.generator.get_state())
+    for mine, yours in zip(one.draw(), other.draw(), strict=True):
+        assert torch.equal(mine, yours)
 
 
 # ------------------------------------------------------------------------------------------------- budget
@@ -293,32 +329,29 @@ def test_training_and_held_out_windows_share_no_episode(tmp_path):
     data = open_trajectories(tmp_path / "a.npz")
     ids = episode_ids(data)
     train_mask, validation_mask = split_episodes(data, seed=3)
-    windows, own = train_windows(data, train_mask, L, 3)
+    windows = train_windows(data, train_mask, L)
     held_out = window_starts(data.episode_starts, validation_mask, L + 1)
-    assert own == 3 and len(windows) and len(held_out)
+    assert len(windows) and len(held_out)
 
     def episodes_of(windows, length):
         inside = [set(ids[row, t : t + length].tolist()) for row, t in np.asarray(windows).tolist()]
         assert all(len(episodes) == 1 for episodes in inside)
         return set.union(*inside)
 
-    assert not episodes_of(windows, L + 4) & episodes_of(held_out, L + 1)
+    assert not episodes_of(windows, L + 1) & episodes_of(held_out, L + 1)
 
 
 def test_episodes_too_short_to_train_on_are_refused(tmp_path):
-    """Short episodes leave less room for own frames, and none at all is the user's to know."""
     frames, actions = moving_square(rows=4, steps=24)
-    for length, own_frames in ((11, 3), (8, 2), (6, 1), (5, 0)):  # at least half of the windows are kept
-        starts = np.tile(np.arange(24) % length == 0, (4, 1))
-        np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
-        data = open_trajectories(tmp_path / "a.npz")
-        assert train_windows(data, np.ones((4, 24), bool), L, 3)[1] == own_frames
+    starts = np.tile(np.arange(24) % 5 == 0, (4, 1))
+    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
+    assert len(train_windows(open_trajectories(tmp_path / "a.npz"), np.ones((4, 24), bool), L)) == 4 * 4
     starts = np.tile(np.arange(24) % 4 == 0, (4, 1))
     np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
     data = open_trajectories(tmp_path / "a.npz")
     mask = np.ones((4, 24), bool)
     with pytest.raises(BadInput, match="record longer episodes"):
-        train_windows(data, mask, L, 3)
+        train_windows(data, mask, L)
     with pytest.raises(BadInput, match="held-out"):
         validation_set(data, torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
 
@@ -565,21 +598,20 @@ def test_resume_knows_how_good_the_best_was(script, taught, tmp_path, small_mode
 
 def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models, monkeypatch):
     """Never switched on, the model meets its own mistakes for the first time when somebody plays."""
-    nums = []
+    oldest = []
 
-    def spy(unet, window, actions, num_own, generator):
-        assert window.shape[1] == actions.shape[1] == L + num_own + 1
-        nums.append(num_own)
-        return training_loss(unet, window, actions, num_own, generator)
+    def spy(streams, *moved):
+        Streams.advance(streams, *moved)
+        oldest.append(int(streams.age.max()))
 
-    monkeypatch.setattr(train_sd, "training_loss", spy)
+    monkeypatch.setattr(train_sd, "Streams", type("Spied", (Streams,), {"advance": spy}))
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 160,
              "--batch-size", 4]  # fmt: skip
     teach_dream(*flags, "--output-dir", tmp_path / "b")
-    assert len(nums) == 40 and set(nums[:10]) == {0} and set(nums[10:]) == {0, 1, 2, 3}
-    nums.clear()
+    assert len(oldest) == 40 and set(oldest[:10]) == {0} and max(oldest[10:]) > 1
+    oldest.clear()
     teach_dream(*flags, "--output-dir", tmp_path / "c", "--own-frames", 0)
-    assert set(nums) == {0}
+    assert set(oldest) == {0}
 
 
 def test_a_new_run_from_weights(taught, tmp_path, small_models):
@@ -642,17 +674,6 @@ def test_a_run_is_never_written_over(taught, small_models):
         assert before == {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
 
 
-def test_short_episodes_are_not_left_out_for_the_sake_of_own_frames(tmp_path):
-    """One long stretch among short episodes must not become all that is trained on."""
-    frames, actions = moving_square(rows=8, steps=24)
-    starts = np.zeros((8, 24), bool)
-    starts[:7, ::6] = True
-    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
-    data = open_trajectories(tmp_path / "a.npz")
-    windows, own = train_windows(data, np.ones((8, 24), bool), L, 3)
-    assert own == 1 and len(np.unique(windows[:, 0])) == 8
-
-
 @pytest.mark.parametrize("script", ["autoencoder", "sd"])
 def test_a_loss_that_is_no_number_stops_the_run(script, taught, tmp_path, small_models):
     """Training on would write over the last good weights with nothing."""
@@ -702,12 +723,14 @@ def test_a_short_training_learns_how_a_square_moves():
     generator = seeded()
     windows = torch.from_numpy(window_starts(np.zeros((20, 40), bool), np.ones((20, 40), bool), L + 1))
     num_steps = 250
+    streams = Streams(latents, actions, windows, 16, L, CPU, generator)
     for step in range(num_steps):
-        chosen = windows[torch.randint(len(windows), (16,), generator=generator)]
-        window, window_actions = gather_windows(latents, actions, chosen, L + 1, CPU)
+        walks, context, context_actions, target = streams.draw()
+        fresh = streams.age[walks] == 0
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(2e-3, step / num_steps, step, warmup_steps=20)
-        loss, _ = training_loss(unet, window, window_actions, 0, generator)
+        loss, _, seen, as_played = training_loss(unet, context, context_actions, target, fresh, generator)
+        streams.advance(walks, seen, as_played, own_frames=2)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

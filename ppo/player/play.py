@@ -1,4 +1,8 @@
-"""The agent at play in many games at once: fills a rollout, and hands out what a recording wants."""
+"""The agent at play in many games at once: fills a rollout, and hands out what a recording wants.
+
+A good agent shows a dream only good driving. So further games may be played that nobody learns from: there a stranger's
+hand takes the wheel again and again and holds some key, and the agent must find its way back. They are only recorded.
+"""
 
 from dataclasses import dataclass, field
 from typing import Dict, List, Sequence
@@ -9,6 +13,9 @@ from gymnasium.vector import AsyncVectorEnv
 
 from player.agent import Agent, ViewStack
 from player.buffer import Rollout
+
+STRANGER_SHARE = 0.5  # of the time in a wandering game that the stranger drives
+HOLD_DECISIONS = 12  # that the stranger holds a key, or the agent has the wheel, on average (geometric)
 
 
 @dataclass
@@ -23,12 +30,19 @@ class Played:
 
 
 class Players:
-    """N games going on, from epoch to epoch."""
+    """N games going on, from epoch to epoch, and behind them W wandering ones."""
 
     def __init__(
-        self, envs: AsyncVectorEnv, seed: int, truth_names: Sequence[str], device: torch.device
+        self,
+        envs: AsyncVectorEnv,
+        seed: int,
+        truth_names: Sequence[str],
+        device: torch.device,
+        wander_envs: int = 0,
     ) -> None:
-        self.envs, self.truth_names = envs, truth_names
+        """envs: N + W games. wander_envs: W."""
+        self.envs, self.truth_names, self.wander_envs = envs, truth_names, wander_envs
+        self.held = torch.full((wander_envs,), -1)  # (W,): what the stranger holds, -1 where the agent drives
         frames, infos = envs.reset(seed=[seed + i for i in range(envs.num_envs)])
         self.frames = frames.copy()
         self.truth = self.read_truth(infos)
@@ -43,70 +57,85 @@ class Players:
             return np.zeros((self.envs.num_envs, 0), np.float32)
         return np.stack([np.asarray(one, np.float32) for one in infos["truth"]])
 
-    def collect(self, agent: Agent, rollout: Rollout, generator: torch.Generator, record_envs: int) -> Played:
-        """Plays T steps into `rollout`; the first `record_envs` games are also recorded, frames and all."""
-        played = Played(rows=self.empty_rows(len(rollout.rewards), record_envs))
+    def collect(
+        self, agent: Agent, rollout: Rollout, generator: torch.Generator, recorded: List[int]
+    ) -> Played:
+        """Plays T steps: those of the N games go into `rollout`, those of the K games `recorded` (of all N + W) into
+        the rows."""
+        N = rollout.rewards.shape[1]
+        played = Played(rows=self.empty_rows(len(rollout.rewards), len(recorded)))
         for t in range(len(rollout.rewards)):
-            views = self.stack.views
-            actions, log_probs, values = agent.act(views, generator)
-            chosen = actions.cpu().numpy()
-            self.record(played.rows, t, chosen)
+            views = self.stack.views[:N]
+            actions, log_probs, values = agent.act(self.stack.views, generator)
+            chosen = self.let_wander(actions.cpu(), generator).numpy()
+            actions, log_probs, values = actions[:N], log_probs[:N], values[:N]
+            self.record(played.rows, recorded, t, chosen)
             frames, rewards, terminated, truncated, infos = self.envs.step(chosen)
             ended = terminated | truncated
             rollout.views[t], rollout.actions[t], rollout.log_probs[t] = views, actions, log_probs
             rollout.values[t] = values
-            rollout.rewards[t] = torch.from_numpy(rewards.astype(np.float32))
-            rollout.ended[t] = torch.from_numpy(ended)
+            rollout.rewards[t] = torch.from_numpy(rewards[:N].astype(np.float32))
+            rollout.ended[t] = torch.from_numpy(ended[:N])
             rollout.next_values[t] = 0
             if t > 0:
                 self.fill_next_values(rollout, t - 1, values)
-            if truncated.any():
-                which = np.flatnonzero(truncated)
+            if truncated[:N].any():
+                which = np.flatnonzero(truncated[:N])
                 last_frames = torch.from_numpy(np.stack([infos["final_obs"][i] for i in which]))
                 last_views = self.stack.peek(last_frames, torch.from_numpy(which))
                 rollout.next_values[t, which] = agent.value_of(last_views)
             if played.rows:
-                played.rows["rewards"][:, t] = rewards[:record_envs]
+                played.rows["rewards"][:, t] = rewards[recorded]
             self.returns += rewards
             self.lengths += 1
-            played.episode_returns += self.returns[ended].tolist()
-            played.episode_lengths += self.lengths[ended].tolist()
+            played.episode_returns += self.returns[:N][ended[:N]].tolist()
+            played.episode_lengths += self.lengths[:N][ended[:N]].tolist()
             self.returns[ended] = self.lengths[ended] = 0
             self.frames, self.first = frames.copy(), ended
             self.truth = self.read_truth(infos)
             self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(ended))
-        self.fill_next_values(rollout, len(rollout.rewards) - 1, agent.value_of(self.stack.views))
+        self.fill_next_values(rollout, len(rollout.rewards) - 1, agent.value_of(self.stack.views[:N]))
         return played
+
+    def let_wander(self, actions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """What is done, int64 (N + W,), where the agent chose `actions`: in the last W games the stranger may rule."""
+        W = self.wander_envs
+        if W:
+            change = torch.rand(W, generator=generator) < 1 / HOLD_DECISIONS
+            stranger = torch.rand(W, generator=generator) < STRANGER_SHARE
+            key = torch.randint(int(self.envs.single_action_space.n), (W,), generator=generator)
+            self.held = torch.where(change, torch.where(stranger, key, -1), self.held)
+            actions = torch.cat([actions[:-W], torch.where(self.held >= 0, self.held, actions[-W:])])
+        return actions
 
     @staticmethod
     def fill_next_values(rollout: Rollout, t: int, values: torch.Tensor) -> None:
         """Where no episode ended, the value after action t is that of the next step's state (0 or set already else)."""
         rollout.next_values[t] = torch.where(rollout.ended[t], rollout.next_values[t], values)
 
-    def empty_rows(self, num_steps: int, record_envs: int) -> Dict[str, np.ndarray]:
-        if record_envs == 0:
+    def empty_rows(self, num_steps: int, K: int) -> Dict[str, np.ndarray]:
+        if K == 0:
             return {}
         _, H, W, _ = self.frames.shape
         rows = {
-            "frames": np.empty((record_envs, num_steps, 3, H, W), np.uint8),
-            "actions": np.empty((record_envs, num_steps), np.int64),
-            "episode_starts": np.empty((record_envs, num_steps), bool),
-            "rewards": np.empty((record_envs, num_steps), np.float32),
+            "frames": np.empty((K, num_steps, 3, H, W), np.uint8),
+            "actions": np.empty((K, num_steps), np.int64),
+            "episode_starts": np.empty((K, num_steps), bool),
+            "rewards": np.empty((K, num_steps), np.float32),
         }
         for name in self.truth_names:
-            rows[f"truth/{name}"] = np.empty((record_envs, num_steps), np.float32)
+            rows[f"truth/{name}"] = np.empty((K, num_steps), np.float32)
         return rows
 
-    def record(self, rows: Dict[str, np.ndarray], t: int, actions: np.ndarray) -> None:
-        """Frame t is what was seen when action t was chosen."""
+    def record(self, rows: Dict[str, np.ndarray], games: List[int], t: int, actions: np.ndarray) -> None:
+        """Frame t is what was seen when action t was chosen. games: the K that are recorded."""
         if not rows:
             return
-        K = len(rows["frames"])
-        rows["frames"][:, t] = self.frames[:K].transpose(0, 3, 1, 2)  # (K, H, W, 3) -> (K, 3, H, W)
-        rows["actions"][:, t] = actions[:K]
-        rows["episode_starts"][:, t] = self.first[:K]
+        rows["frames"][:, t] = self.frames[games].transpose(0, 3, 1, 2)  # (K, H, W, 3) -> (K, 3, H, W)
+        rows["actions"][:, t] = actions[games]
+        rows["episode_starts"][:, t] = self.first[games]
         for i, name in enumerate(self.truth_names):
-            rows[f"truth/{name}"][:, t] = self.truth[:K, i]
+            rows[f"truth/{name}"][:, t] = self.truth[games, i]
 
     def state(self) -> dict:
         """All that is needed to go on with the same games; the games' own states where they can be saved."""
@@ -118,6 +147,7 @@ class Players:
             "returns": torch.from_numpy(self.returns),
             "lengths": torch.from_numpy(self.lengths),
             "views": self.stack.views.cpu(),
+            "held": self.held,
         }
 
     def game_states(self) -> List[bytes]:
@@ -132,4 +162,5 @@ class Players:
         self.frames, self.truth = state["frames"].numpy().copy(), state["truth"].numpy().copy()
         self.first = state["first"].numpy().copy()
         self.returns, self.lengths = state["returns"].numpy().copy(), state["lengths"].numpy().copy()
+        self.held = state["held"].clone()
         self.stack.views = state["views"].to(self.stack.views.device).clone()

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from dream.diffusion import denoising_loss, draw_levels, mix
 from dream.errors import BadInput
-from dream.rollout import next_latent
 from dream.trajectories import Trajectories, window_starts
 from dream.unet import UNet
 
@@ -15,35 +14,26 @@ CONTEXT_NOISE = 0.3  # largest standard deviation of the noise added to the cont
 
 
 def training_loss(
-    unet: UNet, window: Tensor, actions: Tensor, num_own: int, generator: torch.Generator
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss on the last latent of window (B, L + num_own + 1, C, h, w), given those before it and actions.
+    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
+    """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
+    (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
 
-    The model first dreams the `num_own` latents before the last, each from those before, and takes them for context:
-    what it will see when it plays. Contexts of real frames alone get noise of a level that the model is told (GameNGen,
-    arXiv 2408.14837, section 3.2.1).
+    Half of the contexts of real latents alone, `fresh` (B,) bool, get noise of a level that the model is told
+    (GameNGen, arXiv 2408.14837, section 3.2.1).
     """
-    B, L = len(window), unet.config.context
-    device, target = window.device, window[:, -1]
+    B, device = len(target), target.device
 
     def noise_like(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator).to(device)
 
-    context, told = window[:, :L], torch.zeros(B, device=device)
-    if num_own == 0:
-        noisy = torch.rand(B, generator=generator) < 0.5
-        told = (torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy).to(device)
-        context = context + told[:, None, None, None, None] * noise_like(context)
-    for i in range(num_own):
-        with torch.no_grad():
-            latent = next_latent(unet, context, actions[:, i : i + L], noise_like(target), steps=1)
-        context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
-    # Before torch 2.10 the weights that autocast converted without gradients would be taken again below.
-    torch.clear_autocast_cache()
-    t = draw_levels(B, PURE_NOISE_SHARE, generator).to(device)
-    z = mix(target, noise_like(target), t)
-    predicted = unet(z, t, context, actions[:, num_own : num_own + L], told)
-    return denoising_loss(predicted, target)
+    noisy = fresh & (torch.rand(B, generator=generator) < 0.5)
+    told = (torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy).to(device)
+    context = context + told[:, None, None, None, None] * noise_like(context)
+    t = draw_levels(B, PURE_NOISE_SHARE, generator)
+    z = mix(target, noise_like(target), t.to(device))
+    predicted = unet(z, t.to(device), context, actions, told)
+    return *denoising_loss(predicted, target), predicted, t == 1
 
 
 @torch.no_grad()
@@ -53,11 +43,11 @@ def update_ema(ema: UNet, unet: UNet, decay: float) -> None:
         average.lerp_(weight, 1 - decay)
 
 
-def train_windows(data: Trajectories, mask: np.ndarray, context: int, own_frames: int) -> tuple[Tensor, int]:
-    """Starts (M, 2) of the windows to train on, and how many own frames they leave room for. Raises BadInput."""
-    most = len(window_starts(data.episode_starts, mask, context + 1))
-    for own in range(own_frames, -1, -1):
-        starts = window_starts(data.episode_starts, mask, context + own + 1)
-        if len(starts) >= max(1, most / 2):  # short episodes: all of them count for more than own frames do
-            return torch.from_numpy(starts), own
-    raise BadInput(f"no {context + 1} frames in a row between two resets to train on: record longer episodes")
+def train_windows(data: Trajectories, mask: np.ndarray, context: int) -> Tensor:
+    """Starts (M, 2) of the windows of `context` + 1 frames to train on. Raises BadInput where there are none."""
+    starts = window_starts(data.episode_starts, mask, context + 1)
+    if len(starts) == 0:
+        raise BadInput(
+            f"no {context + 1} frames in a row between two resets to train on: record longer episodes"
+        )
+    return torch.from_numpy(starts)

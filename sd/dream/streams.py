@@ -1,0 +1,82 @@
+"""Where training gets its contexts: many walks through the recording, on which the model sees more and more of itself.
+
+When it plays, the model's context is what it has dreamed. In training, too, then: a walk begins with a context of real
+latents; whenever it is drawn and what the model makes of it is a frame as play would show it, that frame goes into the
+walk's context and the walk moves on by one. So contexts many dreamed frames old cost no pass of the network beyond
+those that are learned from. The target is always the real latent. (Scheduled sampling, Bengio et al. 2015, arXiv
+1506.03099, on a pool: a walk's frames are as old as its last draw, a few steps of the optimizer.)
+"""
+
+import torch
+from torch import Tensor
+
+from dream.latents import gather_windows
+
+BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
+
+
+class Streams:
+    """P walks. Their contexts are kept in half precision on the device."""
+
+    def __init__(
+        self,
+        latents: Tensor,
+        actions: Tensor,
+        starts: Tensor,
+        batch_size: int,
+        context: int,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> None:
+        """latents (N, T, C, h, w) and actions (N, T) of a recording; starts (M, 2): row and t of every window of
+        `context` + 1 latents that may be trained on; context: L."""
+        self.latents, self.actions, self.starts = latents, actions, starts
+        self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
+        self.allowed = torch.zeros(actions.shape, dtype=torch.bool)
+        self.allowed[starts[:, 0], starts[:, 1]] = True
+        P = batch_size * BATCHES_IN_POOL
+        self.where = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each walk's window
+        self.age = torch.zeros(P, dtype=torch.int64)  # how many frames it has dreamed
+        self.contexts = torch.zeros(
+            P, context, *latents.shape[2:], dtype=torch.float16, device=device
+        )  # (P, L, C, h, w)
+        self.restart(torch.arange(P))
+
+    def restart(self, walks: Tensor) -> None:
+        """Walks (any number of indices) go to windows drawn anew, with contexts of real latents."""
+        chosen = torch.randint(len(self.starts), (len(walks),), generator=self.generator)
+        self.where[walks], self.age[walks] = self.starts[chosen], 0
+        windows, _ = gather_windows(self.latents, self.actions, self.where[walks], self.L, self.device)
+        self.contexts[walks.to(self.device)] = windows.half()
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Different walks (B,); their contexts (B, L, C, h, w), actions (B, L) and real next latents (B, C, h, w)."""
+        walks = torch.randperm(len(self.where), generator=self.generator)[: self.batch_size]
+        windows, actions = gather_windows(
+            self.latents, self.actions, self.where[walks], self.L + 1, self.device
+        )
+        return walks, self.contexts[walks.to(self.device)].float(), actions[:, :-1], windows[:, -1]
+
+    def advance(self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int) -> None:
+        """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
+        (B,) bool tells those that began at pure noise. own_frames: how many a walk dreams in a row, on average
+        (geometric); with 0 all walks start anew."""
+        stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames + 1)
+        self.where[walks, 1] += as_played.long()
+        inside = self.where[walks, 1] < self.allowed.shape[1]
+        inside &= self.allowed[
+            self.where[walks, 0], self.where[walks, 1].clamp(max=self.allowed.shape[1] - 1)
+        ]
+        go_on = walks[as_played & stay & inside]
+        self.age[go_on] += 1
+        on_device = go_on.to(self.device)
+        new = dreamed[(as_played & stay & inside).to(self.device)].detach().half()
+        self.contexts[on_device] = torch.cat([self.contexts[on_device][:, 1:], new[:, None]], dim=1)
+        self.restart(walks[~(stay & inside)])
+
+    def state(self) -> dict[str, Tensor]:
+        return {"where": self.where, "age": self.age, "contexts": self.contexts.cpu()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.where, self.age = state["where"].clone(), state["age"].clone()
+        self.contexts = state["contexts"].to(self.device)
