@@ -33,7 +33,7 @@ BUTTONS = (
     "L",
     "R",
 )  # the SNES pad's order
-TRUTH_NAMES = ("x", "y", "heading", "speed", "lap", "progress", "off_road", "wall")
+TRUTH_NAMES = ("x", "y", "heading", "speed", "lap", "progress", "off_road", "wall", "place")
 
 TOP_SPEED = 2.0  # pixels a frame; a lap is about 2,300 pixels
 OFF_ROAD_TOP_SPEED = 0.8
@@ -60,7 +60,7 @@ class Mode7Kart(gymnasium.Env):
     buttons_as_actions: the action is MultiBinary(12), one bit a button of BUTTONS, in place of Discrete(6).
     max_seconds: time limit, then truncated; stall_seconds: truncated after so long without getting on (0 = never).
 
-    Terminated when the last lap is done. info["truth"]: float32 (8,), TRUTH_NAMES; `off_road` is the share of this
+    Terminated when the last lap is done. info["truth"]: float32 (9,), TRUTH_NAMES; `off_road` is the share of this
     step's frames off the road and `wall` the number of its frames in which a wall was hit or water fallen into.
     Raises ValueError for settings out of range and for an unknown key of reset(options={"state": {...}}).
     """
@@ -154,7 +154,8 @@ class Mode7Kart(gymnasium.Env):
     def truth(self) -> np.ndarray:
         s = self.s
         values = (s["x"], s["y"], s["heading"], s["speed"], self.lap(), s["progress"])
-        return np.array((*values, s["off_road"] / self.frame_skip, s["wall"]), np.float32)
+        place = s["progress"] / self.track.length % 1.0
+        return np.array((*values, s["off_road"] / self.frame_skip, s["wall"], place), np.float32)
 
     def set_true_state(self, state: Dict[str, float]) -> None:
         unknown = set(state) - {"x", "y", "heading", "speed", "progress"}

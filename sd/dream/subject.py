@@ -1,0 +1,101 @@
+"""What is evaluated: a dream, the recording it is held against, and how to get real, decoded and dreamed clips of both.
+
+Clips are uint8 or latents of half precision: a thousand frames of either fit in memory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dream.autoencoder import Decoder, Encoder
+from dream.errors import BadInput
+from dream.latents import decode, to_frames
+from dream.metrics import as_shown
+from dream.rollout import next_latent
+from dream.trajectories import Trajectories, window_starts
+from dream.unet import UNet
+
+ENCODE_BATCH = 64
+DREAM_BATCH = {"cpu": 16, "cuda": 64}  # roll-outs at once
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A dream and a recording. `train` and `held_out`: bool (N, T), whole episodes that share no frame."""
+
+    data: Trajectories
+    train: np.ndarray
+    held_out: np.ndarray
+    encoder: Encoder
+    decoder: Decoder
+    unet: UNet
+    steps: int  # of sampling, as played
+    device: torch.device
+
+    def windows(self, mask: np.ndarray, length: int, count: int, what: str) -> Tensor:
+        """Starts (M, 2), M at most `count`, spread evenly over the mask's windows of `length` frames, or BadInput."""
+        starts = window_starts(self.data.episode_starts, mask, length)
+        if len(starts) == 0:
+            raise BadInput(f"no {length} frames in a row for {what}: record more or longer episodes")
+        chosen = np.linspace(0, len(starts) - 1, min(count, len(starts))).round().astype(int)
+        return torch.from_numpy(starts[np.unique(chosen)])
+
+    def real(self, starts: Tensor, offset: int, length: int) -> Tensor:
+        """uint8 (M, length, 3, H, W): frames start + offset ... of each window."""
+        rows = [self.data.frames[row, t + offset : t + offset + length] for row, t in starts.tolist()]
+        return torch.from_numpy(np.stack(rows))
+
+    def actions(self, starts: Tensor, length: int) -> Tensor:
+        """int64 (M, length)."""
+        rows = [self.data.actions[row, t : t + length] for row, t in starts.tolist()]
+        return torch.from_numpy(np.stack(rows).astype(np.int64))
+
+    @torch.no_grad()
+    def encode(self, frames_u8: Tensor) -> Tensor:
+        """uint8 (M, T, 3, H, W) -> latents float16 (M, T, C, h, w), on the CPU."""
+        flat = frames_u8.flatten(0, 1)
+        latents = [
+            self.encoder(to_frames(part, self.device)).half().cpu() for part in flat.split(ENCODE_BATCH)
+        ]
+        return torch.cat(latents).unflatten(0, frames_u8.shape[:2])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(M, T, C, h, w) -> frames uint8 (M, T, 3, H, W) as shown, on the CPU."""
+        parts = [
+            (as_shown(decode(self.decoder, part.to(self.device))) * 255).to(torch.uint8).cpu()
+            for part in latents.flatten(0, 1).split(ENCODE_BATCH)
+        ]
+        return torch.cat(parts).unflatten(0, latents.shape[:2])
+
+    def dream(self, starts: Tensor, actions: Tensor, what: str, unet: UNet | None = None) -> Tensor:
+        """Latents float16 (M, F, C, h, w) of roll-outs from the real contexts at starts (M, 2), on the CPU.
+
+        actions: (M, L + F - 1), of which action L - 1 leads to the first dreamed frame. `unet`: another one in place of
+        the dream's own.
+        """
+        context = self.encode(self.real(starts, 0, self.unet.config.context))
+        walks = [
+            torch.stack([latent.half().cpu() for latent in self.walk(*part, unet or self.unet, what)], dim=1)
+            for part in zip(
+                context.split(DREAM_BATCH[self.device.type]),
+                actions.split(DREAM_BATCH[self.device.type]),
+                strict=True,
+            )
+        ]
+        return torch.cat(walks)
+
+    @torch.inference_mode()
+    def walk(self, context: Tensor, actions: Tensor, unet: UNet, what: str) -> Iterator[Tensor]:
+        """Dreamed latents (B, C, h, w), one by one, from context (B, L, C, h, w) under actions (B, L + F - 1)."""
+        L = unet.config.context
+        context, actions = context.to(self.device).float(), actions.to(self.device)
+        generator = torch.Generator().manual_seed(0)
+        for last in tqdm(range(L, actions.shape[1] + 1), desc=what, unit="frame", leave=False):
+            noise = torch.randn(context[:, -1].shape, generator=generator).to(self.device)
+            latent = next_latent(unet, context, actions[:, last - L : last], noise, self.steps)
+            context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
+            yield latent

