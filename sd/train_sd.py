@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
-from dream.latents import decode, encode_recording, on_device, recording_fingerprint
+from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.previews import save_rows
 from dream.runs import (
@@ -34,9 +34,9 @@ from dream.runs import (
 )
 from dream.streams import Streams
 from dream.training import train_windows, training_loss, update_ema
-from dream.trajectories import Trajectories, open_trajectories, split_episodes
+from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
 from dream.unet import UNet, UNetConfig
-from dream.validation import ValidationSet, dream_each_action, validate, validation_set
+from dream.validation import dream_each_action, validate, validation_set
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
@@ -72,8 +72,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument(
         "--learning-rate", type=float, default=5e-4, help="at its peak (default: %(default)s)"
     )
-    learning.add_argument("--own-frames", type=int, default=8, help="frames in a row that the model dreams on from a "
-                          "real context while it learns, on average (0 = none, default: %(default)s)")  # fmt: skip
+    learning.add_argument("--own-frames", type=int, default=8, help="how often the model goes on from its own last "
+                          "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
     learning.add_argument(
         "--steps", type=int, default=1, help="sampling steps a frame, to validate and to play with"
     )
@@ -97,7 +97,9 @@ def main(args: argparse.Namespace) -> None:
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
         print(f"assumed: {line}")
-    encoder, decoder = load_autoencoder(Path(args.autoencoder_dir))
+    encoder, decoder = load_autoencoder(
+        *(Path(args.autoencoder_dir) / f"{part}.pt" for part in ("encoder", "decoder"))
+    )
     if (decoder.config.height, decoder.config.width) != (data.height, data.width):
         size = (decoder.config.height, decoder.config.width)
         raise BadInput(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
@@ -111,8 +113,14 @@ def main(args: argparse.Namespace) -> None:
         "--autoencoder-dir": autoencoder,
     }
     resumed = read_last(run_dir, "dream_run", args.resume, fixed)
+    if resumed and "streams" not in resumed:
+        raise BadInput(
+            f"the run in {run_dir} is of an older version: begin another with --init-from its best.pt"
+        )
     seed_everything(args.seed)
-    unet = make_unet(args, data, resumed).to(device, memory_format=torch.channels_last)
+    unet, trained_before = make_unet(args, data, resumed)
+    unet = unet.to(device, memory_format=torch.channels_last)
+    trained_on = [*trained_before, {"recording": fixed["--trajectories"], "seed": args.seed}]
     L = unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
     starts = train_windows(data, train_mask, L)
@@ -135,9 +143,10 @@ def main(args: argparse.Namespace) -> None:
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
     game = GameInfo(data.action_names, data.action_keys, data.fps)
-    save_starts(held_out, run_dir / "initial_sequence.npz")
+    save_starts(data, latents, validation_mask, L, run_dir / "initial_sequence.npz")
     # A copy: the dream stays whole when the autoencoder is trained on.
     save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
+    save_checkpoint(part_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
     log = MetricsLog(run_dir, keep_until=step if resumed else None)
@@ -195,7 +204,9 @@ def main(args: argparse.Namespace) -> None:
         # save
         if score > best_score:
             best_score = score
-            save_checkpoint(dream_checkpoint(ema, game, autoencoder, args.steps), run_dir / "best.pt")
+            save_checkpoint(
+                dream_checkpoint(ema, game, autoencoder, args.steps, trained_on), run_dir / "best.pt"
+            )
         last = {
             "kind": "dream_run",
             "fixed": fixed,
@@ -206,6 +217,7 @@ def main(args: argparse.Namespace) -> None:
             "generator": generator.get_state(),
             "streams": streams.state(),
             "rng": rng_state(),
+            "trained_before": trained_before,
             "step": step,
             "spent_s": budget.spent_s(),
             "best_score": best_score,
@@ -219,32 +231,29 @@ def main(args: argparse.Namespace) -> None:
           f"--model-path {run_dir / 'best.pt'} --trajectory-path {run_dir / 'initial_sequence.npz'}")  # fmt: skip
 
 
-def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> UNet:
-    if args.init_from and not resumed:
-        unet = load_unet(args.init_from)[0].train().requires_grad_(True)
-        if unet.config.num_actions != data.num_actions:
-            raise BadInput(
-                f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}"
-            )
-        return unet
+def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> tuple[UNet, list[dict]]:
+    """The network to train, and what it was trained on before this run."""
     if resumed:
-        return UNet(UNetConfig(**{**resumed["config"], "channels": tuple(resumed["config"]["channels"])}))
-    return UNet(UNetConfig(num_actions=data.num_actions))
+        config = {**resumed["config"], "channels": tuple(resumed["config"]["channels"])}
+        return UNet(UNetConfig(**config)), resumed["trained_before"]
+    if not args.init_from:
+        return UNet(UNetConfig(num_actions=data.num_actions)), []
+    unet, _, checkpoint = load_unet(args.init_from)
+    if unet.config.num_actions != data.num_actions:
+        raise BadInput(f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}")
+    return unet.train().requires_grad_(True), checkpoint.get("trained_on", [])
 
 
-def save_starts(held_out: ValidationSet, path: Path) -> None:
+def save_starts(
+    data: Trajectories, latents: torch.Tensor, mask: np.ndarray, context: int, path: Path
+) -> None:
     """Contexts from held-out episodes, for play_sd.py to begin from."""
-    L = held_out.long_context.shape[1]
-    chosen = np.linspace(
-        0, len(held_out.long_context) - 1, min(NUM_STARTS, len(held_out.long_context))
-    ).astype(int)
+    chosen = torch.from_numpy(good_starts(data, mask, context, NUM_STARTS))
+    actions = torch.from_numpy(data.actions)
+    window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name("initial_sequence.writing.npz")
-    np.savez(
-        aside,
-        frames=held_out.long_context[chosen].half().cpu().numpy(),
-        actions=held_out.long_actions[chosen, :L].cpu().numpy(),
-    )
+    np.savez(aside, frames=window.half().numpy(), actions=window_actions.numpy())
     os.replace(aside, path)
 
 

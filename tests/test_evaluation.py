@@ -15,16 +15,18 @@ import torch
 from dream import agent as dream_agent
 from dream import perceptual
 from dream.errors import BadInput, run_script
-from dream.evaluation import gains, roll_outs, summary
+from dream.evaluation import action_effect, gains, roll_outs, summary
 from dream.frechet import frechet_distance, principal_axes
 from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
+from dream.judging import inverse_dynamics
+from dream.latents import recording_fingerprint
 from dream.metrics import psnr, ssim
 from dream.models import dream_checkpoint, fingerprint, part_checkpoint
 from dream.runs import save_checkpoint
-from dream.stability import halves, sticky_keys
-from dream.subject import Subject
+from dream.stability import halves
+from dream.subject import Subject, sticky_keys
 from dream.trajectories import episode_ids, open_trajectories, split_episodes
-from dream.truths import SECTORS, SectorCount
+from dream.truths import SECTORS, SectorCount, laps_in_the_dream, teach_truth_judge, truth_errors
 from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
 from small import CPU, GAME, moving_square, small_autoencoder, small_unet, wake_up
 
@@ -315,7 +317,10 @@ def evaluated(tmp_path_factory) -> dict:
     return {"folder": folder, "flags": flags}
 
 
-TINY = evaluate_sd.Effort(12, 4, (1, 4, 16), 4, 4, 2, (8, 20), 2, 12)
+TINY = evaluate_sd.Effort(
+    next_frames=12, roll_outs=4, length=20, horizons=(1, 4, 16), long_length=0, judge_steps=4, clips=6,
+    stable_roll_outs=4, ages=(8, 20), drives=2, drive_frames=12,
+)  # fmt: skip
 
 
 def evaluate(*flags) -> None:
@@ -332,11 +337,14 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     one = found["teacher_forced"]["1"]
     assert one["gain_db"] == pytest.approx(one["psnr_db"] - found["copy_last"]["psnr_db"])
     assert one["frames"] == 12 and one["lpips"] is None
-    assert 0 <= found["inverse_dynamics"]["dream_accuracy"] <= 1
-    assert {"accuracy", "raw_accuracy", "weak_accuracy"} <= set(found["told_apart"])
+    dynamics = found["inverse_dynamics"]
+    assert (
+        dynamics["clips"] == 16 == sum(one["clips"] for one in dynamics["by_action"].values())
+    )  # 4 x (20 // 4) - 1
+    assert {"accuracy", "decoded", "raw", "weak"} <= set(found["told_apart"])
     assert set(found["stability"]["frechet"]) == {"real", "8", "20"} == set(found["stability"]["motion"])
-    assert math.isfinite(found["delta_psnr_db"]) and found["truth"]["after_1_s"]["dream"]["speed"] >= 0
-    assert found["truth"]["drive"]["roll_outs"] == 2
+    assert math.isfinite(found["delta_psnr_db"]) and found["truth"]["drive"]["roll_outs"] == 2
+    assert set(found["truth"]["after_1_s"]) == {"dream", "decoded", "real", "stood"}
     printed = capsys.readouterr().out
     assert "autoencoder (ceiling)" in printed and "told apart" in printed and "seed 0" in printed
     for name in ("drift.png", "film.png", "last_frames.png"):
@@ -353,15 +361,21 @@ def test_what_was_not_recorded_is_not_measured(evaluated, tmp_path, monkeypatch)
     ]
     evaluate(*flags, "--output-dir", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert "not trained on" in found["about"]["split"]
     assert "truth/speed" in found["truth"]["not_measured"] and "not measured" in found["about"]["lpips"]
+
+
+def subject_of(path: Path, unet=None) -> Subject:
+    data = open_trajectories(path)
+    train, held_out = split_episodes(data, seed=0)
+    encoder, decoder = small_autoencoder()
+    return Subject(data, train, held_out, encoder, decoder, unet or wake_up(small_unet()), 1, CPU)
 
 
 def test_roll_outs_are_of_held_out_episodes_alone(evaluated):
     """Frames that the dream has learned by heart would be its best advertisement."""
-    data = open_trajectories(evaluated["folder"] / "a.npz")
-    train, held_out = split_episodes(data, seed=0)
-    encoder, decoder = small_autoencoder()
-    subject = Subject(data, train, held_out, encoder, decoder, wake_up(small_unet()), 1, CPU)
+    subject = subject_of(evaluated["folder"] / "a.npz")
+    data, held_out = subject.data, subject.held_out
     _, played = roll_outs(subject, 64, 16, (1, 16), {"psnr_db": 30.0}, None)
     for row, t in played["starts"].tolist():
         assert held_out[row, t : t + 20].all()
@@ -374,12 +388,116 @@ def test_roll_outs_are_of_held_out_episodes_alone(evaluated):
     assert played["drift"][0, 0].item() == pytest.approx(psnr(shown, frames[None]).item(), abs=1e-4)
 
 
+def test_the_episodes_are_those_that_training_set_aside(evaluated, tmp_path):
+    """Split by another seed, nine in ten of the held-out episodes would be known by heart."""
+    data = open_trajectories(evaluated["folder"] / "a.npz")
+    trained_on = [{"recording": recording_fingerprint(data), "seed": 3}, {"recording": "another", "seed": 4}]
+    checkpoint = dream_checkpoint(
+        wake_up(small_unet()), GAME, fingerprint(small_autoencoder()[1]), 1, trained_on
+    )
+    save_checkpoint(checkpoint, tmp_path / "model.pt")
+    flags = [*evaluated["flags"], "--model-path", tmp_path / "model.pt", "--seed", 5]
+    subject, _, split = evaluate_sd.load_subject(evaluate_sd.parse_args([*map(str, flags)]), CPU)
+    np.testing.assert_array_equal(subject.held_out, split_episodes(data, seed=3)[1])
+    assert "set aside" in split and "seed 3" in split
+
+
+def test_judges_hold_a_perfect_dream_for_the_game(evaluated):
+    """One frame or action out of step, and what is read off the game's own frames differs from what a dream of those
+    very frames gives."""
+    subject = subject_of(evaluated["folder"] / "a.npz")
+    starts = subject.windows(subject.held_out, 4 + 20, 6, "this test")
+    perfect = subject.real(starts, 4, 20)
+    found = inverse_dynamics(subject, starts, perfect, 30, seed=0)
+    assert found["dream_accuracy"] == found["real_accuracy"] > 0.8  # the square moves by what was pressed
+    assert found["dream_random_accuracy"] < 0.6  # and the untaught dream does not
+    errors = truth_errors(subject, teach_truth_judge(subject, 5, seed=0), starts, perfect)["after_1_s"]
+    assert errors["dream"] == errors["real"] != errors["decoded"]
+    rows, times = starts[:, 0].numpy(), starts[:, 1].numpy()
+    speed = np.asarray(subject.data.extras["truth/speed"])
+    moved = np.abs(speed[rows, times + 3] - speed[rows, times + 4 + 14]).mean()
+    assert errors["stood"]["speed"] == pytest.approx(moved, rel=1e-5)
+
+
+class Blind(torch.nn.Module):
+    """A network that dreams the last frame again, whatever is pressed, and notes what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config, self.seen = small_unet().config, []
+
+    def forward(self, z, t, context, actions, context_level):
+        self.seen.append(actions.clone())
+        return context[:, -1]
+
+
+def test_a_dream_that_is_blind_to_keys_gains_nothing_by_true_ones(evaluated):
+    subject = subject_of(evaluated["folder"] / "a.npz", Blind())
+    _, played = roll_outs(subject, 8, 4, (1, 4), {"psnr_db": 30.0}, None)
+    starts = played["starts"]
+    recorded = torch.cat(subject.unet.seen[:1])
+    assert torch.equal(recorded, subject.actions(starts, 4))
+    found = action_effect(subject, starts, played["drift"], seed=0)
+    assert found["delta_psnr_db"] == 0
+    assert not torch.equal(subject.unet.seen[-1][:, -1], subject.actions(starts, 7)[:, -1])
+    assert torch.equal(subject.unet.seen[-1][:, 0], subject.actions(starts, 4)[:, 3]) is False
+
+
+class Passenger:
+    """In place of the agent: presses 1, 2, 0, 1 ... and notes what it sees."""
+
+    def __init__(self) -> None:
+        self.seen, self.views = [], None
+
+    def see(self, frames_u8):
+        self.seen.append(frames_u8)
+
+    def choose(self, generator):
+        return torch.full((len(self.seen[-1]),), len(self.seen) % 3)
+
+
+def test_the_agent_drives_from_what_it_sees(evaluated):
+    """Its key must lead on from the frame that it saw, and the next frame must be shown to it."""
+    subject = subject_of(evaluated["folder"] / "a.npz", Blind())
+    starts = subject.windows(subject.held_out, 4, 2, "this test")
+    agent, judge = Passenger(), teach_truth_judge(subject, 2, seed=0)
+    found = laps_in_the_dream(subject, judge, agent, starts, 6, seed=0)
+    assert found["frames"] == 6 and len(agent.seen) == 4 + 6
+    real = subject.real(starts, 0, 4)
+    for t in range(4):
+        assert torch.equal(agent.seen[t], real[:, t].movedim(1, -1))
+    shown = subject.decode(subject.encode(real[:, -1:]))[:, 0].movedim(1, -1)
+    assert all(torch.equal(frame, shown) for frame in agent.seen[4:])
+    pressed = [(4 + i) % 3 for i in range(6)]
+    for i, actions in enumerate(subject.unet.seen):
+        known = [*subject.actions(starts, 4)[0, :-1].tolist(), *pressed]
+        assert actions[0].tolist() == known[i : i + 4]
+
+
+def test_little_data_is_measured_as_far_as_it_goes(tmp_path, monkeypatch, evaluated):
+    """One short row, as somebody's first recording may be: what it cannot show is said, not raised."""
+    monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
+    frames, actions = moving_square(rows=1, steps=140)
+    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, action_names=np.array(GAME.action_names))
+    flags = [
+        tmp_path / "a.npz" if flag == evaluated["folder"] / "a.npz" else flag for flag in evaluated["flags"]
+    ]
+    evaluate(*flags, "--output-dir", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (
+        "one episode" in found["told_apart"]["not_measured"]
+        or "in a row" in found["told_apart"]["not_measured"]
+    )
+    assert set(found["rollout"]) <= {"1", "4"} and math.isfinite(found["teacher_forced"]["1"]["psnr_db"])
+
+
 @pytest.mark.parametrize(
     ("swap", "said"),
     [
         (("--model-path", "decoder.pt"), "wanted 'dream'"),
-        (("--decoder-path", "other.pt"), "another autoencoder"),
+        (("--decoder-path", "other.pt"), "not of one training"),
         (("--encoder-path", "none.pt"), "none.pt"),
+        (("--encoder-path", "encoder5.pt"), "not of one training"),
         (("--trajectories", "none.npz"), "no recording"),
         (("--lpips-weights", "model.pt"), "SHA-256"),
         (("--agent-path", "model.pt"), "agent"),
@@ -389,6 +507,10 @@ def test_what_does_not_belong_is_refused(evaluated, tmp_path, swap, said, monkey
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
     save_checkpoint(
         part_checkpoint("decoder", small_autoencoder(seed=5)[1]), evaluated["folder"] / "other.pt"
+    )
+    other = small_autoencoder(seed=5)
+    save_checkpoint(
+        part_checkpoint("encoder", other[0], fingerprint(other[1])), evaluated["folder"] / "encoder5.pt"
     )
     flags = [*evaluated["flags"], "--output-dir", tmp_path, swap[0], evaluated["folder"] / swap[1]]
     with pytest.raises(SystemExit) as stopped:

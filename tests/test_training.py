@@ -156,11 +156,12 @@ def test_moving_average():
 
 # ------------------------------------------------------------------------------------------------- streams
 
-STARTS = np.array([[True, False, False, False, False, False, False, False, True, False, False, False]])
+STARTS = np.zeros((1, 16), bool)
+STARTS[0, [0, 12]] = True  # of the 4 frames after the second none can be trained on
 
 
 def make_streams(batch_size: int = 2, num_rows: int = 3) -> Streams:
-    """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 8."""
+    """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 12."""
     T = STARTS.shape[1]
     numbers = torch.arange(T) + 100.0 * torch.arange(num_rows)[:, None]  # (N, T)
     starts = window_starts(np.repeat(STARTS, num_rows, axis=0), np.ones((num_rows, T), bool), L + 1)
@@ -180,7 +181,7 @@ def test_streams_dream_on_beside_the_recording():
         as_played = torch.tensor([step % 3 > 0, True])
         for b, walk in enumerate(walks.tolist()):
             row, t = streams.where[walk].tolist()
-            assert t + L < 8  # no window over a reset; behind it there is no room for one
+            assert t + L < 12  # no window over a reset; behind it there is no room for one
             assert actions[b].tolist() == [100 * row + t + i for i in range(L)]
             assert target[b].item() == 100 * row + t + L
             age = int(streams.age[walk])
@@ -193,8 +194,10 @@ def test_streams_dream_on_beside_the_recording():
                 if as_played[b]
                 else slow.get(walk, [])
             )
-        streams.advance(walks, dreamed, as_played, own_frames=6)
-    assert oldest == 3  # the longest stretch has 8 frames: 4 of context, and 3 dreamed before the last target
+        streams.advance(walks, dreamed, as_played, own_frames=12)
+    assert (
+        oldest == 7
+    )  # the longest stretch has 12 frames: 4 of context, and 7 dreamed before the last target
 
 
 def test_streams_without_own_frames_are_always_fresh():
@@ -222,8 +225,16 @@ def test_streams_go_on_where_they_were():
         one.advance(walks, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
     other.restore(one.state())
     other.generator.set_state(one.generator.get_state())
-    for mine, yours in zip(one.draw(), other.draw(), strict=True):
-        assert torch.equal(mine, yours)
+    for _ in range(20):
+        for mine, yours in zip(one.draw(), other.draw(), strict=True):
+            assert torch.equal(mine, yours)
+        walks = one.draw()[0]
+        other.draw()
+        for streams in (one, other):
+            streams.advance(walks, torch.ones(2, 1, 1, 1), torch.ones(2, dtype=torch.bool), 5)
+    assert one.age.max() > 0 and all(
+        torch.equal(mine, other.state()[name]) for name, mine in one.state().items()
+    )
 
 
 # ------------------------------------------------------------------------------------------------- budget
@@ -508,11 +519,15 @@ def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, smal
         teach_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
         kind, teach = "dream_run", teach_dream
         flags += ["--autoencoder-dir", tmp_path / "a", "--epoch-samples", 24]
+        monkeypatch.setattr(train_sd, "OWN_FRAMES_FROM", -1)  # from the first step on
     teach(*flags, "--output-dir", tmp_path / "straight")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after_epoch(patch, script)
         teach(*flags, "--output-dir", tmp_path / "stopped")
     assert len(rows_of(tmp_path / "stopped")) == 1
+    if script is train_sd:
+        stopped = load_checkpoint(tmp_path / "stopped" / "last.pt", kind, "")
+        assert stopped["streams"]["age"].max() > 0
     torch.manual_seed(12345)  # a new process has other global generators
     teach(*flags, "--output-dir", tmp_path / "stopped", "--resume")
     straight, resumed = (

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dream.errors import BadInput as BadFile
-from dream.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
+from dream.trajectories import episode_ids, good_starts, open_trajectories, split_episodes, window_starts
 from player import trajectories as writing
 from player.errors import BadInput
 from player.trajectories import TrajectoryWriter, check_disk_space, pack_leftovers, recording_bytes
@@ -488,6 +488,30 @@ def test_one_giant_episode_stays_in_training(tmp_path, seed):
     starts[0, [0, 90, 93, 96]] = True
     train, validation = split_episodes(trajectories_with(tmp_path, starts, 1), 0.1, seed)
     assert train[0, :90].all() and validation.any()
+
+
+def test_starts_to_play_from_are_good_places(tmp_path):
+    """Drawn blindly, a dream begins against a wall or upon the grass."""
+    random = np.random.default_rng(0)
+    rewards = random.random((4, 30)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int),
+             rewards=rewards)  # fmt: skip
+    data = open_trajectories(tmp_path / "a.npz")
+    mask = np.zeros((4, 30), bool)
+    mask[1:, 3:] = True
+    starts = good_starts(data, mask, 4, 5)
+    assert len(starts) == 5 and len({tuple(start) for start in starts.tolist()}) == 5
+    possible = window_starts(data.episode_starts, mask, 4).tolist()
+    earned = [rewards[row, t : t + 4].sum() for row, t in possible]
+    for start, group in zip(starts.tolist(), np.array_split(np.arange(len(possible)), 5), strict=True):
+        assert possible.index(start) in group
+        assert rewards[start[0], start[1] : start[1] + 4].sum() == pytest.approx(
+            max(earned[i] for i in group)
+        )
+    np.savez(
+        tmp_path / "b.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int)
+    )
+    assert len(good_starts(open_trajectories(tmp_path / "b.npz"), mask, 4, 5)) == 5
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,13 @@ def read_last(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) 
             raise BadInput(f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir")
         return None
     last = load_checkpoint(path, kind, "the same command without --resume")
-    for flag, value in last["fixed"].items():
-        if fixed[flag] != value:
-            raise BadInput(f"the run in {run_dir} began with {flag} {value}: resume it with the same")
+    for flag, value in fixed.items():
+        if flag not in last["fixed"]:
+            raise BadInput(f"the run in {run_dir} is of an older version, without {flag}: begin another")
+        if last["fixed"][flag] != value:
+            raise BadInput(
+                f"the run in {run_dir} began with {flag} {last['fixed'][flag]}: resume it with the same"
+            )
     return last
 
 

@@ -1,5 +1,6 @@
 """How near dreamed frames come to the game's own on held-out episodes: single frames, and many in a row."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -9,6 +10,7 @@ from dream.metrics import psnr, ssim
 from dream.perceptual import SMALLEST, AlexNet
 from dream.rollout import next_latent
 from dream.subject import DREAM_BATCH, Subject
+from dream.trajectories import episode_ids
 
 COMPARE_BATCH = 32
 ACTION_FRAMES = 4  # after so many dreamed frames true and random actions are held against each other (Genie)
@@ -63,18 +65,12 @@ def next_frames(subject: Subject, count: int, all_steps: tuple[int, ...], alexne
     }
     noise = torch.randn(latents[:, -1].shape, generator=torch.Generator().manual_seed(0))
     for steps in all_steps:
+        parts = zip(
+            *(x.split(DREAM_BATCH[device.type]) for x in (latents[:, :-1], actions, noise)), strict=True
+        )
         dreamed = [
             next_latent(subject.unet, c.float().to(device), a.to(device), n.to(device), steps).half().cpu()
-            for c, a, n in tqdm(
-                list(
-                    zip(
-                        *(x.split(DREAM_BATCH[device.type]) for x in (latents[:, :-1], actions, noise)),
-                        strict=True,
-                    )
-                ),
-                desc=f"next frame, {steps} steps",
-                leave=False,
-            )
+            for c, a, n in tqdm(list(parts), desc=f"next frame, {steps} steps", leave=False)
         ]
         frames = subject.decode(torch.cat(dreamed)[:, None])[:, 0]
         score = summary(compare(frames, real[:, -1], alexnet, device))
@@ -85,48 +81,50 @@ def next_frames(subject: Subject, count: int, all_steps: tuple[int, ...], alexne
 def roll_outs(
     subject: Subject,
     count: int,
-    horizon: int,
+    length: int,
     horizons: tuple[int, ...],
     ceiling: dict,
     alexnet: AlexNet | None,
 ) -> tuple[dict, dict[str, Tensor]]:
-    """`rollout` by number of frames dreamed, and what else their reader may want: `starts` (M, 2), `dreamed` uint8
-    (M, F, 3, H, W), and PSNR (M, F) of the dream, `drift`, and of the first frame repeated, `copied`."""
+    """Scores by number of frames dreamed in a row (`horizons`), and what else their reader may want: `starts` (M, 2),
+    `dreamed` uint8 (M, length, 3, H, W), and PSNR (M, length) of the dream (`drift`), of standing still (`copied`)."""
     L, device = subject.unet.config.context, subject.device
-    starts = subject.windows(subject.held_out, L + horizon, count, f"roll-outs of {horizon} frames")
-    actions = subject.actions(starts, L + horizon - 1)
+    starts = subject.windows(subject.held_out, L + length, count, f"roll-outs of {length} frames")
+    actions = subject.actions(starts, L + length - 1)
     dreamed = subject.decode(subject.dream(starts, actions, "roll-outs"))
+    episodes = len(np.unique(episode_ids(subject.data)[starts[:, 0], starts[:, 1]]))
     drift, copied, found = [], [], {}
     first = subject.real(starts, L - 1, 1)[:, 0]
-    for frame in tqdm(range(1, horizon + 1), desc="comparing", leave=False):
+    for frame in tqdm(range(1, length + 1), desc="comparing", leave=False):
         real = subject.real(starts, L - 1 + frame, 1)[:, 0]
-        shown = horizons if frame in horizons else ()
-        scores = compare(dreamed[:, frame - 1], real, alexnet if shown else None, device)
-        stood = compare(first, real, alexnet if shown else None, device)
-        drift.append(scores["psnr"])
-        copied.append(stood["psnr"])
-        if shown:
-            found[str(frame)] = {
-                **gains(summary(scores), summary(stood), ceiling),
-                "copy_start": summary(stood),
-            }
+        if frame in horizons:
+            scores = compare(dreamed[:, frame - 1], real, alexnet, device)
+            stood = compare(first, real, alexnet, device)
+            score = gains(summary(scores), summary(stood), ceiling)
+            found[str(frame)] = {**score, "copy_start": summary(stood), "episodes": episodes}
+        drift.append(psnr_u8(dreamed[:, frame - 1], real))
+        copied.append(psnr_u8(first, real))
     series = {"drift": torch.stack(drift, dim=1), "copied": torch.stack(copied, dim=1)}
-    return {"rollout": found}, {"starts": starts, "dreamed": dreamed, **series}
+    return found, {"starts": starts, "dreamed": dreamed, **series}
+
+
+def psnr_u8(frames_u8: Tensor, real_u8: Tensor) -> Tensor:
+    """psnr (M,) of two uint8 (M, 3, H, W)."""
+    pairs = zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True)
+    return torch.cat([psnr(one / 255, other / 255) for one, other in pairs])
 
 
 def action_effect(subject: Subject, starts: Tensor, drift: Tensor, seed: int) -> dict:
     """`delta_psnr_db`: PSNR under the recorded actions minus under random ones after ACTION_FRAMES frames (Genie, Bruce
     et al. 2024, arXiv 2402.15391, section 3: 0 where actions do nothing). drift: (M, F), as from `roll_outs`."""
-    L = subject.unet.config.context
-    actions = subject.actions(starts, L + ACTION_FRAMES - 1)
+    L, num_frames = subject.unet.config.context, min(ACTION_FRAMES, drift.shape[1])
+    actions = subject.actions(starts, L + num_frames - 1)
     generator = torch.Generator().manual_seed(seed)
-    actions[:, L - 1 :] = torch.randint(
-        subject.data.num_actions, (len(starts), ACTION_FRAMES), generator=generator
-    )
+    shape = (len(starts), num_frames)
+    actions[:, L - 1 :] = torch.randint(subject.unet.config.num_actions, shape, generator=generator)
     dreamed = subject.decode(subject.dream(starts, actions, "random actions")[:, -1:])[:, 0]
-    real = subject.real(starts, L - 1 + ACTION_FRAMES, 1)[:, 0]
-    random = compare(dreamed, real, None, subject.device)["psnr"]
+    random = psnr_u8(dreamed, subject.real(starts, L - 1 + num_frames, 1)[:, 0])
     return {
-        "delta_psnr_db": (drift[:, ACTION_FRAMES - 1] - random).mean().item(),
-        "delta_psnr": {"after_frames": ACTION_FRAMES, "frames": len(starts)},
+        "delta_psnr_db": (drift[:, num_frames - 1] - random).mean().item(),
+        "delta_psnr": {"after_frames": num_frames, "frames": len(starts)},
     }

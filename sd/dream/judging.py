@@ -8,26 +8,76 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dream.errors import BadInput
+from dream.evaluation import compare
 from dream.judges import accuracy_by_class, ask, new_judge, train_judge
 from dream.latents import to_frames
-from dream.subject import Subject
-from dream.trajectories import window_starts
+from dream.subject import Subject, sticky_keys
+from dream.trajectories import episode_ids, window_starts
 from dream.unet import UNet
 
 BATCH = 32
-SEEN = (-1, 3)  # the inverse dynamics see frames t - 1 ... t + 2 and say which action was chosen at t
+SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says which was chosen at t
+SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
 CLIP = 16  # frames that the told-apart judge sees
-WEAK_NOISE = 0.3  # of each weight tensor's deviation, added to make the weak model
+WEAK_NOISE = 0.05  # of each weight tensor's deviation, added to make the weak model
 
 
 def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_steps: int, seed: int) -> dict:
-    """Accuracy of a judge of actions on real clips, on decoded ones and on dreamed ones, overall and by action.
+    """Accuracy of a judge of actions on real clips, on decoded ones and on dreamed ones, over all clips and by action.
 
     starts (M, 2) and dreamed uint8 (M, F, 3, H, W): roll-outs under the recorded actions, as `roll_outs` gives them.
+    There a scene alone gives the likely action away; so the same is asked where random keys drive the dream.
     """
     L, (before, after) = subject.unet.config.context, SEEN
     length = after - before
+    offsets = range(-before, min(dreamed.shape[1], SHOWN_FRAMES) - after + 1, length)
+    if not offsets:
+        raise BadInput(f"roll-outs of {dreamed.shape[1]} frames are too short for clips of {length}")
+    judge = teach_action_judge(subject, length, num_steps, seed)
+    num_actions = subject.unet.config.num_actions
+    num_shown = min(dreamed.shape[1], SHOWN_FRAMES)
+    keys = subject.actions(starts, L + num_shown - 1)
+    keys[:, L - 1 :] = sticky_keys(len(starts), num_shown, num_actions, seed)
+    wandering = subject.decode(subject.dream(starts, keys, "random keys"))
+
+    truth, random_truth, told = [], [], {"real": [], "decoded": [], "dream": [], "dream_random": []}
+    for offset in offsets:  # of dreamed frames: the one at which the action was chosen
+        part = slice(offset + before, offset + after)
+        real = subject.real(starts, L + part.start, length)
+        clips = {"real": real, "decoded": subject.decode(subject.encode(real)), "dream": dreamed[:, part],
+                 "dream_random": wandering[:, part]}  # fmt: skip
+        truth.append(subject.actions(starts, L + offset + 1)[:, -1])
+        random_truth.append(keys[:, L + offset])
+        for kind, clip in clips.items():
+            told[kind].append(ask(judge, to_frames(clip, torch.device("cpu"))))
+    truths = {kind: torch.cat(random_truth if kind == "dream_random" else truth) for kind in told}
+    overall, each, found = {}, {}, {}
+    for kind, parts in told.items():
+        overall[kind], each[kind] = accuracy_by_class(
+            torch.cat(parts), truths[kind], subject.data.num_actions
+        )
+        found[f"{kind}_accuracy"] = overall[kind]
+        some = [share for share in each[kind] if share is not None]
+        found[f"{kind}_accuracy_by_class"] = sum(some) / len(some)
+    counts = torch.bincount(truths["real"], minlength=subject.data.num_actions)
+    return {
+        **found,
+        "commonest_action": counts.max().item()
+        / counts.sum().item(),  # what a judge would reach that never looks
+        "by_action": {
+            name: {"real": each["real"][i], "dream": each["dream"][i], "clips": int(counts[i])}
+            for i, name in enumerate(subject.data.action_names)
+        },
+        "clips": int(counts.sum()),
+    }
+
+
+def teach_action_judge(subject: Subject, length: int, num_steps: int, seed: int) -> torch.nn.Module:
+    before = SEEN[0]
     pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, length))
+    if len(pool) == 0:
+        raise BadInput(f"no {length} frames in a row to teach the judge of actions")
     of_action = subject.data.actions[pool[:, 0], pool[:, 1] - before]
     by_action = [pool[of_action == action] for action in np.unique(of_action)]
     generator = torch.Generator().manual_seed(seed)
@@ -42,82 +92,78 @@ def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_step
         return to_frames(subject.real(chosen, 0, length), subject.device), answers.to(subject.device)
 
     judge = new_judge(length, subject.data.num_actions, seed, subject.device)
-    train_judge(judge, batches, F.cross_entropy, num_steps)
-    # the action at the last real frame leads to the first dreamed one; whole clips of dreamed frames come after it
-    offsets = range(-before, min(dreamed.shape[1], 64) - after + 1, length)
-    truth, told = [], {"real": [], "decoded": [], "dream": []}
-    for offset in offsets:
-        real = subject.real(starts, L + offset + before, length)
-        clips = {
-            "real": real,
-            "decoded": subject.decode(subject.encode(real)),
-            "dream": dreamed[:, offset + before : offset + after],
-        }
-        truth.append(subject.actions(starts, L + offset + 1)[:, -1])
-        for kind, clip in clips.items():
-            told[kind].append(ask(judge, to_frames(clip, torch.device("cpu"))))
-    truth = torch.cat(truth)
-    overall, each = {}, {}
-    for kind, parts in told.items():
-        overall[kind], each[kind] = accuracy_by_class(torch.cat(parts), truth, subject.data.num_actions)
-    return {
-        "real_accuracy": overall["real"],
-        "decoded_accuracy": overall["decoded"],
-        "dream_accuracy": overall["dream"],
-        "ratio": overall["dream"] / overall["real"] if overall["real"] else None,
-        "by_action": {
-            name: {"real": each["real"][i], "dream": each["dream"][i], "clips": int((truth == i).sum())}
-            for i, name in enumerate(subject.data.action_names)
-        },
-        "clips": len(truth),
-    }
+    return train_judge(judge, batches, F.cross_entropy, num_steps)
 
 
 def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> dict:
     """How often a judge of CLIP frames tells dreamed from real: 0.5 is chance. Of 2 x num_clips clips of held-out
-    episodes it learns on those of one half of the starts, and is asked about the other.
+    episodes it learns on those of every other episode, and is asked about the rest.
 
-    `accuracy`: against real clips that went through the autoencoder; `raw_accuracy`: against the game's own;
-    `weak_accuracy`: the same judge, against a dream whose weights were shaken, which it must tell.
+    Each `accuracy` stands beside that on the clips learned. `decoded`: against real clips that went through the
+    autoencoder; `raw`: against the game's own; `weak`: a dream with shaken weights against decoded ones, which the same
+    judge must tell, and that dream's PSNR beside the true one's in the last frame of the clips.
     """
     L = subject.unet.config.context
     starts = subject.windows(subject.held_out, L + CLIP, 2 * num_clips, "clips to tell apart")
-    # by place in the recording, not at random: neighbours would be nearly the same clip
-    half = len(starts) // 2
+    episodes = episode_ids(subject.data)[starts[:, 0], starts[:, 1]]
+    learned = torch.from_numpy(np.unique(episodes, return_inverse=True)[1] % 2 == 0)
+    if learned.all():
+        raise BadInput("the held-out clips are all of one episode: none is left to ask about")
     actions = subject.actions(starts, L + CLIP - 1)
-    raw = subject.real(starts, L, CLIP)
-    decoded = subject.decode(subject.encode(raw))
+    real = subject.real(starts, L, CLIP)
     dreamed = subject.decode(subject.dream(starts, actions, "clips"))
-    weak_unet = shaken(subject.unet, seed)
-    weak = subject.decode(subject.dream(starts, actions, "clips of the weak model", weak_unet))
+    found = {"raw": tell(subject, dreamed, real, learned, num_steps, seed)}
+    last = real[:, -1]
+    real = subject.decode(subject.encode(real))
+    found["decoded"] = tell(subject, dreamed, real, learned, num_steps, seed)
+    shown_db = compare(dreamed[:, -1], last, None, subject.device)["psnr"].mean().item()
+    dreamed = subject.decode(
+        subject.dream(starts, actions, "clips of the weak model", shaken(subject.unet, seed))
+    )
+    found["weak"] = tell(subject, dreamed, real, learned, num_steps, seed)
+    weak_db = compare(dreamed[:, -1], last, None, subject.device)["psnr"].mean().item()
     return {
-        "accuracy": tell(subject, dreamed, decoded, half, num_steps, seed),
-        "raw_accuracy": tell(subject, dreamed, raw, half, num_steps, seed),
-        "weak_accuracy": tell(subject, weak, decoded, half, num_steps, seed),
+        "accuracy": found["decoded"]["accuracy"],
+        **found,
+        "psnr_db": shown_db,
+        "weak_psnr_db": weak_db,
         "clip_frames": CLIP,
-        "clips_learned": 2 * half,
-        "clips": 2 * (len(starts) - half),
+        "clips_learned": 2 * int(learned.sum()),
+        "clips": 2 * int((~learned).sum()),
+        "episodes": len(np.unique(episodes)),
     }
 
 
-def tell(subject: Subject, dreamed: Tensor, real: Tensor, half: int, num_steps: int, seed: int) -> float:
-    """Accuracy on clips uint8 (M, CLIP, 3, H, W) from `half` on of a judge that learned those before."""
+def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_steps: int, seed: int) -> dict:
+    """Accuracy of a judge of clips uint8 (M, CLIP, 3, H, W) on those that are not among the `learned`, bool (M,), and
+    on those that are. It sees them flipped left to right half of the time, so that few clips go further."""
     judge = new_judge(CLIP, 2, seed, subject.device)
     generator = torch.Generator().manual_seed(seed)
+    pool = learned.nonzero()[:, 0]
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(half, (2, BATCH // 2), generator=generator)
+        chosen = pool[torch.randint(len(pool), (2, BATCH // 2), generator=generator)]
         clips = torch.cat([dreamed[chosen[0]], real[chosen[1]]])
+        flipped = torch.rand(len(clips), generator=generator) < 0.5
+        clips[flipped] = clips[flipped].flip(-1)
         answers = torch.arange(2).repeat_interleave(BATCH // 2)
         return to_frames(clips, subject.device), answers.to(subject.device)
 
     train_judge(judge, batches, F.cross_entropy, num_steps)
     right = [
-        ask(judge, to_frames(part, torch.device("cpu"))).argmax(dim=1) == kind
+        torch.cat(
+            [
+                ask(judge, to_frames(part, torch.device("cpu"))).argmax(dim=1) == kind
+                for part in clips.split(BATCH)
+            ]
+        )
         for kind, clips in enumerate((dreamed, real))
-        for part in clips[half:].split(BATCH)
     ]
-    return torch.cat(right).float().mean().item()
+    right = torch.stack(right).float()  # (2, M)
+    return {
+        "accuracy": right[:, ~learned].mean().item(),
+        "accuracy_on_learned": right[:, learned].mean().item(),
+    }
 
 
 def shaken(unet: UNet, seed: int) -> UNet:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,24 +59,23 @@ def load_part(path: Path, kind: str) -> Encoder | Decoder:
     return part.eval().requires_grad_(False)
 
 
-def load_autoencoder(folder: Path) -> tuple[Encoder, Decoder]:
-    """encoder.pt and decoder.pt of a folder. Raises BadInput where they are not of one moment of one training."""
-    encoder, decoder = (
-        load_part(folder / "encoder.pt", "encoder"),
-        load_part(folder / "decoder.pt", "decoder"),
-    )
-    belongs_to = load_checkpoint(folder / "encoder.pt", "encoder", "sd/train_autoencoder.py").get(
-        "autoencoder"
-    )
-    if encoder.config != decoder.config or belongs_to != fingerprint(decoder):
+def load_autoencoder(encoder_path: Path, decoder_path: Path) -> tuple[Encoder, Decoder]:
+    """The two parts. Raises BadInput where they are not of one moment of one training."""
+    encoder, decoder = load_part(encoder_path, "encoder"), load_part(decoder_path, "decoder")
+    checkpoint = load_checkpoint(encoder_path, "encoder", "sd/train_autoencoder.py")
+    if encoder.config != decoder.config or checkpoint.get("autoencoder") != fingerprint(decoder):
         raise BadInput(
-            f"encoder.pt and decoder.pt in {folder} are not of one training: train_autoencoder.py again"
+            f"{encoder_path} and {decoder_path} are not of one training: take those that stand side by side"
         )
     return encoder, decoder
 
 
-def dream_checkpoint(unet: UNet, game: GameInfo, autoencoder: str, steps: int) -> dict:
-    """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number."""
+def dream_checkpoint(
+    unet: UNet, game: GameInfo, autoencoder: str, steps: int, trained_on: Sequence[dict] = ()
+) -> dict:
+    """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number;
+    `trained_on`: a dict for each training, the last one last, with the "recording" (its fingerprint) and the "seed"
+    that set its held-out episodes aside."""
     return {
         "kind": "dream",
         "config": asdict(unet.config),
@@ -83,6 +83,7 @@ def dream_checkpoint(unet: UNet, game: GameInfo, autoencoder: str, steps: int) -
         "game": asdict(game),
         "autoencoder": autoencoder,
         "steps": steps,
+        "trained_on": [dict(one) for one in trained_on],
     }
 
 

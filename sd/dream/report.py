@@ -32,38 +32,53 @@ def table(found: dict) -> Iterator[str]:
     yield ""
     effect = found["delta_psnr"]
     yield f"true keys minus random ones after {effect['after_frames']} frames: {found['delta_psnr_db']:+.2f} dB"
+    yield from judged(found)
+
+
+def judged(found: dict) -> Iterator[str]:
+    """The judges' part of the table. What was not measured says why."""
     dynamics = found["inverse_dynamics"]
-    yield (
-        f"action read off the picture: real {dynamics['real_accuracy']:.1%}, "
-        f"decoded {dynamics['decoded_accuracy']:.1%}, dream {dynamics['dream_accuracy']:.1%}   "
-        f"({dynamics['clips']} clips)"
-    )
-    for name, one in dynamics["by_action"].items():
-        if one["clips"]:
-            yield f"    {name:<20} real {one['real']:6.1%}  dream {one['dream']:6.1%}   ({one['clips']})"
+    if "not_measured" in dynamics:
+        yield f"action read off the picture: not measured, {dynamics['not_measured']}"
+    else:
+        kinds = [f"{kind.replace('_', ' ')} {dynamics[kind + '_accuracy']:.1%}" for kind in
+                 ("real", "decoded", "dream", "dream_random")]  # fmt: skip
+        yield f"action read off the picture: {', '.join(kinds)} keys, always the commonest "\
+              f"{dynamics['commonest_action']:.1%}   ({dynamics['clips']} clips)"  # fmt: skip
+        for name, one in dynamics["by_action"].items():
+            if one["clips"]:
+                yield f"    {name:<20} real {one['real']:6.1%}  dream {one['dream']:6.1%}   ({one['clips']})"
     told = found["told_apart"]
-    yield (
-        f"told apart ({told['clip_frames']} frames, 50 % = cannot): from decoded real {told['accuracy']:.1%}, "
-        f"from raw real {told['raw_accuracy']:.1%}, a weak dream {told['weak_accuracy']:.1%}   ({told['clips']} clips)"
-    )
+    if "not_measured" in told:
+        yield f"told apart: not measured, {told['not_measured']}"
+    else:
+        yield f"told apart by {told['clip_frames']} frames (50 % = cannot; {told['clips']} clips):"
+        for kind, what in (
+            ("decoded", "from decoded real"),
+            ("raw", "from raw real"),
+            ("weak", "a weak dream"),
+        ):
+            one = told[kind]
+            yield f"    {what:<20} {one['accuracy']:6.1%}   (of those learned {one['accuracy_on_learned']:.1%})"
+        yield f"    dB of their last frame: dream {told['psnr_db']:.2f}, weak dream {told['weak_psnr_db']:.2f}"
     stable = found["stability"]
-    for key in stable["frechet"]:
-        name = "real against real" if key == "real" else f"dream, up to frame {key}"
-        yield (
-            f"{name:<26} Frechet distance {stable['frechet'][key]:9.2f}   motion {stable['motion'][key]:5.2f}"
-            f"   ({stable['frames'][key]})"
-        )
-    truth, drive = found["truth"], found["truth"]["drive"]
+    if "not_measured" in stable:
+        yield f"stability: not measured, {stable['not_measured']}"
+    else:
+        for key in stable["frechet"]:
+            name = "real against real" if key == "real" else f"dream, up to frame {key}"
+            motion = f"motion {stable['motion'][key]:5.2f}"
+            yield f"{name:<26} Frechet distance {stable['frechet'][key]:9.2f}   {motion}   ({stable['frames_a_set']})"
+    truth = found["truth"]
     if "not_measured" in truth:
         yield f"speed, place and heading: not measured, {truth['not_measured']}"
+        return
     for moment, kinds in truth.items():
         if moment.startswith("after_"):
             for kind, errors in kinds.items():
-                yield (
-                    f"{moment.replace('_', ' '):<10} read off {kind:<6} error of speed {errors['speed']:.3f}, "
-                    f"place {errors['place']:.1f} ({errors['lap_share']:.1%} of a lap), "
-                    f"heading {errors['heading_degrees']:.1f} degrees"
-                )
+                told = ", ".join(f"{name.replace('_', ' ')} {error:.3g}" for name, error in errors.items())
+                yield f"{moment.replace('_', ' '):<10} {kind:<8} error of {told}"
+    drive = truth["drive"]
     if "not_measured" in drive:
         yield f"laps of the agent in the dream: not measured, {drive['not_measured']}"
     else:

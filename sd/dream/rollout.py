@@ -1,5 +1,7 @@
 """The next latent from a context, and many in a row: what training, validation and play all do. Pure tensors."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,26 @@ def next_latent(
 
 
 @torch.no_grad()
+def walk(
+    unet: UNet,
+    context: Tensor,
+    actions: Tensor,
+    steps: int,
+    generator: torch.Generator,
+    context_level: float = 0.0,
+) -> Iterator[Tensor]:
+    """Frames in a row, one by one, as latents (B, C, h, w), each dreamed from those before it.
+
+    context: (B, L, C, h, w), real. actions: (B, L + F - 1): actions[:, L - 1] leads to the first frame dreamed.
+    """
+    L = context.shape[1]
+    for last in range(L, actions.shape[1] + 1):
+        noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
+        frame = next_latent(unet, context, actions[:, last - L : last], noise, steps, context_level)
+        context = torch.cat([context[:, 1:], frame[:, None]], dim=1)
+        yield frame
+
+
 def roll_out(
     unet: UNet,
     context: Tensor,
@@ -28,15 +50,5 @@ def roll_out(
     generator: torch.Generator,
     context_level: float = 0.0,
 ) -> Tensor:
-    """Latents (B, F, C, h, w) of F frames in a row, each dreamed from those before it.
-
-    context: (B, L, C, h, w), real. actions: (B, L + F - 1): actions[:, L - 1] leads to the first frame dreamed.
-    """
-    L = context.shape[1]
-    frames = []
-    for last in range(L, actions.shape[1] + 1):
-        noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
-        frame = next_latent(unet, context, actions[:, last - L : last], noise, steps, context_level)
-        context = torch.cat([context[:, 1:], frame[:, None]], dim=1)
-        frames.append(frame)
-    return torch.stack(frames, dim=1)
+    """All frames of a `walk`: latents (B, F, C, h, w)."""
+    return torch.stack(list(walk(unet, context, actions, steps, generator, context_level)), dim=1)

@@ -1,20 +1,25 @@
-"""Does a dream last? Long roll-outs under sticky random keys, without a restart, and how their frames are spread."""
+"""Does a dream last? Long roll-outs under sticky random keys, without a restart, and how their frames are spread.
+
+They stand beside the recording's own frames, which its own player drove: a distance also holds what random keys do to a
+race. What tells is how it grows with age, and whether motion dies.
+"""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dream.errors import BadInput
 from dream.frechet import frechet_distance, principal_axes
 from dream.latents import decode, to_frames
 from dream.metrics import as_shown
 from dream.perceptual import AlexNet
-from dream.subject import DREAM_BATCH, Subject
+from dream.subject import DREAM_BATCH, Subject, sticky_keys
 from dream.trajectories import episode_ids
 
-KEY_CHANGES = 1 / 8  # chance a frame that another key is held
 AGES_WIDTH = 100  # frames looked at before each age
 SAMPLES = 2048  # frames a set, at most
 DIMENSIONS = 64  # that features are reduced to, well below the samples
+MOST_CROWDED = 8  # samples a dimension, at the least
 FEATURES_BATCH = 64
 
 
@@ -25,20 +30,16 @@ def stability(
     before each age, beside the same between two halves of the held-out episodes; and the last frames (M, 3, H, W)."""
     L = subject.unet.config.context
     starts = subject.windows(subject.held_out, L, count, "long roll-outs")
-    actions = sticky_keys(len(starts), L + max(ages) - 1, subject.data.num_actions, seed)
+    keys = sticky_keys(len(starts), max(ages), subject.unet.config.num_actions, seed)
+    actions = torch.cat([subject.actions(starts, L - 1), keys], dim=1)
     context = subject.encode(subject.real(starts, 0, L))
     every = max(1, len(starts) * AGES_WIDTH // SAMPLES)
     sets = {age: ([], []) for age in ages}
     last = []
-    for part_context, part_actions in zip(
-        context.split(DREAM_BATCH[subject.device.type]),
-        actions.split(DREAM_BATCH[subject.device.type]),
-        strict=True,
-    ):
+    batch = DREAM_BATCH[subject.device.type]
+    for part, (some, keys) in enumerate(zip(context.split(batch), actions.split(batch), strict=True)):
         before = None
-        for i, latent in enumerate(
-            subject.walk(part_context, part_actions, subject.unet, "long roll-outs"), 1
-        ):
+        for i, latent in enumerate(subject.walk(some, keys, subject.unet, "long roll-outs", part), 1):
             for age in ages:
                 if age - AGES_WIDTH < i <= age and i > 1 and (age - i) % every == 0:
                     previous, frames = (as_shown(decode(subject.decoder, x)) for x in (before, latent))
@@ -46,36 +47,27 @@ def stability(
                     sets[age][1].append(motion(previous, frames))
             before = latent
         last.append((as_shown(decode(subject.decoder, before)) * 255).to(torch.uint8).cpu())
-    samples = min(len(torch.cat(features)) for features, _ in sets.values())
+    sets = {age: (torch.cat(features), torch.cat(motions)) for age, (features, motions) in sets.items()}
+    samples = min(len(features) for features, _ in sets.values())
     real = [real_set(subject, alexnet, half, samples) for half in halves(subject)]
-    mean, axes = principal_axes(
-        torch.cat([features for features, _ in real]), min(DIMENSIONS, max(2, samples // 8))
-    )
-    one, other = ((features - mean) @ axes for features, _ in real)
+    samples = min(samples, *(len(features) for features, _ in real))
+    if samples < 2 * MOST_CROWDED:
+        raise BadInput(f"{samples} frames a set are too few for a Frechet distance")
+    everything = [even(features, samples) for features, _ in (*real, *sets.values())]
+    # axes of dreamed frames too: what a dream shows that the game never does must not be projected away
+    mean, axes = principal_axes(torch.cat(everything), min(DIMENSIONS, samples // MOST_CROWDED))
+    one, other, *dreams = ((features - mean) @ axes for features in everything)
     found = {
         "frechet": {"real": frechet_distance(one, other)},
         "motion": {"real": torch.cat([motions for _, motions in real]).mean().item()},
-        "frames": {"real": len(one) + len(other)},
         "roll_outs": len(starts),
+        "frames_a_set": samples,
         "dimensions": axes.shape[1],
     }
-    for age, (features, motions) in sets.items():
-        dreamed = (torch.cat(features) - mean) @ axes
-        # to each half: between sets of one size, as the distance of the halves is, for it grows as sets get smaller
+    for (age, (_, motions)), dreamed in zip(sets.items(), dreams, strict=True):
         found["frechet"][str(age)] = (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
-        found["motion"][str(age)] = torch.cat(motions).mean().item()
-        found["frames"][str(age)] = len(dreamed)
+        found["motion"][str(age)] = motions.mean().item()
     return found, torch.cat(last)
-
-
-def sticky_keys(count: int, length: int, num_actions: int, seed: int) -> Tensor:
-    """int64 (count, length): keys drawn at random, each held for 1 / KEY_CHANGES frames on average."""
-    random = np.random.default_rng(seed)
-    drawn = random.integers(num_actions, size=(count, length))
-    changes = random.random((count, length)) < KEY_CHANGES
-    changes[:, 0] = True
-    latest = np.maximum.accumulate(np.where(changes, np.arange(length), 0), axis=1)
-    return torch.from_numpy(np.take_along_axis(drawn, latest, axis=1))
 
 
 def pair_features(alexnet: AlexNet, before: Tensor, frames: Tensor) -> Tensor:
@@ -84,13 +76,18 @@ def pair_features(alexnet: AlexNet, before: Tensor, frames: Tensor) -> Tensor:
     return torch.cat([alexnet.features(frames), alexnet.features(difference)], dim=1).cpu()
 
 
+def even(features: Tensor, count: int) -> Tensor:
+    """`count` of them (M, D), spread evenly."""
+    return features[torch.linspace(0, len(features) - 1, count).round().long()]
+
+
 def motion(before: Tensor, frames: Tensor) -> Tensor:
     """Mean absolute change of a pixel (B,), in levels of 0-255."""
     return 255 * (frames - before).abs().mean(dim=(1, 2, 3)).cpu()
 
 
 def halves(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Two masks (N, T) that share the held-out frames by episode as evenly as can be."""
+    """Two masks (N, T) that share the held-out frames by episode as evenly as can be; a lone one is cut in two."""
     ids = episode_ids(subject.data)
     lengths = np.bincount(ids[subject.held_out], minlength=ids.max() + 1)
     first, filled = [], 0
@@ -99,6 +96,9 @@ def halves(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
             first.append(episode)
             filled += lengths[episode]
     inside = np.isin(ids, first)
+    if not (subject.held_out & inside).any():
+        order = np.cumsum(subject.held_out).reshape(subject.held_out.shape)
+        inside = order <= order.max() // 2
     return subject.held_out & inside, subject.held_out & ~inside
 
 

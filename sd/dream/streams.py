@@ -59,8 +59,8 @@ class Streams:
 
     def advance(self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int) -> None:
         """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
-        (B,) bool tells those that began at pure noise. own_frames: how many a walk dreams in a row, on average
-        (geometric); with 0 all walks start anew."""
+        (B,) bool tells those that began at pure noise. A walk starts anew once in own_frames + 1 draws, on average;
+        with 0 all do, always."""
         stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames + 1)
         self.where[walks, 1] += as_played.long()
         inside = self.where[walks, 1] < self.allowed.shape[1]
@@ -79,4 +79,4 @@ class Streams:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.where, self.age = state["where"].clone(), state["age"].clone()
-        self.contexts = state["contexts"].to(self.device)
+        self.contexts = state["contexts"].to(self.device, copy=True)

@@ -1,6 +1,6 @@
 """What is evaluated: a dream, the recording it is held against, and how to get real, decoded and dreamed clips of both.
 
-Clips are uint8 or latents of half precision: a thousand frames of either fit in memory.
+Clips are uint8 or latents of half precision: tens of thousands of frames of 112x256 fit in memory.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,12 @@ from dream.autoencoder import Decoder, Encoder
 from dream.errors import BadInput
 from dream.latents import decode, to_frames
 from dream.metrics import as_shown
-from dream.rollout import next_latent
+from dream.rollout import walk
 from dream.trajectories import Trajectories, window_starts
 from dream.unet import UNet
 
 ENCODE_BATCH = 64
+KEY_CHANGES = 1 / 8  # chance a frame that another key is held
 DREAM_BATCH = {"cpu": 16, "cuda": 64}  # roll-outs at once
 
 
@@ -65,11 +66,11 @@ class Subject:
 
     def decode(self, latents: Tensor) -> Tensor:
         """(M, T, C, h, w) -> frames uint8 (M, T, 3, H, W) as shown, on the CPU."""
-        parts = [
-            (as_shown(decode(self.decoder, part.to(self.device))) * 255).to(torch.uint8).cpu()
-            for part in latents.flatten(0, 1).split(ENCODE_BATCH)
-        ]
-        return torch.cat(parts).unflatten(0, latents.shape[:2])
+        flat = latents.flatten(0, 1)
+        frames = torch.empty(len(flat), 3, self.data.height, self.data.width, dtype=torch.uint8)
+        for part, into in zip(flat.split(ENCODE_BATCH), frames.split(ENCODE_BATCH), strict=True):
+            into.copy_((as_shown(decode(self.decoder, part.to(self.device))) * 255).round())
+        return frames.unflatten(0, latents.shape[:2])
 
     def dream(self, starts: Tensor, actions: Tensor, what: str, unet: UNet | None = None) -> Tensor:
         """Latents float16 (M, F, C, h, w) of roll-outs from the real contexts at starts (M, 2), on the CPU.
@@ -79,23 +80,37 @@ class Subject:
         """
         context = self.encode(self.real(starts, 0, self.unet.config.context))
         walks = [
-            torch.stack([latent.half().cpu() for latent in self.walk(*part, unet or self.unet, what)], dim=1)
-            for part in zip(
-                context.split(DREAM_BATCH[self.device.type]),
-                actions.split(DREAM_BATCH[self.device.type]),
-                strict=True,
+            torch.stack(
+                [latent.half().cpu() for latent in self.walk(*part, unet or self.unet, what, seed)], dim=1
+            )
+            for seed, part in enumerate(
+                zip(
+                    context.split(DREAM_BATCH[self.device.type]),
+                    actions.split(DREAM_BATCH[self.device.type]),
+                    strict=True,
+                )
             )
         ]
         return torch.cat(walks)
 
-    @torch.inference_mode()
-    def walk(self, context: Tensor, actions: Tensor, unet: UNet, what: str) -> Iterator[Tensor]:
+    def walk(self, context: Tensor, actions: Tensor, unet: UNet, what: str, seed: int) -> Iterator[Tensor]:
         """Dreamed latents (B, C, h, w), one by one, from context (B, L, C, h, w) under actions (B, L + F - 1)."""
-        L = unet.config.context
-        context, actions = context.to(self.device).float(), actions.to(self.device)
-        generator = torch.Generator().manual_seed(0)
-        for last in tqdm(range(L, actions.shape[1] + 1), desc=what, unit="frame", leave=False):
-            noise = torch.randn(context[:, -1].shape, generator=generator).to(self.device)
-            latent = next_latent(unet, context, actions[:, last - L : last], noise, self.steps)
-            context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
-            yield latent
+        latents = walk(
+            unet,
+            context.to(self.device).float(),
+            actions.to(self.device),
+            self.steps,
+            torch.Generator().manual_seed(seed),
+        )
+        num_frames = actions.shape[1] - context.shape[1] + 1
+        return iter(tqdm(latents, total=num_frames, desc=what, unit="frame", leave=False))
+
+
+def sticky_keys(count: int, length: int, num_actions: int, seed: int) -> Tensor:
+    """int64 (count, length): keys drawn at random, each held for 1 / KEY_CHANGES frames on average."""
+    random = np.random.default_rng(seed)
+    drawn = random.integers(num_actions, size=(count, length))
+    changes = random.random((count, length)) < KEY_CHANGES
+    changes[:, 0] = True
+    latest = np.maximum.accumulate(np.where(changes, np.arange(length), 0), axis=1)
+    return torch.from_numpy(np.take_along_axis(drawn, latest, axis=1))

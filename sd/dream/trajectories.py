@@ -180,6 +180,20 @@ def window_starts(episode_starts: np.ndarray, mask: np.ndarray, length: int) -> 
     return np.argwhere((num_outside == 0) & (num_starts == 0)).astype(np.int64)
 
 
+def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+    """int64 (M, 2), M at most `count`: windows as `window_starts` finds them, spread over the mask. Of those at hand
+    for each the one with the highest reward, where rewards are recorded: play should begin where things go well."""
+    starts = window_starts(trajectories.episode_starts, mask, length)
+    groups = np.array_split(starts, min(count, len(starts)))
+    rewards = trajectories.extras.get("rewards")
+    if rewards is None or rewards.ndim != 2:
+        return np.stack([group[len(group) // 2] for group in groups])
+    rewards = np.nan_to_num(np.asarray(rewards, np.float64))
+    sums = np.cumsum(np.pad(rewards, ((0, 0), (1, 0))), axis=1)  # (N, T + 1), of what comes before t
+    earned = [sums[g[:, 0], g[:, 1] + length] - sums[g[:, 0], g[:, 1]] for g in groups]
+    return np.stack([group[earning.argmax()] for group, earning in zip(groups, earned, strict=True)])
+
+
 def _split_blocks(trajectories: Trajectories, validation_share: float) -> tuple[np.ndarray, np.ndarray]:
     N, T = trajectories.num_rows, trajectories.num_steps
     K = trajectories.record_envs or N

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.agent import Agent
+from dream.errors import BadInput
 from dream.judges import Judge, angle_error, ask, new_judge, train_judge
 from dream.latents import to_frames
 from dream.rollout import next_latent
@@ -33,78 +34,100 @@ SECTORS = 8  # of a lap, which must be passed one after another
 @dataclass(frozen=True)
 class TruthJudge:
     judge: Judge
-    mean: Tensor  # (3,), of NUMBERS
+    numbers: tuple[str, ...]  # those of NUMBERS that were recorded
+    angles: tuple[str, ...]
+    mean: Tensor  # of the numbers, (len(numbers),)
     deviation: Tensor
 
     def read(self, clips_u8: Tensor) -> dict[str, Tensor]:
-        """Of clips uint8 (M, CLIP, 3, H, W): NUMBERS (M,), and ANGLES as (cos, sin) (M, 2) of any length."""
+        """Of clips uint8 (M, CLIP, 3, H, W): numbers (M,), and angles as (cos, sin) (M, 2) of any length."""
         told = ask(self.judge, to_frames(clips_u8, torch.device("cpu")))
-        numbers = told[:, : len(NUMBERS)] * self.deviation + self.mean
-        angles = told[:, len(NUMBERS) :].unflatten(1, (len(ANGLES), 2))
+        n = len(self.numbers)
+        plain, turned = (
+            told[:, :n] * self.deviation + self.mean,
+            told[:, n:].unflatten(1, (len(self.angles), 2)),
+        )
         return {
-            **{name: numbers[:, i] for i, name in enumerate(NUMBERS)},
-            **{name: angles[:, i] for i, name in enumerate(ANGLES)},
+            **{name: plain[:, i] for i, name in enumerate(self.numbers)},
+            **{name: turned[:, i] for i, name in enumerate(self.angles)},
         }
 
 
-def what_is_missing(subject: Subject) -> str:
-    missing = [name for name in (*NUMBERS, *ANGLES) if name not in subject.data.extras]
-    return f"the recording has no {', '.join(missing)}" if missing else ""
-
-
 def teach_truth_judge(subject: Subject, num_steps: int, seed: int) -> TruthJudge:
-    """On the episodes that the dream was taught on too. Angles are learned as (cos, sin): they have no edge."""
+    """On the episodes that the dream was taught on too. Angles are learned as (cos, sin): they have no edge. Raises
+    BadInput where the recording has no truth."""
     extras = subject.data.extras
-    numbers = np.stack([np.asarray(extras[name]) for name in NUMBERS], axis=-1)
-    radians = np.stack([np.asarray(extras[name]) * unit for name, unit in ANGLES.items()], axis=-1)
-    numbers, radians = torch.from_numpy(numbers).float(), torch.from_numpy(radians).float()
+    names, angles = (tuple(name for name in wanted if name in extras) for wanted in (NUMBERS, ANGLES))
+    pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, CLIP))
+    if not names or not angles or len(pool) == 0:
+        raise BadInput(f"the recording has none of {', '.join(NUMBERS)}, or none of {', '.join(ANGLES)}")
+    numbers = torch.stack([torch.from_numpy(np.array(extras[name])).float() for name in names], dim=-1)
+    radians = [torch.from_numpy(np.array(extras[name])).float() * ANGLES[name] for name in angles]
+    radians = torch.stack(radians, dim=-1)  # (N, T, angles)
     mask = torch.from_numpy(subject.train)
     mean, deviation = numbers[mask].mean(dim=0), numbers[mask].std(dim=0) + 1e-6
-    pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, CLIP))
     generator = torch.Generator().manual_seed(seed)
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
         chosen = pool[torch.randint(len(pool), (BATCH,), generator=generator)]
         rows, times = chosen[:, 0], chosen[:, 1] + CLIP - 1
         turned = radians[rows, times]
-        turned = torch.stack([turned.cos(), turned.sin()], dim=-1).flatten(1)  # (BATCH, 2 angles x 2)
+        turned = torch.stack([turned.cos(), turned.sin()], dim=-1).flatten(1)  # (BATCH, angles x 2)
         answers = torch.cat([(numbers[rows, times] - mean) / deviation, turned], dim=1)
         return to_frames(subject.real(chosen, 0, CLIP), subject.device), answers.to(subject.device)
 
-    judge = new_judge(CLIP, len(NUMBERS) + 2 * len(ANGLES), seed, subject.device)
-    return TruthJudge(train_judge(judge, batches, F.smooth_l1_loss, num_steps), mean, deviation)
+    judge = new_judge(CLIP, len(names) + 2 * len(angles), seed, subject.device)
+    judge = train_judge(judge, batches, F.smooth_l1_loss, num_steps)
+    return TruthJudge(judge, names, angles, mean, deviation)
 
 
 def truth_errors(subject: Subject, judge: TruthJudge, starts: Tensor, dreamed: Tensor) -> dict:
-    """Mean errors of what is read off dreamed frames under the recorded actions, 1, 2 and 5 s into them, beside those
-    of what is read off the game's own frames of the same moments. starts (M, 2), dreamed uint8 (M, F, 3, H, W)."""
+    """Mean errors of what is read off dreamed frames under the recorded actions, 1, 2 and 5 s into them; beside those
+    off the game's own frames of the same moments, off those decoded, and of saying that nothing has changed since the
+    dream began (`stood`). starts (M, 2), dreamed uint8 (M, F, 3, H, W)."""
     L, found = subject.unet.config.context, {}
     for seconds in SECONDS:
         frame = round(seconds * subject.data.fps)
-        if CLIP <= frame <= dreamed.shape[1]:
-            real = subject.real(starts, L + frame - CLIP, CLIP)
-            clips = {"dream": dreamed[:, frame - CLIP : frame], "real": real}
-            found[f"after_{seconds}_s"] = {
-                kind: errors_of(subject, starts, L + frame - 1, judge.read(clip))
-                for kind, clip in clips.items()
-            }
+        if not CLIP <= frame <= dreamed.shape[1]:
+            continue
+        real = subject.real(starts, L + frame - CLIP, CLIP)
+        clips = {
+            "dream": dreamed[:, frame - CLIP : frame],
+            "decoded": subject.decode(subject.encode(real)),
+            "real": real,
+        }
+        true = true_state(subject, judge, starts, L + frame - 1)
+        kinds = {kind: errors_of(judge.read(clip), true, judge) for kind, clip in clips.items()}
+        before = true_state(subject, judge, starts, L - 1)
+        for name in judge.angles:
+            before[name] = torch.stack([before[name].cos(), before[name].sin()], dim=1)
+        found[f"after_{seconds}_s"] = {**kinds, "stood": errors_of(before, true, judge)}
     return {**found, "clips": len(starts)}
 
 
-def errors_of(subject: Subject, starts: Tensor, offset: int, told: dict[str, Tensor]) -> dict[str, float]:
+def true_state(subject: Subject, judge: TruthJudge, starts: Tensor, offset: int) -> dict[str, Tensor]:
+    """The recorded truth (M,) by name, `offset` frames into windows at starts (M, 2); angles in radians."""
     rows, times = starts[:, 0].numpy(), starts[:, 1].numpy() + offset
-    true = {name: torch.from_numpy(subject.data.extras[name][rows, times]).float() for name in told}
-    apart = torch.hypot(told["truth/x"] - true["truth/x"], told["truth/y"] - true["truth/y"])
-    degrees = {
-        name: angle_error(told[name], true[name] * unit).mean().item() * 180 / math.pi
-        for name, unit in ANGLES.items()
-    }
     return {
-        "speed": (told["truth/speed"] - true["truth/speed"]).abs().mean().item(),
-        "place": apart.mean().item(),
-        "heading_degrees": degrees["truth/heading"],
-        "lap_share": degrees["truth/place"] / 360,
+        name: torch.from_numpy(subject.data.extras[name][rows, times]).float() * ANGLES.get(name, 1.0)
+        for name in (*judge.numbers, *judge.angles)
     }
+
+
+def errors_of(told: dict[str, Tensor], true: dict[str, Tensor], judge: TruthJudge) -> dict[str, float]:
+    """Mean errors: of speed, and distance between places, in the game's units; heading in degrees; share of a lap."""
+    found = {}
+    if "truth/speed" in told:
+        found["speed"] = (told["truth/speed"] - true["truth/speed"]).abs().mean().item()
+    if {"truth/x", "truth/y"} <= set(told):
+        apart = torch.hypot(told["truth/x"] - true["truth/x"], told["truth/y"] - true["truth/y"])
+        found["distance"] = apart.mean().item()
+    turned = {name: angle_error(told[name], true[name]).mean().item() for name in judge.angles}
+    if "truth/heading" in turned:
+        found["heading_degrees"] = math.degrees(turned["truth/heading"])
+    if "truth/place" in turned:
+        found["lap_share"] = turned["truth/place"] / (2 * math.pi)
+    return found
 
 
 @torch.inference_mode()
@@ -113,6 +136,8 @@ def laps_in_the_dream(
 ) -> dict:
     """An agent of the real game drives in the dream, from real contexts at starts (M, 2), for num_frames frames. A lap
     counts where the judge sees its SECTORS passed in order, so that a leap of the dream is none."""
+    if "truth/place" not in judge.angles:
+        raise BadInput("the recording has no truth/place")
     L, device = subject.unet.config.context, subject.device
     frames = subject.real(starts, 0, L)
     actions = subject.actions(starts, L).to(device)
@@ -121,7 +146,7 @@ def laps_in_the_dream(
     for t in range(L):
         agent.see(frames[:, t].movedim(1, -1))
     generator = torch.Generator().manual_seed(seed)
-    clip, passed = frames, SectorCount(len(starts))
+    clip, passed = frames[:, -CLIP:], SectorCount(len(starts))
     for i in tqdm(range(num_frames), desc="the agent drives in the dream", unit="frame", leave=False):
         actions[:, -1] = agent.choose(generator).to(device)
         noise = torch.randn(context[:, -1].shape, generator=generator).to(device)
@@ -130,7 +155,7 @@ def laps_in_the_dream(
         actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
         frame = subject.decode(latent[:, None])
         agent.see(frame[:, 0].movedim(1, -1))
-        clip = torch.cat([clip[:, 1:], frame], dim=1)
+        clip = torch.cat([clip, frame], dim=1)[:, -CLIP:]
         if i % CLIP == CLIP - 1:
             place = judge.read(clip)["truth/place"]
             passed.add(torch.atan2(place[:, 1], place[:, 0]))
