@@ -338,9 +338,7 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     assert one["gain_db"] == pytest.approx(one["psnr_db"] - found["copy_last"]["psnr_db"])
     assert one["frames"] == 12 and one["lpips"] is None
     dynamics = found["inverse_dynamics"]
-    assert (
-        dynamics["clips"] == 16 == sum(one["clips"] for one in dynamics["by_action"].values())
-    )  # 4 x (20 // 4) - 1
+    assert dynamics["clips"] == 20 == sum(one["clips"] for one in dynamics["by_action"].values())  # 4 x 5
     assert {"accuracy", "decoded", "raw", "weak"} <= set(found["told_apart"])
     assert set(found["stability"]["frechet"]) == {"real", "8", "20"} == set(found["stability"]["motion"])
     assert math.isfinite(found["delta_psnr_db"]) and found["truth"]["drive"]["roll_outs"] == 2
@@ -408,8 +406,8 @@ def test_judges_hold_a_perfect_dream_for_the_game(evaluated):
     subject = subject_of(evaluated["folder"] / "a.npz")
     starts = subject.windows(subject.held_out, 4 + 20, 6, "this test")
     perfect = subject.real(starts, 4, 20)
-    found = inverse_dynamics(subject, starts, perfect, 30, seed=0)
-    assert found["dream_accuracy"] == found["real_accuracy"] > 0.8  # the square moves by what was pressed
+    found = inverse_dynamics(subject, starts, perfect, 150, seed=0)
+    assert found["dream_accuracy"] == found["real_accuracy"] > 0.65  # the square moves by what was pressed
     assert found["dream_random_accuracy"] < 0.6  # and the untaught dream does not
     errors = truth_errors(subject, teach_truth_judge(subject, 5, seed=0), starts, perfect)["after_1_s"]
     assert errors["dream"] == errors["real"] != errors["decoded"]

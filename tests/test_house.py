@@ -31,7 +31,8 @@ FLOORS = {
         {"keys", "perceptual", "rollout", "runs", "trajectories", "video"},
         {"agent", "judges", "latents", "models", "training"},
         {"streams", "subject", "validation", "world"},
-        {"evaluation", "judging", "stability", "truths"},
+        {"evaluation", "stability", "truths"},
+        {"judging"},
         {"window"},
     ],
     "player": [

@@ -53,7 +53,9 @@ def walk(game: list, folder: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     assert "9 frames" in said
     with np.load(recording, allow_pickle=False) as file:
         first = file["frames"][0, 0].transpose(1, 2, 0)
-        assert file["frames"].shape[:2] == file["actions"].shape == (4, 16)
+        assert (
+            file["frames"].shape[:2] == file["actions"].shape == (6, 16)
+        )  # 2 epochs of 2 and a wandering game
     film, frames = cv2.VideoCapture(str(folder / "dream.mp4")), []
     while (frame := film.read()[1]) is not None:
         frames.append(frame)

@@ -103,7 +103,9 @@ def plot_drift(drift: Tensor, copied: Tensor, ceiling_db: float, fps: float, pat
     axes.plot(frames, copied.mean(dim=0), ls="--", label="first frame repeated")
     axes.axhline(ceiling_db, color="grey", lw=1, label="autoencoder")
     axes.set(
-        xlabel=f"frames dreamed in a row ({fps:g} a second)", ylabel="PSNR, dB", xlim=(1, drift.shape[1])
+        xlabel=f"frames dreamed in a row ({fps:g} a second)",
+        ylabel="PSNR, dB",
+        xlim=(1, max(2, drift.shape[1])),
     )
     axes.legend(loc="upper right")
     figure.savefig(path, dpi=120)
