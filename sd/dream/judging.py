@@ -16,7 +16,8 @@ from dream.subject import Subject, sticky_keys
 from dream.trajectories import episode_ids, window_starts
 from dream.unet import UNet
 
-BATCH = 32
+BATCH = 32  # clips of a few frames
+CLIP_BATCH = 16  # clips of CLIP frames
 SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says which was chosen at t
 SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
 CLIP = 16  # frames that the told-apart judge sees
@@ -142,11 +143,11 @@ def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_s
     pool = learned.nonzero()[:, 0]
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
-        chosen = pool[torch.randint(len(pool), (2, BATCH // 2), generator=generator)]
+        chosen = pool[torch.randint(len(pool), (2, CLIP_BATCH // 2), generator=generator)]
         clips = torch.cat([dreamed[chosen[0]], real[chosen[1]]])
         flipped = torch.rand(len(clips), generator=generator) < 0.5
         clips[flipped] = clips[flipped].flip(-1)
-        answers = torch.arange(2).repeat_interleave(BATCH // 2)
+        answers = torch.arange(2).repeat_interleave(CLIP_BATCH // 2)
         return to_frames(clips, subject.device), answers.to(subject.device)
 
     train_judge(judge, batches, F.cross_entropy, num_steps)
@@ -154,7 +155,7 @@ def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_s
         torch.cat(
             [
                 ask(judge, to_frames(part, torch.device("cpu"))).argmax(dim=1) == kind
-                for part in clips.split(BATCH)
+                for part in clips.split(CLIP_BATCH)
             ]
         )
         for kind, clips in enumerate((dreamed, real))
