@@ -475,7 +475,7 @@ def test_the_agent_drives_from_what_it_sees(evaluated):
 def test_little_data_is_measured_as_far_as_it_goes(tmp_path, monkeypatch, evaluated):
     """One short row, as somebody's first recording may be: what it cannot show is said, not raised."""
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    frames, actions = moving_square(rows=1, steps=140)
+    frames, actions = moving_square(rows=1, steps=46)
     np.savez(tmp_path / "a.npz", frames=frames, actions=actions, action_names=np.array(GAME.action_names))
     flags = [
         tmp_path / "a.npz" if flag == evaluated["folder"] / "a.npz" else flag for flag in evaluated["flags"]
