@@ -1,6 +1,6 @@
 """How good is a dream? Measured on episodes it has not seen: a table, evaluation.json, a plot of drift, a film strip.
 
-    python sd/evaluate_sd.py --trajectories FILE --encoder-path output/autoencoder/encoder.pt \
+    python sd/evaluate_sd.py --trajectories FILE --encoder-path output/autoencoder/encoder.pt \\
         --decoder-path output/sd/decoder.pt --model-path output/sd/best.pt --output-dir output/evaluation
     python sd/evaluate_sd.py --trajectories FILE --quick          # the dream that ships; minutes on two CPU cores
 

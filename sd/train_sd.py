@@ -5,7 +5,7 @@
     python sd/train_sd.py --trajectories FILE --max-minutes 90 --resume          # goes on, 90 minutes in all
     tensorboard --logdir sd/output_sd
 
-Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt, decoder.pt and initial_sequence.npz (to
+Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt, a copy of both and initial_sequence.npz (to
 play), last.pt (to go on from), metrics.csv, previews/ and latents.npy (the encoded recording) into --output-dir.
 """
 
