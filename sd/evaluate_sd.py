@@ -23,7 +23,7 @@ from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
 from dream.judging import inverse_dynamics, told_apart
 from dream.latents import recording_fingerprint
-from dream.models import GameInfo, fingerprint, load_autoencoder, load_unet
+from dream.models import GameInfo, load_autoencoder, load_dream_parts
 from dream.perceptual import AlexNet, find_weights, load_alexnet, random_alexnet
 from dream.previews import save_rows
 from dream.report import plot_drift, table
@@ -215,12 +215,8 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
         print(f"assumed: {line}")
-    encoder, decoder = load_autoencoder(args.encoder_path, args.decoder_path)
-    unet, game, checkpoint = load_unet(args.model_path)
-    if fingerprint(decoder) != checkpoint["autoencoder"]:
-        raise BadInput(
-            f"{args.model_path} was trained with another autoencoder than that of {args.decoder_path}"
-        )
+    encoder, _ = load_autoencoder(args.encoder_path, args.decoder_path)
+    decoder, unet, game, checkpoint = load_dream_parts(args.decoder_path, args.model_path)
     size = (decoder.config.height, decoder.config.width)
     if (data.height, data.width) != size:
         raise BadInput(f"the dream has frames {size}, the recording {(data.height, data.width)}")
@@ -232,13 +228,11 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
     recording = recording_fingerprint(data)
     seeds = [one["seed"] for one in checkpoint.get("trained_on", []) if one["recording"] == recording]
     if seeds:
-        seed, split = seeds[-1], f"episodes that training set aside (seed {seeds[-1]})"
+        train, held_out = split_episodes(data, seed=seeds[-1])
+        split = f"episodes that training set aside (seed {seeds[-1]})"
     else:
-        seed, split = (
-            args.seed,
-            f"{FOREIGN_SHARE:.0%} of a recording that the dream was not trained on (seed {args.seed})",
-        )
-    train, held_out = split_episodes(data, 0.1 if seeds else FOREIGN_SHARE, seed)
+        train, held_out = split_episodes(data, FOREIGN_SHARE, args.seed)
+        split = f"{FOREIGN_SHARE:.0%} of a recording that the dream was not trained on (seed {args.seed})"
     encoder, decoder, unet = (
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )

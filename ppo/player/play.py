@@ -15,9 +15,7 @@ from player.agent import Agent, ViewStack
 from player.buffer import Rollout
 
 STRANGER_SHARE = 0.5  # of the time in a wandering game that the stranger drives
-HOLD_DECISIONS = (
-    12  # a new draw of who drives, and of the key, comes once in so many; a reset changes neither
-)
+HOLD_DECISIONS = 12  # who drives, and the key, are drawn anew once in so many; a reset changes neither
 
 
 @dataclass

@@ -106,6 +106,15 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
     return unet.eval().requires_grad_(False), info, checkpoint
 
 
+def load_dream_parts(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNet, GameInfo, dict]:
+    """A decoder, and the denoiser, game and file's dict of the model trained with it. Raises BadInput."""
+    decoder = load_part(decoder_path, "decoder")
+    unet, game, checkpoint = load_unet(model_path)
+    if fingerprint(decoder) != checkpoint["autoencoder"]:
+        raise BadInput(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
+    return decoder, unet, game, checkpoint
+
+
 class refusing:
     """Turns what a malformed but harmless file causes while a model is built into one clear line."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from dream.autoencoder import Decoder
 from dream.errors import BadInput
 from dream.latents import decode, to_u8
-from dream.models import GameInfo, fingerprint, load_part, load_unet
+from dream.models import GameInfo, load_dream_parts
 from dream.rollout import next_latent
 from dream.unet import UNet
 
@@ -50,10 +50,7 @@ class Dream:
         device: torch.device,
     ) -> "Dream":
         """Raises BadInput where a file is missing, damaged, or does not belong with the others."""
-        decoder = load_part(decoder_path, "decoder")
-        unet, game, checkpoint = load_unet(model_path)
-        if fingerprint(decoder) != checkpoint["autoencoder"]:
-            raise BadInput(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
+        decoder, unet, game, checkpoint = load_dream_parts(decoder_path, model_path)
         latents, actions = load_starts(trajectory_path, unet, decoder)
         return cls(unet, decoder, game, latents, actions, steps or checkpoint["steps"], seed, device)
 
