@@ -1,8 +1,8 @@
-# make setup | play | dream | test. Another Python: make setup PYTHON=python3.12
+# make setup | play | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: setup play dream test clean
+.PHONY: setup play dream pretrained test clean
 
 setup: .venv/.ready
 
@@ -23,6 +23,38 @@ dream: setup
 	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4
 	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/best.pt \
 		--trajectory-path output/dream/sd/initial_sequence.npz --headless --frames 150 --record output/dream/dream.mp4
+
+# A dream to ship, from nothing, into output/pretrained and then over ppo/pretrained and sd/pretrained. A stopped one goes
+# on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
+# stage, for two CPU cores; less or more:  make pretrained SD_MINUTES=30
+AE_MINUTES ?= 13
+SD_MINUTES ?= 150
+P = output/pretrained
+resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
+
+pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/sd/.done
+	rm -f sd/pretrained/drive.txt
+	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
+	cp $(P)/sd/best.pt sd/pretrained/model.pt
+	cp $(P)/sd/encoder.pt $(P)/sd/decoder.pt $(P)/sd/initial_sequence.npz sd/pretrained/
+	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
+
+$(P)/agent/.done: | setup
+	$(PY) ppo/train_ppo.py --n-epochs 61 --record-envs 0 --wander-envs 0 --output-dir $(P)/agent $(call resume,agent)
+	touch $@
+
+$(P)/trajectories.npz: $(P)/agent/.done
+	rm -rf $(P)/new.npz $(P)/new.recording
+	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt --frames 131072 --seed 21 --output $(P)/new.npz
+	mv $(P)/new.npz $@
+
+$(P)/autoencoder/.done: $(P)/trajectories.npz
+	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder --max-minutes $(AE_MINUTES) $(call resume,autoencoder)
+	touch $@
+
+$(P)/sd/.done: $(P)/autoencoder/.done
+	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --own-frames 12 --output-dir $(P)/sd --max-minutes $(SD_MINUTES) $(call resume,sd)
+	touch $@
 
 test: setup
 	$(PY) -m ruff check .

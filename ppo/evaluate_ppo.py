@@ -20,6 +20,7 @@ from player.agent import Agent, ViewStack, load_agent
 from player.envs import make_env
 from player.errors import BadInput, run_script
 from player.games import Game, find_game
+from player.options import add_game_options, check_game_options
 
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
 MOST_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
@@ -37,20 +38,15 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=1000, help="of the first; episode i has seed + i (default: %(default)s)"
     )
-    parser.add_argument("--game", default="Mode7Kart-v0", help="(default: %(default)s)")
-    parser.add_argument("--track", type=int, default=0, help="Mode7Kart: course (default: %(default)s)")
-    parser.add_argument("--rivals", type=int, default=0, help="Mode7Kart: 0-12 (default: %(default)s)")
+    add_game_options(parser)
     parser.add_argument(
         "--max-seconds", type=float, default=180, help="Mode7Kart: time limit (default: %(default)s)"
     )
-    parser.add_argument("--integrations", help="folder of emulator integrations of your own")
-    parser.add_argument("--state", help="emulator savestate to start from (default: the game's own)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every episode there too")
     args = parser.parse_args(argv)
     if args.episodes < 1 or args.seed < 0 or args.max_seconds <= 0:
         parser.error("--episodes must be at least 1, --seed at least 0 and --max-seconds above 0")
-    if args.track < 0 or not 0 <= args.rivals <= 12:
-        parser.error("--track must be at least 0 and --rivals from 0 to 12")
+    check_game_options(parser, args)
     return args
 
 

@@ -10,6 +10,7 @@ tensorboard --logdir ppo/checkpoints
 """
 
 import argparse
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from player.buffer import ReturnScale, Rollout
 from player.envs import make_vector_env
 from player.errors import BadInput, run_script
 from player.games import Game, find_game
+from player.hands import Hands
+from player.options import add_game_options, check_game_options
 from player.play import Players
 from player.runs import (
     MetricsLog,
@@ -56,17 +59,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    game = parser.add_argument_group("game")
-    game.add_argument(
-        "--game", default="Mode7Kart-v0", help="built in, or an emulator game (default: %(default)s)"
-    )
-    game.add_argument("--track", type=int, default=0, help="Mode7Kart: course, from 0 (default: %(default)s)")
-    game.add_argument(
-        "--rivals", type=int, default=0, help="Mode7Kart: other karts, 0-12 (default: %(default)s)"
-    )
-    game.add_argument("--integrations", help="folder of emulator integrations of your own")
-    game.add_argument("--state", help="emulator savestate to start from (default: the game's own)")
-    game.add_argument(
+    add_game_options(parser)
+    parser.add_argument(
         "--frame-skip", type=int, default=4, help="game frames a decision (default: %(default)s)"
     )
     learning = parser.add_argument_group("learning")
@@ -81,7 +75,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--batch-size", type=int, default=defaults.batch_size, help="decisions (default: %(default)s)"
     )
     learning.add_argument(
-        "--train-iters", type=int, default=defaults.train_iters, help="passes over an epoch's data"
+        "--train-iters",
+        type=int,
+        default=defaults.train_iters,
+        help="passes over the data (default: %(default)s)",
     )
     learning.add_argument(
         "--gamma", type=float, default=defaults.gamma, help="discount (default: %(default)s)"
@@ -110,9 +107,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--recording-start", type=int, default=0, help="first epoch recorded (default: %(default)s)"
     )
     recording.add_argument(
-        "--recording-end", type=int, default=-1, help="epoch after the last recorded (-1 = all)"
+        "--recording-end",
+        type=int,
+        default=-1,
+        help="epoch after the last recorded (-1 = all, default: %(default)s)",
     )
-    recording.add_argument("--video-every", type=int, default=10, help="epochs between videos (0 = none)")
+    recording.add_argument(
+        "--video-every", type=int, default=10, help="epochs a video (0 = none, default: %(default)s)"
+    )
     run = parser.add_argument_group("run")
     run.add_argument(
         "--output-dir", help="the run's folder (default: ppo/checkpoints/<game>-<track or state>-<seed>)"
@@ -133,8 +135,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--record-envs must be from 0 to --n-envs")
     if args.wander_envs < 0:
         parser.error("--wander-envs must be at least 0")
-    if args.track < 0 or not 0 <= args.rivals <= 12:
-        parser.error("--track must be at least 0 and --rivals from 0 to 12")
+    check_game_options(parser, args)
     if not (0 < args.gamma <= 1 and 0 <= args.gae_lambda <= 1):
         parser.error("--gamma and --gae-lambda must lie between 0 and 1")
     if args.recording_end < 0:
@@ -153,6 +154,10 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     fixed = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
     resumed = read_last(run_dir, "ppo_run", args.resume, fixed)
+    if resumed and "hands" not in resumed["players"]:
+        raise BadInput(
+            f"the run in {run_dir} is of an older version: begin another with --checkpoint-model its best.pt"
+        )
     game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
@@ -168,7 +173,8 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
     generator = torch.Generator().manual_seed(args.seed)
     agent = make_agent(args, game).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
-    players = Players(envs, args.seed, game.truth_names, device, args.wander_envs)
+    kinds = ["agent"] * args.n_envs + ["wander"] * args.wander_envs
+    players = Players(envs, args.seed, game.truth_names, device, Hands(kinds, len(game.actions)))
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
@@ -242,7 +248,8 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
 
     if writer and args.recording_start < min(args.recording_end, args.n_epochs):
         path = writer.pack()
-        print(f"recorded {path}\nnext: python sd/train_autoencoder.py --trajectories {path}")
+        print(f"recorded {path}")
+        print("next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", path.as_posix()]))
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
@@ -281,7 +288,7 @@ def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
         "frame_skip": args.frame_skip,
         "action_keys": [list(action.keys) for action in game.actions],
         "record_envs": num_recorded,
-        "wander_envs": args.wander_envs,
+        "drivers": ["agent"] * args.record_envs + ["wander"] * args.wander_envs,
         "seed": args.seed,
     }
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)

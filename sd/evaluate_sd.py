@@ -1,4 +1,4 @@
-"""How good is a dream? Measured on episodes it has not seen: a table, evaluation.json, a plot of drift, a film strip.
+"""How good is a dream? Measured on episodes it has not seen: a table, evaluation.json, a plot of drift, films.
 
     python sd/evaluate_sd.py --trajectories FILE --encoder-path output/autoencoder/encoder.pt \\
         --decoder-path output/sd/decoder.pt --model-path output/sd/best.pt --output-dir output/evaluation
@@ -32,6 +32,7 @@ from dream.stability import stability
 from dream.subject import Subject
 from dream.trajectories import good_starts, open_trajectories, split_episodes, window_starts
 from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors
+from dream.video import VideoFile
 
 HERE = Path(__file__).resolve().parent
 STRIP_ROLL_OUTS = 4
@@ -152,7 +153,7 @@ def main(args: argparse.Namespace) -> None:
     # report
     for line in table(found):
         print(line)
-    print(f"wrote {args.output_dir}/evaluation.json, drift.png, film.png, last_frames.png")
+    print(f"wrote {args.output_dir}/evaluation.json, drift.png, film.png, film.gif, last_frames.png")
 
 
 def about(
@@ -243,7 +244,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
 def save_pictures(
     subject: Subject, played: dict, horizons: tuple[int, ...], found: dict, folder: Path
 ) -> None:
-    """drift.png and film.png: for a few roll-outs the game's frames, and below them those dreamed."""
+    """drift.png; film.png, for a few roll-outs the game's frames and below them those dreamed; film.gif, all frames."""
     chosen = torch.linspace(0, len(played["starts"]) - 1, min(STRIP_ROLL_OUTS, len(played["starts"]))).long()
     frames = torch.tensor([frame for frame in horizons if frame <= played["dreamed"].shape[1]]) - 1
     L = subject.unet.config.context
@@ -251,6 +252,7 @@ def save_pictures(
     dreamed = played["dreamed"][chosen][:, frames]
     rows = [row / 255 for pair in zip(real, dreamed, strict=True) for row in pair]
     save_rows(rows, folder / "film.png")
+    save_film(subject, played["starts"][chosen], played["dreamed"][chosen], folder / "film.gif")
     plot_drift(
         played["drift"],
         played["copied"],
@@ -258,6 +260,17 @@ def save_pictures(
         subject.data.fps,
         folder / "drift.png",
     )
+
+
+def save_film(subject: Subject, starts: torch.Tensor, dreamed: torch.Tensor, path: Path) -> None:
+    """The roll-outs `dreamed` uint8 (M, F, 3, H, W), one below the other; at the left the game under the same keys."""
+    M, F, _, H, W = dreamed.shape
+    real = subject.real(starts, subject.unet.config.context, F)
+    both = torch.stack([real, dreamed])  # (2, M, F, 3, H, W)
+    both = both.permute(2, 1, 4, 0, 5, 3).reshape(F, M * H, 2 * W, 3)
+    with VideoFile(path, subject.data.fps, (M * H, 2 * W), scale=1) as video:
+        for frame in both.numpy():
+            video.write(frame)
 
 
 def save_json(found: dict, path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from dream.errors import BadInput, run_script
+from dream.playing import may_have_screen
 from dream.trajectories import Trajectories, episode_ids, open_trajectories
 
 SHEET_COLUMNS, SHEET_ROWS = 5, 6
@@ -143,10 +144,13 @@ def browse(trajectories: Trajectories) -> None:
     cell_width = max(width, 520)  # room for the line of help
     size = (cell_width + 2 * MARGIN, height + CAPTION_HEIGHT + 2 * MARGIN + 24)
     try:
-        pygame.display.init()
-        # Without a display SDL may quietly draw into a window that nobody can see.
-        seen = pygame.display.get_driver() not in ("dummy", "offscreen") or "SDL_VIDEODRIVER" in os.environ
-        window = pygame.display.set_mode(size)
+        seen = may_have_screen()
+        if seen:
+            pygame.display.init()
+            # Without a display SDL may quietly draw into a window that nobody can see.
+            driver = pygame.display.get_driver()
+            seen = driver not in ("dummy", "offscreen") or "SDL_VIDEODRIVER" in os.environ
+            window = pygame.display.set_mode(size)
     except pygame.error:
         seen = False
     if not seen:

@@ -11,14 +11,12 @@ The keys of the window stand at its lower edge. Where there is no screen, ten se
 """
 
 import argparse
-import os
-import sys
 import time
 from pathlib import Path
 
 from dream import keys
 from dream.errors import BadInput, run_script
-from dream.playing import FrameTimes
+from dream.playing import FrameTimes, may_have_screen
 from dream.video import SUFFIXES, VideoFile
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +36,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     dream.add_argument("--trajectory-path", type=Path, default=pretrained / "initial_sequence.npz", metavar="FILE",
                        help="places to start from; train_sd.py makes it (default: %(default)s)")  # fmt: skip
     dream.add_argument(
-        "--start", type=int, default=0, metavar="N", help="place to start from, counted from 0"
+        "--start",
+        type=int,
+        default=0,
+        metavar="N",
+        help="place to start from, counted from 0 (default: %(default)s)",
     )
     dream.add_argument(
         "--steps", type=int, metavar="N", help="denoising steps a frame (default: the model's own)"
@@ -96,8 +98,7 @@ def load_dream(args: argparse.Namespace):
 
 def open_window(args: argparse.Namespace, dream):
     """A window on the dream, or, where there is no screen, the reason in words."""
-    on_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
-    if sys.platform.startswith("linux") and not on_screen:
+    if not may_have_screen():
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     try:
         from dream.window import DreamWindow, NoScreen

@@ -9,6 +9,7 @@ Writes encoder.pt and decoder.pt (the best so far), last.pt (to go on from), met
 """
 
 import argparse
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,7 +60,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--epoch-samples", type=int, default=8192, help="crops an epoch (default: %(default)s)"
     )
     length.add_argument(
-        "--max-minutes", type=float, default=0, help="time budget, all resumed parts (0 = none)"
+        "--max-minutes",
+        type=float,
+        default=0,
+        help="of all resumed parts (0 = no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
     learning.add_argument("--batch-size", type=int, default=8, help="crops (default: %(default)s)")
@@ -142,6 +146,7 @@ def main(args: argparse.Namespace) -> None:
             optimizer.step()
             history.append(loss.detach())
             step += 1
+            bar.total = budget.expected_steps(step)
             bar.update()
             if step % steps_per_epoch == 0:
                 break
@@ -180,8 +185,11 @@ def main(args: argparse.Namespace) -> None:
         }
         save_checkpoint(last, run_dir / "last.pt")
     bar.close()
-    print(f"{step} steps; reconstructions of held-out episodes: {best_psnr:.2f} dB; {run_dir / 'decoder.pt'}")
-    print(f"next: python sd/train_sd.py --trajectories {args.trajectories} --autoencoder-dir {run_dir}")
+    print(
+        f"{budget.what_ended(step)}: {step} steps; reconstructions of held-out episodes: {best_psnr:.2f} dB"
+    )
+    paths = ["--trajectories", Path(args.trajectories).as_posix(), "--autoencoder-dir", run_dir.as_posix()]
+    print("next: " + shlex.join(["python", "sd/train_sd.py", *paths]))
 
 
 def draw_crops(data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator) -> Tensor:

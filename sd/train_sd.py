@@ -12,8 +12,10 @@ play), last.pt (to go on from), metrics.csv, previews/ and latents.npy (the enco
 import argparse
 import copy
 import os
+import shlex
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -65,7 +67,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--epoch-samples", type=int, default=8192, help="windows an epoch (default: %(default)s)"
     )
     length.add_argument(
-        "--max-minutes", type=float, default=0, help="time budget, all resumed parts (0 = none)"
+        "--max-minutes",
+        type=float,
+        default=0,
+        help="of all resumed parts (0 = no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
     learning.add_argument("--batch-size", type=int, default=16, help="windows (default: %(default)s)")
@@ -75,7 +80,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument("--own-frames", type=int, default=8, help="how often the model goes on from its own last "
                           "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
     learning.add_argument(
-        "--steps", type=int, default=1, help="sampling steps a frame, to validate and to play with"
+        "--steps",
+        type=int,
+        default=1,
+        help="sampling steps a frame, in play too (default: %(default)s)",
     )
     run = parser.add_argument_group("run")
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
@@ -131,7 +139,7 @@ def main(args: argparse.Namespace) -> None:
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(args.seed)
-    streams = Streams(latents, actions, starts, args.batch_size, L, device, generator)
+    streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:
         unet.load_state_dict(resumed["model"])
@@ -179,6 +187,7 @@ def main(args: argparse.Namespace) -> None:
             update_ema(ema, unet, decay=min(0.999, (1 + step) / (10 + step)))
             history.append(metrics)
             step += 1
+            bar.total = budget.expected_steps(step)
             bar.update()
             if step % steps_per_epoch == 0:
                 break
@@ -186,12 +195,12 @@ def main(args: argparse.Namespace) -> None:
             break
 
         # log
+        bar.set_description("measuring")
         metrics, dreamed = validate(ema, decoder, held_out, args.steps)
         metrics.update({name: torch.stack([m[name] for m in history]).mean().item() for name in history[0]})
         log.write(step, metrics)
-        score = sum(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons) / len(
-            held_out.horizons
-        )
+        score = fmean(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons)
+        bar.set_description("")
         bar.set_postfix(next=f"{metrics['psnr/next_frame']:.2f}", rollouts=f"{score:.2f}")
 
         # preview
@@ -224,11 +233,26 @@ def main(args: argparse.Namespace) -> None:
         }
         save_checkpoint(last, run_dir / "last.pt")
     bar.close()
+    repeating = fmean(held_out.copy_start_psnr(horizon) for horizon in held_out.horizons)
+    print(f"{budget.what_ended(step)}: {step} steps, {step * args.batch_size} windows;")
     print(
-        f"{step} steps, {step * args.batch_size} windows; mean PSNR of held-out roll-outs at best {best_score:.2f} dB"
+        f"mean PSNR of held-out roll-outs at best {best_score:.2f} dB (repeating the first frame {repeating:.2f})"
     )
-    print(f"next: python sd/play_sd.py --decoder-path {run_dir / 'decoder.pt'} "
-          f"--model-path {run_dir / 'best.pt'} --trajectory-path {run_dir / 'initial_sequence.npz'}")  # fmt: skip
+    paths = [
+        "--decoder-path",
+        f"{run_dir.as_posix()}/decoder.pt",
+        "--model-path",
+        f"{run_dir.as_posix()}/best.pt",
+    ]
+    starts_path = f"{run_dir.as_posix()}/initial_sequence.npz"
+    print("next: " + shlex.join(["python", "sd/play_sd.py", *paths, "--trajectory-path", starts_path]))
+    paths += [
+        "--encoder-path",
+        f"{run_dir.as_posix()}/encoder.pt",
+        "--trajectories",
+        Path(args.trajectories).as_posix(),
+    ]
+    print("its figures: " + shlex.join(["python", "sd/evaluate_sd.py", *paths, "--quick"]))
 
 
 def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> tuple[UNet, list[dict]]:

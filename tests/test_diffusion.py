@@ -1,5 +1,7 @@
 """The maths of the diffusion and of the picture metric, against closed forms and slow references."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -112,10 +114,21 @@ def test_loss_against_a_loop():
     """A sum in place of a mean, or a mean over the wrong axis, would scale the learning rate unseen."""
     predicted, x = normal(3, 2, 2, 3).requires_grad_(), normal(3, 2, 2, 3, seed=1)
     loss, metrics = denoising_loss(predicted, x)
-    squares = [(predicted[place].item() - x[place].item()) ** 2 for place in np.ndindex(*x.shape)]
-    assert loss.item() == pytest.approx(sum(squares) / len(squares), rel=1e-5)
-    assert metrics["loss/train"].item() == pytest.approx(loss.item())
+    squares = [0.0, 0.0, 0.0]  # of each sample
+    for place in np.ndindex(*x.shape):
+        squares[place[0]] += (predicted[place].item() - x[place].item()) ** 2 / x[0].numel()
+    assert loss.item() == pytest.approx(sum(math.sqrt(square) for square in squares) / 3, rel=1e-3)
+    assert metrics["loss/train"].item() == pytest.approx(sum(squares) / 3, rel=1e-5)
     assert loss.requires_grad and not metrics["loss/train"].requires_grad
+
+
+def test_every_sample_pulls_alike():
+    """Under a mean square a standing kart weighs a hundredth of a driving one. And without an error no slope is NaN."""
+    x = normal(3, 2, 2, 3)
+    predicted = (x + torch.tensor([3.0, 0.3, 0.0])[:, None, None, None]).requires_grad_()
+    denoising_loss(predicted, x)[0].backward()
+    pulls = predicted.grad.flatten(1).norm(dim=1)
+    assert pulls[1] == pytest.approx(pulls[0].item(), rel=0.01) and pulls[2] == 0
 
 
 def test_level_features_tell_levels_apart():

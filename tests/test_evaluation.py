@@ -27,6 +27,7 @@ from dream.stability import halves
 from dream.subject import Subject, sticky_keys
 from dream.trajectories import episode_ids, open_trajectories, split_episodes
 from dream.truths import SECTORS, SectorCount, laps_in_the_dream, teach_truth_judge, truth_errors
+from PIL import Image
 from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
 from small import CPU, GAME, moving_square, small_autoencoder, small_unet, wake_up
 
@@ -347,6 +348,8 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     assert "autoencoder (ceiling)" in printed and "told apart" in printed and "seed 0" in printed
     for name in ("drift.png", "film.png", "last_frames.png"):
         assert (tmp_path / name).stat().st_size > 500
+    H, W = open_trajectories(evaluated["folder"] / "a.npz").frames.shape[3:]
+    assert Image.open(tmp_path / "film.gif").size == (2 * W, TINY.roll_outs * H)  # the game at the left
 
 
 def test_what_was_not_recorded_is_not_measured(evaluated, tmp_path, monkeypatch):

@@ -36,8 +36,8 @@ FLOORS = {
         {"window"},
     ],
     "player": [
-        {"errors", "video"},
-        {"games.mode7_tracks", "runs", "trajectories"},
+        {"errors", "options", "video"},
+        {"games.mode7_tracks", "hands", "runs", "trajectories"},
         {"games.mode7_sprites", "agent"},
         {"games.mode7_draw", "buffer"},
         {"games", "update", "play"},

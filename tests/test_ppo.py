@@ -30,6 +30,7 @@ from player.agent import (
 )
 from player.buffer import Minibatch, ReturnScale, Rollout, gae, minibatches
 from player.errors import BadInput, run_script
+from player.hands import Hands
 from player.play import Players
 from player.runs import load_checkpoint, save_checkpoint
 from player.update import PPOConfig, ppo_loss, update
@@ -131,7 +132,8 @@ def collect(num_steps: int, recorded: tuple = (0, 1, 2), wander_envs: int = 0):
         [lambda episodes=episodes: TellTale(episodes) for episodes in GAMES],
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
-    players = Players(envs, 0, ("shade",), CPU, wander_envs)
+    kinds = ["agent"] * (envs.num_envs - wander_envs) + ["wander"] * wander_envs
+    players = Players(envs, 0, ("shade",), CPU, Hands(kinds, NUM_ACTIONS))
     rollout = Rollout.empty(num_steps, len(GAMES) - wander_envs, CPU)
     played = players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(1), list(recorded))
     return rollout, played, players
@@ -181,7 +183,7 @@ def test_recorded_action_leads_from_its_frame_to_the_next():
 
 def test_a_wandering_game_is_recorded_and_not_learned_from():
     """The rollout holds the agent's own games alone; the stranger's keys are what the recording says was pressed."""
-    rollout, played, players = collect(400, recorded=(0, 2), wander_envs=1)
+    rollout, played, _ = collect(400, recorded=(0, 2), wander_envs=1)
     rows = played.rows
     assert rollout.rewards.shape == (400, 2) and 7 not in played.episode_lengths
     np.testing.assert_array_equal(rows["actions"][0], rollout.actions[:, 0])
@@ -192,7 +194,6 @@ def test_a_wandering_game_is_recorded_and_not_learned_from():
     np.testing.assert_array_equal(told, rows["actions"][1, steps - 1])
     longest = [max(len(list(run)) for _, run in itertools.groupby(row)) for row in rows["actions"].tolist()]
     assert longest[0] < 8 < longest[1]  # chance alone drives game 0; in game 2 keys are held
-    assert len(players.held) == 1
 
 
 def test_no_rows_where_nothing_is_recorded():
@@ -389,7 +390,8 @@ def test_learns_what_a_picture_asks_for():
     agent = Agent(AgentConfig(2, ("left", "right"), "LeftOrRight", 1))
     optimizer = torch.optim.Adam(agent.parameters(), lr=3e-4, eps=1e-5)
     generator = torch.Generator().manual_seed(0)
-    players, rollout = Players(envs, 0, (), CPU), Rollout.empty(16, 8, CPU)
+    hands = Hands(["agent"] * 8, NUM_ACTIONS)
+    players, rollout = Players(envs, 0, (), CPU, hands), Rollout.empty(16, 8, CPU)
     for _ in range(6):
         players.collect(agent, rollout, generator, [])
         metrics = update(agent, optimizer, rollout, PPOConfig(batch_size=64, train_iters=2), generator)

@@ -42,6 +42,22 @@ class KeysDriver:
         return np.array([button in down for button in self.buttons], np.int8)
 
 
+class ActionsDriver:
+    """A person whose keys mean the agent's actions, so that a dream can learn what they do."""
+
+    def __init__(self, game: Game, hold_frames: int) -> None:
+        self.keys, self.hold_frames = [set(action.keys) for action in game.actions], hold_frames
+
+    def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
+        """Of the actions whose keys are all held the one with most; left and right, up and down cancel."""
+        down = set(held)
+        for pair in ({"left", "right"}, {"up", "down"}):
+            if pair <= down:
+                down -= pair
+        fitting = [action for action, keys in enumerate(self.keys) if keys <= down]
+        return max(fitting, key=lambda action: len(self.keys[action]), default=0)  # the first of equals
+
+
 class RandomDriver:
     hold_frames = RANDOM_HOLD_FRAMES
 
@@ -86,15 +102,21 @@ class Race:
         rivals: int = 0,
         policy: Optional[str] = None,
         seed: int = 0,
+        decision_frames: Optional[int] = None,
     ) -> None:
-        """`policy`: "random", the path of an agent's best.pt, or None for a person's keys."""
-        self.policy, self.seed, self.env = policy, seed, None
+        """`policy`: "random", the path of an agent's best.pt, or None for a person's keys. `decision_frames`: a person
+        chooses among the agent's actions, once in so many frames, in place of pressing the console's buttons."""
+        self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
+        self.done = False  # is all over that was wanted?
+        self.note = ""  # what a window says beside the game's name
         self.find = partial(find_game, name, integrations, state, rivals=rivals)
         self.open(track)
 
     def open(self, track: int) -> None:
         self.track, self.game = track, self.find(track=track)
-        settings: Dict[str, Any] = {"buttons_as_actions": self.policy is None}
+        settings: Dict[str, Any] = {
+            "buttons_as_actions": self.policy is None and self.decision_frames is None
+        }
         if self.game.name == "Mode7Kart-v0":
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
         if self.env is not None:
@@ -104,6 +126,8 @@ class Race:
             self.driver = RandomDriver(self.game, self.seed)
         elif self.policy is not None:
             self.driver = AgentDriver(self.game, self.policy, self.seed)
+        elif self.decision_frames is not None:
+            self.driver = ActionsDriver(self.game, self.decision_frames)
         # Every frame is played and shown; a policy's choice is held as long as its own frame skip.
         self.env = make_env(self.game, frame_skip=1, **settings)
         if self.driver is None:
@@ -115,6 +139,11 @@ class Race:
         """Of the course where the game has courses, else of the game."""
         course = getattr(self.env.unwrapped, "track", None)
         return course.name if course else self.game.name
+
+    @property
+    def has_more_tracks(self) -> bool:
+        """May the player go on to another course? Not in a recording, which is of one."""
+        return self.game.name == "Mode7Kart-v0" and self.decision_frames is None
 
     def restart(self) -> None:
         self.frame_u8, info = self.env.reset(seed=self.seed)

@@ -4,6 +4,7 @@ The same lines stand in sd/dream/errors.py: the two sides share no Python, and a
 """
 
 import errno
+import os
 import sys
 from typing import Callable
 
@@ -22,6 +23,9 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(
             "interrupted: what was saved is kept; the same command with --resume goes on (where it has one)"
         )
+    except BrokenPipeError:  # its reader, as `head`, has seen enough; the last flush must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as problem:
         sys.exit(f"error: {problem.filename}: {problem.strerror}: choose another path, or mend that one")
     except OSError as problem:

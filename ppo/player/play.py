@@ -1,7 +1,7 @@
-"""The agent at play in many games at once: fills a rollout, and hands out what a recording wants.
+"""Play in many games at once: fills a rollout to learn from, and hands out what a recording wants.
 
-A good agent shows a dream only good driving. So further games may be played that nobody learns from: there a stranger's
-hand takes the wheel again and again and holds some key, and the agent must find its way back. They are only recorded.
+Behind the games that are learned from there may be further ones, in which a stranger's hand takes the wheel
+(`hands.py`). They are only recorded.
 """
 
 from dataclasses import dataclass, field
@@ -13,9 +13,7 @@ from gymnasium.vector import AsyncVectorEnv
 
 from player.agent import Agent, ViewStack
 from player.buffer import Rollout
-
-STRANGER_SHARE = 0.5  # of the time in a wandering game that the stranger drives
-HOLD_DECISIONS = 12  # who drives, and the key, are drawn anew once in so many; a reset changes neither
+from player.hands import Hands
 
 
 @dataclass
@@ -30,7 +28,7 @@ class Played:
 
 
 class Players:
-    """N games going on, from epoch to epoch, and behind them W wandering ones."""
+    """Games going on from epoch to epoch: N to learn from, and behind them W that are only recorded."""
 
     def __init__(
         self,
@@ -38,19 +36,15 @@ class Players:
         seed: int,
         truth_names: Sequence[str],
         device: torch.device,
-        wander_envs: int = 0,
+        hands: Hands,
     ) -> None:
-        """envs: N + W games. wander_envs: W."""
-        self.envs, self.truth_names, self.wander_envs = envs, truth_names, wander_envs
-        self.held = torch.full((wander_envs,), -1)  # (W,): what the stranger holds, -1 where the agent drives
-        frames, infos = envs.reset(seed=[seed + i for i in range(envs.num_envs)])
-        self.frames = frames.copy()
-        self.truth = self.read_truth(infos)
-        self.first = np.ones(envs.num_envs, bool)  # is the frame at hand the first after a reset?
+        """envs: N + W games; hands: who presses the keys in each."""
+        self.envs, self.truth_names, self.hands = envs, truth_names, hands
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, np.int64)
         self.stack = ViewStack(envs.num_envs, device)
-        self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(self.first))
+        frames, infos = envs.reset(seed=[seed + i for i in range(envs.num_envs)])
+        self.see(frames, np.ones(envs.num_envs, bool), infos)
 
     def read_truth(self, infos: dict) -> np.ndarray:
         if not self.truth_names:
@@ -67,10 +61,10 @@ class Players:
         for t in range(len(rollout.rewards)):
             views = self.stack.views[:N]
             actions, log_probs, values = agent.act(self.stack.views, generator)
-            chosen = self.let_wander(actions.cpu(), generator).numpy()
+            pressed = self.hands.press(actions.cpu(), generator).numpy()
             actions, log_probs, values = actions[:N], log_probs[:N], values[:N]
-            self.record(played.rows, recorded, t, chosen)
-            frames, rewards, terminated, truncated, infos = self.envs.step(chosen)
+            self.record(played.rows, recorded, t, pressed)
+            frames, rewards, terminated, truncated, infos = self.envs.step(pressed)
             ended = terminated | truncated
             rollout.views[t], rollout.actions[t], rollout.log_probs[t] = views, actions, log_probs
             rollout.values[t] = values
@@ -91,22 +85,14 @@ class Players:
             played.episode_returns += self.returns[:N][ended[:N]].tolist()
             played.episode_lengths += self.lengths[:N][ended[:N]].tolist()
             self.returns[ended] = self.lengths[ended] = 0
-            self.frames, self.first = frames.copy(), ended
-            self.truth = self.read_truth(infos)
-            self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(ended))
+            self.see(frames, ended, infos)
         self.fill_next_values(rollout, len(rollout.rewards) - 1, agent.value_of(self.stack.views[:N]))
         return played
 
-    def let_wander(self, actions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """What is done, int64 (N + W,), where the agent chose `actions`: in the last W games the stranger may rule."""
-        W = self.wander_envs
-        if W:
-            change = torch.rand(W, generator=generator) < 1 / HOLD_DECISIONS
-            stranger = torch.rand(W, generator=generator) < STRANGER_SHARE
-            key = torch.randint(int(self.envs.single_action_space.n), (W,), generator=generator)
-            self.held = torch.where(change, torch.where(stranger, key, -1), self.held)
-            actions = torch.cat([actions[:-W], torch.where(self.held >= 0, self.held, actions[-W:])])
-        return actions
+    def see(self, frames: np.ndarray, first: np.ndarray, infos: dict) -> None:
+        """What a step of the games brought; `first` (N + W,) bool: where it is the first frame after a reset."""
+        self.frames, self.first, self.truth = frames.copy(), first, self.read_truth(infos)
+        self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(first))
 
     @staticmethod
     def fill_next_values(rollout: Rollout, t: int, values: torch.Tensor) -> None:
@@ -147,7 +133,7 @@ class Players:
             "returns": torch.from_numpy(self.returns),
             "lengths": torch.from_numpy(self.lengths),
             "views": self.stack.views.cpu(),
-            "held": self.held,
+            "hands": self.hands.state(),
         }
 
     def game_states(self) -> List[bytes]:
@@ -162,5 +148,5 @@ class Players:
         self.frames, self.truth = state["frames"].numpy().copy(), state["truth"].numpy().copy()
         self.first = state["first"].numpy().copy()
         self.returns, self.lengths = state["returns"].numpy().copy(), state["lengths"].numpy().copy()
-        self.held = state["held"].clone()
+        self.hands.restore(state["hands"])
         self.stack.views = state["views"].to(self.stack.views.device).clone()

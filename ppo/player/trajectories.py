@@ -204,7 +204,7 @@ def check_disk_space(run_dir: Path, bytes_needed: int) -> None:
     if free < bytes_needed:
         raise BadInput(
             f"recording needs {bytes_needed / 1e9:.2f} GB in {run_dir} (parts and packing), {free / 1e9:.2f} GB are "
-            "free: make --record-envs or --recording-end smaller, or free some space"
+            "free: record fewer frames (or games, or epochs), or free some space"
         )
 
 

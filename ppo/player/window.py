@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Iterator, Set, Tuple
 
-from player.drivers import KeysDriver, Race
+from player.drivers import ActionsDriver, KeysDriver, Race
 from player.errors import BadInput
 from player.games import DRIVING_ACTIONS
 
@@ -15,7 +15,8 @@ import pygame  # after the line above, which silences a banner on stdout
 
 NUM_TRACKS = 8  # of Mode7Kart, in the round of the T key: four drawn by hand, four generated
 BAR_HEIGHT = 30
-NIGHT, DIM, PAPER, GOLD = (18, 19, 28), (139, 143, 163), (240, 237, 228), (255, 208, 84)
+NIGHT, DIM, PAPER = (18, 19, 28), (139, 143, 163), (240, 237, 228)
+GOLD, RED = (255, 208, 84), (244, 92, 92)
 
 
 def clock(seconds: float) -> str:
@@ -29,10 +30,11 @@ def ordinal(number: int) -> str:
 class Window:
     """Reads the keys, keeps the game's pace, shows the frames."""
 
-    def __init__(self, race: Race, scale: int) -> None:
+    def __init__(self, race: Race, scale: int, instead: str = "add --headless") -> None:
+        """`instead`: what to do where there is no screen."""
         on_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
         if sys.platform.startswith("linux") and not on_screen:
-            raise BadInput("no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): add --headless")
+            raise BadInput(f"no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): {instead}")
         try:
             pygame.display.init()
             pygame.font.init()
@@ -43,7 +45,7 @@ class Window:
             pygame.display.set_mode((W * scale, H * scale + BAR_HEIGHT), pygame.RESIZABLE)
             pygame.display.set_caption(race.game.name)
         except pygame.error as problem:
-            raise BadInput(f"no window can be opened here ({problem}): add --headless") from None
+            raise BadInput(f"no window can be opened here ({problem}): {instead}") from None
         self.race = race
         self.fonts = {size: pygame.font.Font(None, size) for size in (20, 30, 56)}
         self.held: Set[str] = set()
@@ -54,7 +56,7 @@ class Window:
         """One turn a frame of the game, each begun when it is due; what is lost to a long delay is not caught up."""
         due = time.perf_counter()
         try:
-            while self.running:
+            while self.running and not self.race.done:
                 self.turn()
                 due = max(due + 1 / self.race.game.frame_rate, time.perf_counter() - 0.1)
                 time.sleep(max(0.0, due - time.perf_counter()))
@@ -82,7 +84,7 @@ class Window:
             self.running = False
         elif key == "r":
             self.race.restart()
-        elif key == "t" and self.race.game.name == "Mode7Kart-v0":
+        elif key == "t" and self.race.has_more_tracks:
             self.race.open((self.race.track + 1) % NUM_TRACKS)
         elif key == "p":
             self.paused = not self.paused
@@ -125,6 +127,8 @@ class Window:
     def status(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
         race = self.race
         yield race.name, GOLD
+        if race.note:
+            yield race.note, RED
         laps = getattr(race.env.unwrapped, "laps", None)
         if "lap" in race.truth and laps:
             yield f"lap {race.truth['lap']:.0f}/{laps}", PAPER
@@ -139,10 +143,12 @@ class Window:
             yield f"driven by {Path(race.policy).name}", PAPER
 
     def controls(self) -> Iterator[str]:
-        track = "T track  " if self.race.game.name == "Mode7Kart-v0" else ""
+        track = "T track  " if self.race.has_more_tracks else ""
         keys = f"R restart  {track}P pause  Q quit"
         driver = self.race.driver
-        if isinstance(driver, KeysDriver) and self.race.game.actions == DRIVING_ACTIONS:
+        if isinstance(driver, ActionsDriver):
+            yield f"{', '.join(sorted(set().union(*driver.keys)))}   {keys}"
+        elif isinstance(driver, KeysDriver) and self.race.game.actions == DRIVING_ACTIONS:
             yield "arrows drive, down brakes, space hops   " + keys
             yield "arrows, space   " + keys
         elif isinstance(driver, KeysDriver):

@@ -22,6 +22,13 @@ class Budget:
         by_clock = self.spent_s() / self.max_s if self.max_s else 0.0
         return min(1.0, max(step / self.max_steps, by_clock))
 
+    def expected_steps(self, step: int) -> int:
+        """Of the whole run, judged by the `step` steps that are done."""
+        return round(step / self.progress(step)) if step else self.max_steps
+
+    def what_ended(self, step: int) -> str:
+        return "all epochs are done" if step >= self.max_steps else "the time is up (--max-minutes)"
+
     def is_over(self, step: int) -> bool:
         return self.progress(step) >= 1.0
 

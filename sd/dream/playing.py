@@ -1,5 +1,7 @@
 """What playing needs besides a screen: what can be played, when its next frame is due, how long the last ones took."""
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -16,6 +18,12 @@ class Playable(Protocol):
 
     def reset(self, start: int = 0) -> np.ndarray: ...  # uint8 (H, W, 3), RGB
     def step(self, action: int) -> np.ndarray: ...
+
+
+def may_have_screen() -> bool:
+    """False where no window can open, on Linux without a display server; asked before SDL, which complains aloud."""
+    on_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    return on_screen or not sys.platform.startswith("linux")
 
 
 class Pacer:

@@ -9,6 +9,16 @@ from dream.diffusion import sample
 from dream.unet import UNet
 
 
+def settle(latent: Tensor, last: Tensor, dead_zone: float) -> Tensor:
+    """`latent` (B, C, h, w), but the `last` one wherever a pixel has changed by less than `dead_zone`, root mean square
+    over its channels, in units of their deviation.
+
+    A kart that stands shows why: what the model then changes a frame is so small, and added up it is confetti.
+    """
+    change = (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()  # (B, 1, h, w)
+    return torch.where(change < dead_zone, last, latent)
+
+
 def next_latent(
     unet: UNet, context: Tensor, actions: Tensor, noise: Tensor, steps: int, context_level: float = 0.0
 ) -> Tensor:
@@ -18,7 +28,8 @@ def next_latent(
     0-1; the context itself is used as it stands.
     """
     told = torch.full((len(context),), context_level, device=context.device)
-    return sample(lambda z, t: unet(z, t, context, actions, told), noise, steps)
+    latent = sample(lambda z, t: unet(z, t, context, actions, told), noise, steps)
+    return settle(latent, context[:, -1], unet.config.dead_zone)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dream.latents import gather_windows
+from dream.rollout import settle
 
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 
@@ -27,11 +28,13 @@ class Streams:
         context: int,
         device: torch.device,
         generator: torch.Generator,
+        dead_zone: float = 0.0,
     ) -> None:
         """latents (N, T, C, h, w) and actions (N, T) of a recording; starts (M, 2): row and t of every window of
-        `context` + 1 latents that may be trained on; context: L."""
+        `context` + 1 latents that may be trained on; context: L; dead_zone: of the model that dreams."""
         self.latents, self.actions, self.starts = latents, actions, starts
         self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
+        self.dead_zone = dead_zone
         self.allowed = torch.zeros(actions.shape, dtype=torch.bool)
         self.allowed[starts[:, 0], starts[:, 1]] = True
         P = batch_size * BATCHES_IN_POOL
@@ -70,8 +73,10 @@ class Streams:
         go_on = walks[as_played & stay & inside]
         self.age[go_on] += 1
         on_device = go_on.to(self.device)
-        new = dreamed[(as_played & stay & inside).to(self.device)].detach().half()
-        self.contexts[on_device] = torch.cat([self.contexts[on_device][:, 1:], new[:, None]], dim=1)
+        context = self.contexts[on_device]
+        new = dreamed[(as_played & stay & inside).to(self.device)].detach()
+        new = settle(new, context[:, -1].float(), self.dead_zone)
+        self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
         self.restart(walks[~(stay & inside)])
 
     def state(self) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ class UNetConfig:
     channels: tuple[int, ...] = (128, 256)  # at 1/2 and 1/4 of the latent's resolution
     blocks: int = 2  # residual blocks a level, each way
     embedding: int = 192
+    dead_zone: float = 0.05  # smaller changes of a latent pixel are none (`settle`, rollout.py)
 
 
 def level_features(t: Tensor, size: int) -> Tensor:

@@ -34,6 +34,10 @@ class ValidationSet:
     long_frames: Tensor  # (R, F + 1, 3, H, W): the last real frame of the context and the F that followed
     horizons: tuple[int, ...]
 
+    def copy_start_psnr(self, horizon: int) -> float:
+        """dB after `horizon` frames of repeating the last real one."""
+        return psnr(self.long_frames[:, 0], self.long_frames[:, horizon]).mean().item()
+
 
 def validation_set(
     data: Trajectories, latents: Tensor, mask: np.ndarray, context: int, device: torch.device
@@ -98,7 +102,7 @@ def validate(
         metrics[f"psnr/rollout_{horizon}"] = (
             psnr(decode(decoder, dreamed[:, horizon - 1]), real).mean().item()
         )
-        metrics[f"psnr/copy_start_{horizon}"] = psnr(held_out.long_frames[:, 0], real).mean().item()
+        metrics[f"psnr/copy_start_{horizon}"] = held_out.copy_start_psnr(horizon)
     return metrics, dreamed
 
 

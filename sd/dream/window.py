@@ -89,7 +89,7 @@ class DreamWindow:
                 self.handle_events(self.pacer.wait_s())
                 if self.running and self.pacer.wait_s() == 0:
                     self.pacer.begin_frame()
-                    if not self.paused or self.one_step:
+                    if self.one_step or not (self.paused or self.waiting):
                         self.step()
                     self.draw()
         except KeyboardInterrupt:
@@ -120,16 +120,20 @@ class DreamWindow:
         if command is None:
             self.held.add(key)
             self.tapped.add(key)  # a tap shorter than a frame counts for one frame
+            self.waiting = False
         elif command == "restart":
             self.restart()
         elif command == "next place":
             self.start = (self.start + 1) % self.dream.num_starts
             self.restart()
+        elif command == "pause" and self.waiting:
+            self.waiting = False
         elif command == "pause":
             self.paused = not self.paused
             self.times.interrupt()
         elif command == "one step":
             self.paused = self.one_step = True
+            self.waiting = False
         elif command == "picture":
             self.save_picture()
         elif command == "video":
@@ -142,6 +146,7 @@ class DreamWindow:
     def restart(self) -> None:
         self.frame_u8 = self.dream.reset(self.start)
         self.frames_since_start, self.started_at = 0, self.now()
+        self.waiting = True
         self.times.interrupt()
         self.tapped.clear()
 
@@ -210,8 +215,9 @@ class DreamWindow:
             eye.center = lids.get_rect().center
             pygame.draw.ellipse(lids, MOON, eye)
             screen.blit(lids, place)
-        if self.paused:
-            self.draw_pill(screen, "paused", PAPER, center=place.center)
+        if self.waiting or self.paused:
+            words = "press a key" if self.waiting else "paused"
+            self.draw_pill(screen, words, PAPER, center=place.center)
         if self.video:
             seconds = int(self.video.num_frames / self.fps)
             words = f"REC {seconds // 60}:{seconds % 60:02d}"

@@ -1,0 +1,22 @@
+"""Which game? The options that scripts have in common."""
+
+import argparse
+
+
+def add_game_options(parser: argparse.ArgumentParser) -> None:
+    game = parser.add_argument_group("game")
+    game.add_argument(
+        "--game", default="Mode7Kart-v0", help="built in, or an emulator game (default: %(default)s)"
+    )
+    game.add_argument("--track", type=int, default=0, help="Mode7Kart: course, from 0 (default: %(default)s)")
+    game.add_argument(
+        "--rivals", type=int, default=0, help="Mode7Kart: other karts, 0-12 (default: %(default)s)"
+    )
+    game.add_argument("--integrations", help="folder of emulator integrations of your own")
+    game.add_argument("--state", help="emulator savestate to start from (default: the game's own)")
+
+
+def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Ends the script with one line where they are out of range."""
+    if args.track < 0 or not 0 <= args.rivals <= 12:
+        parser.error("--track must be at least 0 and --rivals from 0 to 12")
