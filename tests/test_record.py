@@ -118,7 +118,7 @@ def test_chance_needs_no_agent(tmp_path):
 
 def test_an_interrupt_keeps_what_is_recorded(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), "--policy", "random", "--n-envs", "1", "--frames", "100000",
+        [sys.executable, str(SCRIPT), "--policy", "random", "--n-envs", "1", "--frames", "20480",
          "--output", str(tmp_path / "a.npz")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     parts = tmp_path / "a.recording" / "trajectories.partial"
