@@ -27,7 +27,7 @@ dream: setup
 # A dream to ship, from nothing, into output/pretrained and then over ppo/pretrained and sd/pretrained. A stopped one goes
 # on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
 # stage, for two CPU cores; less or more:  make pretrained SD_MINUTES=30
-AE_MINUTES ?= 13
+AE_MINUTES ?= 30
 SD_MINUTES ?= 150
 P = output/pretrained
 resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)

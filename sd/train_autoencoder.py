@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
 from dream.latents import decode, recording_fingerprint, to_frames
 from dream.metrics import psnr
-from dream.models import fingerprint, part_checkpoint
+from dream.models import fingerprint, load_part, part_checkpoint
 from dream.previews import save_rows
 from dream.runs import (
     MetricsLog,
@@ -41,7 +41,12 @@ HERE = Path(__file__).resolve().parent
 CROP = (64, 128)  # height and width trained on: more different pictures for the same work
 # Noise on the latents while the decoder learns, so that the small errors of dreamed latents do not show.
 LATENT_NOISE = 0.03
-MSE_WEIGHT = 4.0  # beside L1 of weight 1, both of frames 0-1: small bright letters count for more
+MSE_WEIGHT = (
+    64.0  # beside L1 of weight 1, both of frames 0-1: a wrong pixel at a hard edge is what is left to mend
+)
+ENCODER_RATE = (
+    0.1  # of the learning rate, for an encoder of --init-from: its latents should stay what they are
+)
 VALIDATION_FRAMES = 96
 
 
@@ -54,6 +59,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--trajectories", default=HERE / "data" / "trajectories.npz", help="(default: %(default)s)"
     )
     paths.add_argument("--output-dir", default=HERE / "output_autoencoder", help="(default: %(default)s)")
+    paths.add_argument("--init-from", metavar="DIR", help="a new run begins with its encoder.pt, and its decoder.pt if "
+                       "there; the encoder changes little, so that a dream of its latents is soon mended")  # fmt: skip
     length = parser.add_argument_group("length")
     length.add_argument("--epochs", type=int, default=50, help="epochs at the most (default: %(default)s)")
     length.add_argument(
@@ -66,7 +73,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="of all resumed parts (0 = no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
-    learning.add_argument("--batch-size", type=int, default=8, help="crops (default: %(default)s)")
+    learning.add_argument("--batch-size", type=int, default=4, help="crops (default: %(default)s)")
     learning.add_argument(
         "--learning-rate", type=float, default=2e-3, help="at its peak (default: %(default)s)"
     )
@@ -98,11 +105,12 @@ def main(args: argparse.Namespace) -> None:
     }
     resumed = read_last(run_dir, "autoencoder_run", args.resume, fixed)
     seed_everything(args.seed)
-    config = AutoencoderConfig(height=data.height, width=data.width)
-    encoder, decoder = Encoder(config).to(device), Decoder(config).to(device)
-    encoder, decoder = (part.to(memory_format=torch.channels_last) for part in (encoder, decoder))
+    encoder, decoder = make_autoencoder(args, data)
+    encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
     parameters = [*encoder.parameters(), *decoder.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, weight_decay=1e-4)
+    rates = [{"params": list(encoder.parameters()), "share": ENCODER_RATE if args.init_from else 1.0},
+             {"params": list(decoder.parameters()), "share": 1.0}]  # fmt: skip
+    optimizer = torch.optim.AdamW(rates, lr=args.learning_rate, weight_decay=1e-4)
     generator = torch.Generator().manual_seed(args.seed)
     step, spent_s, best_psnr = 0, 0.0, float("-inf")
     if resumed:
@@ -119,22 +127,22 @@ def main(args: argparse.Namespace) -> None:
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
     log = MetricsLog(run_dir, keep_until=step if resumed else None)
     print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
-    print(
-        f"latents {config.latent_shape}, {sum(p.numel() for p in parameters):,} weights, seed {args.seed}, {device}"
-    )
+    weights = sum(p.numel() for p in parameters)
+    print(f"latents {decoder.config.latent_shape}, {weights:,} weights, seed {args.seed}, {device}")
 
     bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
     while not budget.is_over(step):
         history = []
         while not budget.is_over(step):
             # step
-            crops = draw_crops(data, train_frames, args.batch_size, generator).to(device)
+            crops, corners = draw_crops(data, train_frames, args.batch_size, generator)
+            crops = crops.to(device)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(args.learning_rate, budget.progress(step), step)
+                group["lr"] = group["share"] * learning_rate(args.learning_rate, budget.progress(step), step)
             with mixed_precision(device):
                 latents = encoder(crops)
                 noise = torch.randn(latents.shape, generator=generator).to(device)
-                rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:])
+                rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:], corners=corners)
             loss = F.l1_loss(rebuilt.float(), crops) + MSE_WEIGHT * F.mse_loss(rebuilt.float(), crops)
             if not torch.isfinite(loss):
                 raise BadInput(
@@ -173,7 +181,7 @@ def main(args: argparse.Namespace) -> None:
         last = {
             "kind": "autoencoder_run",
             "fixed": fixed,
-            "config": asdict(config),
+            "config": asdict(decoder.config),
             "encoder": encoder.state_dict(),
             "decoder": decoder.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -192,19 +200,41 @@ def main(args: argparse.Namespace) -> None:
     print("next: " + shlex.join(["python", "sd/train_sd.py", *paths]))
 
 
-def draw_crops(data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator) -> Tensor:
-    """Random crops (B, 3, h, w), 0-1, of random frames; `where` (M, 2): row and t of those allowed."""
+def make_autoencoder(args: argparse.Namespace, data: Trajectories) -> tuple[Encoder, Decoder]:
+    """To train: new, or those of --init-from."""
+    config = AutoencoderConfig(height=data.height, width=data.width)
+    encoder, decoder = Encoder(config), Decoder(config)
+    if args.init_from:
+        for part in (encoder, decoder):
+            kind = type(part).__name__.lower()
+            path = Path(args.init_from) / f"{kind}.pt"
+            if part is encoder or path.exists():
+                loaded = load_part(path, kind)
+                if loaded.config != config:
+                    raise BadInput(f"{path} is of another shape: {loaded.config}, wanted {config}")
+                part.load_state_dict(loaded.state_dict())
+    return encoder, decoder
+
+
+def draw_crops(
+    data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Random crops (B, 3, h, w), 0-1, of random frames, and the latent pixels (B, 2), row and column, where they begin.
+
+    `where` (M, 2): row and t of the frames allowed. Crops begin at multiples of PATCH: patches lie as in whole frames.
+    """
     h, w = min(CROP[0], data.height), min(CROP[1], data.width)
     chosen = where[torch.randint(len(where), (batch,), generator=generator).numpy()]
-    tops = torch.randint(data.height - h + 1, (batch,), generator=generator).tolist()
-    lefts = torch.randint(data.width - w + 1, (batch,), generator=generator).tolist()
-    crops = np.stack(
-        [
-            data.frames[row, t, :, top : top + h, left : left + w]
-            for (row, t), top, left in zip(chosen, tops, lefts, strict=True)
-        ]
-    )
-    return to_frames(crops, torch.device("cpu"))
+    last = (-(-(data.height - h) // PATCH), -(-(data.width - w) // PATCH))
+    corners = torch.stack(
+        [torch.randint(most + 1, (batch,), generator=generator) for most in last], dim=1
+    )  # (B, 2)
+    crops = []
+    for (row, t), (top, left) in zip(chosen, (corners * PATCH).tolist(), strict=True):
+        crop = data.frames[row, t, :, top : top + h, left : left + w]
+        over = (h - crop.shape[1], w - crop.shape[2])  # where the frame is no multiple of PATCH
+        crops.append(np.pad(crop, ((0, 0), (0, over[0]), (0, over[1])), mode="edge"))
+    return to_frames(np.stack(crops), torch.device("cpu")), corners
 
 
 def validation_frames(data: Trajectories, mask: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from statistics import fmean
 import numpy as np
 import torch
 from dream.budget import Budget, learning_rate
+from dream.diffusion import LOSSES, PREDICTIONS
 from dream.errors import BadInput, run_script
 from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
@@ -35,9 +36,9 @@ from dream.runs import (
     seed_everything,
 )
 from dream.streams import Streams
-from dream.training import train_windows, training_loss, update_ema
+from dream.training import NOISY_CONTEXTS, Lesson, train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
-from dream.unet import UNet, UNetConfig
+from dream.unet import GROUP, UNet, UNetConfig
 from dream.validation import dream_each_action, validate, validation_set
 from tqdm import tqdm
 
@@ -85,6 +86,19 @@ def parse_args(argv=None) -> argparse.Namespace:
         default=1,
         help="sampling steps a frame, in play too (default: %(default)s)",
     )
+    compared = parser.add_argument_group("choices that ablate_sd.py holds against each other")
+    compared.add_argument("--predicts", default="clean", choices=PREDICTIONS, help="what the network's output stands "
+                          "for; regression is shown no noise (default: %(default)s)")  # fmt: skip
+    compared.add_argument("--loss", default="root", choices=LOSSES, help="of a window: root mean square, mean square, "
+                          "or the latter with a ramp of the noise level (default: %(default)s)")  # fmt: skip
+    compared.add_argument("--pure-noise", type=float, default=0.7, metavar="SHARE", help="of the windows trained at "
+                          "pure noise (default: %(default)s)")  # fmt: skip
+    compared.add_argument("--context-noise", default="told", choices=NOISY_CONTEXTS, help="on half of the contexts, "
+                          "its level told to the network, not told, or none (default: %(default)s)")  # fmt: skip
+    compared.add_argument("--actions-by", default="norm", choices=("norm", "attention"), help="how actions reach the "
+                          "network: adaptive norm or cross-attention (default: %(default)s)")  # fmt: skip
+    compared.add_argument("--channels", type=int, nargs="+", default=[128, 256], metavar="C", help="at a half, then a "
+                          "quarter of the latent's resolution (default: 128 256)")  # fmt: skip
     run = parser.add_argument_group("run")
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
@@ -94,6 +108,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--seed must be at least 0")
     if min(args.epochs, args.epoch_samples, args.batch_size, args.steps) < 1:
         parser.error("--epochs, --epoch-samples, --batch-size and --steps must be at least 1")
+    if (
+        min(args.channels) < GROUP
+        or any(width % GROUP for width in args.channels)
+        or not 0 <= args.pure_noise <= 1
+    ):
+        parser.error(f"--channels must be multiples of {GROUP} and --pure-noise from 0 to 1")
+    if len(args.channels) > 2:
+        parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
         parser.error("--max-minutes and --own-frames must be at least 0 and --learning-rate above 0")
     return args
@@ -126,6 +148,7 @@ def main(args: argparse.Namespace) -> None:
             f"the run in {run_dir} is of an older version: begin another with --init-from its best.pt"
         )
     seed_everything(args.seed)
+    lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
     unet = unet.to(device, memory_format=torch.channels_last)
     trained_on = [*trained_before, {"recording": fixed["--trajectories"], "seed": args.seed}]
@@ -173,7 +196,7 @@ def main(args: argparse.Namespace) -> None:
             fresh = streams.age[walks] == 0
             with mixed_precision(device):
                 loss, metrics, dreamed, as_played = training_loss(
-                    unet, context, context_actions, target, fresh, generator
+                    unet, context, context_actions, target, fresh, generator, lesson
                 )
             streams.advance(walks, dreamed, as_played, args.own_frames if progress > OWN_FRAMES_FROM else 0)
             if not torch.isfinite(loss):
@@ -261,7 +284,8 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
         config = {**resumed["config"], "channels": tuple(resumed["config"]["channels"])}
         return UNet(UNetConfig(**config)), resumed["trained_before"]
     if not args.init_from:
-        return UNet(UNetConfig(num_actions=data.num_actions)), []
+        choices = {"channels": tuple(args.channels), "predicts": args.predicts, "actions_by": args.actions_by}
+        return UNet(UNetConfig(num_actions=data.num_actions, **choices)), []
     unet, _, checkpoint = load_unet(args.init_from)
     if unet.config.num_actions != data.num_actions:
         raise BadInput(f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from dream.diffusion import denoising_loss, draw_levels, mix, sample
+from dream.diffusion import PREDICTIONS, denoising_loss, draw_levels, mix, output_error, sample, to_clean
 from dream.metrics import psnr
 from dream.unet import level_features
 
@@ -113,7 +113,7 @@ def test_levels_come_from_their_generator_alone():
 def test_loss_against_a_loop():
     """A sum in place of a mean, or a mean over the wrong axis, would scale the learning rate unseen."""
     predicted, x = normal(3, 2, 2, 3).requires_grad_(), normal(3, 2, 2, 3, seed=1)
-    loss, metrics = denoising_loss(predicted, x)
+    loss, metrics = denoising_loss(predicted, x, torch.ones(3))
     squares = [0.0, 0.0, 0.0]  # of each sample
     for place in np.ndindex(*x.shape):
         squares[place[0]] += (predicted[place].item() - x[place].item()) ** 2 / x[0].numel()
@@ -126,9 +126,53 @@ def test_every_sample_pulls_alike():
     """Under a mean square a standing kart weighs a hundredth of a driving one. And without an error no slope is NaN."""
     x = normal(3, 2, 2, 3)
     predicted = (x + torch.tensor([3.0, 0.3, 0.0])[:, None, None, None]).requires_grad_()
-    denoising_loss(predicted, x)[0].backward()
+    denoising_loss(predicted, x, torch.ones(3))[0].backward()
     pulls = predicted.grad.flatten(1).norm(dim=1)
     assert pulls[1] == pytest.approx(pulls[0].item(), rel=0.01) and pulls[2] == 0
+
+
+@pytest.mark.parametrize("predicts", PREDICTIONS)
+def test_each_prediction_is_turned_into_the_clean_latent(predicts):
+    """What each output stands for, written out: a wrong sign would train well and sample nonsense."""
+    x, noise, last = normal(5, 2, 3, 3), normal(5, 2, 3, 3, seed=1), normal(5, 2, 3, 3, seed=2)
+    t = torch.tensor([0.01, 0.2, 0.5, 0.9, 0.97])
+    wide = t[:, None, None, None]
+    z = mix(x, noise, t)
+    root = (wide**2 + (1 - wide) ** 2).sqrt()
+    output = {
+        "clean": x - last,
+        "regression": x - last,
+        "noise": noise,
+        "velocity": noise - x,
+        "edm": (x - (1 - wide) / root**2 * z) * root / wide - last,
+    }[predicts]
+    torch.testing.assert_close(to_clean(predicts, output, z, t, last), x, rtol=1e-3, atol=1e-4)
+    # An error of 0.1 in the output is one of x, of the size that the loss takes it to be.
+    off = to_clean(predicts, output + 0.1, z, t, last) - x
+    torch.testing.assert_close((off.abs() * output_error(predicts, t)[:, None, None, None]).mean(), torch.tensor(0.1),
+                               rtol=1e-2, atol=0)  # fmt: skip
+
+
+def test_edm_asks_for_outputs_of_variance_1():
+    """The point of its preconditioning: at every level the network has as much to say (arXiv 2206.00364, eq. 7)."""
+    x, noise = normal(20, 4, 32, 32), normal(20, 4, 32, 32, seed=1)
+    for level in (0.05, 0.3, 0.7, 1.0):
+        t = torch.full((20,), level)
+        z = mix(x, noise, t)
+        zero = torch.zeros_like(x)
+        wanted = (x - to_clean("edm", zero, z, t, zero)) * output_error("edm", t)[:, None, None, None]
+        assert wanted.std() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "loss, expected", [("square", 0.25), ("ramp", 0.25 * (0.1 + 0.9 * 0.75)), ("root", 0.5)]
+)
+def test_losses_by_hand(loss, expected):
+    """Each of the three, of an error of 0.5 at a quarter of the noise."""
+    x = normal(2, 2, 3, 3)
+    found, metrics = denoising_loss(x + 0.5, x, torch.full((2,), 0.25), "clean", loss)
+    assert found.item() == pytest.approx(expected, rel=1e-3)
+    assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
 
 
 def test_level_features_tell_levels_apart():

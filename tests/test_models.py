@@ -62,7 +62,7 @@ def test_a_lit_pixel_lands_where_it_was_lit():
     """Unshuffle and shuffle must agree on the order of pixels: a scrambled one trains, to a blur."""
     config = AutoencoderConfig(32, 48)
     unfold = next(layer for layer in Encoder(config).layers if isinstance(layer, nn.PixelUnshuffle))
-    fold = next(layer for layer in Decoder(config).layers if isinstance(layer, nn.PixelShuffle))
+    fold = next(layer for layer in Decoder(config).shares if isinstance(layer, nn.PixelShuffle))
     frames = torch.zeros(1, 3, 32, 48)
     frames[0, 1, 13, 30] = 1
     torch.testing.assert_close(fold(unfold(frames)), frames, rtol=0, atol=0)
@@ -82,6 +82,36 @@ def test_a_changed_patch_changes_the_latent_and_the_picture_there():
         shown = (decoder(encoder(lit)) - decoder(encoder(frames))).abs().sum(dim=(0, 1)) > 1e-6
     assert moved[2, 20] and not moved[:, :10].any() and not moved[9:].any()
     assert shown[8:12, 80:84].all() and not shown[:, :30].any()
+
+
+@torch.no_grad()
+def test_a_crop_is_decoded_as_the_place_it_is_of():
+    """The decoder knows where in the picture it is. A crop taught at a wrong place teaches the display to the lawn."""
+    _, decoder = small_autoencoder(96, 128)
+    latents = torch.randn(2, 4, 24, 32, generator=torch.Generator().manual_seed(0))
+    whole = decoder(latents)
+    corners = torch.tensor([[3, 10], [8, 1]])
+    crops = torch.stack(
+        [latents[i, :, top : top + 14, left : left + 16] for i, (top, left) in enumerate(corners)]
+    )
+    frames = decoder(crops, size=(56, 64), corners=corners)
+    for i, (top, left) in enumerate((corners * 4).tolist()):
+        inner = slice(20, -20)  # five latent pixels see over the crop's edge
+        expected = whole[i, :, top : top + 56, left : left + 64][:, inner, inner]
+        torch.testing.assert_close(frames[i][:, inner, inner], expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_frame_is_a_mixture_of_the_palette():
+    """Where one colour has all of a pixel, it is that colour, however far the logits go beyond."""
+    _, decoder = small_autoencoder()
+    *_, last, _ = decoder.shares
+    last.weight.zero_()
+    last.bias.zero_()
+    last.bias[5 * 16 : 6 * 16] = 1000  # colour 5, in all 16 pixels of a patch
+    frame = decoder(torch.randn(1, 4, 8, 12))
+    colour = (decoder.palette.weight[:, 5, 0, 0] + decoder.palette.bias + 1) / 2
+    torch.testing.assert_close(frame, colour[None, :, None, None].expand_as(frame))
 
 
 def test_latents_are_normalised():

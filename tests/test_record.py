@@ -109,6 +109,14 @@ def test_a_mixed_recording(tmp_path):
     run(*options, "--output", tmp_path / "a.npz", wrong="a recording stands at")
 
 
+def test_an_agent_drives_at_another_frame_rate(tmp_path):
+    """How a dream of 30 frames a second gets its recording; said, for an agent may not stand it."""
+    options = ["--policy", "agent", "--n-envs", 2, "--frames", 10, "--frame-skip", 2]
+    assert "assumed: an agent that learned to decide every 4" in run(*options, "--output", tmp_path / "a.npz")
+    data = open_trajectories(tmp_path / "a.npz")
+    assert data.fps == 30 and len(set(data.actions.flat)) >= 1
+
+
 def test_chance_needs_no_agent(tmp_path):
     chance = ["--n-envs", 2, "--frames", 10, "--agent", tmp_path / "none.pt"]
     run(*chance, "--policy", "random,sticky", "--output", tmp_path / "a.npz")

@@ -546,6 +546,23 @@ def stop_after_epoch(monkeypatch, script) -> None:
     monkeypatch.setattr(script, "save_checkpoint", save_and_stop)
 
 
+@pytest.mark.parametrize("size", [(112, 256), (66, 131), (30, 37)])
+def test_crops_lie_on_the_grid_of_patches(size):
+    """Each pixel names its place, so a crop must say truly where it is; and the last rows and columns are seen too."""
+    H, W = size
+    frames = np.zeros((1, 2, 3, H, W), np.uint8)
+    frames[:, :, 0], frames[:, :, 1] = np.arange(H)[:, None] % 256, np.arange(W) % 256
+    data = SimpleNamespace(frames=frames, height=H, width=W)
+    crops, corners = train_autoencoder.draw_crops(data, np.array([[0, 0], [0, 1]]), 200, seeded())
+    h, w = crops.shape[-2:]
+    assert (h, w) == (min(64, H), min(128, W)) and corners.shape == (200, 2)
+    crops = (crops * 255).round().long()
+    rows, columns = corners.T[:, :, None] * 4 + torch.arange(max(h, w))
+    assert (crops[:, 0] == rows[:, :h, None].clamp(max=H - 1) % 256).all()
+    assert (crops[:, 1] == columns[:, None, :w].clamp(max=W - 1) % 256).all()
+    assert rows[:, :h].max() >= H - 1 and columns[:, :w].max() >= W - 1 and corners.min() == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [train_autoencoder, train_sd], ids=["autoencoder", "sd"])
 def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, small_models):
@@ -613,6 +630,31 @@ def test_recordings_of_other_shapes(options, tmp_path, small_models):
     assert len(dream.action_names) == options.get("num_actions", 3)
     size = (options.get("height", 32), options.get("width", 48), 3)
     assert dream.reset().shape == dream.step(0).shape == size
+
+
+def test_an_autoencoder_begins_with_another(tmp_path, taught, small_models):
+    """Begun with another's weights its latents stay what they are; a dream of them is not thrown away."""
+    flags = [
+        "--trajectories",
+        taught / "square.npz",
+        "--init-from",
+        taught / "a",
+        "--output-dir",
+        tmp_path / "a",
+    ]
+    teach_autoencoder(*flags, "--learning-rate", 1e-9)
+    before, after = (load_part(folder / "a" / "encoder.pt", "encoder") for folder in (taught, tmp_path))
+    assert_same(dict(before.layers.state_dict()), dict(after.layers.state_dict()))
+    (tmp_path / "encoder.pt").write_bytes((taught / "a" / "encoder.pt").read_bytes())  # without its decoder
+    flags = ["--trajectories", taught / "square.npz", "--init-from", tmp_path, "--output-dir", tmp_path / "b"]
+    teach_autoencoder(*flags, "--learning-rate", 1e-9)
+    decoders = [load_part(path / "decoder.pt", "decoder") for path in (tmp_path / "a", tmp_path / "b")]
+    assert not torch.equal(decoders[0].stem.weight, decoders[1].stem.weight)
+    large = record(tmp_path / "large.npz", height=64, width=96)
+    said = line_of(teach_autoencoder, "--trajectories", large, "--init-from", taught / "a")
+    assert "of another shape" in said
+    said = line_of(teach_autoencoder, "--trajectories", large, "--init-from", tmp_path / "none")
+    assert "no checkpoint" in said
 
 
 def test_a_time_budget_ends_the_run_and_resume_goes_on(tmp_path, taught, small_models):

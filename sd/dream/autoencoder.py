@@ -2,10 +2,15 @@
 
 Pixel-unshuffle and 3x3 convolutions at the latent's own resolution. The encoder ends in a batch normalisation without
 scale or shift, so latents come out with mean 0 and variance 1 in each channel, by statistics that its file keeps.
+
+The decoder knows two things of games. A display stands where it stands: each place of the picture has an embedding of
+its own. And edges are hard, colours few: every pixel is a mixture of a small learned palette, whose softmax is as steep
+as an edge needs, where a linear layer blurs it.
 """
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,6 +28,7 @@ class AutoencoderConfig:
     channels: int = 96
     encoder_blocks: int = 1
     decoder_blocks: int = 2
+    colours: int = 24  # of the decoder's palette
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -74,18 +80,37 @@ class Decoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.layers = nn.Sequential(
-            nn.Conv2d(config.latent_channels, config.channels, 3, padding=1),
+        C, h, w = config.latent_shape
+        self.stem = nn.Conv2d(C, config.channels, 3, padding=1)
+        self.position = nn.Parameter(torch.zeros(1, config.channels, h, w))
+        self.shares = nn.Sequential(  # of each colour in each pixel, before the softmax
             *(ResidualBlock(config.channels) for _ in range(config.decoder_blocks)),
             nn.SiLU(),
-            nn.Conv2d(config.channels, 3 * PATCH**2, 3, padding=1),
+            nn.Conv2d(config.channels, config.colours * PATCH**2, 1),
             nn.PixelShuffle(PATCH),
         )
+        self.palette = nn.Conv2d(
+            config.colours, 3, 1
+        )  # its weights (3, colours, 1, 1) are the colours, -1 to 1
+        nn.init.normal_(self.palette.weight, std=0.7)
 
-    def forward(self, latents: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def forward(
+        self, latents: Tensor, size: tuple[int, int] | None = None, corners: Tensor | None = None
+    ) -> Tensor:
         """Latents (B, C, h, w) -> frames (B, 3, H, W), about 0-1 (not clamped), without the padding.
 
-        `size`: (H, W) to cut to, by default the configuration's.
+        `size`: (H, W) to cut to, by default the configuration's. `corners`: where latents are of crops, the row and
+        column of each crop's upper left latent pixel in the whole frame's, integers (B, 2).
         """
         H, W = size or (self.config.height, self.config.width)
-        return (self.layers(latents)[..., :H, :W] + 1) / 2
+        x = self.stem(latents) + self.positions(corners, *latents.shape[-2:])
+        x = self.palette(self.shares(x).softmax(dim=1))
+        return (x[..., :H, :W] + 1) / 2
+
+    def positions(self, corners: Tensor | None, h: int, w: int) -> Tensor:
+        """(1, channels, h, w) of the whole frame, or (B, channels, h, w) of crops of it."""
+        if corners is None:
+            return self.position
+        return torch.cat(
+            [self.position[..., top : top + h, left : left + w] for top, left in corners.tolist()]
+        )

@@ -3,7 +3,8 @@
 Rectified flow (Liu et al. 2022, arXiv 2209.03003): at level t, from 0 (clean) to 1 (pure noise), a latent x is seen as
     z_t = (1 - t) x + t eps,    eps ~ N(0, 1).
 The network predicts x itself and the loss is taken there (Dreamer 4, arXiv 2509.24527, section 3.2: errors of clean
-predictions are less of the high-frequency kind that builds up when frames feed back).
+predictions are less of the high-frequency kind that builds up when frames feed back). The other PREDICTIONS are for
+comparison: whatever the network's output stands for, what leaves it is x.
 """
 
 import itertools
@@ -12,6 +13,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# What the network's output stands for. "regression" is "clean" without diffusion: the network is shown no noise.
+PREDICTIONS = ("clean", "noise", "velocity", "edm", "regression")
+LOSSES = ("root", "square", "ramp")
+# With "noise" at level 1 nothing of x is left to be found; it stops a little short of it, as DDPM's schedules do.
+MOST_NOISE = 0.98
+LEAST_NOISE = 1e-3  # where 1 / t is taken
 ROUND_OFF = 1e-4  # a squared error that does not matter; the root's slope is finite at zero
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t (B, C, h, w), t (B,)) -> predicted x (B, C, h, w)
@@ -30,16 +37,53 @@ def draw_levels(batch: int, pure_noise_share: float, generator: torch.Generator)
     return torch.where(torch.rand(batch, generator=generator) < pure_noise_share, torch.ones(batch), levels)
 
 
-def denoising_loss(predicted: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Root mean square error of each predicted clean latent (B, C, h, w), averaged over the batch; logged is the mean
-    square. All levels weigh alike: the errors near pure noise are the largest of themselves, and they are those that a
-    frame sampled in one step shows.
+def to_clean(predicts: str, output: Tensor, z: Tensor, t: Tensor, last: Tensor) -> Tensor:
+    """The clean latent x (B, C, h, w) that the network's `output` for z at levels t (B,) stands for. `last`: of the
+    context, (B, C, h, w)."""
+    t = t[:, None, None, None]
+    if predicts == "noise":  # output = eps
+        t = t.clamp(max=MOST_NOISE)
+        return (z - t * output) / (1 - t)
+    if predicts == "velocity":  # output = eps - x
+        return z - t * output
+    if (
+        predicts == "edm"
+    ):  # Karras et al. 2022, arXiv 2206.00364, table 1, for z = (1 - t) x + t eps and variance 1
+        power = (1 - t) ** 2 + t**2
+        return (1 - t) / power * z + t / power.sqrt() * (last + output)
+    return last + output
 
-    The root gives every sample a gradient of the same size. Under the mean square a kart that stands still weighs a
-    hundredth of one that drives, and the little that the model then changes a frame, always in one direction, is left.
+
+def output_error(predicts: str, t: Tensor) -> Tensor:
+    """How much the output's error is of x's, (B,), at levels t (B,): the loss is taken where the network predicts."""
+    if predicts == "noise":
+        t = t.clamp(LEAST_NOISE, MOST_NOISE)
+        return (1 - t) / t
+    if predicts == "velocity":
+        return 1 / t.clamp(min=LEAST_NOISE)
+    if predicts == "edm":
+        return ((1 - t) ** 2 + t**2).sqrt() / t.clamp(min=LEAST_NOISE)
+    return torch.ones_like(t)
+
+
+def denoising_loss(
+    predicted: Tensor, x: Tensor, t: Tensor, predicts: str = "clean", loss: str = "root"
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Of predicted clean latents (B, C, h, w) at levels t (B,), a mean over the batch; logged is the mean square of x.
+
+    "root": root mean square error of each. All levels weigh alike: the errors near pure noise are the largest of
+    themselves, and they are those that a frame sampled in one step shows. The root gives every sample a gradient of the
+    same size. Under the mean square a kart that stands still weighs a hundredth of one that drives, and the little that
+    the model then changes a frame, always in one direction, is left. "square": mean square error. "ramp": that with a
+    weight from 0.1 at pure noise to 1 (Dreamer 4, section 3.2).
     """
     errors = (predicted - x).pow(2).mean(dim=(1, 2, 3))
-    return (errors + ROUND_OFF).sqrt().mean(), {"loss/train": errors.detach().mean()}
+    weighted = errors * output_error(predicts, t) ** 2
+    if loss == "root":
+        weighted = (weighted + ROUND_OFF).sqrt()
+    elif loss == "ramp":
+        weighted = weighted * (1 - 0.9 * t)
+    return weighted.mean(), {"loss/train": errors.detach().mean()}
 
 
 def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:

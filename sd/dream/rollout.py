@@ -1,6 +1,6 @@
 """The next latent from a context, and many in a row: what training, validation and play all do. Pure tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -40,16 +40,18 @@ def walk(
     steps: int,
     generator: torch.Generator,
     context_level: float = 0.0,
+    remember: Callable[[Tensor], Tensor] = lambda frame: frame,
 ) -> Iterator[Tensor]:
     """Frames in a row, one by one, as latents (B, C, h, w), each dreamed from those before it.
 
     context: (B, L, C, h, w), real. actions: (B, L + F - 1): actions[:, L - 1] leads to the first frame dreamed.
+    remember: what becomes of a frame that goes back into the context.
     """
     L = context.shape[1]
     for last in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
         frame = next_latent(unet, context, actions[:, last - L : last], noise, steps, context_level)
-        context = torch.cat([context[:, 1:], frame[:, None]], dim=1)
+        context = torch.cat([context[:, 1:], remember(frame)[:, None]], dim=1)
         yield frame
 
 

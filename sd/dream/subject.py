@@ -36,6 +36,7 @@ class Subject:
     unet: UNet
     steps: int  # of sampling, as played
     device: torch.device
+    reencode: bool = False  # what goes back into the context is the frame as shown, encoded again
 
     def windows(self, mask: np.ndarray, length: int, count: int, what: str) -> Tensor:
         """Starts (M, 2), M at most `count`, spread evenly over the mask's windows of `length` frames, or BadInput."""
@@ -93,6 +94,10 @@ class Subject:
         ]
         return torch.cat(walks)
 
+    def seen_again(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same by way of the 8-bit frames that a player sees."""
+        return self.encode(self.decode(latents[:, None]))[:, 0].to(self.device).float()
+
     def walk(self, context: Tensor, actions: Tensor, unet: UNet, what: str, seed: int) -> Iterator[Tensor]:
         """Dreamed latents (B, C, h, w), one by one, from context (B, L, C, h, w) under actions (B, L + F - 1)."""
         latents = walk(
@@ -101,6 +106,7 @@ class Subject:
             actions.to(self.device),
             self.steps,
             torch.Generator().manual_seed(seed),
+            remember=self.seen_again if self.reencode else lambda frame: frame,
         )
         num_frames = actions.shape[1] - context.shape[1] + 1
         return iter(tqdm(latents, total=num_frames, desc=what, unit="frame", leave=False))

@@ -1,21 +1,33 @@
 """One step of teaching the denoiser, and what it needs: the loss, the moving average, the windows. Pure tensors."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from dream.diffusion import denoising_loss, draw_levels, mix
+from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mix
 from dream.errors import BadInput
 from dream.trajectories import Trajectories, window_starts
 from dream.unet import UNet
 
-PURE_NOISE_SHARE = 0.7  # of the samples: one-step sampling is made of them alone
 CONTEXT_NOISE = 0.3  # largest standard deviation of the noise added to the context of half the samples
+NOISY_CONTEXTS = ("told", "untold", "off")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How the denoiser is taught."""
+
+    loss: str = "root"  # of LOSSES, diffusion.py
+    context_noise: str = "told"  # is its level an input of the network?
+    pure_noise_share: float = 0.7  # of the samples: one-step sampling is made of them alone
 
 
 def training_loss(
-    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator
-) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
+    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator,
+    lesson: Lesson = Lesson(),
+) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
     (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
 
@@ -27,13 +39,19 @@ def training_loss(
     def noise_like(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator).to(device)
 
-    noisy = fresh & (torch.rand(B, generator=generator) < 0.5)
-    told = (torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy).to(device)
-    context = context + told[:, None, None, None, None] * noise_like(context)
-    t = draw_levels(B, PURE_NOISE_SHARE, generator)
-    z = mix(target, noise_like(target), t.to(device))
-    predicted = unet(z, t.to(device), context, actions, told)
-    return *denoising_loss(predicted, target), predicted, t == 1
+    noisy = fresh & (torch.rand(B, generator=generator) < (0.0 if lesson.context_noise == "off" else 0.5))
+    level = (torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy).to(device)
+    context = context + level[:, None, None, None, None] * noise_like(context)
+    told = level if lesson.context_noise == "told" else torch.zeros_like(level)
+    t = draw_levels(B, lesson.pure_noise_share, generator)
+    pure = t == 1
+    predicts = unet.config.predicts
+    if predicts == "noise":
+        t = t.clamp(max=MOST_NOISE)
+    t = t.to(device)
+    z = mix(target, noise_like(target), t)
+    predicted = unet(z, t, context, actions, told)
+    return *denoising_loss(predicted, target, t, predicts, lesson.loss), predicted, pure
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dream.diffusion import to_clean
+
 FOLD = 2  # latent pixels folded into channels, on each side
 GROUP = 16  # channels in a group of the group normalisation
 
@@ -28,6 +30,8 @@ class UNetConfig:
     blocks: int = 2  # residual blocks a level, each way
     embedding: int = 192
     dead_zone: float = 0.05  # smaller changes of a latent pixel are none (`settle`, rollout.py)
+    predicts: str = "clean"  # of PREDICTIONS, diffusion.py
+    actions_by: str = "norm"  # how actions reach the blocks: adaptive "norm", or cross-"attention"
 
 
 def level_features(t: Tensor, size: int) -> Tensor:
@@ -62,6 +66,26 @@ class AdaptiveBlock(nn.Module):
         return self.skip(x) + h
 
 
+class ActionAttention(nn.Module):
+    """Every pixel asks the actions of the context (cross-attention, as in GameNGen); a way around it."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(channels // GROUP, channels)
+        self.ask = nn.Conv2d(channels, channels, 1)
+        self.offer = nn.Linear(embedding, 2 * channels)
+        self.answer = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.answer.weight)  # begins as the identity
+        nn.init.zeros_(self.answer.bias)
+
+    def forward(self, x: Tensor, actions: Tensor) -> Tensor:
+        """x: (B, channels, h, w); actions: (B, L, embedding)."""
+        queries = self.ask(self.norm(x)).flatten(2).mT  # (B, h w, channels)
+        keys, values = self.offer(actions).chunk(2, dim=2)  # (B, L, channels) each
+        found = F.scaled_dot_product_attention(queries, keys, values)
+        return x + self.answer(found.mT.unflatten(2, x.shape[2:]))
+
+
 class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -76,6 +100,13 @@ class UNet(nn.Module):
         def blocks(inputs: int, outputs: int) -> nn.ModuleList:
             rest = (AdaptiveBlock(outputs, outputs, E) for _ in range(config.blocks - 1))
             return nn.ModuleList([AdaptiveBlock(inputs, outputs, E), *rest])
+
+        self.attention = nn.ModuleList()  # one at the end of each level on the way up, from the bottom
+        if config.actions_by == "attention":
+            self.action_tokens = nn.Embedding(
+                config.num_actions * config.context, E
+            )  # an action and its place
+            self.attention.extend(ActionAttention(width, E) for width in reversed(config.channels))
 
         widths = config.channels
         self.down = nn.ModuleList(blocks(width, width) for width in widths)
@@ -92,16 +123,23 @@ class UNet(nn.Module):
     def forward(
         self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor
     ) -> Tensor:
-        """The clean next latent (B, C, h, w), predicted as the last of the context plus a change.
+        """The clean next latent (B, C, h, w), by default predicted as the last of the context plus a change.
 
         z: (B, C, h, w) at noise levels t (B,), 0-1. context: latents (B, L, C, h, w), oldest first. actions: int64
         (B, L); the last is the one that leads to the frame asked for. context_level: (B,), 0-1, the standard deviation
         of the noise that was added to the context. h and w must be multiples of 4.
         """
+        if self.config.predicts == "regression":
+            z, t = torch.zeros_like(z), torch.ones_like(t)
         B, L, C, h, w = context.shape
         E = self.config.embedding
-        features = [self.action_embedding(actions).reshape(B, L * (E // L)), level_features(t, E)]
-        embedding = self.embed(torch.cat([*features, level_features(context_level, E)], dim=1))
+        if self.attention:
+            tokens = self.action_tokens(actions * L + torch.arange(L, device=actions.device))  # (B, L, E)
+            said = tokens.new_zeros(B, L * (E // L))
+        else:
+            tokens, said = None, self.action_embedding(actions).reshape(B, L * (E // L))
+        levels = [level_features(t, E), level_features(context_level, E)]
+        embedding = self.embed(torch.cat([said, *levels], dim=1))
         x = torch.cat([z, context.reshape(B, L * C, h, w)], dim=1)  # (B, C + L C, h, w)
         x = self.stem(F.pixel_unshuffle(x, FOLD))
         skips = []
@@ -113,10 +151,15 @@ class UNet(nn.Module):
                 x = self.shrink[level](x)
         for block in self.bottom:
             x = block(x, embedding)
+        x = self.attend(x, tokens, 0)
         for level in reversed(range(len(self.up))):
             x = F.interpolate(self.widen[level](x), scale_factor=2.0, mode="nearest")
             x = torch.cat([x, skips[level]], dim=1)
             for block in self.up[level]:
                 x = block(x, embedding)
-        change = F.pixel_shuffle(self.head(F.silu(x)), FOLD)
-        return context[:, -1].float() + change.float()
+            x = self.attend(x, tokens, len(self.up) - level)
+        output = F.pixel_shuffle(self.head(F.silu(x)), FOLD)
+        return to_clean(self.config.predicts, output.float(), z, t, context[:, -1].float())
+
+    def attend(self, x: Tensor, tokens: Tensor | None, level: int) -> Tensor:
+        return x if tokens is None else self.attention[level](x, tokens)

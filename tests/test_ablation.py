@@ -1,0 +1,144 @@
+"""The ablation: every variant is what its name says, trained on as much, and asked the same."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import ablate_sd
+import numpy as np
+import pytest
+import torch
+import train_sd
+from dream.subject import Subject
+from dream.training import Lesson, training_loss
+from dream.unet import UNet, UNetConfig
+from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
+
+SCRIPT = Path(ablate_sd.__file__)
+
+
+def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int]:
+    variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].of or name]
+    flags = [{"half": "64 128", "twice": "256 512"}.get(flag, flag) for flag in variant.flags]
+    args = train_sd.parse_args(" ".join(flags).split())
+    lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
+    return lesson, UNetConfig(3, channels=tuple(args.channels), predicts=args.predicts,
+                              actions_by=args.actions_by), args.own_frames  # fmt: skip
+
+
+def test_ours_is_what_train_sd_does_by_default():
+    """The table says what the defaults were chosen from: its first row must be the defaults."""
+    assert lesson_and_network("ours") == (Lesson(), UNetConfig(3), train_sd.parse_args([]).own_frames)
+
+
+def test_no_two_variants_are_the_same():
+    """A flag that does nothing gives two equal rows, and a claim that the choice does not matter."""
+    trained = [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None]
+    assert len({lesson_and_network(name) for name in trained}) == len(trained)
+
+
+@pytest.mark.parametrize("name", [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None])
+def test_every_variant_learns(name):
+    """A prediction turned into a latent the wrong way, or an input cut off, would be a straw man in the table."""
+    lesson, config, _ = lesson_and_network(name)
+    torch.manual_seed(0)
+    unet = UNet(replace(config, channels=(16, 32), blocks=1, embedding=32))
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(8, 4, 4, 8, 12, generator=generator)
+    actions = torch.randint(3, (8, 4), generator=generator)
+    # What comes next: the last latent, brighter, darker or as it is, by the last action.
+    target = context[:, -1] + (actions[:, -1] - 1)[:, None, None, None]
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(120):
+        loss, *_ = training_loss(
+            unet, context, actions, target, torch.ones(8, dtype=torch.bool), generator, lesson
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_a_regression_is_shown_no_noise():
+    """Else it would be a diffusion model under another name."""
+    unet = wake_up(UNet(replace(small_unet().config, predicts="regression"))).eval()
+    context, actions = torch.randn(2, 4, 4, 8, 12), torch.randint(3, (2, 4))
+    one, other = (
+        unet(torch.randn(2, 4, 8, 12), torch.rand(2), context, actions, torch.zeros(2)) for _ in range(2)
+    )
+    assert torch.equal(one, other)
+
+
+def test_attention_hears_each_action():
+    """Each of the four, at its place: three of them are the memory of what was held."""
+    unet = wake_up(UNet(replace(small_unet().config, actions_by="attention"))).eval()
+    z, context = torch.randn(1, 4, 8, 12), torch.randn(1, 4, 4, 8, 12)
+    actions = torch.tensor([[0, 1, 2, 1]])
+    said = unet(z, torch.ones(1), context, actions, torch.zeros(1))
+    for place in range(4):
+        other = actions.clone()
+        other[0, place] = (other[0, place] + 1) % 3
+        assert not torch.allclose(unet(z, torch.ones(1), context, other, torch.zeros(1)), said)
+    assert not torch.allclose(unet(z, torch.ones(1), context, actions.flip(1), torch.zeros(1)), said)
+
+
+@torch.no_grad()
+def test_reencoded_frames_go_back_as_they_were_seen():
+    """The row would be that of the latents under another name, were the encoder never asked."""
+    encoder, decoder = small_autoencoder()
+    frames, actions = moving_square()
+    data = type("Recording", (), {"frames": frames, "actions": actions, "height": 32, "width": 48})()
+    unet = wake_up(small_unet())
+    subject = Subject(data, None, None, encoder, decoder, unet, 1, CPU)
+    starts, keys = torch.tensor([[0, 0], [1, 3]]), torch.zeros(2, 6, dtype=torch.int64)
+    latents, reencoded = (replace(subject, reencode=again).dream(starts, keys, "") for again in (False, True))
+    assert torch.equal(latents[:, 0], reencoded[:, 0])  # the first frame has a real context
+    assert not torch.allclose(latents[:, 1], reencoded[:, 1])
+    seen = subject.encode(subject.decode(reencoded[:, :1]))
+    context = torch.cat([subject.encode(subject.real(starts, 0, 4))[:, 1:], seen], dim=1).float()
+    noise = torch.Generator().manual_seed(0)
+    torch.randn(2, 4, 8, 12, generator=noise)
+    z = torch.randn(2, 4, 8, 12, generator=noise)
+    expected = unet(z, torch.ones(2), context, keys[:, :4], torch.zeros(2))
+    torch.testing.assert_close(reencoded[:, 1].float(), expected, rtol=1e-2, atol=0.05)
+
+
+@pytest.mark.slow
+def test_the_script(tmp_path):
+    """For real, on a recording of a moving square; and again: what is done is not done anew."""
+    frames, actions = moving_square(rows=8, steps=100)
+    np.savez(tmp_path / "square.npz", frames=frames, actions=actions)
+    encoder, decoder = small_autoencoder()
+    from dream.models import fingerprint, part_checkpoint
+    from dream.runs import save_checkpoint
+
+    save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / "a" / "encoder.pt")
+    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "a" / "decoder.pt")
+    names = ["ours", "frames re-encoded", "no own frames + all levels + noise", "half as wide"]
+    command = [sys.executable, SCRIPT, "--trajectories", "square.npz", "--autoencoder-dir", "a", "--output-dir", "b",
+               "--windows", 8, "--batch-size", 4, "--held-out", 8, "--channels", 32, 32, "--only"]  # fmt: skip
+
+    def run(only: list[str], *more) -> subprocess.CompletedProcess:
+        words = [str(word) for word in [*command, ",".join(only), *more]]
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+
+    assert (first := run(names[:1])).returncode == 0, first.stderr
+    done = run(names)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "b" / "ablation.json").read_text())["rows"]
+    assert list(rows) == names and [len(rows[name]) for name in names] == [3, 1, 3, 1]
+    assert rows["half as wide"][0]["weights"] < rows["ours"][0]["weights"]
+    assert rows["ours"][0]["next_frame"] == rows["frames re-encoded"][0]["next_frame"]
+    assert all(f"| {name} |" in done.stdout for name in names) and "the last frame repeated" in done.stdout
+    runs = [path.parent for path in (tmp_path / "b").glob("*/latents.npy")]
+    assert len(runs) == 3 and len({os.stat(run / "latents.npy").st_ino for run in runs}) == 1
+    assert "steps," not in run(names).stdout  # no training
+    other = run(names, "--seed", 1)
+    assert other.returncode != 0 and "of other settings" in other.stderr and "Traceback" not in other.stderr
+    wrong = run(["ghost"])
+    assert wrong.returncode != 0 and "--only ghost: known are ours" in wrong.stderr
