@@ -22,6 +22,7 @@ from dream.errors import BadInput, run_script
 from dream.latents import decode, recording_fingerprint, to_frames
 from dream.metrics import psnr
 from dream.models import fingerprint, load_part, part_checkpoint
+from dream.optimizer import Optimizer
 from dream.previews import save_rows
 from dream.runs import (
     MetricsLog,
@@ -47,6 +48,7 @@ MSE_WEIGHT = (
 ENCODER_RATE = (
     0.1  # of the learning rate, for an encoder of --init-from: its latents should stay what they are
 )
+WEIGHT_DECAY = 1e-4
 VALIDATION_FRAMES = 96
 
 
@@ -108,9 +110,8 @@ def main(args: argparse.Namespace) -> None:
     encoder, decoder = make_autoencoder(args, data)
     encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
     parameters = [*encoder.parameters(), *decoder.parameters()]
-    rates = [{"params": list(encoder.parameters()), "share": ENCODER_RATE if args.init_from else 1.0},
-             {"params": list(decoder.parameters()), "share": 1.0}]  # fmt: skip
-    optimizer = torch.optim.AdamW(rates, lr=args.learning_rate, weight_decay=1e-4)
+    shares = (ENCODER_RATE if args.init_from else 1.0, 1.0)
+    optimizer = Optimizer([encoder, decoder], WEIGHT_DECAY, shares)
     generator = torch.Generator().manual_seed(args.seed)
     step, spent_s, best_psnr = 0, 0.0, float("-inf")
     if resumed:
@@ -137,8 +138,6 @@ def main(args: argparse.Namespace) -> None:
             # step
             crops, corners = draw_crops(data, train_frames, args.batch_size, generator)
             crops = crops.to(device)
-            for group in optimizer.param_groups:
-                group["lr"] = group["share"] * learning_rate(args.learning_rate, budget.progress(step), step)
             with mixed_precision(device):
                 latents = encoder(crops)
                 noise = torch.randn(latents.shape, generator=generator).to(device)
@@ -148,10 +147,9 @@ def main(args: argparse.Namespace) -> None:
                 raise BadInput(
                     f"the loss is {loss.item()} at step {step}: lower --learning-rate, then start again"
                 )
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
+            optimizer.step(learning_rate(args.learning_rate, budget.progress(step), step))
             history.append(loss.detach())
             step += 1
             bar.total = budget.expected_steps(step)

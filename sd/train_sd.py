@@ -24,6 +24,7 @@ from dream.diffusion import LOSSES, PREDICTIONS
 from dream.errors import BadInput, run_script
 from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
+from dream.optimizer import Optimizer
 from dream.previews import save_rows
 from dream.runs import (
     MetricsLog,
@@ -43,9 +44,10 @@ from dream.validation import dream_each_action, validate, validation_set
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-OWN_FRAMES_FROM = (
-    0.25  # share of the budget after which the model also trains on contexts it has dreamed itself
-)
+# Share of the budget after which the model also trains on contexts that it has dreamed itself; one that --init-from
+# begins with can do so from the start.
+OWN_FRAMES_FROM = 0.25
+WEIGHT_DECAY = 1e-2
 NUM_STARTS = 8  # places in initial_sequence.npz
 
 
@@ -76,7 +78,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning = parser.add_argument_group("learning")
     learning.add_argument("--batch-size", type=int, default=16, help="windows (default: %(default)s)")
     learning.add_argument(
-        "--learning-rate", type=float, default=5e-4, help="at its peak (default: %(default)s)"
+        "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
     learning.add_argument("--own-frames", type=int, default=8, help="how often the model goes on from its own last "
                           "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
@@ -151,6 +153,7 @@ def main(args: argparse.Namespace) -> None:
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
     unet = unet.to(device, memory_format=torch.channels_last)
+    own_frames_from = 0 if trained_before else OWN_FRAMES_FROM
     trained_on = [*trained_before, {"recording": fixed["--trajectories"], "seed": args.seed}]
     L = unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
@@ -160,7 +163,7 @@ def main(args: argparse.Namespace) -> None:
     held_out = validation_set(data, latents, validation_mask, L, device)
 
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.learning_rate, weight_decay=1e-2)
+    optimizer = Optimizer([unet], WEIGHT_DECAY)
     generator = torch.Generator().manual_seed(args.seed)
     streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone)
     step, spent_s, best_score = 0, 0.0, float("-inf")
@@ -190,23 +193,20 @@ def main(args: argparse.Namespace) -> None:
         while not budget.is_over(step):
             # step
             progress = budget.progress(step)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(args.learning_rate, progress, step)
             walks, context, context_actions, target = streams.draw()
             fresh = streams.age[walks] == 0
             with mixed_precision(device):
                 loss, metrics, dreamed, as_played = training_loss(
                     unet, context, context_actions, target, fresh, generator, lesson
                 )
-            streams.advance(walks, dreamed, as_played, args.own_frames if progress > OWN_FRAMES_FROM else 0)
+            streams.advance(walks, dreamed, as_played, args.own_frames if progress > own_frames_from else 0)
             if not torch.isfinite(loss):
                 raise BadInput(
                     f"the loss is {loss.item()} at step {step}: lower --learning-rate, then --resume"
                 )
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-            optimizer.step()
+            optimizer.step(learning_rate(args.learning_rate, progress, step))
             update_ema(ema, unet, decay=min(0.999, (1 + step) / (10 + step)))
             history.append(metrics)
             step += 1

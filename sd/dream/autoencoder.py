@@ -69,6 +69,9 @@ class Encoder(nn.Module):
         )
         self.normalise = nn.BatchNorm2d(config.latent_channels, affine=False, momentum=0.05)
 
+    def ends(self) -> tuple[nn.Conv2d, ...]:
+        return self.layers[1], self.layers[-1]
+
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W), 0-1, any size -> latents (B, C, h, w), about N(0, 1), of the padded frame."""
         H, W = frames.shape[-2:]
@@ -106,6 +109,9 @@ class Decoder(nn.Module):
         x = self.stem(latents) + self.positions(corners, *latents.shape[-2:])
         x = self.palette(self.shares(x).softmax(dim=1))
         return (x[..., :H, :W] + 1) / 2
+
+    def ends(self) -> tuple[nn.Conv2d, ...]:
+        return self.stem, self.shares[-2], self.palette
 
     def positions(self, corners: Tensor | None, h: int, w: int) -> Tensor:
         """(1, channels, h, w) of the whole frame, or (B, channels, h, w) of crops of it."""

@@ -161,5 +161,8 @@ class UNet(nn.Module):
         output = F.pixel_shuffle(self.head(F.silu(x)), FOLD)
         return to_clean(self.config.predicts, output.float(), z, t, context[:, -1].float())
 
+    def ends(self) -> tuple[nn.Conv2d, ...]:
+        return self.stem, self.head
+
     def attend(self, x: Tensor, tokens: Tensor | None, level: int) -> Tensor:
         return x if tokens is None else self.attention[level](x, tokens)

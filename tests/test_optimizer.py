@@ -1,0 +1,83 @@
+"""Which optimizer moves which weights."""
+
+import copy
+
+import pytest
+import torch
+from dream.optimizer import Optimizer, as_matrix
+from dream.unet import UNet, UNetConfig
+
+RATE, WEIGHT_DECAY = 1e-2, 1e-2
+
+
+def small_unet() -> UNet:
+    torch.manual_seed(0)
+    return UNet(UNetConfig(num_actions=6, channels=(32, 48), blocks=1)).to(memory_format=torch.channels_last)
+
+
+def give_gradients(unet: UNet, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for weight in unet.parameters():
+        weight.grad = torch.randn(weight.shape, generator=generator).to(memory_format=torch.preserve_format)
+        if weight.ndim == 4:
+            weight.grad = weight.grad.to(memory_format=torch.channels_last)
+
+
+def test_hidden_convolutions_step_along_an_orthogonal_matrix():
+    unet = small_unet()
+    before = copy.deepcopy(unet)
+    give_gradients(unet, seed=1)
+    Optimizer([unet], WEIGHT_DECAY).step(RATE)
+    for name in ("down.0.0.conv1", "shrink.0", "widen.0", "up.0.0.skip"):
+        old, new = (model.get_submodule(name).weight.detach().flatten(1) for model in (before, unet))
+        moved = new - (1 - RATE * WEIGHT_DECAY) * old
+        values = torch.linalg.svdvals(moved) / (RATE * 0.2 * max(moved.shape) ** 0.5)
+        assert values.min() > 0.4 and values.max() < 1.4, name  # what five Newton-Schulz steps leave of 1
+
+
+def test_all_other_weights_step_as_adamw_does():
+    unet = small_unet()
+    reference = copy.deepcopy(unet)
+    optimizer = Optimizer([unet], WEIGHT_DECAY)
+    slow = torch.optim.AdamW(reference.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
+    for seed in (1, 2):
+        give_gradients(unet, seed)
+        give_gradients(reference, seed)
+        optimizer.step(RATE)
+        slow.step()
+    convolutions = {id(weight) for weight in optimizer.convolutions}
+    pairs = list(zip(unet.parameters(), reference.parameters(), strict=True))
+    assert 0 < len(convolutions) < len(pairs)
+    for weight, expected in pairs:
+        assert torch.equal(weight, expected) == (id(weight) not in convolutions)
+
+
+def test_gradients_are_gone_after_a_step():
+    unet = small_unet()
+    give_gradients(unet, seed=1)
+    Optimizer([unet], WEIGHT_DECAY).step(RATE)
+    assert all(weight.grad is None for weight in unet.parameters())
+
+
+def test_it_goes_on_from_its_state():
+    whole = small_unet()
+    optimizer = Optimizer([whole], WEIGHT_DECAY)
+    give_gradients(whole, 1)
+    optimizer.step(RATE)
+    parted, state = copy.deepcopy(whole), copy.deepcopy(optimizer.state_dict())
+    give_gradients(whole, 2)
+    optimizer.step(RATE)
+    resumed = Optimizer([parted], WEIGHT_DECAY)
+    resumed.load_state_dict(state)
+    give_gradients(parted, 2)
+    resumed.step(RATE)
+    for weight, expected in zip(parted.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(weight, expected)
+
+
+def test_a_matrix_is_the_same_memory():
+    weight = torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last)
+    as_matrix(weight).zero_()
+    assert not weight.any()
+    with pytest.raises(ValueError, match="channels_last"):
+        as_matrix(torch.randn(8, 4, 3, 3))
