@@ -171,11 +171,10 @@ def make_writer(
 def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None:
     if writer is None:
         raise BadInput("nothing is recorded: stopped before the first frame")
-    try:
-        path = writer.pack()
-    except BadInput:
+    if not any(writer.run_dir.glob("*/epoch_*")):
         shutil.rmtree(str(writer.run_dir))
-        raise BadInput("nothing is recorded: stopped before the first row was full") from None
+        raise BadInput("nothing is recorded: stopped before the first row was full")
+    path = writer.pack()
     path.replace(args.output)
     writer.run_dir.rmdir()
     print(f"recorded {args.output}")

@@ -124,7 +124,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--pack-only", action="store_true", help="only pack what a stopped run has recorded, then end"
     )
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
-    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    run.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")

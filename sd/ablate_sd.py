@@ -21,22 +21,23 @@ from dream.evaluation import next_frames, roll_outs
 from dream.perceptual import AlexNet, find_weights, load_alexnet
 from dream.runs import pick_device
 from dream.subject import Subject
+from dream.unet import GROUP
 
 HERE = Path(__file__).resolve().parent
 HORIZONS_S = (4 / 15, 16 / 15, 64 / 15)  # of roll-outs: 4, 16 and 64 frames of a game at 15 a second
-MIN_WINDOWS = 8  # held-out ones that the longest roll-out must have
 
 
 @dataclass(frozen=True)
 class Variant:
     flags: tuple[str, ...] = ()  # of train_sd.py
+    width: float = 1.0  # of the network, times --channels
     steps: tuple[int, ...] = (1,)  # of sampling, each a row
     of: str | None = None  # the variant whose model it is, where it is only played otherwise
     reencode: bool = False  # the frames seen go back into the context, encoded again, not the latents dreamed
 
 
 def without_own_frames(*flags: str, steps: tuple[int, ...] = (1,)) -> Variant:
-    return Variant(("--own-frames", "0", *flags), steps)
+    return Variant(("--own-frames", "0", *flags), steps=steps)
 
 
 # Of many levels, each as often: what more than one step of sampling is made of.
@@ -49,8 +50,8 @@ VARIANTS = {
     "context noise untold": Variant(("--context-noise", "untold")),
     "no context noise": Variant(("--context-noise", "off")),
     "cross-attention": Variant(("--actions-by", "attention")),
-    "half as wide": Variant(("--channels", "half")),
-    "twice as wide": Variant(("--channels", "twice")),
+    "half as wide": Variant(width=0.5),
+    "twice as wide": Variant(width=2.0),
     "no own frames": without_own_frames(steps=(1, 2, 4)),
     "no own frames + regression": without_own_frames("--predicts", "regression"),
     "no own frames + all levels": without_own_frames(*LEVELS, steps=(1, 2, 4)),
@@ -93,13 +94,19 @@ def parse_args(argv=None) -> argparse.Namespace:
     effort.add_argument("--held-out", type=int, default=256, help="windows asked about, and an eighth of it roll-outs "
                         "(default: %(default)s)")  # fmt: skip
     effort.add_argument("--seed", type=int, default=0, help="of each training (default: %(default)s)")
-    effort.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    effort.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     args.only = args.only.split(",")
     for name in set(args.only) - set(VARIANTS):
         parser.error(f"--only {name}: known are {', '.join(VARIANTS)}")
     if min(args.windows, args.batch_size, args.held_out, args.seed + 1) < 1:
         parser.error("--windows, --batch-size and --held-out must be at least 1 and --seed at least 0")
+    if any(width * VARIANTS[name].width % GROUP for width in args.channels for name in args.only):
+        parser.error(
+            f"--channels must be multiples of {GROUP}, and of {2 * GROUP} for the variant half as wide"
+        )
     return args
 
 
@@ -110,6 +117,7 @@ def main(args: argparse.Namespace) -> None:
     report = args.output_dir / "ablation.json"
     found = read_report(report, args)
     print(f"{args.windows} windows a variant, channels {args.channels}, seed {args.seed}, {device}")
+    evaluate_sd.save_json(found, report)
     for name in args.only:
         if name in found["rows"]:
             continue
@@ -138,6 +146,11 @@ def read_report(path: Path, args: argparse.Namespace) -> dict:
     settings = {key: str(getattr(args, key)) for key in ("trajectories", "autoencoder_dir", "windows", "batch_size",
                 "channels", "held_out", "seed")}  # fmt: skip
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if any(path.parent.glob("*/last.pt")):
+            raise BadInput(
+                f"trainings of unknown settings stand in {path.parent}: choose another --output-dir"
+            )
         return {"settings": settings, "rows": {}}
     found = json.loads(path.read_text(encoding="utf-8"))
     if found["settings"] != settings:
@@ -148,16 +161,13 @@ def read_report(path: Path, args: argparse.Namespace) -> dict:
 def train(args: argparse.Namespace, variant: Variant, run_dir: Path) -> None:
     """One run of train_sd.py, in two epochs; the recording is encoded once for all."""
     share_latents(args.output_dir, run_dir)
-    widths = {"half": 0.5, "twice": 2}
-    wanted = [flag for flag in variant.flags if flag in widths]
-    factor = widths[wanted[0]] if wanted else 1
-    flags = [flag for flag in variant.flags if flag not in ("--channels", *widths)]
-    channels = [str(round(factor * width)) for width in args.channels]
+    channels = [str(round(variant.width * width)) for width in args.channels]
+    resume = ["--resume"] if (run_dir / "last.pt").exists() else []
     train_sd.main(train_sd.parse_args([
         "--trajectories", str(args.trajectories), "--autoencoder-dir", str(args.autoencoder_dir),
         "--output-dir", str(run_dir), "--epochs", "2", "--epoch-samples", str(-(-args.windows // 2)),
         "--batch-size", str(args.batch_size), "--seed", str(args.seed), "--device", args.device,
-        "--channels", *channels, *flags,
+        "--channels", *channels, *variant.flags, *resume,
     ]))  # fmt: skip
     (run_dir / ".done").touch()
 

@@ -90,7 +90,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     effort.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn here (default: %(default)s)"
     )
-    effort.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    effort.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")

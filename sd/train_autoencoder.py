@@ -21,7 +21,7 @@ from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
 from dream.latents import decode, recording_fingerprint, to_frames
 from dream.metrics import psnr
-from dream.models import fingerprint, load_part, part_checkpoint
+from dream.models import fingerprint, load_part, part_checkpoint, refusing
 from dream.optimizer import Optimizer
 from dream.previews import save_rows
 from dream.runs import (
@@ -82,7 +82,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     run = parser.add_argument_group("run")
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
-    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    run.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
@@ -104,10 +106,11 @@ def main(args: argparse.Namespace) -> None:
         "--batch-size": args.batch_size,
         "--epoch-samples": args.epoch_samples,
         "--trajectories": recording_fingerprint(data),
+        "--init-from": str(args.init_from or ""),
     }
     resumed = read_last(run_dir, "autoencoder_run", args.resume, fixed)
     seed_everything(args.seed)
-    encoder, decoder = make_autoencoder(args, data)
+    encoder, decoder = make_autoencoder(args, data, resumed)
     encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
     parameters = [*encoder.parameters(), *decoder.parameters()]
     shares = (ENCODER_RATE if args.init_from else 1.0, 1.0)
@@ -115,8 +118,6 @@ def main(args: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(args.seed)
     step, spent_s, best_psnr = 0, 0.0, float("-inf")
     if resumed:
-        encoder.load_state_dict(resumed["encoder"])
-        decoder.load_state_dict(resumed["decoder"])
         optimizer.load_state_dict(resumed["optimizer"])
         generator.set_state(resumed["generator"])
         restore_rng_state(resumed["rng"])
@@ -198,11 +199,17 @@ def main(args: argparse.Namespace) -> None:
     print("next: " + shlex.join(["python", "sd/train_sd.py", *paths]))
 
 
-def make_autoencoder(args: argparse.Namespace, data: Trajectories) -> tuple[Encoder, Decoder]:
-    """To train: new, or those of --init-from."""
+def make_autoencoder(
+    args: argparse.Namespace, data: Trajectories, resumed: dict | None
+) -> tuple[Encoder, Decoder]:
+    """To train: new, those of --init-from, or those of the run that is resumed."""
     config = AutoencoderConfig(height=data.height, width=data.width)
     encoder, decoder = Encoder(config), Decoder(config)
-    if args.init_from:
+    if resumed:
+        with refusing(Path(args.output_dir) / "last.pt"):
+            encoder.load_state_dict(resumed["encoder"])
+            decoder.load_state_dict(resumed["decoder"])
+    elif args.init_from:
         for part in (encoder, decoder):
             kind = type(part).__name__.lower()
             path = Path(args.init_from) / f"{kind}.pt"

@@ -89,34 +89,32 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="sampling steps a frame, in play too (default: %(default)s)",
     )
     compared = parser.add_argument_group("choices that ablate_sd.py holds against each other")
-    compared.add_argument("--predicts", default="clean", choices=PREDICTIONS, help="what the network's output stands "
-                          "for; regression is shown no noise (default: %(default)s)")  # fmt: skip
+    compared.add_argument("--predicts", choices=PREDICTIONS, help="what the network's output stands "
+                          "for; regression is shown no noise (default: clean)")  # fmt: skip
     compared.add_argument("--loss", default="root", choices=LOSSES, help="of a window: root mean square, mean square, "
                           "or the latter with a ramp of the noise level (default: %(default)s)")  # fmt: skip
     compared.add_argument("--pure-noise", type=float, default=0.7, metavar="SHARE", help="of the windows trained at "
                           "pure noise (default: %(default)s)")  # fmt: skip
     compared.add_argument("--context-noise", default="told", choices=NOISY_CONTEXTS, help="on half of the contexts, "
                           "its level told to the network, not told, or none (default: %(default)s)")  # fmt: skip
-    compared.add_argument("--actions-by", default="norm", choices=("norm", "attention"), help="how actions reach the "
-                          "network: adaptive norm or cross-attention (default: %(default)s)")  # fmt: skip
-    compared.add_argument("--channels", type=int, nargs="+", default=[128, 256], metavar="C", help="at a half, then a "
+    compared.add_argument("--actions-by", choices=("norm", "attention"), help="how actions reach the "
+                          "network: adaptive norm or cross-attention (default: norm)")  # fmt: skip
+    compared.add_argument("--channels", type=int, nargs="+", metavar="C", help="at a half, then a "
                           "quarter of the latent's resolution (default: 128 256)")  # fmt: skip
     run = parser.add_argument_group("run")
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
-    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    run.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
     if min(args.epochs, args.epoch_samples, args.batch_size, args.steps) < 1:
         parser.error("--epochs, --epoch-samples, --batch-size and --steps must be at least 1")
-    if (
-        min(args.channels) < GROUP
-        or any(width % GROUP for width in args.channels)
-        or not 0 <= args.pure_noise <= 1
-    ):
+    if any(width < GROUP or width % GROUP for width in args.channels or ()) or not 0 <= args.pure_noise <= 1:
         parser.error(f"--channels must be multiples of {GROUP} and --pure-noise from 0 to 1")
-    if len(args.channels) > 2:
+    if len(args.channels or ()) > 2:
         parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
         parser.error("--max-minutes and --own-frames must be at least 0 and --learning-rate above 0")
@@ -143,6 +141,9 @@ def main(args: argparse.Namespace) -> None:
         "--epoch-samples": args.epoch_samples,
         "--trajectories": recording_fingerprint(data),
         "--autoencoder-dir": autoencoder,
+        "--loss": args.loss,
+        "--context-noise": args.context_noise,
+        "--pure-noise": args.pure_noise,
     }
     resumed = read_last(run_dir, "dream_run", args.resume, fixed)
     if resumed and "streams" not in resumed:
@@ -280,16 +281,24 @@ def main(args: argparse.Namespace) -> None:
 
 def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> tuple[UNet, list[dict]]:
     """The network to train, and what it was trained on before this run."""
+    choices = {"channels": args.channels and tuple(args.channels), "predicts": args.predicts,
+               "actions_by": args.actions_by}  # fmt: skip
+    choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
         config = {**resumed["config"], "channels": tuple(resumed["config"]["channels"])}
-        return UNet(UNetConfig(**config)), resumed["trained_before"]
-    if not args.init_from:
-        choices = {"channels": tuple(args.channels), "predicts": args.predicts, "actions_by": args.actions_by}
+        unet, trained_before = UNet(UNetConfig(**config)), resumed["trained_before"]
+    elif args.init_from:
+        unet, _, checkpoint = load_unet(args.init_from)
+        trained_before = checkpoint.get("trained_on", [])
+    else:
         return UNet(UNetConfig(num_actions=data.num_actions, **choices)), []
-    unet, _, checkpoint = load_unet(args.init_from)
+    for name, choice in choices.items():
+        if getattr(unet.config, name) != choice:
+            flag = "--" + name.replace("_", "-")
+            raise BadInput(f"{flag} cannot be chosen anew: the network has {getattr(unet.config, name)}")
     if unet.config.num_actions != data.num_actions:
         raise BadInput(f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}")
-    return unet.train().requires_grad_(True), checkpoint.get("trained_on", [])
+    return unet.train().requires_grad_(True), trained_before
 
 
 def save_starts(

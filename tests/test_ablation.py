@@ -6,12 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import ablate_sd
 import numpy as np
 import pytest
 import torch
 import train_sd
+from dream.diffusion import MOST_NOISE
 from dream.subject import Subject
 from dream.training import Lesson, training_loss
 from dream.unet import UNet, UNetConfig
@@ -22,11 +24,11 @@ SCRIPT = Path(ablate_sd.__file__)
 
 def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int]:
     variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].of or name]
-    flags = [{"half": "64 128", "twice": "256 512"}.get(flag, flag) for flag in variant.flags]
-    args = train_sd.parse_args(" ".join(flags).split())
+    channels = [str(round(variant.width * width)) for width in (128, 256)]
+    args = train_sd.parse_args(["--channels", *channels, *variant.flags])
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
-    return lesson, UNetConfig(3, channels=tuple(args.channels), predicts=args.predicts,
-                              actions_by=args.actions_by), args.own_frames  # fmt: skip
+    unet, _ = train_sd.make_unet(args, SimpleNamespace(num_actions=3), None)
+    return lesson, unet.config, args.own_frames
 
 
 def test_ours_is_what_train_sd_does_by_default():
@@ -87,6 +89,14 @@ def test_attention_hears_each_action():
     assert not torch.allclose(unet(z, torch.ones(1), context, actions.flip(1), torch.zeros(1)), said)
 
 
+def test_pure_noise_is_told_as_the_most_noise_that_was_trained_on():
+    """A noise prediction is asked at level 1 and trained to 0.98: told 1, it hears what it has never heard."""
+    unet = wake_up(UNet(replace(small_unet().config, predicts="noise"))).eval()
+    inputs = torch.randn(1, 4, 4, 8, 12), torch.zeros(1, 4, dtype=torch.long), torch.zeros(1)
+    z = torch.randn(1, 4, 8, 12)
+    assert torch.equal(unet(z, torch.ones(1), *inputs), unet(z, torch.full((1,), MOST_NOISE), *inputs))
+
+
 @torch.no_grad()
 def test_reencoded_frames_go_back_as_they_were_seen():
     """The row would be that of the latents under another name, were the encoder never asked."""
@@ -138,6 +148,12 @@ def test_the_script(tmp_path):
     runs = [path.parent for path in (tmp_path / "b").glob("*/latents.npy")]
     assert len(runs) == 3 and len({os.stat(run / "latents.npy").st_ino for run in runs}) == 1
     assert "steps," not in run(names).stdout  # no training
+    killed = tmp_path / "b" / "half_as_wide"  # before it was judged: it goes on, and does not begin anew
+    (killed / ".done").unlink()
+    report = json.loads((tmp_path / "b" / "ablation.json").read_text())
+    report["rows"].pop("half as wide")
+    (tmp_path / "b" / "ablation.json").write_text(json.dumps(report))
+    assert (again := run(names)).returncode == 0, again.stderr
     other = run(names, "--seed", 1)
     assert other.returncode != 0 and "of other settings" in other.stderr and "Traceback" not in other.stderr
     wrong = run(["ghost"])

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.optimizer import Optimizer, as_matrix
 from dream.unet import UNet, UNetConfig
 
@@ -15,9 +16,9 @@ def small_unet() -> UNet:
     return UNet(UNetConfig(num_actions=6, channels=(32, 48), blocks=1)).to(memory_format=torch.channels_last)
 
 
-def give_gradients(unet: UNet, seed: int) -> None:
+def give_gradients(model: torch.nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    for weight in unet.parameters():
+    for weight in model.parameters():
         weight.grad = torch.randn(weight.shape, generator=generator).to(memory_format=torch.preserve_format)
         if weight.ndim == 4:
             weight.grad = weight.grad.to(memory_format=torch.channels_last)
@@ -81,3 +82,34 @@ def test_a_matrix_is_the_same_memory():
     assert not weight.any()
     with pytest.raises(ValueError, match="channels_last"):
         as_matrix(torch.randn(8, 4, 3, 3))
+
+
+def test_a_share_of_the_learning_rate_makes_steps_that_much_smaller():
+    config = AutoencoderConfig(height=16, width=16, channels=32)
+    moved = []
+    for share in (1.0, 0.1):
+        torch.manual_seed(0)
+        encoder, decoder = (part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder))
+        before = copy.deepcopy((encoder, decoder))
+        for model in (encoder, decoder):
+            give_gradients(model, seed=1)
+        Optimizer([encoder, decoder], 0.0, [share, 1.0]).step(RATE)
+        moved.append([
+            [new.detach() - old for new, old in zip(after.parameters(), model.parameters(), strict=True)]
+            for after, model in zip((encoder, decoder), before, strict=True)
+        ])  # fmt: skip
+    (whole_encoder, whole_decoder), (slow_encoder, slow_decoder) = moved
+    for whole, slow in zip(whole_encoder, slow_encoder, strict=True):
+        torch.testing.assert_close(slow, 0.1 * whole, rtol=1e-3, atol=1e-7)
+    for one, other in zip(whole_decoder, slow_decoder, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_every_weight_of_the_autoencoder_moves_once():
+    config = AutoencoderConfig(height=16, width=16, channels=32)
+    models = [part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder)]
+    optimizer = Optimizer(models, WEIGHT_DECAY)
+    by_adamw = [p for part in optimizer.parts[1::2] for group in part.param_groups for p in group["params"]]
+    moved = [id(p) for p in (*optimizer.convolutions, *by_adamw)]
+    assert sorted(moved) == sorted(id(p) for model in models for p in model.parameters())
+    assert [weight.shape[2] for weight in optimizer.convolutions] == [3] * 6  # two a block, three blocks

@@ -17,6 +17,7 @@ import torch
 import train_autoencoder
 import train_sd
 from dream import budget as budget_module
+from dream import runs
 from dream.autoencoder import AutoencoderConfig
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
@@ -136,9 +137,9 @@ def test_play_and_training_have_the_dead_zone(change, steps):
     (walk,), seen, _, _ = streams.draw()
     last = seen[:, -1].clone()
     streams.advance(torch.tensor([walk]), last + change, torch.ones(1, dtype=torch.bool), 10**9)
-    if streams.age[walk]:  # not at the end of its row
-        moved = (streams.contexts[walk, -1].float() - last[0]).item()
-        assert moved == 0 if change < 0.05 else moved > 0
+    assert streams.age[walk] == 1  # not at the end of its row
+    moved = (streams.contexts[walk, -1].float() - last[0]).item()
+    assert moved == 0 if change < 0.05 else moved > 0
 
 
 # ------------------------------------------------------------------------------------------------- the loss
@@ -649,6 +650,23 @@ def test_an_autoencoder_begins_with_another(tmp_path, taught, small_models):
     flags = ["--trajectories", taught / "square.npz", "--init-from", tmp_path, "--output-dir", tmp_path / "b"]
     teach_autoencoder(*flags, "--learning-rate", 1e-9)
     decoders = [load_part(path / "decoder.pt", "decoder") for path in (tmp_path / "a", tmp_path / "b")]
+    flags = [
+        "--trajectories",
+        taught / "square.npz",
+        "--init-from",
+        taught / "a",
+        "--output-dir",
+        tmp_path / "c",
+    ]
+    teach_autoencoder(*flags)
+    moved = {}
+    for kind in ("encoder", "decoder"):  # a tenth of the rate, and not for the wrong one of the two
+        old, new = (
+            dict(load_part(folder / f"{kind}.pt", kind).named_parameters())
+            for folder in (taught / "a", tmp_path / "c")
+        )
+        moved[kind] = max((new[name] - old[name]).abs().max().item() for name in old)
+    assert 0 < moved["encoder"] < 0.3 * moved["decoder"]
     assert not torch.equal(decoders[0].stem.weight, decoders[1].stem.weight)
     large = record(tmp_path / "large.npz", height=64, width=96)
     said = line_of(teach_autoencoder, "--trajectories", large, "--init-from", taught / "a")
@@ -868,3 +886,22 @@ def test_both_scripts_on_a_gpu(tmp_path, small_models):
     paths = (tmp_path / "b" / "best.pt", tmp_path / "b" / "initial_sequence.npz")
     dream = Dream.load(tmp_path / "a" / "decoder.pt", *paths, 2, 0, torch.device("cuda"))
     assert dream.reset().shape == dream.step(1).shape == (32, 48, 3)
+
+
+# ------------------------------------------------------------------------------------------- the machine
+
+
+@pytest.mark.parametrize(
+    ("cpu", "pays"),
+    [("GenuineIntel avx512_bf16", False), ("GenuineIntel avx512_bf16 amx_bf16", True),
+     ("AuthenticAMD avx512_bf16", True)],
+)  # fmt: skip
+def test_bfloat16_by_what_the_cpu_is(monkeypatch, cpu, pays):
+    """Instructions alone do not make it fast; a stopwatch would let two runs of one machine differ."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(runs.platform, "processor", lambda: cpu)
+    monkeypatch.setattr(runs.Path, "exists", lambda path: False)
+    assert runs.bfloat16_pays.__wrapped__() is pays
+    monkeypatch.setattr(runs, "bfloat16_pays", lambda: pays)
+    with runs.mixed_precision(CPU):
+        assert torch.is_autocast_enabled("cpu") is pays

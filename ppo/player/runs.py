@@ -5,8 +5,8 @@ The same few lines stand in sd/dream/runs.py: the two sides share no Python, and
 
 import csv
 import os
+import platform
 import random
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Optional
@@ -93,28 +93,22 @@ def read_last(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) 
 
 @lru_cache(maxsize=None)
 def bfloat16_pays() -> bool:
-    """Is a convolution in bfloat16 clearly faster on this CPU than in float32? Timed once, 30 ms or so.
+    """Does this CPU multiply bfloat16 faster than float32? By what it is, so that every run of a machine answers alike.
 
-    That a CPU has the instructions does not say so: with AMX, or on AMD's Zen 4, they are several times as fast, on an
-    Intel whose AMX is hidden from a virtual machine they are slower (0.6 times, sd/NOTES.md).
+    It needs the instructions, and more: AMX, or another maker's cores than Intel's, whose AVX-512 takes two bfloat16
+    products in the time of one. Intel's takes more: 0.6 times as fast as float32 on one whose AMX is hidden.
     """
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
-    best = {}
-    with torch.no_grad():
-        for _ in range(5):  # in turns, the best of each: other work on the machine slows both alike
-            for dtype in (torch.float32, torch.bfloat16):
-                weight = torch.ones(128, 128, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
-                x = torch.ones(8, 128, 14, 32, dtype=dtype).to(memory_format=torch.channels_last)
-                began = time.perf_counter()
-                torch.nn.functional.conv2d(x, weight, padding=1)
-                best[dtype] = min(time.perf_counter() - began, best.get(dtype, float("inf")))
-    return best[torch.float32] > 1.2 * best[torch.bfloat16]
+    linux = Path("/proc/cpuinfo")
+    about = platform.processor() + (linux.read_text()[:10_000] if linux.exists() else "")
+    return "GenuineIntel" not in about or "amx_bf16" in about
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
     """A context of bfloat16 where the machine multiplies it fast, else of float32."""
-    fast = device.type == "cuda" or bfloat16_pays()
+    cuda = device.type == "cuda"
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bfloat16_pays()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dream.errors import BadInput
+
 
 class Optimizer:
     """Of models that lie in channels_last memory, on the device where they stay.
@@ -51,6 +53,9 @@ class Optimizer:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict]) -> None:
+        """Raises BadInput where they are of a run from before there was Muon."""
+        if not isinstance(states, list):
+            raise BadInput("the run was begun by an older version: begin another with --init-from")
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
 

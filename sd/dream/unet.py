@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.diffusion import to_clean
+from dream.diffusion import MOST_NOISE, to_clean
 
 FOLD = 2  # latent pixels folded into channels, on each side
 GROUP = 16  # channels in a group of the group normalisation
@@ -131,6 +131,8 @@ class UNet(nn.Module):
         """
         if self.config.predicts == "regression":
             z, t = torch.zeros_like(z), torch.ones_like(t)
+        if self.config.predicts == "noise":
+            t = t.clamp(max=MOST_NOISE)  # sampling begins above what it was trained on
         B, L, C, h, w = context.shape
         E = self.config.embedding
         if self.attention:
