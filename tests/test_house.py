@@ -27,7 +27,7 @@ FLOORS = {
             "previews",
             "report",
         },
-        {"keys", "perceptual", "runs", "trajectories", "unet", "video"},
+        {"keys", "optimizer", "perceptual", "runs", "trajectories", "unet", "video"},
         {"agent", "judges", "latents", "models", "rollout", "training"},
         {"streams", "subject", "validation", "world"},
         {"evaluation", "stability", "truths"},

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.optimizer import Optimizer, as_matrix
+from dream.optimizer import Muon, Optimizer, as_matrix
 from dream.unet import UNet, UNetConfig
 
 RATE, WEIGHT_DECAY = 1e-2, 1e-2
@@ -34,6 +34,22 @@ def test_hidden_convolutions_step_along_an_orthogonal_matrix():
         moved = new - (1 - RATE * WEIGHT_DECAY) * old
         values = torch.linalg.svdvals(moved) / (RATE * 0.2 * max(moved.shape) ** 0.5)
         assert values.min() > 0.4 and values.max() < 1.4, name  # what five Newton-Schulz steps leave of 1
+
+
+@pytest.mark.parametrize("shape", [(24, 90), (90, 24), (40, 40)])
+def test_muon_steps_as_that_of_torch(shape):
+    """The reference multiplies the whole matrix in each iteration, in bfloat16: hence the tolerance."""
+    ours, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
+    muon = Muon([ours], WEIGHT_DECAY)
+    reference = torch.optim.Muon([theirs], lr=RATE, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw")
+    muon.param_groups[0]["lr"] = RATE
+    for seed in range(4):
+        ours.grad = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        theirs.grad = ours.grad.clone()
+        muon.step()
+        reference.step()
+    moved, expected = ours.detach() - 1, theirs.detach() - 1
+    assert (moved - expected).norm() < 0.02 * expected.norm()
 
 
 def test_all_other_weights_step_as_adamw_does():

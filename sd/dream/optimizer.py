@@ -2,6 +2,7 @@
 
 Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes the momentum of a weight matrix orthogonal before it
 steps. Its steps are scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982), so both take one learning rate.
+torch.optim.Muon does the same, slower: it multiplies the whole matrix in every iteration, always in bfloat16.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,51 @@ import torch
 from torch import nn
 
 from dream.errors import BadInput
+
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # a, b, c of Jordan et al.: all singular values to about 1 in five steps
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """Nearly U V^T, for the singular value decomposition U S V^T of a matrix (n, m), n <= m or not; float32.
+
+    Newton-Schulz: X <- p(X X^T) X, p(A) = a + b A + c A^2. All p commute, so they are gathered in one (n, n) matrix and
+    the wide X is multiplied twice, not in each iteration.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonal(matrix.T).T
+    a, b, c = NEWTON_SCHULZ
+    x = matrix / (matrix.norm() + 1e-7)
+    gram = x @ x.T  # (n, n)
+    identity = torch.eye(len(gram), device=gram.device)
+    gathered = identity
+    for _ in range(5):
+        p = a * identity + b * gram + c * gram @ gram
+        gathered = p @ gathered
+        gram = p @ gram @ p
+    return gathered @ x
+
+
+class Muon(torch.optim.Optimizer):
+    """Of matrices (n, m). The learning rate is that of `param_groups`."""
+
+    def __init__(self, matrices: Sequence[nn.Parameter], weight_decay: float) -> None:
+        super().__init__(matrices, {"lr": 0.0, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+                momentum.lerp_(matrix.grad, 1 - MOMENTUM)
+                ahead = matrix.grad.lerp(momentum, MOMENTUM)  # Nesterov's
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                size = 0.2 * max(matrix.shape) ** 0.5  # Liu et al., equation 4: root mean square 0.2
+                matrix.add_(orthogonal(ahead), alpha=-group["lr"] * size)
 
 
 class Optimizer:
@@ -23,7 +69,7 @@ class Optimizer:
     ) -> None:
         """shares: of the learning rate, one for each model (default: all of it)."""
         self.convolutions: list[nn.Parameter] = []
-        self.matrices: list[nn.Parameter] = []  # torch's Muon wants matrices: each is a convolution's memory
+        self.matrices: list[nn.Parameter] = []  # each is the memory of a convolution
         self.parts: list[torch.optim.Optimizer] = []
         self.shares: list[float] = []  # of each part
         for model, share in zip(models, shares or [1.0] * len(models), strict=True):
@@ -33,7 +79,7 @@ class Optimizer:
             self.convolutions += hidden
             self.matrices += matrices
             self.parts += [
-                torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+                Muon(matrices, weight_decay),
                 torch.optim.AdamW(rest, weight_decay=weight_decay),
             ]
             self.shares += [share, share]

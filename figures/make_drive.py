@@ -1,0 +1,57 @@
+"""Writes keys for play_sd.py: those that the trained agent presses when it is put before the dream, not the game.
+
+python figures/make_drive.py --start 0 --frames 150 --output sd/pretrained/drive.txt
+python figures/make_drive.py --start 4 --frames 80 --then "forward+left 25" --then "nothing 45" --output my_drive.txt
+"""
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "sd"))
+from dream.agent import load_agent  # noqa: E402
+from dream.errors import run_script  # noqa: E402
+from dream.latents import decode, to_u8  # noqa: E402
+from dream.world import Dream  # noqa: E402
+
+PRETRAINED = HERE.parent / "sd" / "pretrained"
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--start", type=int, default=0, help="place to begin from (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=150, help="of the agent (default: %(default)s)")
+    parser.add_argument(
+        "--then", action="append", default=[], metavar="KEYS", help="lines to add, as they stand"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of dream and agent (default: %(default)s)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    paths = (PRETRAINED / name for name in ("decoder.pt", "model.pt", "initial_sequence.npz"))
+    dream = Dream.load(*paths, steps=None, seed=args.seed, device=torch.device("cpu"))
+    agent = load_agent(HERE.parent / "ppo" / "pretrained" / "agent.pt", dream.action_names)
+    generator = torch.Generator().manual_seed(args.seed)
+    dream.reset(args.start)
+    for frame_u8 in to_u8(decode(dream.decoder, dream.start_latents[args.start])):
+        agent.see(torch.from_numpy(frame_u8)[None])
+    pressed = []
+    for _ in range(args.frames):
+        action = int(agent.choose(generator))
+        agent.see(torch.from_numpy(dream.step(action))[None])
+        pressed.append(dream.action_names[action])
+    lines = [f"# From place {args.start}: {args.frames} frames as the trained agent drove them in this dream"]
+    lines += [f"{name} {len(list(run))}" for name, run in itertools.groupby(pressed)]
+    args.output.write_text("\n".join([*lines, *args.then]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
