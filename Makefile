@@ -33,10 +33,10 @@ P = output/pretrained
 resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
 
 pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/sd/.done
-	rm -f sd/pretrained/drive.txt
 	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
 	cp $(P)/sd/best.pt sd/pretrained/model.pt
 	cp $(P)/sd/encoder.pt $(P)/sd/decoder.pt $(P)/sd/initial_sequence.npz sd/pretrained/
+	$(PY) figures/make_drive.py --output sd/pretrained/drive.txt
 	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
 $(P)/agent/.done: | setup
@@ -45,7 +45,7 @@ $(P)/agent/.done: | setup
 
 $(P)/trajectories.npz: $(P)/agent/.done
 	rm -rf $(P)/new.npz $(P)/new.recording
-	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt --frames 131072 --seed 21 --output $(P)/new.npz
+	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt --frames 131072 --output $(P)/new.npz
 	mv $(P)/new.npz $@
 
 $(P)/autoencoder/.done: $(P)/trajectories.npz
@@ -53,7 +53,7 @@ $(P)/autoencoder/.done: $(P)/trajectories.npz
 	touch $@
 
 $(P)/sd/.done: $(P)/autoencoder/.done
-	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --own-frames 12 --output-dir $(P)/sd --max-minutes $(SD_MINUTES) $(call resume,sd)
+	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd --max-minutes $(SD_MINUTES) $(call resume,sd)
 	touch $@
 
 test: setup

@@ -30,6 +30,7 @@ from player.trajectories import TrajectoryWriter, check_disk_space, recording_by
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
+SHIPPED_AGENT = HERE / "pretrained" / "agent.pt"
 # Decisions of a game in a row of the recording, at most: a part is written, then the next begins.
 PART_STEPS = 512
 PERSON_STEPS = 128  # of a person, who may leave at any moment: what is short of a row is lost
@@ -50,7 +51,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--policy", default="agent=1,wander=7", metavar="KIND[=SHARE],...",
                         help=f"who drives, in which shares of the games. {kinds}; person: you, in a window "
                              "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--agent", type=Path, default=HERE / "pretrained" / "agent.pt", metavar="FILE",
+    parser.add_argument("--agent", type=Path, default=SHIPPED_AGENT, metavar="FILE",
                         help="a best.pt of train_ppo.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--n-envs", type=int, default=16, help="games at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of games and chance (default: %(default)s)")
@@ -142,6 +143,8 @@ def record(args: argparse.Namespace, game: Game, kinds: List[str], parts_dir: Pa
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     agent = load_agent(args.agent)
+    if args.agent == SHIPPED_AGENT and args.track > 0:
+        print(f"assumed: the agent that ships, which learned track 0, can drive track {args.track}")
     if agent.config.frame_skip != args.frame_skip:
         learned = agent.config.frame_skip
         print(f"assumed: an agent that learned to decide every {learned} frames can every {args.frame_skip}")

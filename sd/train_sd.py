@@ -80,7 +80,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
-    learning.add_argument("--own-frames", type=int, default=8, help="how often the model goes on from its own last "
+    learning.add_argument("--own-frames", type=int, default=12, help="how often the model goes on from its own last "
                           "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
     learning.add_argument(
         "--steps",
