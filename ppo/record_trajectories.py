@@ -55,7 +55,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help="a best.pt of train_ppo.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--n-envs", type=int, default=16, help="games at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of games and chance (default: %(default)s)")
-    add_game_options(parser)
+    add_game_options(parser, many_tracks=True)
     parser.add_argument(
         "--frame-skip", type=int, default=4, help="game frames a decision (default: %(default)s)"
     )
@@ -65,6 +65,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     check_game_options(parser, args)
     if args.output.suffix != ".npz":
         parser.error(f"--output {args.output}: the name must end in .npz")
+    if args.policy == "person" and len(args.track) > 1:
+        parser.error("--policy person drives one --track")
     args.shares = None if args.policy == "person" else parse_shares(args.policy, parser)
     return args
 
@@ -86,7 +88,7 @@ def parse_shares(policy: str, parser: argparse.ArgumentParser) -> Dict[str, floa
 
 
 def main(args: argparse.Namespace) -> None:
-    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
+    game = find_game(args.game, args.integrations, args.state, args.track[0], args.rivals)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
     # Parts are written beside the output; a kill leaves them there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
@@ -110,13 +112,13 @@ def record(args: argparse.Namespace, game: Game, kinds: List[str], parts_dir: Pa
     num_parts = -(-args.frames // (K * PART_STEPS))
     steps = -(-args.frames // (K * num_parts))
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
-    envs = make_vector_env(game, K, args.frame_skip)
+    envs = make_vector_env(game, K, args.frame_skip, args.track)
     writer = None
     try:
         agent = make_agent(args, game) if any(HANDS[kind].stranger < 1 for kind in kinds) else None
         generator = torch.Generator().manual_seed(args.seed)
         hands = Hands(kinds, len(game.actions))
-        players = Players(envs, args.seed, game.truth_names, torch.device("cpu"), hands)
+        players = Players(envs, args.seed, game.truth_names, torch.device("cpu"), hands, args.track)
         size = recording_bytes(K * num_parts, steps, *players.frames.shape[1:3])
         print(f"{K * num_parts * steps} frames, {size / 1e9:.2f} GB, and as much again while they are packed")
         check_disk_space(args.output.parent, 2 * size)
@@ -143,8 +145,8 @@ def record(args: argparse.Namespace, game: Game, kinds: List[str], parts_dir: Pa
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     agent = load_agent(args.agent)
-    if args.agent == SHIPPED_AGENT and args.track > 0:
-        print(f"assumed: the agent that ships, which learned track 0, can drive track {args.track}")
+    if args.agent == SHIPPED_AGENT and any(args.track):
+        print(f"assumed: the agent that ships, which learned track 0, can drive {args.track}")
     if agent.config.frame_skip != args.frame_skip:
         learned = agent.config.frame_skip
         print(f"assumed: an agent that learned to decide every {learned} frames can every {args.frame_skip}")
@@ -240,7 +242,7 @@ def record_person(args: argparse.Namespace, game: Game, parts_dir: Path) -> None
         name=args.game,
         integrations=args.integrations,
         state=args.state,
-        track=args.track,
+        track=args.track[0],
         rivals=args.rivals,
         seed=args.seed,
         decision_frames=args.frame_skip,

@@ -59,7 +59,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_game_options(parser)
+    add_game_options(parser, many_tracks=True)
     parser.add_argument(
         "--frame-skip", type=int, default=4, help="game frames a decision (default: %(default)s)"
     )
@@ -143,7 +143,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     if args.recording_end < 0:
         args.recording_end = args.n_epochs
     if args.output_dir is None:
-        place = f"track{args.track}" if args.game == "Mode7Kart-v0" else args.state or "default"
+        place = (
+            "track" + "-".join(map(str, args.track))
+            if args.game == "Mode7Kart-v0"
+            else args.state or "default"
+        )
         args.output_dir = HERE / "checkpoints" / f"{args.game}-{place}-{args.seed}"
     return args
 
@@ -160,10 +164,10 @@ def main(args: argparse.Namespace) -> None:
         raise BadInput(
             f"the run in {run_dir} is of an older version: begin another with --checkpoint-model its best.pt"
         )
-    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
+    game = find_game(args.game, args.integrations, args.state, args.track[0], args.rivals)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
-    envs = make_vector_env(game, args.n_envs + args.wander_envs, args.frame_skip)
+    envs = make_vector_env(game, args.n_envs + args.wander_envs, args.frame_skip, args.track)
     try:
         train(args, run_dir, device, game, envs, resumed, fixed)
     finally:
@@ -176,7 +180,7 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
     agent = make_agent(args, game).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
     kinds = ["agent"] * args.n_envs + ["wander"] * args.wander_envs
-    players = Players(envs, args.seed, game.truth_names, device, Hands(kinds, len(game.actions)))
+    players = Players(envs, args.seed, game.truth_names, device, Hands(kinds, len(game.actions)), args.track)
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}

@@ -415,7 +415,9 @@ def run_cli(*flags) -> subprocess.CompletedProcess:
 def test_tiny_run_of_the_script(tmp_path):
     cv2 = pytest.importorskip("cv2")
     run = tmp_path / "run"
-    done = run_cli("--n-epochs", 2, "--track", 1, "--rivals", 1, "--video-every", 2, "--output-dir", run)
+    done = run_cli(
+        "--n-epochs", 2, "--track", 1, 3, 2, "--rivals", 1, "--video-every", 2, "--output-dir", run
+    )
     assert done.returncode == 0, done.stderr
     recording = open_trajectories(run / "trajectories.npz")
     assert (
@@ -426,6 +428,10 @@ def test_tiny_run_of_the_script(tmp_path):
     assert recording.meta["game"] == "Mode7Kart-v0" and recording.meta["fps"] == 15
     assert recording.action_names[1] == "forward"
     assert {"truth/x", "truth/lap"} <= set(recording.extras)
+    tracks = recording.extras[
+        "track"
+    ]  # of game 0 and of the wandering one behind the games that are learned from
+    assert (tracks[::2] == 1).all() and (tracks[1::2] == 2).all()
     assert load_agent(run / "best.pt").config.game == "Mode7Kart-v0"
     with open(run / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))

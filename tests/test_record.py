@@ -109,6 +109,29 @@ def test_a_mixed_recording(tmp_path):
     run(*options, "--output", tmp_path / "a.npz", wrong="a recording stands at")
 
 
+def test_a_recording_of_several_courses(tmp_path):
+    """The games take the courses in turn, and each row says which: frames at the start are told apart by it alone."""
+    options = ["--policy", "agent=2,wander", "--n-envs", 3, "--frames", 12, "--track", 0, 2]
+    said = run(*options, "--output", tmp_path / "a.npz")
+    assert "assumed: the agent that ships, which learned track 0, can drive [0, 2]" in said
+    data = open_trajectories(tmp_path / "a.npz")
+    assert data.extras["track"].tolist() == [[0] * 4, [2] * 4, [0] * 4]
+    skies = [tuple(data.frames[row, 0, :, 20, 0]) for row in range(3)]
+    assert skies[0] == skies[2] != skies[1]
+    run(
+        "--policy",
+        "person",
+        "--track",
+        0,
+        2,
+        "--frames",
+        9,
+        "--output",
+        tmp_path / "b.npz",
+        wrong="one --track",
+    )
+
+
 def test_an_agent_drives_at_another_frame_rate(tmp_path):
     """How a dream of 30 frames a second gets its recording; said, for an agent may not stand it."""
     options = ["--policy", "agent", "--n-envs", 2, "--frames", 10, "--frame-skip", 2]

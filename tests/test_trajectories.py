@@ -514,6 +514,18 @@ def test_starts_to_play_from_are_good_places(tmp_path):
     assert len(good_starts(open_trajectories(tmp_path / "b.npz"), mask, 4, 5)) == 5
 
 
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_starts_to_play_from_are_of_every_course(tmp_path, count):
+    """A course with boosts pays better: by reward alone a dream of three would begin on one."""
+    track = np.repeat([[0], [2], [2], [2]], 30, axis=1)
+    np.savez(tmp_path / "a.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int),
+             rewards=track.astype(np.float32), track=track)  # fmt: skip
+    starts = good_starts(open_trajectories(tmp_path / "a.npz"), np.ones((4, 30), bool), 4, count)
+    assert len(starts) == count
+    courses = np.bincount(track[starts[:, 0], starts[:, 1]], minlength=3)
+    assert courses[0] == (count + 1) // 2 and courses[2] == count // 2
+
+
 @pytest.mark.parametrize(
     ("N", "num_steps", "record_envs"), [(3, 400, 1), (4, 400, 2), (2, 400, None), (1, 20, 1), (1, 5, 1)]
 )

@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from functools import partial
-from typing import Any
+from typing import Any, Sequence
 
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
@@ -35,15 +35,21 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
     return PlayedGame(game.make(frame_skip=frame_skip, **settings))
 
 
-def make_vector_env(game: Game, num_envs: int, frame_skip: int, **settings: Any) -> AsyncVectorEnv:
-    """`num_envs` of them, each in a process of its own (an emulator allows no other way).
+def make_vector_env(
+    game: Game, num_envs: int, frame_skip: int, tracks: Sequence[int] = (), **settings: Any
+) -> AsyncVectorEnv:
+    """`num_envs` of them, each in a process of its own (an emulator allows no other way). They take the `tracks`, where
+    more than one is given, in turn.
 
     Observations are uint8 (num_envs, H, W, 3) in shared memory that the next step overwrites: copy what must last.
     An episode's end resets in the same step: `infos["final_obs"]` then holds the last frame, the observation the
     first of the next episode.
     """
+    each = (
+        [{**settings, "track": tracks[i % len(tracks)]} for i in range(num_envs)] if len(tracks) > 1 else None
+    )
     return AsyncVectorEnv(
-        [partial(make_env, game, frame_skip, **settings)] * num_envs,
+        [partial(make_env, game, frame_skip, **one) for one in each or [settings] * num_envs],
         copy=False,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )

@@ -3,12 +3,19 @@
 import argparse
 
 
-def add_game_options(parser: argparse.ArgumentParser) -> None:
+def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False) -> None:
+    """many_tracks: --track takes several, and is a list."""
     game = parser.add_argument_group("game")
     game.add_argument(
         "--game", default="Mode7Kart-v0", help="built in, or an emulator game (default: %(default)s)"
     )
-    game.add_argument("--track", type=int, default=0, help="Mode7Kart: course, from 0 (default: %(default)s)")
+    if many_tracks:
+        game.add_argument("--track", type=int, nargs="+", default=[0], metavar="N", help="Mode7Kart: courses, from 0; "
+                          "the games take them in turn (default: 0)")  # fmt: skip
+    else:
+        game.add_argument(
+            "--track", type=int, default=0, help="Mode7Kart: course, from 0 (default: %(default)s)"
+        )
     game.add_argument(
         "--rivals", type=int, default=0, help="Mode7Kart: other karts, 0-12 (default: %(default)s)"
     )
@@ -18,5 +25,6 @@ def add_game_options(parser: argparse.ArgumentParser) -> None:
 
 def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Ends the script with one line where they are out of range."""
-    if args.track < 0 or not 0 <= args.rivals <= 12:
+    tracks = args.track if isinstance(args.track, list) else [args.track]
+    if min(tracks) < 0 or not 0 <= args.rivals <= 12:
         parser.error("--track must be at least 0 and --rivals from 0 to 12")

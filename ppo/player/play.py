@@ -37,8 +37,10 @@ class Players:
         truth_names: Sequence[str],
         device: torch.device,
         hands: Hands,
+        tracks: Sequence[int] = (),
     ) -> None:
-        """envs: N + W games; hands: who presses the keys in each."""
+        """envs: N + W games; hands: who presses the keys in each; tracks: as for `make_vector_env`."""
+        self.tracks = np.resize(np.array(tracks, np.int64), envs.num_envs) if len(tracks) > 1 else None
         self.envs, self.truth_names, self.hands = envs, truth_names, hands
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, np.int64)
@@ -109,6 +111,8 @@ class Players:
             "episode_starts": np.empty((K, num_steps), bool),
             "rewards": np.empty((K, num_steps), np.float32),
         }
+        if self.tracks is not None:
+            rows["track"] = np.empty((K, num_steps), np.int64)
         for name in self.truth_names:
             rows[f"truth/{name}"] = np.empty((K, num_steps), np.float32)
         return rows
@@ -120,6 +124,8 @@ class Players:
         rows["frames"][:, t] = self.frames[games].transpose(0, 3, 1, 2)  # (K, H, W, 3) -> (K, 3, H, W)
         rows["actions"][:, t] = actions[games]
         rows["episode_starts"][:, t] = self.first[games]
+        if self.tracks is not None:
+            rows["track"][:, t] = self.tracks[games]
         for i, name in enumerate(self.truth_names):
             rows[f"truth/{name}"][:, t] = self.truth[games, i]
 

@@ -181,10 +181,19 @@ def window_starts(episode_starts: np.ndarray, mask: np.ndarray, length: int) -> 
 
 
 def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
-    """int64 (M, 2), M at most `count`: windows as `window_starts` finds them, spread over the mask. Of those at hand
-    for each the one with the highest reward, where rewards are recorded: play should begin where things go well."""
+    """int64 (M, 2), M at most `count`: windows as `window_starts` finds them, spread over the mask, as many of each
+    `track` where the recording has it. Of those at hand for each the one with the highest reward, where rewards are
+    recorded: play should begin where things go well."""
     starts = window_starts(trajectories.episode_starts, mask, length)
-    groups = np.array_split(starts, min(count, len(starts)))
+    track = trajectories.extras.get("track")
+    if track is None or track.ndim != 2:
+        track = np.zeros(mask.shape)
+    known, of_track = np.unique(track[starts[:, 0], starts[:, 1]], return_inverse=True)
+    courses = [starts[of_track == one] for one in range(len(known))][:count]
+    groups = []
+    for i, course in enumerate(courses):
+        share = count // len(courses) + (i < count % len(courses))
+        groups += np.array_split(course, min(share, len(course)))
     rewards = trajectories.extras.get("rewards")
     if rewards is None or rewards.ndim != 2:
         return np.stack([group[len(group) // 2] for group in groups])

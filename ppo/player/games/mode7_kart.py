@@ -364,6 +364,6 @@ def describe(track: int = 0, rivals: int = 0) -> Game:
         name="Mode7Kart-v0",
         actions=DRIVING_ACTIONS,
         frame_rate=FRAME_RATE,
-        make=partial(make_game, track, rivals),
+        make=partial(make_game, track=track, rivals=rivals),
         truth_names=TRUTH_NAMES,
     )
