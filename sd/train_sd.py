@@ -133,7 +133,7 @@ def main(args: argparse.Namespace) -> None:
     if (decoder.config.height, decoder.config.width) != (data.height, data.width):
         size = (decoder.config.height, decoder.config.width)
         raise BadInput(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
-    encoder, decoder = encoder.to(device), decoder.to(device, memory_format=torch.channels_last)
+    encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
     autoencoder = fingerprint(decoder)
     fixed = {
         "--seed": args.seed,

@@ -1,5 +1,6 @@
 """The world one acts in, on a small random dream; and the dream that comes with the repository."""
 
+import itertools
 import subprocess
 from pathlib import Path
 
@@ -119,6 +120,41 @@ def test_the_dream_that_is_shipped_plays_and_steers(shipped):
     assert np.abs(films["left"][-1] - films["right"][-1]).mean() > 3
     for start in range(dream.num_starts):
         assert dream.reset(start).std() > 5
+
+
+HILLS = slice(16, 27)  # rows of the picture, the panorama above the horizon
+REACH = 24  # columns that it moves in a frame, at most
+
+
+def moved_right(before: np.ndarray, after: np.ndarray) -> int:
+    """By how many columns the hills of two frames (H, W, 3) moved."""
+    middle = before[HILLS, REACH:-REACH].astype(int)
+    shifts = range(-REACH, REACH + 1)
+    errors = [
+        np.abs(after[HILLS, REACH + s : after.shape[1] - REACH + s].astype(int) - middle).mean()
+        for s in shifts
+    ]
+    return shifts[int(np.argmin(errors))]
+
+
+@pytest.mark.parametrize("start", [0, 5])
+@pytest.mark.parametrize(("side", "sign"), [("left", 1), ("right", -1)])
+def test_in_the_shipped_dream_steering_left_turns_the_world_right(shipped, side, sign, start):
+    dream = Dream.load(**shipped, steps=1, seed=0, device=CPU)
+    held = next(i for i, keys in enumerate(dream.action_keys) if side in keys and "up" in keys)
+    frames = [dream.reset(start), *play(dream, [held] * 12)]
+    moved = [moved_right(*pair) for pair in itertools.pairwise(frames)]
+    assert sign * sum(moved) > 60, moved
+
+
+@pytest.mark.parametrize("start", [0, 3, 6])
+def test_in_the_shipped_dream_no_gas_comes_to_a_stop(shipped, start):
+    """And the picture stays whole: it once broke into confetti where nobody pressed a key."""
+    dream = Dream.load(**shipped, steps=1, seed=0, device=CPU)
+    nothing = next(i for i, keys in enumerate(dream.action_keys) if not keys)
+    frames = play(dream, [nothing] * 150).astype(int)
+    change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+    assert change[-30:].mean() < 0.1 * change[:10].mean() and change[-30:].max() < 1, change
 
 
 def test_shipped_files_are_small(shipped):

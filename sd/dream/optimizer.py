@@ -5,6 +5,7 @@ steps. Its steps are scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.
 torch.optim.Muon does the same, slower: it multiplies the whole matrix in every iteration, always in bfloat16.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -20,18 +21,18 @@ NEWTON_SCHULZ = (
 )  # a, b, c of Jordan et al.: all singular values to about 1 in five steps
 
 
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """Nearly U V^T, for the singular value decomposition U S V^T of a matrix (n, m), n <= m or not; float32.
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """Nearly U V^T, for the singular value decompositions U S V^T of matrices (B, n, m), n <= m or not; float32.
 
     Newton-Schulz: X <- p(X X^T) X, p(A) = a + b A + c A^2. All p commute, so they are gathered in one (n, n) matrix and
     the wide X is multiplied twice, not in each iteration.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonal(matrix.T).T
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonal(matrices.mT).mT
     a, b, c = NEWTON_SCHULZ
-    x = matrix / (matrix.norm() + 1e-7)
-    gram = x @ x.T  # (n, n)
-    identity = torch.eye(len(gram), device=gram.device)
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = x @ x.mT  # (B, n, n)
+    identity = torch.eye(gram.shape[1], device=gram.device).expand_as(gram)
     gathered = identity
     for _ in range(5):
         p = a * identity + b * gram + c * gram @ gram
@@ -49,13 +50,21 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
+            by_shape = defaultdict(
+                list
+            )  # those of one shape go together: a GPU waits for launches, not for sums
             for matrix in group["params"]:
-                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-                momentum.lerp_(matrix.grad, 1 - MOMENTUM)
-                ahead = matrix.grad.lerp(momentum, MOMENTUM)  # Nesterov's
-                matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                size = 0.2 * max(matrix.shape) ** 0.5  # Liu et al., equation 4: root mean square 0.2
-                matrix.add_(orthogonal(ahead), alpha=-group["lr"] * size)
+                by_shape[matrix.shape].append(matrix)
+            for shape, matrices in by_shape.items():
+                ahead = []
+                for matrix in matrices:
+                    momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+                    momentum.lerp_(matrix.grad, 1 - MOMENTUM)
+                    ahead.append(matrix.grad.lerp(momentum, MOMENTUM))  # Nesterov's
+                size = 0.2 * max(shape) ** 0.5  # Liu et al., equation 4: root mean square 0.2
+                for matrix, step in zip(matrices, orthogonal(torch.stack(ahead)), strict=True):
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                    matrix.add_(step, alpha=-group["lr"] * size)
 
 
 class Optimizer:
