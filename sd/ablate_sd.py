@@ -46,6 +46,7 @@ VARIANTS = {
     "ours": Variant(steps=(1, 2, 4)),
     "frames re-encoded": Variant(of="ours", reencode=True),
     "mean square error": Variant(("--loss", "square")),
+    "AdamW": Variant(("--optimizer", "adamw")),
     "regression": Variant(("--predicts", "regression")),
     "context noise untold": Variant(("--context-noise", "untold")),
     "no context noise": Variant(("--context-noise", "off")),

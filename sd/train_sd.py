@@ -24,7 +24,7 @@ from dream.diffusion import LOSSES, PREDICTIONS
 from dream.errors import BadInput, run_script
 from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
-from dream.optimizer import Optimizer
+from dream.optimizer import HIDDEN, Optimizer
 from dream.previews import save_rows
 from dream.runs import (
     MetricsLog,
@@ -99,6 +99,8 @@ def parse_args(argv=None) -> argparse.Namespace:
                           "its level told to the network, not told, or none (default: %(default)s)")  # fmt: skip
     compared.add_argument("--actions-by", choices=("norm", "attention"), help="how actions reach the "
                           "network: adaptive norm or cross-attention (default: norm)")  # fmt: skip
+    compared.add_argument("--optimizer", default="muon", choices=HIDDEN, help="of the hidden convolutions; AdamW moves "
+                          "all other weights (default: %(default)s)")  # fmt: skip
     compared.add_argument("--channels", type=int, nargs="+", metavar="C", help="at a half, then a "
                           "quarter of the latent's resolution (default: 128 256)")  # fmt: skip
     run = parser.add_argument_group("run")
@@ -144,6 +146,7 @@ def main(args: argparse.Namespace) -> None:
         "--loss": args.loss,
         "--context-noise": args.context_noise,
         "--pure-noise": args.pure_noise,
+        "--optimizer": args.optimizer,
     }
     resumed = read_last(run_dir, "dream_run", args.resume, fixed)
     if resumed and "streams" not in resumed:
@@ -164,7 +167,7 @@ def main(args: argparse.Namespace) -> None:
     held_out = validation_set(data, latents, validation_mask, L, device)
 
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
-    optimizer = Optimizer([unet], WEIGHT_DECAY)
+    optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
     generator = torch.Generator().manual_seed(args.seed)
     streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone)
     step, spent_s, best_score = 0, 0.0, float("-inf")

@@ -14,6 +14,7 @@ import pytest
 import torch
 import train_sd
 from dream.diffusion import MOST_NOISE
+from dream.optimizer import Optimizer
 from dream.subject import Subject
 from dream.training import Lesson, training_loss
 from dream.unet import UNet, UNetConfig
@@ -22,18 +23,19 @@ from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 SCRIPT = Path(ablate_sd.__file__)
 
 
-def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int]:
+def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str]:
     variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].of or name]
     channels = [str(round(variant.width * width)) for width in (128, 256)]
     args = train_sd.parse_args(["--channels", *channels, *variant.flags])
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, _ = train_sd.make_unet(args, SimpleNamespace(num_actions=3), None)
-    return lesson, unet.config, args.own_frames
+    return lesson, unet.config, args.own_frames, args.optimizer
 
 
 def test_ours_is_what_train_sd_does_by_default():
     """The table says what the defaults were chosen from: its first row must be the defaults."""
-    assert lesson_and_network("ours") == (Lesson(), UNetConfig(3), train_sd.parse_args([]).own_frames)
+    defaults = train_sd.parse_args([])
+    assert lesson_and_network("ours") == (Lesson(), UNetConfig(3), defaults.own_frames, defaults.optimizer)
 
 
 def test_no_two_variants_are_the_same():
@@ -45,23 +47,24 @@ def test_no_two_variants_are_the_same():
 @pytest.mark.parametrize("name", [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None])
 def test_every_variant_learns(name):
     """A prediction turned into a latent the wrong way, or an input cut off, would be a straw man in the table."""
-    lesson, config, _ = lesson_and_network(name)
+    lesson, config, _, hidden = lesson_and_network(name)
     torch.manual_seed(0)
-    unet = UNet(replace(config, channels=(16, 32), blocks=1, embedding=32))
+    unet = UNet(replace(config, channels=(16, 32), blocks=1, embedding=32)).to(
+        memory_format=torch.channels_last
+    )
     generator = torch.Generator().manual_seed(0)
     context = torch.randn(8, 4, 4, 8, 12, generator=generator)
     actions = torch.randint(3, (8, 4), generator=generator)
     # What comes next: the last latent, brighter, darker or as it is, by the last action.
     target = context[:, -1] + (actions[:, -1] - 1)[:, None, None, None]
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=3e-3)
+    optimizer = Optimizer([unet], 1e-2, hidden=hidden)
     losses = []
     for _ in range(120):
         loss, *_ = training_loss(
             unet, context, actions, target, torch.ones(8, dtype=torch.bool), generator, lesson
         )
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        optimizer.step(3e-3)
         losses.append(loss.item())
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from dream.errors import BadInput
 
+HIDDEN = ("muon", "adamw")
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (
     3.4445,
@@ -74,24 +75,28 @@ class Optimizer:
     """
 
     def __init__(
-        self, models: Sequence[nn.Module], weight_decay: float, shares: Sequence[float] | None = None
+        self,
+        models: Sequence[nn.Module],
+        weight_decay: float,
+        shares: Sequence[float] | None = None,
+        hidden: str = "muon",
     ) -> None:
-        """shares: of the learning rate, one for each model (default: all of it)."""
+        """shares: of the learning rate, one for each model (default: all of it). hidden: of HIDDEN, what moves the
+        hidden convolutions."""
         self.convolutions: list[nn.Parameter] = []
         self.matrices: list[nn.Parameter] = []  # each is the memory of a convolution
         self.parts: list[torch.optim.Optimizer] = []
         self.shares: list[float] = []  # of each part
         for model, share in zip(models, shares or [1.0] * len(models), strict=True):
-            hidden = hidden_convolutions(model)
-            matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in hidden]
-            rest = [p for p in model.parameters() if not any(p is weight for weight in hidden)]
-            self.convolutions += hidden
-            self.matrices += matrices
-            self.parts += [
-                Muon(matrices, weight_decay),
-                torch.optim.AdamW(rest, weight_decay=weight_decay),
-            ]
-            self.shares += [share, share]
+            convolutions = hidden_convolutions(model) if hidden == "muon" else []
+            rest = [p for p in model.parameters() if not any(p is weight for weight in convolutions)]
+            self.parts.append(torch.optim.AdamW(rest, weight_decay=weight_decay))
+            if convolutions:
+                matrices = [nn.Parameter(as_matrix(weight.detach())) for weight in convolutions]
+                self.convolutions += convolutions
+                self.matrices += matrices
+                self.parts.append(Muon(matrices, weight_decay))
+            self.shares += [share] * (len(self.parts) - len(self.shares))
 
     def step(self, learning_rate: float) -> None:
         """One step along the gradients that stand in the parameters; they are gone after it."""
