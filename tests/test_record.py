@@ -111,11 +111,11 @@ def test_a_mixed_recording(tmp_path):
 
 def test_a_recording_of_several_courses(tmp_path):
     """The games take the courses in turn, and each row says which: frames at the start are told apart by it alone."""
-    options = ["--policy", "agent=2,wander", "--n-envs", 3, "--frames", 12, "--track", 0, 2]
+    options = ["--policy", "agent=2,wander", "--n-envs", 3, "--frames", 15, "--track", 0, 2]
     said = run(*options, "--output", tmp_path / "a.npz")
     assert "assumed: the agent that ships, which learned track 0, can drive [0, 2]" in said
     data = open_trajectories(tmp_path / "a.npz")
-    assert data.extras["track"].tolist() == [[0] * 4, [2] * 4, [0] * 4]
+    assert data.extras["track"].tolist() == [[0] * 5, [2] * 5, [0] * 5]
     skies = [tuple(data.frames[row, 0, :, 20, 0]) for row in range(3)]
     assert skies[0] == skies[2] != skies[1]
     run(

@@ -50,7 +50,7 @@ class TellTale(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = SimpleNamespace(context=L, num_actions=10, dead_zone=0.05)
+        self.config = SimpleNamespace(context=L, num_actions=10, dead_zone=0.05, predicts="clean")
         self.weight = nn.Parameter(torch.ones(()))
         self.seen = []
 
