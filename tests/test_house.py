@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = {"sd": "dream", "ppo": "player"}
 FILES = sorted(path for side in SIDES for path in (ROOT / side).rglob("*.py"))
-MAX_LINES = 400
+MAX_LINES = 370
 
 # From the bottom up: a module imports only from floors below its own. A new module is given its floor here.
 FLOORS = {
@@ -27,8 +27,9 @@ FLOORS = {
             "previews",
             "report",
         },
-        {"keys", "optimizer", "perceptual", "runs", "trajectories", "unet", "video"},
-        {"agent", "judges", "latents", "models", "rollout", "training"},
+        {"keys", "mapped", "optimizer", "perceptual", "runs", "unet", "video"},
+        {"agent", "judges", "models", "rollout", "trajectories"},
+        {"latents", "training"},
         {"streams", "subject", "validation", "world"},
         {"evaluation", "stability", "truths"},
         {"judging"},
