@@ -2,8 +2,7 @@ r"""Play the dream: a window on a game that is only remembered. No game runs beh
 
     python sd/play_sd.py                                         # the dream that comes with the repository
     python sd/play_sd.py --steps 1 --start 2                     # fastest; another place to start from
-    python sd/play_sd.py --decoder-path output/my/autoencoder/decoder.pt --model-path output/my/sd/best.pt \
-        --trajectory-path output/my/sd/initial_sequence.npz      # your own
+    python sd/play_sd.py --model-path output/my/sd/best.pt       # your own, with what stands beside it
     python sd/play_sd.py --headless --frames 150 --record output/dream.mp4          # no window: to a video
     python sd/play_sd.py --headless --keys my_keys.txt --record output/dream.gif    # a line of it: up+left 30
 
@@ -28,13 +27,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     dream = parser.add_argument_group("the dream")
-    pretrained = HERE / "pretrained"
-    dream.add_argument("--decoder-path", type=Path, default=pretrained / "decoder.pt", metavar="FILE",
-                       help="latents to frames; train_autoencoder.py makes it (default: %(default)s)")  # fmt: skip
-    dream.add_argument("--model-path", type=Path, default=pretrained / "model.pt", metavar="FILE",
+    dream.add_argument("--decoder-path", type=Path, metavar="FILE", help="latents to frames; train_autoencoder.py "
+                       "makes it (default: decoder.pt beside the model)")  # fmt: skip
+    dream.add_argument("--model-path", type=Path, default=HERE / "pretrained" / "model.pt", metavar="FILE",
                        help="the diffusion model; train_sd.py makes it (default: %(default)s)")  # fmt: skip
-    dream.add_argument("--trajectory-path", type=Path, default=pretrained / "initial_sequence.npz", metavar="FILE",
-                       help="places to start from; train_sd.py makes it (default: %(default)s)")  # fmt: skip
+    dream.add_argument("--trajectory-path", type=Path, metavar="FILE", help="places to start from; train_sd.py makes "
+                       "it (default: initial_sequence.npz beside the model)")  # fmt: skip
     dream.add_argument(
         "--start",
         type=int,
@@ -65,6 +63,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     record.add_argument("--keys", type=Path, metavar="FILE",
                         help="text file of keys to hold with --headless (default: a fixed drive)")  # fmt: skip
     args = parser.parse_args(argv)
+    args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
+    args.trajectory_path = args.trajectory_path or args.model_path.parent / "initial_sequence.npz"
     for name in ("start", "seed", "steps", "frames"):
         value, least = getattr(args, name), 0 if name in ("start", "seed") else 1
         if value is not None and value < least:
@@ -159,7 +159,7 @@ def main(args: argparse.Namespace) -> None:
         play_headless(dream, args.start, actions, fps, args.record or OUTPUT_DIR / "dream.mp4")
         return
     window.run()
-    report(window.times, dream.fps, args.record)
+    report(window.times, dream.fps, window.saved_last)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def main(args: argparse.Namespace) -> None:
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
     game = GameInfo(data.action_names, data.action_keys, data.fps)
-    save_starts(data, latents, validation_mask, L, run_dir / "initial_sequence.npz")
+    save_starts(data, latents, validation_mask, L, autoencoder, run_dir / "initial_sequence.npz")
     # A copy: the dream stays whole when the autoencoder is trained on.
     save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
     save_checkpoint(part_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
@@ -265,20 +265,12 @@ def main(args: argparse.Namespace) -> None:
     print(
         f"mean PSNR of held-out roll-outs at best {best_score:.2f} dB (repeating the first frame {repeating:.2f})"
     )
-    paths = [
-        "--decoder-path",
-        f"{run_dir.as_posix()}/decoder.pt",
-        "--model-path",
-        f"{run_dir.as_posix()}/best.pt",
-    ]
-    starts_path = f"{run_dir.as_posix()}/initial_sequence.npz"
-    print("next: " + shlex.join(["python", "sd/play_sd.py", *paths, "--trajectory-path", starts_path]))
-    paths += [
-        "--encoder-path",
-        f"{run_dir.as_posix()}/encoder.pt",
-        "--trajectories",
-        Path(args.trajectories).as_posix(),
-    ]
+    if best_score < repeating:
+        print("so far a still picture is nearer to the game than this dream: train longer")
+    print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", f"{run_dir.as_posix()}/best.pt"]))
+    paths = ["--trajectories", Path(args.trajectories).as_posix()]
+    for part, name in (("encoder", "encoder"), ("decoder", "decoder"), ("model", "best")):
+        paths += [f"--{part}-path", f"{run_dir.as_posix()}/{name}.pt"]
     print("its figures: " + shlex.join(["python", "sd/evaluate_sd.py", *paths, "--quick"]))
 
 
@@ -305,7 +297,7 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
 
 
 def save_starts(
-    data: Trajectories, latents: torch.Tensor, mask: np.ndarray, context: int, path: Path
+    data: Trajectories, latents: torch.Tensor, mask: np.ndarray, context: int, autoencoder: str, path: Path
 ) -> None:
     """Contexts from held-out episodes, for play_sd.py to begin from."""
     chosen = torch.from_numpy(good_starts(data, mask, context, NUM_STARTS))
@@ -313,7 +305,7 @@ def save_starts(
     window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name("initial_sequence.writing.npz")
-    np.savez(aside, frames=window.half().numpy(), actions=window_actions.numpy())
+    np.savez(aside, frames=window.half().numpy(), actions=window_actions.numpy(), autoencoder=autoencoder)
     os.replace(aside, path)
 
 

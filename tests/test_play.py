@@ -268,13 +268,17 @@ def test_loop_pauses_steps_and_quits(make_window):
     assert dream.actions == [0, 0, 0, 1, 1] and not window.running
 
 
-def test_every_start_waits_for_the_first_key(make_window):
+def test_a_start_waits_for_a_key_and_drives_on_with_one_that_is_held(make_window):
+    """Somebody who held a key through a restart sat before "press a key" for as long as he held it."""
     dream = FakeDream()
     dream.fps = 500.0
     window = make_window(dream)
     frames = run_for(window, 8, {2: ["left"], 3: ["n"], 5: ["up"], 6: ["r"]})
-    assert frames == [0, 0, 1, 1, 1, 2, 2, 2]
-    assert dream.actions == [2, 4] and dream.starts == [0, 1, 1]  # both are still held
+    assert frames == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert dream.actions == [2, 2, 2, 4, 4, 4] and dream.starts == [0, 1, 1]
+    window.held.clear()
+    window.restart()
+    assert window.waiting
 
 
 def test_the_game_has_its_keys_first(make_window):

@@ -10,7 +10,7 @@ from pathlib import Path
 from dream.errors import BadInput
 
 OPPOSITES = (("left", "right"), ("up", "down"))
-NOTHING = ("-", "nothing")  # how a keys file spells "no key is held"
+NOTHING = ("-", "nothing", "none")  # how a keys file spells "no key is held"
 MOST_FRAMES = 1_000_000  # of a keys file: far more than anybody watches, and a list that fits any memory
 
 # About ten seconds at the wheel: keys held, seconds. The last but one lets go, so that the kart coasts to a stop.

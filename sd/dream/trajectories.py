@@ -79,7 +79,7 @@ def open_trajectories(path: Path | str) -> Trajectories:
     path = Path(path)
     if not path.is_file():
         raise BadInput(
-            f"no recording at {path}: ppo/train_ppo.py makes one, or name another with --trajectories"
+            f"no recording at {path}: ppo/record_trajectories.py makes one, or name another with --trajectories"
         )
     assumptions: list[str] = []
     try:
@@ -178,8 +178,8 @@ def window_starts(episode_starts: np.ndarray, mask: np.ndarray, length: int) -> 
 
 def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """int64 (M, 2), M at most `count`: windows as `window_starts` finds them, spread over the mask, as many of each
-    `track` where the recording has it. Of those at hand for each the one with the highest reward, where rewards are
-    recorded: play should begin where things go well."""
+    `track` where the recording has it. Where rewards are recorded, one of the better half of those at hand for each:
+    play should begin where things go well, and the best are all in one bend."""
     starts = window_starts(trajectories.episode_starts, mask, length)
     track = trajectories.extras.get("track")
     if track is None or track.ndim != 2:
@@ -196,7 +196,13 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
     rewards = np.nan_to_num(np.asarray(rewards, np.float64))
     sums = np.cumsum(np.pad(rewards, ((0, 0), (1, 0))), axis=1)  # (N, T + 1), of what comes before t
     earned = [sums[g[:, 0], g[:, 1] + length] - sums[g[:, 0], g[:, 1]] for g in groups]
-    return np.stack([group[earning.argmax()] for group, earning in zip(groups, earned, strict=True)])
+    random = np.random.default_rng(0)
+    return np.stack(
+        [
+            group[random.choice(np.flatnonzero(earning >= np.quantile(earning, 0.5)))]
+            for group, earning in zip(groups, earned, strict=True)
+        ]
+    )
 
 
 def _split_blocks(trajectories: Trajectories, validation_share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -300,7 +306,8 @@ def _fps_of(meta: dict, assumptions: list[str]) -> float:
     fps = meta.get("fps")
     if isinstance(fps, (int, float)) and math.isfinite(fps) and fps > 0:
         return float(fps)
-    assumptions.append(f"fps is {fps!r} in the file: taken for {DEFAULT_FPS:g} frames a second")
+    found = "no fps in the file" if fps is None else f"fps is {fps!r} in the file"
+    assumptions.append(f"{found}: taken for {DEFAULT_FPS:g} frames a second")
     return DEFAULT_FPS
 
 
@@ -328,7 +335,6 @@ def _record_envs_of(meta: dict, num_rows: int, assumptions: list[str]) -> int | 
     if isinstance(K, int) and K > 0 and num_rows % K == 0:
         return K
     if K is not None or num_rows > 1:
-        assumptions.append(
-            f"record_envs is {K!r} for {num_rows} rows: every row is taken for an environment of its own"
-        )
+        found = "no record_envs in the file" if K is None else f"record_envs is {K!r} for {num_rows} rows"
+        assumptions.append(f"{found}: every row is taken for an environment of its own")
     return None

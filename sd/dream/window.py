@@ -52,6 +52,7 @@ class DreamWindow:
         self.dream, self.start, self.fps = dream, start, fps or dream.fps
         self.output_dir, self.now = output_dir, now
         self.video = VideoFile(record_path, self.fps, dream.frame_shape) if record_path else None
+        self.saved_last: Path | None = None  # the video that was running when the window closed
         try:
             self._open(scale)
         except pygame.error as problem:
@@ -60,7 +61,9 @@ class DreamWindow:
         self.command_keys = command_keys(dream.action_keys)
         self.pacer, self.times = Pacer(self.fps, now), FrameTimes()
         self.running, self.paused, self.one_step, self.show_bar = True, False, False, True
-        self.held, self.tapped, self.shown_keys = set(), set(), set()
+        self.held: set[str] = set()
+        self.tapped: set[str] = set()
+        self.shown_keys: set[str] = set()
         self.action = action_for_keys((), dream.action_keys)
         self.message, self.message_until = "", 0.0
         self.restart()
@@ -100,6 +103,7 @@ class DreamWindow:
     def close(self) -> None:
         if self.video:
             self.video.close()
+            self.saved_last = self.video.path
         pygame.quit()
 
     def handle_events(self, wait_s: float) -> None:
@@ -146,7 +150,7 @@ class DreamWindow:
     def restart(self) -> None:
         self.frame_u8 = self.dream.reset(self.start)
         self.frames_since_start, self.started_at = 0, self.now()
-        self.waiting = True
+        self.waiting = not self.held  # who holds a key drives on
         self.times.interrupt()
         self.tapped.clear()
 

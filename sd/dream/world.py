@@ -9,7 +9,7 @@ from torch import Tensor
 from dream.autoencoder import Decoder
 from dream.errors import BadInput
 from dream.latents import decode, to_u8
-from dream.models import GameInfo, load_dream_parts
+from dream.models import GameInfo, fingerprint, load_dream_parts
 from dream.rollout import next_latent
 from dream.unet import UNet
 
@@ -84,12 +84,15 @@ def load_starts(path: Path, unet: UNet, decoder: Decoder) -> tuple[Tensor, Tenso
     try:
         with np.load(path, allow_pickle=False) as file:
             frames, actions = file["frames"], file["actions"]
+            autoencoder = str(file["autoencoder"]) if "autoencoder" in file else fingerprint(decoder)
     except (
         Exception
     ) as problem:  # numpy raises many types here (zip, pickle, EOF): all mean the same to the user
         raise BadInput(
             f"{path} cannot be read as a start sequence ({problem}): train_sd.py writes one"
         ) from None
+    if autoencoder != fingerprint(decoder):
+        raise BadInput(f"{path} was made with another autoencoder: take the one that stands beside the model")
     L = unet.config.context
     wanted = (L, *decoder.config.latent_shape)
     if frames.ndim != 5 or frames.shape[1:] != wanted or frames.shape[0] == 0 or frames.dtype.kind != "f":
