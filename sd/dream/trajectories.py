@@ -31,6 +31,7 @@ DEFAULT_FPS = 15.0
 SIX_ACTION_KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
 MAX_UNNAMED_ACTIONS = 256
 SPLIT_GAP_S = 3.0
+GOOD_SHARE = 0.6  # of the best reward: a kart that drives, not one that stands before a wall
 MIN_VALIDATION_FRAMES = 10
 
 
@@ -178,8 +179,8 @@ def window_starts(episode_starts: np.ndarray, mask: np.ndarray, length: int) -> 
 
 def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """int64 (M, 2), M at most `count`: windows as `window_starts` finds them, spread over the mask, as many of each
-    `track` where the recording has it. Where rewards are recorded, one of the better half of those at hand for each:
-    play should begin where things go well, and the best are all in one bend."""
+    `track` where the recording has it. Where rewards are recorded, one that earns at least GOOD_SHARE of the most at
+    hand: play should begin where things go well, and the very best are all in one bend."""
     starts = window_starts(trajectories.episode_starts, mask, length)
     track = trajectories.extras.get("track")
     if track is None or track.ndim != 2:
@@ -199,7 +200,11 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
     random = np.random.default_rng(0)
     return np.stack(
         [
-            group[random.choice(np.flatnonzero(earning >= np.quantile(earning, 0.5)))]
+            group[
+                random.choice(
+                    np.flatnonzero(earning >= earning.max() - (1 - GOOD_SHARE) * abs(earning.max()))
+                )
+            ]
             for group, earning in zip(groups, earned, strict=True)
         ]
     )
