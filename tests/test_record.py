@@ -130,6 +130,14 @@ def test_a_recording_of_several_courses(tmp_path):
         tmp_path / "b.npz",
         wrong="one --track",
     )
+    run(
+        "--game",
+        "Airstriker-Genesis-v0",
+        *options,
+        "--output",
+        tmp_path / "c.npz",
+        wrong="are for Mode7Kart-v0",
+    )
 
 
 def test_an_agent_drives_at_another_frame_rate(tmp_path):

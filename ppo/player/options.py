@@ -26,5 +26,7 @@ def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False)
 def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Ends the script with one line where they are out of range."""
     tracks = args.track if isinstance(args.track, list) else [args.track]
+    if len(tracks) > 1 and args.game != "Mode7Kart-v0":
+        parser.error("several --track are for Mode7Kart-v0")
     if min(tracks) < 0 or not 0 <= args.rivals <= 12:
         parser.error("--track must be at least 0 and --rivals from 0 to 12")

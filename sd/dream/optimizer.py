@@ -15,11 +15,8 @@ from dream.errors import BadInput
 
 HIDDEN = ("muon", "adamw")
 MOMENTUM = 0.95
-NEWTON_SCHULZ = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # a, b, c of Jordan et al.: all singular values to about 1 in five steps
+# a, b, c of Jordan et al.: all singular values to about 1 in five steps
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
@@ -51,9 +48,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            by_shape = defaultdict(
-                list
-            )  # those of one shape go together: a GPU waits for launches, not for sums
+            by_shape = defaultdict(list)  # one shape goes together: a GPU waits for launches, not for sums
             for matrix in group["params"]:
                 by_shape[matrix.shape].append(matrix)
             for shape, matrices in by_shape.items():

@@ -198,16 +198,8 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
     sums = np.cumsum(np.pad(rewards, ((0, 0), (1, 0))), axis=1)  # (N, T + 1), of what comes before t
     earned = [sums[g[:, 0], g[:, 1] + length] - sums[g[:, 0], g[:, 1]] for g in groups]
     random = np.random.default_rng(0)
-    return np.stack(
-        [
-            group[
-                random.choice(
-                    np.flatnonzero(earning >= earning.max() - (1 - GOOD_SHARE) * abs(earning.max()))
-                )
-            ]
-            for group, earning in zip(groups, earned, strict=True)
-        ]
-    )
+    good = [np.flatnonzero(e >= e.max() - (1 - GOOD_SHARE) * abs(e.max())) for e in earned]
+    return np.stack([group[random.choice(which)] for group, which in zip(groups, good, strict=True)])
 
 
 def _split_blocks(trajectories: Trajectories, validation_share: float) -> tuple[np.ndarray, np.ndarray]:
