@@ -45,6 +45,7 @@ LEVELS = ("--pure-noise", "0.1")
 VARIANTS = {
     "ours": Variant(steps=(1, 2, 4)),
     "frames re-encoded": Variant(of="ours", reencode=True),
+    "no motion": Variant(("--no-motion",)),
     "mean square error": Variant(("--loss", "square")),
     "AdamW": Variant(("--optimizer", "adamw")),
     "regression": Variant(("--predicts", "regression")),

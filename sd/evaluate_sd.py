@@ -240,6 +240,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )
     steps = args.steps or checkpoint["steps"]
+    unet.see_with(encoder, decoder)
     return Subject(data, train, held_out, encoder, decoder, unet, steps, device), game, split
 
 

@@ -22,7 +22,14 @@ import torch
 from dream.budget import Budget, learning_rate
 from dream.diffusion import LOSSES, PREDICTIONS
 from dream.errors import BadInput, run_script
-from dream.latents import decode, encode_recording, gather_windows, on_device, recording_fingerprint
+from dream.latents import (
+    decode,
+    encode_recording,
+    frames_at,
+    gather_windows,
+    on_device,
+    recording_fingerprint,
+)
 from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.optimizer import HIDDEN, Optimizer
 from dream.previews import save_rows
@@ -37,7 +44,7 @@ from dream.runs import (
     seed_everything,
 )
 from dream.streams import Streams
-from dream.training import NOISY_CONTEXTS, Lesson, train_windows, training_loss, update_ema
+from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
 from dream.unet import GROUP, UNet, UNetConfig
 from dream.validation import dream_each_action, validate, validation_set
@@ -80,8 +87,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
-    learning.add_argument("--own-frames", type=int, default=12, help="how often the model goes on from its own last "
+    learning.add_argument("--own-frames", type=int, default=4, help="how often the model goes on from its own last "
                           "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
+    learning.add_argument("--flow-first", type=float, default=0.1, metavar="SHARE", help="of the budget, in which the "
+                          "motion is learned alone (default: %(default)s)")  # fmt: skip
     learning.add_argument(
         "--steps",
         type=int,
@@ -102,7 +111,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     compared.add_argument("--optimizer", default="muon", choices=HIDDEN, help="of the hidden convolutions; AdamW moves "
                           "all other weights (default: %(default)s)")  # fmt: skip
     compared.add_argument("--channels", type=int, nargs="+", metavar="C", help="at a half, then a "
-                          "quarter of the latent's resolution (default: 128 256)")  # fmt: skip
+                          "quarter of the latent's resolution (default: 96 192)")  # fmt: skip
+    compared.add_argument("--motion", action=argparse.BooleanOptionalAction, help="begin from the last frame moved as "
+                          "foreseen, not from the last frame (default: --motion)")  # fmt: skip
     run = parser.add_argument_group("run")
     run.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
     run.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
@@ -116,6 +127,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--epochs, --epoch-samples, --batch-size and --steps must be at least 1")
     if any(width < GROUP or width % GROUP for width in args.channels or ()) or not 0 <= args.pure_noise <= 1:
         parser.error(f"--channels must be multiples of {GROUP} and --pure-noise from 0 to 1")
+    if not 0 <= args.flow_first < 1:
+        parser.error("--flow-first must be a share of the budget, from 0 to below 1")
     if len(args.channels or ()) > 2:
         parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
@@ -156,7 +169,7 @@ def main(args: argparse.Namespace) -> None:
     seed_everything(args.seed)
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
-    unet = unet.to(device, memory_format=torch.channels_last)
+    unet = unet.to(device, memory_format=torch.channels_last).see_with(encoder, decoder)
     own_frames_from = 0 if trained_before else OWN_FRAMES_FROM
     trained_on = [*trained_before, {"recording": fixed["--trajectories"], "seed": args.seed}]
     L = unet.config.context
@@ -166,7 +179,7 @@ def main(args: argparse.Namespace) -> None:
     actions = torch.from_numpy(data.actions)
     held_out = validation_set(data, latents, validation_mask, L, device)
 
-    ema = copy.deepcopy(unet).eval().requires_grad_(False)
+    ema = copy.deepcopy(unet).eval().requires_grad_(False).see_with(encoder, decoder)
     optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
     generator = torch.Generator().manual_seed(args.seed)
     streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone)
@@ -197,13 +210,25 @@ def main(args: argparse.Namespace) -> None:
         while not budget.is_over(step):
             # step
             progress = budget.progress(step)
-            walks, context, context_actions, target = streams.draw()
+            walks, context, context_actions, real = streams.draw()
             fresh = streams.age[walks] == 0
+            truth = None
+            if unet.config.motion:
+                last, following = (frames_at(data, streams.where[walks], t, device) for t in (L - 1, L))
+                truth = Truth(real[:, :-1], last, following)
             with mixed_precision(device):
-                loss, metrics, dreamed, as_played = training_loss(
-                    unet, context, context_actions, target, fresh, generator, lesson
-                )
-            streams.advance(walks, dreamed, as_played, args.own_frames if progress > own_frames_from else 0)
+                if truth and progress < args.flow_first:
+                    loss, metrics = flow_loss(unet, context_actions, truth)
+                    dreamed = None
+                else:
+                    loss, metrics, dreamed, as_played = training_loss(
+                        unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth
+                    )
+            if dreamed is None:
+                streams.restart(walks)
+            else:
+                own_frames = args.own_frames if progress > own_frames_from else 0
+                streams.advance(walks, dreamed, as_played, own_frames, real[:, -1])
             if not torch.isfinite(loss):
                 raise BadInput(
                     f"the loss is {loss.item()} at step {step}: lower --learning-rate, then --resume"
@@ -224,7 +249,13 @@ def main(args: argparse.Namespace) -> None:
         # log
         bar.set_description("measuring")
         metrics, dreamed = validate(ema, decoder, held_out, args.steps)
-        metrics.update({name: torch.stack([m[name] for m in history]).mean().item() for name in history[0]})
+        names = {name for one in history for name in one}
+        metrics.update(
+            {
+                name: torch.stack([m[name] for m in history if name in m]).mean().item()
+                for name in sorted(names)
+            }
+        )
         log.write(step, metrics)
         score = fmean(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons)
         bar.set_description("")
@@ -277,16 +308,15 @@ def main(args: argparse.Namespace) -> None:
 def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> tuple[UNet, list[dict]]:
     """The network to train, and what it was trained on before this run."""
     choices = {"channels": args.channels and tuple(args.channels), "predicts": args.predicts,
-               "actions_by": args.actions_by}  # fmt: skip
+               "actions_by": args.actions_by, "motion": args.motion}  # fmt: skip
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
-        config = {**resumed["config"], "channels": tuple(resumed["config"]["channels"])}
-        unet, trained_before = UNet(UNetConfig(**config)), resumed["trained_before"]
+        unet, trained_before = UNet(UNetConfig.of(resumed["config"])), resumed["trained_before"]
     elif args.init_from:
         unet, _, checkpoint = load_unet(args.init_from)
         trained_before = checkpoint.get("trained_on", [])
     else:
-        return UNet(UNetConfig(num_actions=data.num_actions, **choices)), []
+        return UNet(UNetConfig(num_actions=data.num_actions, **{"motion": True, **choices})), []
     for name, choice in choices.items():
         if getattr(unet.config, name) != choice:
             flag = "--" + name.replace("_", "-")

@@ -1,5 +1,6 @@
 """What several tests share: small models, a dream of three files, a recording of a square that moves."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,17 @@ def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
     return UNet(UNetConfig(num_actions, channels=(16, 32), blocks=1, embedding=32)).eval()
 
 
+def moving_unet(num_actions: int = 3, seed: int = 0) -> UNet:
+    """One with motion, awake, before the small autoencoder."""
+    torch.manual_seed(seed)
+    unet = wake_up(UNet(replace(small_unet(num_actions).config, motion=True)), seed).eval()
+    return unet.see_with(*small_autoencoder())
+
+
 def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
     """decoder.pt, model.pt and initial_sequence.npz of small random models."""
     _, decoder = small_autoencoder()
-    unet = wake_up(small_unet())
+    unet = moving_unet()
     save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
     save_checkpoint(dream_checkpoint(unet, GAME, fingerprint(decoder), 2), folder / "model.pt")
     rng = np.random.default_rng(0)

@@ -25,7 +25,7 @@ SCRIPT = Path(ablate_sd.__file__)
 
 def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str]:
     variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].of or name]
-    channels = [str(round(variant.width * width)) for width in (128, 256)]
+    channels = [str(round(variant.width * width)) for width in UNetConfig(3).channels]
     args = train_sd.parse_args(["--channels", *channels, *variant.flags])
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, _ = train_sd.make_unet(args, SimpleNamespace(num_actions=3), None)
@@ -35,7 +35,12 @@ def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str]:
 def test_ours_is_what_train_sd_does_by_default():
     """The table says what the defaults were chosen from: its first row must be the defaults."""
     defaults = train_sd.parse_args([])
-    assert lesson_and_network("ours") == (Lesson(), UNetConfig(3), defaults.own_frames, defaults.optimizer)
+    assert lesson_and_network("ours") == (
+        Lesson(),
+        UNetConfig(3, motion=True),
+        defaults.own_frames,
+        defaults.optimizer,
+    )
 
 
 def test_no_two_variants_are_the_same():
@@ -52,6 +57,7 @@ def test_every_variant_learns(name):
     unet = UNet(replace(config, channels=(16, 32), blocks=1, embedding=32)).to(
         memory_format=torch.channels_last
     )
+    unet.see_with(*small_autoencoder())
     generator = torch.Generator().manual_seed(0)
     context = torch.randn(8, 4, 4, 8, 12, generator=generator)
     actions = torch.randint(3, (8, 4), generator=generator)

@@ -29,7 +29,7 @@ from dream.trajectories import episode_ids, open_trajectories, split_episodes
 from dream.truths import SECTORS, SectorCount, laps_in_the_dream, teach_truth_judge, truth_errors
 from PIL import Image
 from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
-from small import CPU, GAME, moving_square, small_autoencoder, small_unet, wake_up
+from small import CPU, GAME, moving_square, moving_unet, small_autoencoder, small_unet, wake_up
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -295,9 +295,7 @@ def evaluated(tmp_path_factory) -> dict:
     encoder, decoder = small_autoencoder()
     save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
     save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
-    save_checkpoint(
-        dream_checkpoint(wake_up(small_unet()), GAME, fingerprint(decoder), 1), folder / "model.pt"
-    )
+    save_checkpoint(dream_checkpoint(moving_unet(), GAME, fingerprint(decoder), 1), folder / "model.pt")
     frames, actions = moving_square(rows=12, steps=40)
     starts = np.zeros((12, 40), bool)
     starts[:, 0] = True
@@ -427,9 +425,12 @@ class Blind(torch.nn.Module):
         super().__init__()
         self.config, self.seen = small_unet().config, []
 
-    def forward(self, z, t, context, actions, context_level):
-        self.seen.append(actions.clone())
+    def foresee(self, context, actions, last=None):
         return context[:, -1]
+
+    def forward(self, z, t, context, actions, context_level, moved):
+        self.seen.append(actions.clone())
+        return moved
 
 
 def test_a_dream_that_is_blind_to_keys_gains_nothing_by_true_ones(evaluated):

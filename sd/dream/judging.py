@@ -171,6 +171,7 @@ def shaken(unet: UNet, seed: int) -> UNet:
     """The same network with noise on its weights: a dream that is deliberately weak."""
     weak = UNet(unet.config)
     weak.load_state_dict(unet.state_dict())
+    weak.eyes = unet.eyes
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in weak.parameters():

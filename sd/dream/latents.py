@@ -103,6 +103,12 @@ def on_device(latents: np.ndarray, device: torch.device) -> Tensor:
     return tensor
 
 
+def frames_at(trajectories: Trajectories, where: Tensor, offset: int, device: torch.device) -> Tensor:
+    """Frames (B, 3, H, W), 0-1, `offset` after those at `where` (B, 2), pairs of row and t."""
+    frames = [trajectories.frames[row, t + offset] for row, t in where.tolist()]
+    return to_frames(np.stack(frames), device)
+
+
 def gather_windows(
     latents: Tensor, actions: Tensor, starts: Tensor, length: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:

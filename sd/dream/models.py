@@ -80,6 +80,7 @@ def dream_checkpoint(
         "kind": "dream",
         "config": asdict(unet.config),
         "model": half_weights(unet),
+        "encoder": half_weights(unet.eyes[0]) if unet.config.motion else None,
         "game": asdict(game),
         "autoencoder": autoencoder,
         "steps": steps,
@@ -88,11 +89,13 @@ def dream_checkpoint(
 
 
 def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
-    """The denoiser in float32, what is known of its game, and the file's dict. Raises BadInput."""
+    """The denoiser in float32, what is known of its game, and the file's dict. Raises BadInput.
+
+    With motion it wants `see_with` before it dreams; `load_dream_parts` does that.
+    """
     checkpoint = load_checkpoint(path, "dream", "sd/train_sd.py (its best.pt)")
     with refusing(path):
-        config = {**checkpoint["config"], "channels": tuple(checkpoint["config"]["channels"])}
-        unet = UNet(UNetConfig(**config))
+        unet = UNet(UNetConfig.of(checkpoint["config"]))
         unet.load_state_dict(checkpoint["model"])
         game = checkpoint["game"]
         keys = tuple(tuple(keys) for keys in game["action_keys"])
@@ -112,6 +115,11 @@ def load_dream_parts(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNe
     unet, game, checkpoint = load_unet(model_path)
     if fingerprint(decoder) != checkpoint["autoencoder"]:
         raise BadInput(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
+    if unet.config.motion:
+        encoder = Encoder(decoder.config)
+        with refusing(model_path):
+            encoder.load_state_dict(checkpoint["encoder"])
+        unet.see_with(encoder.eval().requires_grad_(False), decoder)
     return decoder, unet, game, checkpoint
 
 

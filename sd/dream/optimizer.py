@@ -50,6 +50,8 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             by_shape = defaultdict(list)  # one shape goes together: a GPU waits for launches, not for sums
             for matrix in group["params"]:
+                if matrix.grad is None:  # of a part that does not learn now
+                    continue
                 by_shape[matrix.shape].append(matrix)
             for shape, matrices in by_shape.items():
                 ahead = []
@@ -96,7 +98,7 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         """One step along the gradients that stand in the parameters; they are gone after it."""
         for matrix, convolution in zip(self.matrices, self.convolutions, strict=True):
-            matrix.grad = as_matrix(convolution.grad)
+            matrix.grad = None if convolution.grad is None else as_matrix(convolution.grad)
             convolution.grad = None
         for part, share in zip(self.parts, self.shares, strict=True):
             for group in part.param_groups:

@@ -20,15 +20,17 @@ def settle(latent: Tensor, last: Tensor, dead_zone: float) -> Tensor:
 
 
 def next_latent(
-    unet: UNet, context: Tensor, actions: Tensor, noise: Tensor, steps: int, context_level: float = 0.0
-) -> Tensor:
+    unet: UNet, context: Tensor, actions: Tensor, noise: Tensor, steps: int, context_level: float = 0.0,
+    last: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """(B, C, h, w) dreamed from context (B, L, C, h, w) and actions (B, L), the last of which leads to it.
 
     noise: (B, C, h, w), what sampling starts from. context_level: how noisy the network is told that the context is,
-    0-1; the context itself is used as it stands.
+    0-1; the context itself is used as it stands. last: (B, 3, H, W), the last latent decoded, where it is at hand.
     """
     told = torch.full((len(context),), context_level, device=context.device)
-    latent = sample(lambda z, t: unet(z, t, context, actions, told), noise, steps)
+    moved = unet.foresee(context, actions, last=last)
+    latent = sample(lambda z, t: unet(z, t, context, actions, told, moved), noise, steps)
     return settle(latent, context[:, -1], unet.config.dead_zone)
 
 

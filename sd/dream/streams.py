@@ -13,6 +13,7 @@ from torch import Tensor
 from dream.latents import gather_windows
 from dream.rollout import settle
 
+LOST = 3.0  # times the error of a walk that begins
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 
 
@@ -40,6 +41,7 @@ class Streams:
         P = batch_size * BATCHES_IN_POOL
         self.where = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each walk's window
         self.age = torch.zeros(P, dtype=torch.int64)  # how many frames it has dreamed
+        self.begin_error = torch.tensor(torch.inf)  # mean squared error of late of walks that begin
         self.contexts = torch.zeros(
             P, context, *latents.shape[2:], dtype=torch.float16, device=device
         )  # (P, L, C, h, w)
@@ -53,18 +55,24 @@ class Streams:
         self.contexts[walks.to(self.device)] = windows.half()
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Different walks (B,); their contexts (B, L, C, h, w), actions (B, L) and real next latents (B, C, h, w)."""
+        """Different walks (B,); their contexts (B, L, C, h, w), actions (B, L), and the real latents of those moments
+        and the next, (B, L + 1, C, h, w)."""
         walks = torch.randperm(len(self.where), generator=self.generator)[: self.batch_size]
         windows, actions = gather_windows(
             self.latents, self.actions, self.where[walks], self.L + 1, self.device
         )
-        return walks, self.contexts[walks.to(self.device)].float(), actions[:, :-1], windows[:, -1]
+        return walks, self.contexts[walks.to(self.device)].float(), actions[:, :-1], windows
 
-    def advance(self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int) -> None:
+    def advance(
+        self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int, target: Tensor | None = None
+    ) -> None:
         """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
         (B,) bool tells those that began at pure noise. A walk starts anew once in own_frames + 1 draws, on average;
-        with 0 all do, always."""
+        with 0 all do, always; and so does one that is lost, going by the real `target` (B, C, h, w): all that its next
+        frames could teach is to blur."""
         stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames + 1)
+        if target is not None:
+            stay &= ~self.lost(walks, (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3)).cpu(), as_played)
         self.where[walks, 1] += as_played.long()
         inside = self.where[walks, 1] < self.allowed.shape[1]
         inside &= self.allowed[
@@ -79,9 +87,23 @@ class Streams:
         self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
         self.restart(walks[~(stay & inside)])
 
+    def lost(self, walks: Tensor, errors: Tensor, as_played: Tensor) -> Tensor:
+        """(B,) bool: errors (B,) of more than LOST times those of walks that begin."""
+        begun = errors[as_played & (self.age[walks] == 0)]
+        if len(begun):
+            mean = begun.mean()
+            self.begin_error = mean if self.begin_error.isinf() else self.begin_error.lerp(mean, 0.02)
+        return errors > LOST * self.begin_error
+
     def state(self) -> dict[str, Tensor]:
-        return {"where": self.where, "age": self.age, "contexts": self.contexts.cpu()}
+        return {
+            "begin_error": self.begin_error,
+            "where": self.where,
+            "age": self.age,
+            "contexts": self.contexts.cpu(),
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.where, self.age = state["where"].clone(), state["age"].clone()
+        self.begin_error = state["begin_error"].clone()
         self.contexts = state["contexts"].to(self.device, copy=True)

@@ -1,18 +1,32 @@
 """One step of teaching the denoiser, and what it needs: the loss, the moving average, the windows. Pure tensors."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mix
 from dream.errors import BadInput
+from dream.motion import in_pixels, motion_loss
 from dream.trajectories import Trajectories, window_starts
 from dream.unet import UNet
 
 CONTEXT_NOISE = 0.3  # largest standard deviation of the noise added to the context of half the samples
 NOISY_CONTEXTS = ("told", "untold", "off")
+
+
+LIKE_REAL = 0.02  # weight of a pixel by which the flow of a dreamed context differs from that of the real one
+
+
+class Truth(NamedTuple):
+    """Of the moments of a batch: real latents (B, L, C, h, w), the last frame and the next one (B, 3, H, W), 0-1."""
+
+    context: Tensor
+    last: Tensor
+    following: Tensor
 
 
 @dataclass(frozen=True)
@@ -26,13 +40,13 @@ class Lesson:
 
 def training_loss(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator,
-    lesson: Lesson = Lesson(),
+    lesson: Lesson = Lesson(), truth: Truth | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
     (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
 
     Half of the contexts of real latents alone, `fresh` (B,) bool, get noise of a level that the model is told
-    (GameNGen, arXiv 2408.14837, section 3.2.1).
+    (GameNGen, arXiv 2408.14837, section 3.2.1). truth: what motion learns from (default: context and target).
     """
     B, device = len(target), target.device
 
@@ -50,8 +64,39 @@ def training_loss(
         t = t.clamp(max=MOST_NOISE)
     t = t.to(device)
     z = mix(target, noise_like(target), t)
-    predicted = unet(z, t, context, actions, told)
-    return *denoising_loss(predicted, target, t, predicts, lesson.loss), predicted, pure
+    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth)
+    predicted = unet(z, t, context, actions, told, moved)
+    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss)
+    if loss_of_motion is not None:
+        loss, metrics["loss/motion"] = loss + loss_of_motion, loss_of_motion.detach()
+    return loss, metrics, predicted, pure
+
+
+def foresee_and_learn(
+    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: Truth | None
+) -> tuple[Tensor, Tensor | None]:
+    """`unet.foresee`, and the loss of the flow that it goes by: None without motion. The denoiser's loss does not reach
+    the flow, for through an encoder it would hardly tell it where to go. Nor do frames that the model dreamed: they may
+    be beside the recording's by some pixels, which no flow should mend. They should move as the real ones do.
+    """
+    if not unet.config.motion:
+        return context[:, -1], None
+    _, decoder = unet.eyes
+    if truth is None:
+        with torch.no_grad():
+            truth = Truth(context, decoder(context[:, -1]), decoder(target))
+    flow, real = unet.flow(torch.cat([context, truth.context]), actions.repeat(2, 1)).chunk(2)
+    loss = motion_loss(truth.last, truth.following, in_pixels(real, truth.last.shape[-2:]))
+    loss = loss + LIKE_REAL * F.l1_loss(flow, real.detach())
+    return unet.foresee(context, actions, flow.detach()), loss
+
+
+def flow_loss(unet: UNet, actions: Tensor, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
+    """Of the flow alone, on real frames, and its metrics: several times as fast as a step of all, and what it foresees
+    is what the denoiser begins from."""
+    flow = unet.flow(truth.context, actions)
+    loss = motion_loss(truth.last, truth.following, in_pixels(flow, truth.last.shape[-2:]))
+    return loss, {"loss/motion": loss.detach()}
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 
 The four context latents are concatenated with the noisy one as channels (DIAMOND, arXiv 2405.12399); actions, noise
 level and context-noise level go in through adaptive group normalisation (Dhariwal & Nichol 2021, arXiv 2105.05233).
-The latent is first folded 2x2 into channels, so the widest convolutions run at a quarter of the pixels.
+The latent is first folded 2x2 into channels, so the widest convolutions run at a quarter of the pixels. With motion
+(motion.py) it begins from the last frame moved as foreseen, and sees it; without, from the last frame.
 """
 
 import itertools
@@ -13,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dream.autoencoder import Decoder, Encoder
 from dream.diffusion import MOST_NOISE, to_clean
+from dream.motion import Flow, in_pixels, move
 
 FOLD = 2  # latent pixels folded into channels, on each side
 GROUP = 16  # channels in a group of the group normalisation
@@ -26,12 +29,18 @@ class UNetConfig:
     num_actions: int
     latent_channels: int = 4
     context: int = 4  # frames, and actions, that the next frame is dreamed from
-    channels: tuple[int, ...] = (128, 256)  # at 1/2 and 1/4 of the latent's resolution
+    channels: tuple[int, ...] = (96, 192)  # at 1/2 and 1/4 of the latent's resolution
     blocks: int = 2  # residual blocks a level, each way
     embedding: int = 192
     dead_zone: float = 0.05  # smaller changes of a latent pixel are none (`settle`, rollout.py)
     predicts: str = "clean"  # of PREDICTIONS, diffusion.py
     actions_by: str = "norm"  # how actions reach the blocks: adaptive "norm", or cross-"attention"
+    motion: bool = False  # does it begin from the last frame moved?
+
+    @classmethod
+    def of(cls, saved: dict) -> "UNetConfig":
+        """From `asdict`, by way of a file. Raises TypeError or KeyError where it is not one."""
+        return cls(**{**saved, "channels": tuple(saved["channels"])})
 
 
 def level_features(t: Tensor, size: int) -> Tensor:
@@ -95,7 +104,12 @@ class UNet(nn.Module):
         folded = config.latent_channels * FOLD**2
         self.action_embedding = nn.Embedding(config.num_actions, E // config.context)
         self.embed = nn.Sequential(nn.Linear(3 * E, E), nn.SiLU(), nn.Linear(E, E), nn.SiLU())
-        self.stem = nn.Conv2d(folded * (config.context + 1), config.channels[0], 3, padding=1)
+        self.flow = (
+            Flow(config.num_actions, config.context, config.latent_channels) if config.motion else None
+        )
+        self.eyes: tuple[Encoder, Decoder] | None = None  # for motion; frozen, no weights of its own
+        seen = config.context + 1 + config.motion  # latents
+        self.stem = nn.Conv2d(folded * seen, config.channels[0], 3, padding=1)
 
         def blocks(inputs: int, outputs: int) -> nn.ModuleList:
             rest = (AdaptiveBlock(outputs, outputs, E) for _ in range(config.blocks - 1))
@@ -117,22 +131,26 @@ class UNet(nn.Module):
         self.widen = nn.ModuleList(nn.Conv2d(wider, width, 1) for width, wider in itertools.pairwise(widths))
         self.up = nn.ModuleList(blocks(2 * width, width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], folded, 3, padding=1)
-        nn.init.zeros_(self.head.weight)  # begins by predicting that nothing changes
+        nn.init.zeros_(self.head.weight)  # begins by predicting that nothing changes but by moving
         nn.init.zeros_(self.head.bias)
 
     def forward(
-        self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor
-    ) -> Tensor:
-        """The clean next latent (B, C, h, w), by default predicted as the last of the context plus a change.
+        self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor,
+        moved: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The clean next latent (B, C, h, w), by default predicted as the last of the context, moved, plus a change.
 
         z: (B, C, h, w) at noise levels t (B,), 0-1. context: latents (B, L, C, h, w), oldest first. actions: int64
         (B, L); the last is the one that leads to the frame asked for. context_level: (B,), 0-1, the standard deviation
-        of the noise that was added to the context. h and w must be multiples of 4.
+        of the noise that was added to the context. moved: (B, C, h, w) as from `foresee`, which is asked where it is
+        not given. h and w must be multiples of 4.
         """
         if self.config.predicts == "regression":
             z, t = torch.zeros_like(z), torch.ones_like(t)
         if self.config.predicts == "noise":
             t = t.clamp(max=MOST_NOISE)  # sampling begins above what it was trained on
+        if moved is None:
+            moved = self.foresee(context, actions)
         B, L, C, h, w = context.shape
         E = self.config.embedding
         if self.attention:
@@ -142,7 +160,8 @@ class UNet(nn.Module):
             tokens, said = None, self.action_embedding(actions).reshape(B, L * (E // L))
         levels = [level_features(t, E), level_features(context_level, E)]
         embedding = self.embed(torch.cat([said, *levels], dim=1))
-        x = torch.cat([z, context.reshape(B, L * C, h, w)], dim=1)  # (B, C + L C, h, w)
+        shown = [z, context.reshape(B, L * C, h, w), *([moved] if self.config.motion else [])]
+        x = torch.cat(shown, dim=1)  # (B, C + L C, h, w), with motion C more
         x = self.stem(F.pixel_unshuffle(x, FOLD))
         skips = []
         for level, stage in enumerate(self.down):
@@ -161,10 +180,34 @@ class UNet(nn.Module):
                 x = block(x, embedding)
             x = self.attend(x, tokens, len(self.up) - level)
         output = F.pixel_shuffle(self.head(F.silu(x)), FOLD)
-        return to_clean(self.config.predicts, output.float(), z, t, context[:, -1].float())
+        return to_clean(self.config.predicts, output.float(), z, t, moved.float())
+
+    @torch.no_grad()
+    def foresee(
+        self, context: Tensor, actions: Tensor, flow: Tensor | None = None, last: Tensor | None = None
+    ) -> Tensor:
+        """The last latent of the context as it will have moved, (B, C, h, w): where the denoiser begins.
+
+        flow: (B, 2, h, w), and last: frames (B, 3, H, W), the last latent decoded, where they are at hand.
+        """
+        latent = context[:, -1]
+        if self.flow is None:
+            return latent
+        encoder, decoder = self.eyes
+        flow = self.flow(context, actions) if flow is None else flow
+        last = decoder(latent) if last is None else last
+        moved = encoder(move(last, in_pixels(flow, last.shape[-2:])))
+        # What stands still keeps its very latent: encoded again and again it would drift.
+        how_much = flow.square().sum(dim=1, keepdim=True).sqrt().clamp(max=1)  # (B, 1, h, w), of a pixel
+        return torch.lerp(latent, moved, how_much)
+
+    def see_with(self, encoder: Encoder, decoder: Decoder) -> "UNet":
+        """Gives it the autoencoder of its latents, for `foresee`; both stay where they are."""
+        self.eyes = encoder, decoder
+        return self
 
     def ends(self) -> tuple[nn.Conv2d, ...]:
-        return self.stem, self.head
+        return self.stem, self.head, *(self.flow.ends() if self.flow else ())
 
     def attend(self, x: Tensor, tokens: Tensor | None, level: int) -> Tensor:
         return x if tokens is None else self.attention[level](x, tokens)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dream.autoencoder import Decoder
 from dream.errors import BadInput
-from dream.latents import decode, gather_windows, to_frames
+from dream.latents import decode, frames_at, gather_windows
 from dream.metrics import psnr
 from dream.rollout import next_latent, roll_out
 from dream.trajectories import Trajectories, window_starts
@@ -59,7 +59,7 @@ def validation_set(
         return torch.from_numpy(starts[np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int)])
 
     def real_frames(starts: Tensor, offset: int) -> Tensor:
-        return to_frames(np.stack([data.frames[row, t + offset] for row, t in starts.tolist()]), device)
+        return frames_at(data, starts, offset, device)
 
     short, long = spread(context + 1, NEXT_FRAME_WINDOWS), spread(context + horizons[-1], ROLL_OUTS)
     window, window_actions = gather_windows(latents, actions, short, context + 1, device)
@@ -90,11 +90,17 @@ def validate(
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(held_out.target_latent.shape, generator=generator).to(held_out.target_latent.device)
     latent = next_latent(unet, held_out.context, held_out.actions, noise, steps)
+    moved = unet.foresee(held_out.context, held_out.actions)
     metrics = {
         "loss/validation": (latent - held_out.target_latent).pow(2).mean().item(),
         "psnr/autoencoder": psnr(decode(decoder, held_out.target_latent), held_out.target).mean().item(),
         "psnr/next_frame": psnr(decode(decoder, latent), held_out.target).mean().item(),
         "psnr/copy_last": psnr(held_out.last, held_out.target).mean().item(),
+        **(
+            {"psnr/moved": psnr(decode(decoder, moved), held_out.target).mean().item()}
+            if unet.config.motion
+            else {}
+        ),
     }
     dreamed = roll_out(unet, held_out.long_context, held_out.long_actions, steps, generator)
     for horizon in held_out.horizons:

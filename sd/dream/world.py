@@ -34,7 +34,9 @@ class Dream:
         self.num_starts = len(start_latents)
         self.steps, self.device = steps, device
         self.unet = unet.to(device, memory_format=torch.channels_last)
-        self.decoder = decoder.to(device, memory_format=torch.channels_last)
+        for part in (decoder, *(unet.eyes or ())):
+            part.to(device, memory_format=torch.channels_last)
+        self.decoder = decoder
         self.start_latents, self.start_actions = start_latents, start_actions
         self.generator = torch.Generator().manual_seed(seed)
         self.reset(0)
@@ -59,7 +61,8 @@ class Dream:
         self.context = self.start_latents[start : start + 1].to(self.device)  # (1, L, C, h, w)
         actions = self.start_actions[start : start + 1].clone()  # (1, L); step writes into it
         self.actions = actions.to(self.device)
-        return to_u8(decode(self.decoder, self.context[:, -1]))[0]
+        self.frame = decode(self.decoder, self.context[:, -1])  # (1, 3, H, W), what is seen
+        return to_u8(self.frame)[0]
 
     @torch.inference_mode()
     def step(self, action: int) -> np.ndarray:
@@ -68,10 +71,11 @@ class Dream:
             raise ValueError(f"action {action} is not one of {len(self.action_names)}")
         self.actions[:, -1] = action  # what is chosen at the frame that is seen now
         noise = torch.randn(self.context[:, -1].shape, generator=self.generator).to(self.device)
-        latent = next_latent(self.unet, self.context, self.actions, noise, self.steps)
+        latent = next_latent(self.unet, self.context, self.actions, noise, self.steps, last=self.frame)
         self.context = torch.cat([self.context[:, 1:], latent[:, None]], dim=1)
         self.actions = torch.cat([self.actions[:, 1:], self.actions[:, -1:]], dim=1)
-        return to_u8(decode(self.decoder, latent))[0]
+        self.frame = decode(self.decoder, latent)
+        return to_u8(self.frame)[0]
 
 
 def load_starts(path: Path, unet: UNet, decoder: Decoder) -> tuple[Tensor, Tensor]:

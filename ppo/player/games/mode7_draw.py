@@ -10,7 +10,15 @@ from typing import Dict, List, Tuple
 import numpy as np
 
 from player.games.mode7_sprites import FEET_ROW, NUM_VIEWS, SPRITE, kart_views
-from player.games.mode7_tracks import MIP_LEVELS, PANORAMA_WIDTH, SIZE, SKY_ROWS, Track, pack_rgb
+from player.games.mode7_tracks import (
+    CELLS_PER_PIXEL,
+    MIP_LEVELS,
+    PANORAMA_WIDTH,
+    SIZE,
+    SKY_ROWS,
+    Track,
+    pack_rgb,
+)
 
 HEIGHT, WIDTH = 112, 256
 HORIZON = 26.5
@@ -57,10 +65,13 @@ class Renderer:
         self.distance = CAMERA_HEIGHT * FOCAL / (rows + 0.5 - HORIZON)  # (R,)
         self.step = self.distance / FOCAL  # (R,) world pixels a column
         depth_step = self.distance**2 / (CAMERA_HEIGHT * FOCAL)  # world pixels from a row to the next
-        level = np.round(np.log2(np.sqrt(self.step * depth_step))).clip(0, MIP_LEVELS - 1).astype(np.int32)
-        self.shift = (FRACTION_BITS + level)[:, None]
-        self.last_cell = ((SIZE >> level) - 1)[:, None].astype(np.int32)
-        self.row_bits = (10 - level)[:, None].astype(np.int32)  # SIZE = 2 ** 10
+        coarser = (CELLS_PER_PIXEL - 1) / 2
+        level = np.round(np.log2(np.sqrt(self.step * depth_step)) + coarser)
+        level = level.clip(0, MIP_LEVELS - 1).astype(np.int32)
+        cells = SIZE * CELLS_PER_PIXEL >> level  # (R,) of the level, on a side
+        self.shift = (FRACTION_BITS + level)[:, None] - CELLS_PER_PIXEL.bit_length() + 1
+        self.last_cell = (cells - 1)[:, None].astype(np.int32)
+        self.row_bits = np.log2(cells).astype(np.int32)[:, None]
         self.level_offset = track.mip_offsets[level][:, None]
         self.columns = (np.arange(WIDTH, dtype=np.int32) - WIDTH // 2)[None, :]
         self.canvas = np.zeros((HEIGHT, WIDTH), np.uint32)

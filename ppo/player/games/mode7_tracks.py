@@ -16,6 +16,9 @@ ROAD_HALF_WIDTH, KERB_WIDTH, OFF_ROAD_WIDTH, WALL_WIDTH = 34, 5, 42, 12
 SKY_ROWS = 28
 PANORAMA_WIDTH = 1024  # columns of sky for a full turn
 MIP_LEVELS = 6
+# Of the ground's picture, on a side, for a pixel of its level of detail: 1 has the SNES's hard edges. 2 is smooth and
+# can be foreseen 6 dB better (sd/NOTES.md, 2026-11-25); it comes with the next dream, for the one that ships is of 1.
+CELLS_PER_PIXEL = 1
 SAMPLE_SPACING = 4.0  # pixels between two samples of the centre line
 
 
@@ -125,7 +128,7 @@ class Track:
     spacing: float
     nearest: np.ndarray  # int32 (256, 256), index of the nearest sample for each 4 x 4 cell
     surface: bytes  # ROAD .. BOOST at [y * SIZE + x]
-    ground: np.ndarray  # uint32 (total,)
+    ground: np.ndarray  # uint32 (total,); CELLS_PER_PIXEL to a pixel
     mip_offsets: np.ndarray  # int32 (MIP_LEVELS,)
     panorama: np.ndarray  # uint32 (SKY_ROWS, 2 * PANORAMA_WIDTH), repeats once
 
@@ -256,15 +259,29 @@ def paint_ground(
 
 
 def mip_chain(colours: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """All levels of detail as one flat array of 0x00BBGGRR (so that its bytes read R, G, B), and where each begins."""
+    """All levels of detail as one flat array of 0x00BBGGRR (so that its bytes read R, G, B), and where each begins.
+
+    With two cells a pixel they are drawn smoothly between the means: so the one cell that a pixel of the screen reads
+    is nearly what filtering would give, and edges do not jump.
+    """
     level = np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=-1).astype(np.float32)
     flat = []
     for _ in range(MIP_LEVELS):
-        flat.append(pack_rgb(level).ravel())
+        fine = level
+        if CELLS_PER_PIXEL == 2:
+            fine = twice_as_fine(twice_as_fine(level).swapaxes(0, 1)).swapaxes(0, 1)
+        flat.append(pack_rgb(fine).ravel())
         half = len(level) // 2
         level = level.reshape(half, 2, half, 2, 3).mean(axis=(1, 3))
     offsets = np.cumsum([0] + [len(part) for part in flat[:-1]])
     return np.concatenate(flat), offsets.astype(np.int32)
+
+
+def twice_as_fine(rows: np.ndarray) -> np.ndarray:
+    """(n, ...) -> (2 n, ...), linear between the middles of the rows."""
+    before, after = np.concatenate([rows[:1], rows[:-1]]), np.concatenate([rows[1:], rows[-1:]])
+    pairs = np.stack([0.75 * rows + 0.25 * before, 0.75 * rows + 0.25 * after], axis=1)
+    return pairs.reshape(-1, *rows.shape[1:])
 
 
 def pack_rgb(rgb: np.ndarray) -> np.ndarray:

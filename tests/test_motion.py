@@ -1,0 +1,165 @@
+"""The last frame moved to where the next one will have it: the maths, what is learned, and that play and file agree."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from dream.errors import BadInput
+from dream.models import dream_checkpoint, fingerprint, load_dream_parts, load_unet, part_checkpoint
+from dream.motion import Flow, in_pixels, motion_loss, move
+from dream.rollout import next_latent
+from dream.runs import save_checkpoint
+from dream.training import training_loss
+from dream.unet import UNet
+from dream.world import Dream
+from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, wake_up
+
+
+def contexts(batch: int = 2, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    actions = torch.randint(3, (batch, 4), generator=generator)
+    return torch.randn(batch, 4, 4, 8, 12, generator=generator), actions
+
+
+def test_a_flow_says_where_a_pixel_comes_from():
+    """The sign, the order of x and y, and half a pixel are all easily wrong, and all look like a bad model."""
+    frame = torch.arange(12.0).reshape(1, 1, 3, 4)
+    flow = torch.zeros(1, 2, 3, 4)
+    torch.testing.assert_close(move(frame, flow), frame)
+    flow[:, 0] = 1  # each pixel comes from its right neighbour, at the edge from the edge
+    torch.testing.assert_close(move(frame, flow)[0, 0, 0], torch.tensor([1.0, 2, 3, 3]))
+    flow[:, 0], flow[:, 1] = 0, -1  # from above
+    torch.testing.assert_close(move(frame, flow)[0, 0, :, 0], torch.tensor([0.0, 0, 4]))
+    flow[:, 1] = 0.5
+    torch.testing.assert_close(move(frame, flow)[0, 0, :, 0], torch.tensor([2.0, 6, 8]))
+
+
+def test_a_flow_that_is_no_number_is_seen_and_does_not_crash():
+    """It comes when a training blows up; the loss must say so."""
+    flow = torch.zeros(1, 2, 3, 4)
+    flow[0, 0, 1, 1] = torch.nan
+    assert move(torch.rand(1, 3, 3, 4), flow).isnan().all()
+
+
+def test_a_flow_is_of_the_padded_frame():
+    """112 rows are 28 of latent, but 30 rows are 8: what is cut off is the padding, below and at the right."""
+    flow = torch.arange(8.0)[:, None].expand(1, 2, 8, 12)
+    whole = in_pixels(flow, (30, 48))
+    assert whole.shape == (1, 2, 30, 48)
+    torch.testing.assert_close(
+        whole[0, 0, 1::4, 0][:7], torch.arange(7.0) - 0.125 + (torch.arange(7) == 0) / 8
+    )
+
+
+def test_the_loss_is_least_where_the_flow_is_right():
+    frame = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    right, wrong = torch.zeros(1, 2, 16, 24), torch.zeros(1, 2, 16, 24)
+    right[:, 0], wrong[:, 0] = 2, -2
+    following = move(frame, right)
+    assert motion_loss(frame, following, right) < 0.1  # coarse copies differ at the edges
+    assert motion_loss(frame, following, wrong) > 0.3
+
+
+def test_flow_learns_where_the_picture_goes():
+    """By the action alone, from frames alone; moves of four pixels on a picture with detail of two."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    flow = Flow(num_actions=3, context=4, latent_channels=4)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
+
+    def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        noise = torch.rand(8, 3, 16, 24, generator=generator)
+        last = torch.nn.functional.interpolate(noise, size=(32, 48), mode="bilinear")
+        context, actions = contexts(8, seed=int(torch.randint(10**6, (), generator=generator)))
+        following = torch.stack(
+            [
+                picture.roll(4 * (action - 1), dims=-1)
+                for picture, action in zip(last, actions[:, -1].tolist(), strict=True)
+            ]
+        )
+        return context, actions, last, following
+
+    for _ in range(120):
+        context, actions, last, following = batch()
+        loss = motion_loss(last, following, in_pixels(flow(context, actions), (32, 48)))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    context, actions, last, following = batch()
+    with torch.no_grad():
+        moved = move(last, in_pixels(flow(context, actions), (32, 48)))
+    inner = slice(8, -8)  # what rolls in at the edges comes from nowhere
+    assert (moved - following)[..., inner].abs().mean() < 0.5 * (last - following)[..., inner].abs().mean()
+
+
+@torch.no_grad()
+def test_the_denoiser_begins_from_the_moved_frame():
+    unet = UNet(replace(small_unet().config, motion=True)).eval().see_with(*small_autoencoder())
+    encoder, decoder = unet.eyes
+    context, actions = contexts()
+    # Of itself it moves nothing, and what stands still is not encoded again.
+    torch.testing.assert_close(unet.foresee(context, actions), context[:, -1], rtol=0, atol=0)
+    wake_up(unet)
+    flow = torch.full((2, 2, 8, 12), 3.0)
+    wanted = encoder(move(decoder(context[:, -1]), torch.full((2, 2, 32, 48), 3.0)))
+    torch.testing.assert_close(unet.foresee(context, actions, flow), wanted)
+    inputs = {"z": torch.randn(2, 4, 8, 12), "t": torch.ones(2), "context": context, "actions": actions}
+    said = unet(**inputs, context_level=torch.zeros(2))
+    other = unet(**inputs, context_level=torch.zeros(2), moved=wanted)
+    torch.testing.assert_close(
+        said, unet(**inputs, context_level=torch.zeros(2), moved=unet.foresee(context, actions))
+    )
+    assert (said - other).abs().max() > 1e-2
+
+
+def test_the_flow_learns_from_frames_alone():
+    """The denoiser's loss through the encoder would pull it to where the latents are easy."""
+    unet = moving_unet().train()
+    context, actions = contexts()
+    fresh = torch.zeros(2, dtype=torch.bool)
+    loss, metrics, predicted, _ = training_loss(
+        unet, context, actions, context[:, 0], fresh, torch.Generator().manual_seed(0)
+    )
+    predicted.sum().backward(retain_graph=True)
+    assert all(weight.grad is None for weight in unet.flow.parameters())
+    loss.backward()
+    assert all(weight.grad is not None for weight in unet.flow.parameters())
+    assert all(
+        weight.grad is None for part in unet.eyes for weight in part.parameters() if not weight.requires_grad
+    )
+    assert metrics["loss/motion"] > 0 and metrics["loss/train"] > 0
+
+
+@torch.no_grad()
+def test_a_dream_with_motion_comes_back_and_plays_as_it_was_trained(tmp_path):
+    """Its file holds the encoder; and the window, which hands it the frame that is seen, gets the same next one."""
+    unet = moving_unet()
+    _, decoder = unet.eyes
+    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
+    save_checkpoint(dream_checkpoint(unet, GAME, fingerprint(decoder), 1), tmp_path / "model.pt")
+    loaded_decoder, loaded, game, _ = load_dream_parts(tmp_path / "decoder.pt", tmp_path / "model.pt")
+    context, actions = contexts(1)
+    torch.testing.assert_close(
+        loaded.foresee(context, actions), unet.foresee(context, actions), rtol=0.05, atol=0.05
+    )
+    dream = Dream(loaded, loaded_decoder, game, context, actions, 1, 0, CPU)
+    noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+    told = actions.clone()
+    told[:, -1] = 2
+    wanted = next_latent(loaded, context, told, noise, 1)
+    frame = dream.step(2)
+    torch.testing.assert_close(dream.context[:, -1], wanted, rtol=1e-3, atol=1e-3)
+    shown = (loaded_decoder(wanted)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+    assert np.abs(frame.astype(int) - shown).max() <= 1
+
+
+def test_a_dream_with_motion_that_lost_its_encoder_is_refused(tmp_path):
+    unet = moving_unet()
+    decoder = unet.eyes[1]
+    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
+    checkpoint = dream_checkpoint(unet, GAME, fingerprint(decoder), 1)
+    save_checkpoint({**checkpoint, "encoder": {}}, tmp_path / "model.pt")
+    assert load_unet(tmp_path / "model.pt")[0].config.motion
+    with pytest.raises(BadInput, match=r"model\.pt does not fit"):
+        load_dream_parts(tmp_path / "decoder.pt", tmp_path / "model.pt")
