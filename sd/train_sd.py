@@ -162,7 +162,7 @@ def main(args: argparse.Namespace) -> None:
         "--optimizer": args.optimizer,
     }
     resumed = read_last(run_dir, "dream_run", args.resume, fixed)
-    if resumed and "streams" not in resumed:
+    if resumed and "begin_error" not in resumed.get("streams", {}):
         raise BadInput(
             f"the run in {run_dir} is of an older version: begin another with --init-from its best.pt"
         )
@@ -216,15 +216,15 @@ def main(args: argparse.Namespace) -> None:
             if unet.config.motion:
                 last, following = (frames_at(data, streams.where[walks], t, device) for t in (L - 1, L))
                 truth = Truth(real[:, :-1], last, following)
+            flow_alone = truth is not None and progress < args.flow_first
             with mixed_precision(device):
-                if truth and progress < args.flow_first:
+                if flow_alone:
                     loss, metrics = flow_loss(unet, context_actions, truth)
-                    dreamed = None
                 else:
                     loss, metrics, dreamed, as_played = training_loss(
                         unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth
                     )
-            if dreamed is None:
+            if flow_alone:
                 streams.restart(walks)
             else:
                 own_frames = args.own_frames if progress > own_frames_from else 0

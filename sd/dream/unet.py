@@ -16,10 +16,7 @@ from torch import Tensor, nn
 
 from dream.autoencoder import Decoder, Encoder
 from dream.diffusion import MOST_NOISE, to_clean
-from dream.motion import Flow, in_pixels, move
-
-FOLD = 2  # latent pixels folded into channels, on each side
-GROUP = 16  # channels in a group of the group normalisation
+from dream.motion import FOLD, GROUP, Flow, in_pixels, move
 
 
 @dataclass(frozen=True)
