@@ -107,7 +107,7 @@ class Decoder(nn.Module):
         H, W = size or (self.config.height, self.config.width)
         x = self.stem(latents) + self.positions(corners, *latents.shape[-2:])
         x = self.shares(x).permute(0, 2, 3, 1).unflatten(3, (-1, PATCH**2))  # (B, h, w, colours, pixels)
-        # The palette as a matrix before the pixels are spread: for 16 frames a third of the time of a convolution after it.
+        # The palette as a matrix before pixels are spread: for 16 frames a third of the time of a convolution after.
         mixed = (
             x.softmax(dim=3).mT @ self.palette.weight.flatten(1).T + self.palette.bias
         )  # (B, h, w, pixels, 3)
