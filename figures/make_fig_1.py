@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE.parent / "sd"))
 from dream.models import load_part, load_unet  # noqa: E402
 from dream.unet import FOLD  # noqa: E402
 
-SIZE = (1640, 640)
+SIZE = (1640, 760)
 PAPER, INK, GREY = "#fcfbf7", "#22242c", "#6b7080"
 GAME, LATENT, NETWORK, NOISE = "#ffd9b8", "#cfe3ff", "#d9f0cf", "#eadcff"
 TITLE, TEXT, SMALL = (ImageFont.load_default(size=size) for size in (24, 20, 17))
@@ -53,63 +53,43 @@ def main() -> None:
     draw.text((40, 66), "shapes without the batch axis B; letters as in the README", GREY, SMALL)
 
     box(draw, 40, 130, 300, 110, LATENT, "context", f"the last {L} latents", f"({L}, {C}, {h}, {w})")
-    box(draw, 40, 270, 300, 84, NOISE, "noise", f"({C}, {h}, {w}), level t")
-    box(
-        draw,
-        40,
-        384,
-        300,
-        110,
-        GAME,
-        "actions",
-        f"the last {L}, of {len(game.action_names)}",
-        f"({L},)  the newest: your keys",
-    )
-    folded = f"({(L + 1) * C * FOLD**2}, {h // FOLD}, {w // FOLD})"
-    lines = (f"({(L + 1) * C}, {h}, {w})", f"folded {FOLD} x {FOLD} into channels", folded)
-    box(draw, 430, 160, 250, 136, LATENT, "side by side", *lines)
-    box(
-        draw,
-        430,
-        384,
-        250,
-        110,
-        NETWORK,
-        "embedding",
-        "actions, t, context noise",
-        f"({unet.config.embedding},)",
-    )
+    box(draw, 40, 420, 300, 84, NOISE, "noise", f"({C}, {h}, {w}), level t")
+    lines = f"the last {L}, of {len(game.action_names)}", f"({L},)  the newest: your keys"
+    box(draw, 40, 534, 300, 110, GAME, "actions", *lines)
+    flow = sum(p.numel() for p in unet.flow.parameters()) / 1e6
+    lines = f"({2}, {h}, {w}), in pixels", f"how it will move; {flow:.1f} M weights"
+    box(draw, 430, 130, 250, 110, NETWORK, "flow", *lines)
+    box(draw, 770, 118, 260, 134, LATENT, "last frame, moved", "decoded, each pixel taken", "from where it stood,",
+        f"encoded: ({C}, {h}, {w})")  # fmt: skip
+    folded = f"({(L + 2) * C * FOLD**2}, {h // FOLD}, {w // FOLD})"
+    lines = (f"({(L + 2) * C}, {h}, {w})", f"folded {FOLD} x {FOLD} into channels", folded)
+    box(draw, 430, 310, 250, 136, LATENT, "side by side", *lines)
+    box(draw, 430, 534, 250, 110, NETWORK, "embedding", "actions, t, context noise", f"({unet.config.embedding},)")
     stages = [f"{width} ch at {h // FOLD >> i} x {w // FOLD >> i}" for i, width in enumerate(widths)]
-    box(
-        draw, 770, 150, 260, 160, NETWORK, "U-Net", *stages, f"{weights:.1f} M weights", "predicts the change"
-    )
-    box(
-        draw,
-        1120,
-        160,
-        210,
-        136,
-        LATENT,
-        "next latent",
-        "last + change",
-        f"({C}, {h}, {w})",
-        "one step, or a few",
-    )
-    box(draw, 1390, 160, 210, 136, NETWORK, "decoder", f"({C}, {h}, {w})", "to", f"(3, {H}, {W})")
-    box(draw, 1390, 384, 210, 110, GAME, "the window", f"{W} x {H}, RGB", f"{game.fps:g} frames a second")
+    lines = *stages, f"{weights - flow:.1f} M weights", "predicts the change"
+    box(draw, 770, 300, 260, 160, NETWORK, "U-Net", *lines)
+    lines = "moved + change", f"({C}, {h}, {w})", "one step, or a few"
+    box(draw, 1120, 310, 210, 136, LATENT, "next latent", *lines)
+    box(draw, 1390, 310, 210, 136, NETWORK, "decoder", f"({C}, {h}, {w})", "to", f"(3, {H}, {W})")
+    box(draw, 1390, 534, 210, 110, GAME, "the window", f"{W} x {H}, RGB", f"{game.fps:g} frames a second")
 
     arrow(draw, (340, 185), (430, 185))
-    arrow(draw, (340, 312), (385, 312), (385, 262), (430, 262))
-    arrow(draw, (340, 439), (430, 439))
-    arrow(draw, (680, 228), (770, 228))
-    arrow(draw, (680, 439), (900, 439), (900, 310))
-    draw.text((700, 414), "adaptive group norm", GREY, SMALL)
-    arrow(draw, (1030, 228), (1120, 228))
-    arrow(draw, (1330, 228), (1390, 228))
-    arrow(draw, (1495, 296), (1495, 384))
-    arrow(draw, (1225, 296), (1225, 570), (20, 570), (20, 185), (40, 185))
+    arrow(draw, (680, 185), (770, 185))
+    arrow(draw, (385, 185), (385, 350), (430, 350))
+    arrow(draw, (340, 462), (385, 462), (385, 412), (430, 412))
+    arrow(draw, (340, 589), (430, 589))
+    arrow(draw, (385, 589), (385, 490), (405, 490), (405, 215), (430, 215))
+    arrow(draw, (830, 252), (830, 276), (555, 276), (555, 310))
+    arrow(draw, (1030, 185), (1225, 185), (1225, 310))
+    arrow(draw, (680, 378), (770, 378))
+    arrow(draw, (680, 589), (900, 589), (900, 460))
+    draw.text((700, 564), "adaptive group norm", GREY, SMALL)
+    arrow(draw, (1030, 378), (1120, 378))
+    arrow(draw, (1330, 378), (1390, 378))
+    arrow(draw, (1495, 446), (1495, 534))
+    arrow(draw, (1225, 446), (1225, 700), (20, 700), (20, 185), (40, 185))
     draw.text(
-        (640, 590), "the new latent enters the context; the oldest one leaves it", GREY, TEXT, anchor="mm"
+        (640, 720), "the new latent enters the context; the oldest one leaves it", GREY, TEXT, anchor="mm"
     )
     picture.save(HERE / "fig_1.png", optimize=True)
     print(HERE / "fig_1.png")

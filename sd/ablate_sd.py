@@ -46,6 +46,7 @@ VARIANTS = {
     "ours": Variant(steps=(1, 2, 4)),
     "frames re-encoded": Variant(of="ours", reencode=True),
     "no motion": Variant(("--no-motion",)),
+    "no discriminator": Variant(("--discriminator", "0")),
     "mean square error": Variant(("--loss", "square")),
     "AdamW": Variant(("--optimizer", "adamw")),
     "regression": Variant(("--predicts", "regression")),

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from dream.budget import Budget, learning_rate
 from dream.diffusion import LOSSES, PREDICTIONS
+from dream.discriminator import Adversary
 from dream.errors import BadInput, run_script
 from dream.latents import (
     decode,
@@ -51,8 +52,8 @@ from dream.validation import dream_each_action, validate, validation_set
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-# Share of the budget after which the model also trains on contexts that it has dreamed itself; one that --init-from
-# begins with can do so from the start.
+# Share of the budget after which the model also trains on contexts that it has dreamed itself, and is pushed by the
+# discriminator; one that --init-from begins with can do so from the start.
 OWN_FRAMES_FROM = 0.25
 WEIGHT_DECAY = 1e-2
 NUM_STARTS = 8  # places in initial_sequence.npz
@@ -87,10 +88,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
-    learning.add_argument("--own-frames", type=int, default=4, help="how often the model goes on from its own last "
+    learning.add_argument("--own-frames", type=int, default=16, help="how often the model goes on from its own last "
                           "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
     learning.add_argument("--flow-first", type=float, default=0.1, metavar="SHARE", help="of the budget, in which the "
                           "motion is learned alone (default: %(default)s)")  # fmt: skip
+    learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' pull, "
+                          "how hard a discriminator pushes (0 = none, default: %(default)s)")  # fmt: skip
     learning.add_argument(
         "--steps",
         type=int,
@@ -102,7 +105,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                           "for; regression is shown no noise (default: clean)")  # fmt: skip
     compared.add_argument("--loss", default="root", choices=LOSSES, help="of a window: root mean square, mean square, "
                           "or the latter with a ramp of the noise level (default: %(default)s)")  # fmt: skip
-    compared.add_argument("--pure-noise", type=float, default=0.7, metavar="SHARE", help="of the windows trained at "
+    compared.add_argument("--pure-noise", type=float, default=0.8, metavar="SHARE", help="of the windows trained at "
                           "pure noise (default: %(default)s)")  # fmt: skip
     compared.add_argument("--context-noise", default="told", choices=NOISY_CONTEXTS, help="on half of the contexts, "
                           "its level told to the network, not told, or none (default: %(default)s)")  # fmt: skip
@@ -129,6 +132,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error(f"--channels must be multiples of {GROUP} and --pure-noise from 0 to 1")
     if not 0 <= args.flow_first < 1:
         parser.error("--flow-first must be a share of the budget, from 0 to below 1")
+    if args.discriminator < 0:
+        parser.error("--discriminator must be at least 0")
     if len(args.channels or ()) > 2:
         parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
@@ -160,12 +165,9 @@ def main(args: argparse.Namespace) -> None:
         "--context-noise": args.context_noise,
         "--pure-noise": args.pure_noise,
         "--optimizer": args.optimizer,
+        "--discriminator": args.discriminator,
     }
     resumed = read_last(run_dir, "dream_run", args.resume, fixed)
-    if resumed and "begin_error" not in resumed.get("streams", {}):
-        raise BadInput(
-            f"the run in {run_dir} is of an older version: begin another with --init-from its best.pt"
-        )
     seed_everything(args.seed)
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
@@ -183,6 +185,7 @@ def main(args: argparse.Namespace) -> None:
     optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
     generator = torch.Generator().manual_seed(args.seed)
     streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone)
+    adversary = Adversary(unet.config.latent_channels, args.discriminator, device)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:
         unet.load_state_dict(resumed["model"])
@@ -190,6 +193,7 @@ def main(args: argparse.Namespace) -> None:
         optimizer.load_state_dict(resumed["optimizer"])
         generator.set_state(resumed["generator"])
         streams.restore(resumed["streams"])
+        adversary.restore(resumed["adversary"])
         restore_rng_state(resumed["rng"])
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
@@ -222,12 +226,17 @@ def main(args: argparse.Namespace) -> None:
                     loss, metrics = flow_loss(unet, context_actions, truth)
                 else:
                     loss, metrics, dreamed, as_played = training_loss(
-                        unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth
-                    )
+                        unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth,
+                        streams.usual_error(walks),
+                    )  # fmt: skip
             if flow_alone:
                 streams.restart(walks)
             else:
-                own_frames = args.own_frames if progress > own_frames_from else 0
+                learned_to_begin = progress > own_frames_from
+                if args.discriminator and learned_to_begin and as_played.any():
+                    push, judged = adversary.push(loss, dreamed, real[:, -1], as_played.to(device))
+                    loss, metrics = loss + push, {**metrics, **judged}
+                own_frames = args.own_frames if learned_to_begin else 0
                 streams.advance(walks, dreamed, as_played, own_frames, real[:, -1])
             if not torch.isfinite(loss):
                 raise BadInput(
@@ -283,6 +292,7 @@ def main(args: argparse.Namespace) -> None:
             "optimizer": optimizer.state_dict(),
             "generator": generator.get_state(),
             "streams": streams.state(),
+            "adversary": adversary.state(),
             "rng": rng_state(),
             "trained_before": trained_before,
             "step": step,

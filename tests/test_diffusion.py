@@ -173,6 +173,11 @@ def test_losses_by_hand(loss, expected):
     found, metrics = denoising_loss(x + 0.5, x, torch.full((2,), 0.25), "clean", loss)
     assert found.item() == pytest.approx(expected, rel=1e-3)
     assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
+    # The second of them is four times as far off as is usual, so it weighs a quarter.
+    usual = torch.tensor([0.3, 0.0625])
+    weighed, metrics = denoising_loss(x + 0.5, x, torch.full((2,), 0.25), "clean", loss, usual)
+    assert weighed.item() == pytest.approx(expected * (1 + 0.25) / 2, rel=1e-3)
+    assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
 
 
 def test_level_features_tell_levels_apart():

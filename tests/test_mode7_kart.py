@@ -14,7 +14,6 @@ from player.games import DRIVING_ACTIONS, find_game
 from player.games.mode7_draw import Renderer
 from player.games.mode7_kart import BUTTONS, REWARD_PER_PIXEL, TRUTH_NAMES, Mode7Kart
 from player.games.mode7_tracks import (
-    CELLS_PER_PIXEL,
     KERB_WIDTH,
     OFF_ROAD,
     OFF_ROAD_WIDTH,
@@ -445,7 +444,6 @@ def test_karts_that_touch_push_each_other():
     assert env.s["rivals"][0][3] == 0
 
 
-@pytest.mark.skipif(CELLS_PER_PIXEL == 1, reason="the ground is smooth from the next dream on")
 def test_the_ground_moves_smoothly():
     """Hard edges that jump by whole pixels cannot be foreseen: two frames of them, moved onto each other by the exact
     perspective, differ by 25 dB, and no dream comes nearer. Half the way differs half as much then (1.9 was measured);

@@ -258,28 +258,20 @@ def test_own_frames_are_shown_without_their_gradient():
     assert streams.age.max() == 1 and not streams.contexts.requires_grad
 
 
-def test_a_walk_that_is_lost_starts_anew():
-    """Its next frames could teach only to blur. Lost is far off for this model: one that begins is far off always."""
+def test_the_usual_error_is_of_walks_that_begin():
+    """By it those that have dreamed are weighed; those that begin learn all that there is, however far off they are."""
     streams = make_streams()
     played = torch.ones(2, dtype=torch.bool)
-    for off, beside, stays in ((1.0, 1.0, True), (1.0, 1.7, True), (1.0, 1.8, False), (30.0, 30.0, True)):
-        streams.restart(torch.arange(len(streams.age)))
-        streams.where[:, 1] = 0  # room to go on
-        streams.begin_error = torch.tensor(torch.inf)
-        walks, _, _, real = streams.draw()
-        streams.advance(
-            walks, real[:, -1] + off, played, 10**9, real[:, -1]
-        )  # what those that begin are off by
-        assert (streams.age[walks] == 1).all() and streams.begin_error.item() == pytest.approx(off**2)
-        _, _, _, real = streams.draw()
-        streams.advance(
-            walks,
-            streams.contexts[walks, -1].float() + beside,
-            played,
-            10**9,
-            streams.contexts[walks, -1].float(),
-        )
-        assert (streams.age[walks] == (2 if stays else 0)).all()
+    walks, _, _, real = streams.draw()
+    streams.where[:, 1] = 0  # room to go on
+    assert streams.usual_error(walks).isinf().all()
+    streams.advance(walks, real[:, -1] + 0.5, played, 10**9, real[:, -1])
+    assert (streams.age[walks] == 1).all()
+    torch.testing.assert_close(streams.usual_error(walks), torch.full((2,), 0.25))
+    streams.advance(walks, real[:, -1] + 9, played, 10**9, real[:, -1])  # not counted: they have dreamed
+    torch.testing.assert_close(streams.usual_error(walks), torch.full((2,), 0.25))
+    streams.restart(walks[:1])
+    torch.testing.assert_close(streams.usual_error(walks), torch.tensor([torch.inf, 0.25]))
 
 
 def test_streams_go_on_where_they_were():

@@ -67,9 +67,10 @@ def output_error(predicts: str, t: Tensor) -> Tensor:
 
 
 def denoising_loss(
-    predicted: Tensor, x: Tensor, t: Tensor, predicts: str = "clean", loss: str = "root"
+    predicted: Tensor, x: Tensor, t: Tensor, predicts: str = "clean", loss: str = "root", usual: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Of predicted clean latents (B, C, h, w) at levels t (B,), a mean over the batch; logged is the mean square of x.
+    usual: (B,), the mean square beyond which a sample weighs the less the further it is (default: none).
 
     "root": root mean square error of each. All levels weigh alike: the errors near pure noise are the largest of
     themselves, and they are those that a frame sampled in one step shows. The root gives every sample a gradient of the
@@ -83,6 +84,8 @@ def denoising_loss(
         weighted = (weighted + ROUND_OFF).sqrt()
     elif loss == "ramp":
         weighted = weighted * (1 - 0.9 * t)
+    if usual is not None:
+        weighted = weighted * (usual / errors.detach().clamp(min=ROUND_OFF)).clamp(max=1)
     return weighted.mean(), {"loss/train": errors.detach().mean()}
 
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from dream.latents import gather_windows
 from dream.rollout import settle
 
-LOST = 3.0  # times the error of a walk that begins
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 
 
@@ -68,11 +67,14 @@ class Streams:
     ) -> None:
         """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
         (B,) bool tells those that began at pure noise. A walk starts anew once in own_frames + 1 draws, on average;
-        with 0 all do, always; and so does one that is lost, going by the real `target` (B, C, h, w): all that its next
-        frames could teach is to blur."""
+        with 0 all do, always. target: the real latents (B, C, h, w), for `usual_error`."""
         stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames + 1)
         if target is not None:
-            stay &= ~self.lost(walks, (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3)).cpu(), as_played)
+            begun = as_played & (self.age[walks] == 0)
+            errors = (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3)).cpu()[begun]
+            if len(errors):
+                late = errors.mean()
+                self.begin_error = late if self.begin_error.isinf() else self.begin_error.lerp(late, 0.02)
         self.where[walks, 1] += as_played.long()
         inside = self.where[walks, 1] < self.allowed.shape[1]
         inside &= self.allowed[
@@ -87,13 +89,10 @@ class Streams:
         self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
         self.restart(walks[~(stay & inside)])
 
-    def lost(self, walks: Tensor, errors: Tensor, as_played: Tensor) -> Tensor:
-        """(B,) bool: errors (B,) of more than LOST times those of walks that begin."""
-        begun = errors[as_played & (self.age[walks] == 0)]
-        if len(begun):
-            mean = begun.mean()
-            self.begin_error = mean if self.begin_error.isinf() else self.begin_error.lerp(mean, 0.02)
-        return errors > LOST * self.begin_error
+    def usual_error(self, walks: Tensor) -> Tensor:
+        """(B,): where a walk (B,) has dreamed frames, the mean squared error of late of those that begin, else infinity:
+        what a dream that is beside the recording is told it should have made would teach it to blur."""
+        return torch.where(self.age[walks] > 0, self.begin_error, torch.inf).to(self.device)
 
     def state(self) -> dict[str, Tensor]:
         return {

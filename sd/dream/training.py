@@ -35,18 +35,19 @@ class Lesson:
 
     loss: str = "root"  # of LOSSES, diffusion.py
     context_noise: str = "told"  # is its level an input of the network?
-    pure_noise_share: float = 0.7  # of the samples: one-step sampling is made of them alone
+    pure_noise_share: float = 0.8  # of the samples: one-step sampling is made of them alone
 
 
 def training_loss(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator,
-    lesson: Lesson = Lesson(), truth: Truth | None = None,
+    lesson: Lesson = Lesson(), truth: Truth | None = None, usual: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
     (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
 
     Half of the contexts of real latents alone, `fresh` (B,) bool, get noise of a level that the model is told
-    (GameNGen, arXiv 2408.14837, section 3.2.1). truth: what motion learns from (default: context and target).
+    (GameNGen, arXiv 2408.14837, section 3.2.1). truth: what motion learns from (default: context and target). usual:
+    (B,), errors beyond which a sample weighs less, see `denoising_loss`.
     """
     B, device = len(target), target.device
 
@@ -66,7 +67,7 @@ def training_loss(
     z = mix(target, noise_like(target), t)
     moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth)
     predicted = unet(z, t, context, actions, told, moved)
-    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss)
+    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual)
     if loss_of_motion is not None:
         loss, metrics["loss/motion"] = loss + loss_of_motion, loss_of_motion.detach()
     return loss, metrics, predicted, pure

@@ -2,6 +2,7 @@
 
 A row r of the screen below the horizon sees the ground at distance d = CAMERA_HEIGHT * FOCAL / (r - HORIZON); along the
 row the ground moves on by d / FOCAL a column. Both are taken in 16.16 fixed point; far rows read coarser mip levels.
+A pixel reads one cell; that edges move smoothly all the same is how the levels are drawn (`mip_chain`).
 """
 
 import math

@@ -16,9 +16,9 @@ ROAD_HALF_WIDTH, KERB_WIDTH, OFF_ROAD_WIDTH, WALL_WIDTH = 34, 5, 42, 12
 SKY_ROWS = 28
 PANORAMA_WIDTH = 1024  # columns of sky for a full turn
 MIP_LEVELS = 6
-# Of the ground's picture, on a side, for a pixel of its level of detail: 1 has the SNES's hard edges. 2 is smooth and
-# can be foreseen 6 dB better (sd/NOTES.md, 2026-11-25); it comes with the next dream, for the one that ships is of 1.
-CELLS_PER_PIXEL = 1
+# Of the ground's picture, on a side, for a pixel of its level of detail. One would be the SNES's own hard edges, which
+# jump by whole pixels, so that nobody could foresee them (sd/NOTES.md, 2026-11-25).
+CELLS_PER_PIXEL = 2
 SAMPLE_SPACING = 4.0  # pixels between two samples of the centre line
 
 
@@ -261,16 +261,13 @@ def paint_ground(
 def mip_chain(colours: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """All levels of detail as one flat array of 0x00BBGGRR (so that its bytes read R, G, B), and where each begins.
 
-    With two cells a pixel they are drawn smoothly between the means: so the one cell that a pixel of the screen reads
-    is nearly what filtering would give, and edges do not jump.
+    The CELLS_PER_PIXEL, two, are drawn smoothly between the pixels: so the one cell that a pixel of the screen reads is
+    nearly what filtering would give, and edges do not jump.
     """
     level = np.stack([colours >> 16 & 255, colours >> 8 & 255, colours & 255], axis=-1).astype(np.float32)
     flat = []
     for _ in range(MIP_LEVELS):
-        fine = level
-        if CELLS_PER_PIXEL == 2:
-            fine = twice_as_fine(twice_as_fine(level).swapaxes(0, 1)).swapaxes(0, 1)
-        flat.append(pack_rgb(fine).ravel())
+        flat.append(pack_rgb(twice_as_fine(twice_as_fine(level).swapaxes(0, 1)).swapaxes(0, 1)).ravel())
         half = len(level) // 2
         level = level.reshape(half, 2, half, 2, 3).mean(axis=(1, 3))
     offsets = np.cumsum([0] + [len(part) for part in flat[:-1]])

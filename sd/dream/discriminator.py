@@ -1,0 +1,94 @@
+"""Does a latent look like one of the game's? A judge that is taught beside the model, and pushes it towards yes.
+
+The nearest guess at what cannot be known is a blur: where the next dash of a kerb lies that came over the horizon, a
+model taught by squared error paints all of it grey, and goes on from there. A discriminator (Goodfellow et al. 2014,
+arXiv 1406.2661) takes grey for what it is. It sees one latent, so it asks for pictures of the game and leaves what
+happens in them to the other loss. Relativistic, with both gradient penalties (Huang et al. 2024, arXiv 2501.05441).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dream.motion import FOLD, OCTAVES, place_waves
+
+CHANNELS = (64, 96, 128)  # at 1/2, 1/4 and 1/8 of the latent's resolution
+PENALTY = 20.0  # of a squared gradient, by which a judge that is sure too early is held back
+LEARNING_RATE = 5e-4
+BEGINNING = 300  # steps in which its push grows: at first it knows nothing
+
+
+class Discriminator(nn.Module):
+    """From latents (B, C, h, w) to how real they look, (B,): a mean over patches of several sizes."""
+
+    def __init__(self, latent_channels: int) -> None:
+        super().__init__()
+        inputs = (latent_channels * FOLD**2 + 4 * OCTAVES, *CHANNELS)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, after, 3, stride=1 if level == 0 else 2, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(after, after, 3, padding=1),
+                nn.LeakyReLU(0.2),
+            )
+            for level, (before, after) in enumerate(zip(inputs, CHANNELS))
+        )
+        self.verdicts = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in CHANNELS)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(latents, FOLD)
+        x = torch.cat([x, place_waves(*x.shape[-2:], x).expand(len(x), -1, -1, -1)], dim=1)
+        found = []
+        for stage, verdict in zip(self.stages, self.verdicts):
+            x = stage(x)
+            found.append(verdict(x).mean(dim=(1, 2, 3)))
+        return torch.stack(found).mean(dim=0)
+
+
+class Adversary:
+    """A discriminator and its optimizer."""
+
+    def __init__(self, latent_channels: int, share: float, device: torch.device) -> None:
+        """share: of the size of the other loss's gradient at the predicted latents, that of the push."""
+        self.discriminator = Discriminator(latent_channels).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), LEARNING_RATE, betas=(0.0, 0.99), weight_decay=1e-3
+        )
+        self.share, self.step = share, 0
+
+    def push(
+        self, loss: Tensor, predicted: Tensor, real: Tensor, judged: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The discriminator learns from latents (B, C, h, w), predicted and real, those that are `judged`, (B,) bool;
+        then what to add to `loss`, which depends on `predicted`, and the metrics."""
+        candidate, rival = predicted.detach()[judged], real[judged]
+        metrics = self.learn(candidate, rival)
+        candidate = candidate.clone().requires_grad_()
+        apart = self.discriminator(rival).detach() - self.discriminator(candidate)
+        (push,) = torch.autograd.grad(F.softplus(apart).mean(), candidate)
+        (pull,) = torch.autograd.grad(loss, predicted, retain_graph=True)
+        strength = self.share * min(1.0, self.step / BEGINNING)
+        push = push * (strength * pull[judged].norm() / push.norm().clamp(min=1e-12))
+        return (predicted[judged] * push).sum(), metrics
+
+    def learn(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+        fake, real = fake.clone().requires_grad_(), real.clone().requires_grad_()
+        of_fake, of_real = self.discriminator(fake), self.discriminator(real)
+        gradients = torch.autograd.grad((of_fake + of_real).sum(), (fake, real), create_graph=True)
+        penalty = sum(gradient.pow(2).sum(dim=(1, 2, 3)).mean() for gradient in gradients)
+        loss = F.softplus(of_fake - of_real).mean() + PENALTY / 2 * penalty
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        surer = (of_real > of_fake).float().mean()
+        return {"discriminator/right": surer.detach(), "discriminator/apart": (of_real - of_fake).detach().mean(),
+                "discriminator/penalty": penalty.detach()}  # fmt: skip
+
+    def state(self) -> dict:
+        return {"model": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+
+    def restore(self, state: dict) -> None:
+        self.discriminator.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]

@@ -1,0 +1,64 @@
+"""The judge that tells blurs from pictures: what it learns, how hard it pushes, and that a run goes on with it."""
+
+import pytest
+import torch
+from dream.discriminator import BEGINNING, Adversary
+from small import CPU
+
+
+def sharp_and_blurred(batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents of stripes, and the same greyed; each (B, 4, 8, 12)."""
+    phase = torch.randint(2, (batch, 1, 1, 1), generator=torch.Generator().manual_seed(seed))
+    stripes = ((torch.arange(12) + phase) % 2).float().expand(batch, 4, 8, 12) * 2 - 1
+    return stripes, 0.1 * stripes
+
+
+def taught(steps: int) -> Adversary:
+    torch.manual_seed(0)
+    adversary = Adversary(4, share=0.5, device=CPU)
+    for step in range(steps):
+        sharp, blurred = sharp_and_blurred(8, step)
+        adversary.learn(blurred, sharp)
+    return adversary
+
+
+def test_it_learns_to_tell_a_blur_and_pushes_away_from_it():
+    adversary = taught(60)
+    sharp, blurred = sharp_and_blurred(16, 1000)
+    assert (adversary.discriminator(sharp) > adversary.discriminator(blurred)).float().mean() > 0.9
+
+    # What comes out of a model that is as glad of one phase as of the other: grey. It must be pushed to be less so.
+    grey = torch.full_like(sharp, 0.02) * sharp
+    adversary.step = BEGINNING
+    predicted = grey.clone().requires_grad_()
+    loss = (predicted - sharp).pow(2).mean()
+    push, _ = adversary.push(loss, predicted, sharp, torch.ones(16, dtype=torch.bool))
+    (gradient,) = torch.autograd.grad(push, predicted)
+    assert (adversary.discriminator(grey - 5e2 * gradient) > adversary.discriminator(grey)).all()
+
+
+def test_the_push_is_a_share_of_the_pull():
+    """And of those alone that are judged; while the judge is new it does not push at all."""
+    adversary = taught(1)
+    real, predicted = (torch.randn(4, 4, 8, 12, requires_grad=grad) for grad in (False, True))
+    judged = torch.tensor([True, False, True, True])
+    for step, share in ((-1, 0.0), (BEGINNING // 2 - 1, 0.25), (3 * BEGINNING, 0.5)):
+        adversary.step = step
+        loss = (predicted - real).abs().mean()
+        push, _ = adversary.push(loss, predicted, real, judged)
+        (pushed,) = torch.autograd.grad(push, predicted)
+        (pulled,) = torch.autograd.grad(loss, predicted)
+        assert not pushed[1].any()
+        assert pushed.norm().item() == pytest.approx(share * pulled[judged].norm().item(), rel=1e-4)
+
+
+def test_a_run_goes_on_with_the_same_judge(tmp_path):
+    adversary, sharp_blurred = taught(3), sharp_and_blurred(4, 7)
+    torch.save(adversary.state(), tmp_path / "state.pt")
+    other = Adversary(4, share=0.5, device=CPU)
+    other.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    for one in (adversary, other):
+        one.learn(sharp_blurred[1], sharp_blurred[0])
+    assert other.step == adversary.step == 4
+    for weight, same in zip(adversary.discriminator.parameters(), other.discriminator.parameters()):
+        torch.testing.assert_close(weight, same)
