@@ -64,7 +64,17 @@ def main() -> None:
     folded = f"({(L + 2) * C * FOLD**2}, {h // FOLD}, {w // FOLD})"
     lines = (f"({(L + 2) * C}, {h}, {w})", f"folded {FOLD} x {FOLD} into channels", folded)
     box(draw, 430, 310, 250, 136, LATENT, "side by side", *lines)
-    box(draw, 430, 534, 250, 110, NETWORK, "embedding", "actions, t, context noise", f"({unet.config.embedding},)")
+    box(
+        draw,
+        430,
+        534,
+        250,
+        110,
+        NETWORK,
+        "embedding",
+        "actions, t, context noise",
+        f"({unet.config.embedding},)",
+    )
     stages = [f"{width} ch at {h // FOLD >> i} x {w // FOLD >> i}" for i, width in enumerate(widths)]
     lines = *stages, f"{weights - flow:.1f} M weights", "predicts the change"
     box(draw, 770, 300, 260, 160, NETWORK, "U-Net", *lines)

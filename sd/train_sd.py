@@ -92,8 +92,8 @@ def parse_args(argv=None) -> argparse.Namespace:
                           "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
     learning.add_argument("--flow-first", type=float, default=0.1, metavar="SHARE", help="of the budget, in which the "
                           "motion is learned alone (default: %(default)s)")  # fmt: skip
-    learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' pull, "
-                          "how hard a discriminator pushes (0 = none, default: %(default)s)")  # fmt: skip
+    learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' "
+                          "pull, how hard a discriminator pushes (0 = none, default: %(default)s)")  # fmt: skip
     learning.add_argument(
         "--steps",
         type=int,

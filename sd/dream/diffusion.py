@@ -67,7 +67,12 @@ def output_error(predicts: str, t: Tensor) -> Tensor:
 
 
 def denoising_loss(
-    predicted: Tensor, x: Tensor, t: Tensor, predicts: str = "clean", loss: str = "root", usual: Tensor | None = None
+    predicted: Tensor,
+    x: Tensor,
+    t: Tensor,
+    predicts: str = "clean",
+    loss: str = "root",
+    usual: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Of predicted clean latents (B, C, h, w) at levels t (B,), a mean over the batch; logged is the mean square of x.
     usual: (B,), the mean square beyond which a sample weighs the less the further it is (default: none).

@@ -6,6 +6,8 @@ arXiv 1406.2661) takes grey for what it is. It sees one latent, so it asks for p
 happens in them to the other loss. Relativistic, with both gradient penalties (Huang et al. 2024, arXiv 2501.05441).
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,12 +28,12 @@ class Discriminator(nn.Module):
         inputs = (latent_channels * FOLD**2 + 4 * OCTAVES, *CHANNELS)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(before, after, 3, stride=1 if level == 0 else 2, padding=1),
+                nn.Conv2d(before, after, 3, stride=1 if before == inputs[0] else 2, padding=1),
                 nn.LeakyReLU(0.2),
                 nn.Conv2d(after, after, 3, padding=1),
                 nn.LeakyReLU(0.2),
             )
-            for level, (before, after) in enumerate(zip(inputs, CHANNELS))
+            for before, after in itertools.pairwise(inputs)
         )
         self.verdicts = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in CHANNELS)
 
@@ -39,7 +41,7 @@ class Discriminator(nn.Module):
         x = F.pixel_unshuffle(latents, FOLD)
         x = torch.cat([x, place_waves(*x.shape[-2:], x).expand(len(x), -1, -1, -1)], dim=1)
         found = []
-        for stage, verdict in zip(self.stages, self.verdicts):
+        for stage, verdict in zip(self.stages, self.verdicts, strict=True):
             x = stage(x)
             found.append(verdict(x).mean(dim=(1, 2, 3)))
         return torch.stack(found).mean(dim=0)
@@ -86,7 +88,11 @@ class Adversary:
                 "discriminator/penalty": penalty.detach()}  # fmt: skip
 
     def state(self) -> dict:
-        return {"model": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        return {
+            "model": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
 
     def restore(self, state: dict) -> None:
         self.discriminator.load_state_dict(state["model"])

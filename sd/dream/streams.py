@@ -90,8 +90,8 @@ class Streams:
         self.restart(walks[~(stay & inside)])
 
     def usual_error(self, walks: Tensor) -> Tensor:
-        """(B,): where a walk (B,) has dreamed frames, the mean squared error of late of those that begin, else infinity:
-        what a dream that is beside the recording is told it should have made would teach it to blur."""
+        """(B,): where a walk (B,) has dreamed frames, the mean squared error of late of those that begin, else infinity.
+        What a dream that is beside the recording is told it should have made would teach it to blur."""
         return torch.where(self.age[walks] > 0, self.begin_error, torch.inf).to(self.device)
 
     def state(self) -> dict[str, Tensor]:
