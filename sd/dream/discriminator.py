@@ -28,12 +28,12 @@ class Discriminator(nn.Module):
         inputs = (latent_channels * FOLD**2 + 4 * OCTAVES, *CHANNELS)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(before, after, 3, stride=1 if before == inputs[0] else 2, padding=1),
+                nn.Conv2d(before, after, 3, stride=stride, padding=1),
                 nn.LeakyReLU(0.2),
                 nn.Conv2d(after, after, 3, padding=1),
                 nn.LeakyReLU(0.2),
             )
-            for before, after in itertools.pairwise(inputs)
+            for stride, (before, after) in zip((1, 2, 2), itertools.pairwise(inputs), strict=True)
         )
         self.verdicts = nn.ModuleList(nn.Conv2d(width, 1, 1) for width in CHANNELS)
 
