@@ -90,7 +90,7 @@ class Streams:
         self.restart(walks[~(stay & inside)])
 
     def usual_error(self, walks: Tensor) -> Tensor:
-        """(B,): the mean squared error of late of walks that begin, for those (B,) that have dreamed; infinity for others.
+        """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; else infinity.
         What a dream that is beside the recording is told it should have made would teach it to blur."""
         return torch.where(self.age[walks] > 0, self.begin_error, torch.inf).to(self.device)
 
