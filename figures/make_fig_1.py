@@ -57,7 +57,7 @@ def main() -> None:
     lines = f"the last {L}, of {len(game.action_names)}", f"({L},)  the newest: your keys"
     box(draw, 40, 534, 300, 110, GAME, "actions", *lines)
     flow = sum(p.numel() for p in unet.flow.parameters()) / 1e6
-    lines = f"({2}, {h}, {w}), in pixels", f"how it will move; {flow:.1f} M weights"
+    lines = "how each pixel will move", f"(2, {h}, {w}), pixels", f"{flow:.1f} M weights"
     box(draw, 430, 130, 250, 110, NETWORK, "flow", *lines)
     box(draw, 770, 118, 260, 134, LATENT, "last frame, moved", "decoded, each pixel taken", "from where it stood,",
         f"encoded: ({C}, {h}, {w})")  # fmt: skip
