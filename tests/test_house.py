@@ -28,7 +28,7 @@ FLOORS = {
             "report",
         },
         {"keys", "mapped", "motion", "optimizer", "perceptual", "runs", "video"},
-        {"unet"},
+        {"discriminator", "unet"},
         {"agent", "judges", "models", "rollout", "trajectories"},
         {"latents", "training"},
         {"streams", "subject", "validation", "world"},
