@@ -105,12 +105,19 @@ class Decoder(nn.Module):
         column of each crop's upper left latent pixel in the whole frame's, integers (B, 2).
         """
         H, W = size or (self.config.height, self.config.width)
-        x = self.stem(latents) + self.positions(corners, *latents.shape[-2:])
-        x = self.shares(x).permute(0, 2, 3, 1).unflatten(3, (-1, PATCH**2))  # (B, h, w, colours, pixels)
-        # The palette as a matrix before pixels are spread: for 16 frames a third of the time of a convolution after.
-        mixed = (
-            x.softmax(dim=3).mT @ self.palette.weight.flatten(1).T + self.palette.bias
-        )  # (B, h, w, pixels, 3)
+        x = self.stem(latents)
+        x = self.shares[:-1](x + self.positions(corners, *latents.shape[-2:]).to(x.dtype))
+        # The colours of a pixel side by side in memory, and mixed before pixels are spread: several times as fast.
+        colours, pixels = self.config.colours, PATCH**2
+        weight, bias = (
+            each.unflatten(0, (colours, pixels)).transpose(0, 1).flatten(0, 1)
+            for each in (self.shares[-1].weight, self.shares[-1].bias)
+        )
+        x = F.conv2d(x, weight, bias).permute(0, 2, 3, 1).unflatten(3, (pixels, colours))
+        x = x.float().softmax(
+            dim=4
+        )  # (B, h, w, pixels, colours); in bfloat16 it would take four times as long
+        mixed = x @ self.palette.weight.flatten(1).T + self.palette.bias  # (B, h, w, pixels, 3)
         frames = F.pixel_shuffle(mixed.mT.flatten(3).permute(0, 3, 1, 2), PATCH)
         return (frames[..., :H, :W] + 1) / 2
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dream.motion import FOLD, OCTAVES, place_waves
+from dream.runs import mixed_precision
 
 CHANNELS = (64, 96, 128)  # at 1/2, 1/4 and 1/8 of the latent's resolution
 PENALTY = 20.0  # of a squared gradient, by which a judge that is sure too early is held back
@@ -43,7 +44,7 @@ class Discriminator(nn.Module):
         found = []
         for stage, verdict in zip(self.stages, self.verdicts, strict=True):
             x = stage(x)
-            found.append(verdict(x).mean(dim=(1, 2, 3)))
+            found.append(verdict(x).float().mean(dim=(1, 2, 3)))
         return torch.stack(found).mean(dim=0)
 
 
@@ -52,7 +53,7 @@ class Adversary:
 
     def __init__(self, latent_channels: int, share: float, device: torch.device) -> None:
         """share: of the size of the other loss's gradient at the predicted latents, that of the push."""
-        self.discriminator = Discriminator(latent_channels).to(device)
+        self.discriminator = Discriminator(latent_channels).to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), LEARNING_RATE, betas=(0.0, 0.99), weight_decay=1e-3
         )
@@ -63,29 +64,30 @@ class Adversary:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator learns from latents (B, C, h, w), predicted and real, those that are `judged`, (B,) bool;
         then what to add to `loss`, which depends on `predicted`, and the metrics."""
-        candidate, rival = predicted.detach()[judged], real[judged]
-        metrics = self.learn(candidate, rival)
-        candidate = candidate.clone().requires_grad_()
-        apart = self.discriminator(rival).detach() - self.discriminator(candidate)
-        (push,) = torch.autograd.grad(F.softplus(apart).mean(), candidate)
+        away, metrics = self.learn(predicted.detach()[judged], real[judged])
         (pull,) = torch.autograd.grad(loss, predicted, retain_graph=True)
         strength = self.share * min(1.0, self.step / BEGINNING)
-        push = push * (strength * pull[judged].norm() / push.norm().clamp(min=1e-12))
+        push = away * (strength * pull[judged].norm() / away.norm().clamp(min=1e-12))
         return (predicted[judged] * push).sum(), metrics
 
-    def learn(self, fake: Tensor, real: Tensor) -> dict[str, Tensor]:
+    def learn(self, fake: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step on latents (B, C, h, w); the gradient (B, C, h, w) of the loss of those who made the fake ones, as
+        it stood before the step: the penalty has it at hand; and the metrics."""
         fake, real = fake.clone().requires_grad_(), real.clone().requires_grad_()
-        of_fake, of_real = self.discriminator(fake), self.discriminator(real)
-        gradients = torch.autograd.grad((of_fake + of_real).sum(), (fake, real), create_graph=True)
+        with mixed_precision(fake.device):
+            of_fake, of_real = self.discriminator(fake), self.discriminator(real)
+            gradients = torch.autograd.grad((of_fake + of_real).sum(), (fake, real), create_graph=True)
         penalty = sum(gradient.pow(2).sum(dim=(1, 2, 3)).mean() for gradient in gradients)
         loss = F.softplus(of_fake - of_real).mean() + PENALTY / 2 * penalty
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.step += 1
-        surer = (of_real > of_fake).float().mean()
-        return {"discriminator/right": surer.detach(), "discriminator/apart": (of_real - of_fake).detach().mean(),
-                "discriminator/penalty": penalty.detach()}  # fmt: skip
+        apart = (of_real - of_fake).detach()
+        slope = -apart.sigmoid() / len(fake)  # of softplus(apart).mean(), in of_fake
+        away = slope[:, None, None, None] * gradients[0].detach()
+        return away, {"discriminator/right": (apart > 0).float().mean(), "discriminator/apart": apart.mean(),
+                      "discriminator/penalty": penalty.detach()}  # fmt: skip
 
     def state(self) -> dict:
         return {

@@ -21,7 +21,7 @@ UNIT = 5.0  # pixels of a frame: what the network's 1.0 means
 FARTHEST = (
     100.0  # pixels: from a context that is wrecked it must not foresee without bounds, and learn from that
 )
-SCALES = (1, 2, 4, 8)  # a frame is compared at these fractions of its resolution
+SCALES = 4  # a frame is compared at: each half as fine as the one before
 
 
 class Flow(nn.Module):
@@ -111,9 +111,10 @@ def move(frames: Tensor, flow: Tensor) -> Tensor:
 def motion_loss(last: Tensor, following: Tensor, flow: Tensor) -> Tensor:
     """How far frames `last`, moved along flow, are from those `following`, all of (B, ., H, W): mean absolute
     differences, summed over SCALES, at the coarser of which a far move shows its direction."""
-    loss = flow.new_zeros(())
-    for scale in SCALES:
-        if scale <= min(last.shape[-2:]):
-            before, after, moves = (F.avg_pool2d(x, scale) for x in (last, following, flow))
-            loss = loss + F.l1_loss(move(before, moves / scale), after)
+    loss = F.l1_loss(move(last, flow), following)
+    for _ in range(SCALES - 1):
+        if min(last.shape[-2:]) > 1:
+            last, following = F.avg_pool2d(last, 2), F.avg_pool2d(following, 2)
+            flow = F.avg_pool2d(flow, 2) / 2
+            loss = loss + F.l1_loss(move(last, flow), following)
     return loss

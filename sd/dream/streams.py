@@ -14,6 +14,7 @@ from dream.latents import gather_windows
 from dream.rollout import settle
 
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
+SPREAD = 4.0  # a walk's patience is from so much less to so much more than the usual one
 
 
 class Streams:
@@ -40,6 +41,8 @@ class Streams:
         P = batch_size * BATCHES_IN_POOL
         self.where = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each walk's window
         self.age = torch.zeros(P, dtype=torch.int64)  # how many frames it has dreamed
+        # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
+        self.patience = SPREAD ** torch.linspace(-1, 1, P)
         self.begin_error = torch.tensor(torch.inf)  # mean squared error of late of walks that begin
         self.contexts = torch.zeros(
             P, context, *latents.shape[2:], dtype=torch.float16, device=device
@@ -66,9 +69,10 @@ class Streams:
         self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int, target: Tensor | None = None
     ) -> None:
         """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
-        (B,) bool tells those that began at pure noise. A walk starts anew once in own_frames + 1 draws, on average;
-        with 0 all do, always. target: the real latents (B, C, h, w), for `usual_error`."""
-        stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames + 1)
+        (B,) bool tells those that began at pure noise. A walk starts anew once in own_frames + 1 draws, on average,
+        some up to SPREAD times sooner or later; with 0 all do, always. target: the real latents (B, C, h, w), for
+        `usual_error`."""
+        stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames * self.patience[walks] + 1)
         if target is not None:
             begun = as_played & (self.age[walks] == 0)
             errors = (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3)).cpu()[begun]
