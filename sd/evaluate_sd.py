@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from dream.agent import Agent, load_agent
+from dream.autoencoder import Decoder
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
 from dream.judging import inverse_dynamics, told_apart
@@ -30,7 +31,7 @@ from dream.report import plot_drift, table
 from dream.runs import pick_device, seed_everything
 from dream.stability import stability
 from dream.subject import Subject
-from dream.trajectories import good_starts, open_trajectories, split_episodes, window_starts
+from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes, window_starts
 from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors
 from dream.video import VideoFile
 
@@ -82,6 +83,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     paths.add_argument(
         "--agent-path", type=Path, help="best.pt of ppo/train_ppo.py: does it drive laps in the dream?"
     )
+    paths.add_argument(
+        "--random-keys", type=Path, metavar="FILE", help="a recording of random keys (record_trajectories.py --policy "
+        "sticky): long roll-outs begin in it, under its keys, beside its frames (default: random keys, beside "
+        "--trajectories)",
+    )  # fmt: skip
     effort = parser.add_argument_group("effort")
     effort.add_argument(
         "--quick", action="store_true", help="fewer and shorter: minutes in place of hours on a CPU"
@@ -107,6 +113,7 @@ def main(args: argparse.Namespace) -> None:
     effort = QUICK if args.quick else FULL
     seed_everything(args.seed)
     subject, game, split = load_subject(args, device)
+    random_keys = open_checked(args.random_keys, subject.decoder, game) if args.random_keys else None
     weights = find_weights(args.lpips_weights)
     alexnet = load_alexnet(weights).to(device) if weights else None
     agent = load_agent(args.agent_path, game.action_names) if args.agent_path else None
@@ -142,11 +149,11 @@ def main(args: argparse.Namespace) -> None:
     starts, dreamed, seed = played["starts"], played["dreamed"], args.seed
     keep(inverse_dynamics=or_why_not(inverse_dynamics, subject, starts, dreamed, effort.judge_steps, seed))
     keep(truth=or_why_not(judge_the_world, subject, effort, starts, dreamed, agent, seed))
-    keep(told_apart=or_why_not(told_apart, subject, effort.clips, effort.judge_steps, seed))
+    keep(told_apart=or_why_not(told_apart, subject, effort.clips, 4 * effort.judge_steps, seed))
 
     # stability
     network = alexnet or random_alexnet().to(device)
-    stable = or_why_not(stability, subject, effort.stable_roll_outs, effort.ages, network, seed)
+    stable = or_why_not(stability, subject, effort.stable_roll_outs, effort.ages, network, seed, random_keys)
     if isinstance(stable, tuple):
         stable, last = stable
         save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
@@ -164,6 +171,7 @@ def about(
     return {
         "model": str(args.model_path),
         "trajectories": str(args.trajectories),
+        "random_keys": str(args.random_keys) if args.random_keys else None,
         "split": split,
         "steps": subject.steps,
         "seed": args.seed,
@@ -215,17 +223,9 @@ def judge_the_world(
 
 def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subject, GameInfo, str]:
     """Also the dream's game, and which episodes are held out, in words."""
-    data = open_trajectories(args.trajectories)
-    for line in data.assumptions:
-        print(f"assumed: {line}")
     encoder, _ = load_autoencoder(args.encoder_path, args.decoder_path)
     decoder, unet, game, checkpoint = load_dream_parts(args.decoder_path, args.model_path)
-    size = (decoder.config.height, decoder.config.width)
-    if (data.height, data.width) != size:
-        raise BadInput(f"the dream has frames {size}, the recording {(data.height, data.width)}")
-    unnamed = any("action_names" in line for line in data.assumptions)
-    if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
-        raise BadInput(f"the dream knows the actions {game.action_names}, the recording {data.action_names}")
+    data = open_checked(args.trajectories, decoder, game)
     if data.fps != game.fps:
         print(f"the dream was trained at {game.fps:g} frames a second, the recording has {data.fps:g}")
     recording = recording_fingerprint(data)
@@ -242,6 +242,20 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
     steps = args.steps or checkpoint["steps"]
     unet.see_with(encoder, decoder)
     return Subject(data, train, held_out, encoder, decoder, unet, steps, device), game, split
+
+
+def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:
+    """A recording of the dream's game. Raises BadInput where it is of another."""
+    data = open_trajectories(path)
+    for line in data.assumptions:
+        print(f"assumed: {line}")
+    size = (decoder.config.height, decoder.config.width)
+    if (data.height, data.width) != size:
+        raise BadInput(f"the dream has frames {size}, the recording {(data.height, data.width)}")
+    unnamed = any("action_names" in line for line in data.assumptions)
+    if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
+        raise BadInput(f"the dream knows the actions {game.action_names}, the recording {data.action_names}")
+    return data
 
 
 def save_pictures(

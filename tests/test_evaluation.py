@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import evaluate_sd
@@ -18,12 +19,13 @@ from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, gains, roll_outs, summary
 from dream.frechet import frechet_distance, principal_axes
 from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
-from dream.judging import inverse_dynamics
+from dream.judging import inverse_dynamics, tell
 from dream.latents import recording_fingerprint
 from dream.metrics import psnr, ssim
 from dream.models import dream_checkpoint, fingerprint, part_checkpoint
+from dream.perceptual import random_alexnet
 from dream.runs import save_checkpoint
-from dream.stability import halves
+from dream.stability import halves, keys_from, stability
 from dream.subject import Subject, sticky_keys
 from dream.trajectories import episode_ids, open_trajectories, split_episodes
 from dream.truths import SECTORS, SectorCount, laps_in_the_dream, teach_truth_judge, truth_errors
@@ -401,6 +403,19 @@ def test_the_episodes_are_those_that_training_set_aside(evaluated, tmp_path):
     assert "set aside" in split and "seed 3" in split
 
 
+def test_random_keys_of_a_recording(evaluated):
+    """A dream that stands still beside a game that moves, by the very keys of that recording, round its rows."""
+    data = open_trajectories(evaluated["folder"] / "a.npz")
+    keys = keys_from(data.actions, torch.tensor([[1, 38], [2, 0]]), 5)
+    assert keys.tolist() == [data.actions[1, [38, 39, 0, 1, 2]].tolist(), data.actions[2, :5].tolist()]
+    subject = subject_of(evaluated["folder"] / "a.npz")
+    found, last = stability(subject, 4, (8, 20), random_alexnet(), 0, data)
+    assert found["keys"] == "of the recording" and len(last) == 4
+    whole = replace(subject, held_out=np.ones(data.actions.shape, dtype=bool))
+    real, _ = stability(whole, 4, (8, 20), random_alexnet(), 0)
+    assert found["motion"]["real"] == real["motion"]["real"]  # of all its episodes
+
+
 def test_judges_hold_a_perfect_dream_for_the_game(evaluated):
     """One frame or action out of step, and what is read off the game's own frames differs from what a dream of those
     very frames gives."""
@@ -410,12 +425,25 @@ def test_judges_hold_a_perfect_dream_for_the_game(evaluated):
     found = inverse_dynamics(subject, starts, perfect, 150, seed=0)
     assert found["dream_accuracy"] == found["real_accuracy"] > 0.65  # the square moves by what was pressed
     assert found["dream_random_accuracy"] < 0.6  # and the untaught dream does not
+    learned = torch.arange(6) < 4
+    assert tell(subject, perfect, perfect, learned, 30, seed=0)["accuracy"] == 0.5
     errors = truth_errors(subject, teach_truth_judge(subject, 5, seed=0), starts, perfect)["after_1_s"]
     assert errors["dream"] == errors["real"] != errors["decoded"]
     rows, times = starts[:, 0].numpy(), starts[:, 1].numpy()
     speed = np.asarray(subject.data.extras["truth/speed"])
     moved = np.abs(speed[rows, times + 3] - speed[rows, times + 4 + 14]).mean()
     assert errors["stood"]["speed"] == pytest.approx(moved, rel=1e-5)
+
+
+def test_a_blur_is_told_from_the_game(evaluated):
+    """By clips that the judge has not seen."""
+    subject = subject_of(evaluated["folder"] / "a.npz")
+    real = subject.real(subject.windows(subject.held_out | subject.train, 16, 24, "this test"), 0, 16)
+    blurred = (
+        torch.nn.functional.avg_pool2d(real.flatten(0, 1).float(), 3, 1, 1).to(torch.uint8).view(real.shape)
+    )
+    found = tell(subject, blurred, real, torch.arange(24) % 2 == 0, 200, seed=0)
+    assert found["accuracy"] > 0.9
 
 
 class Blind(torch.nn.Module):

@@ -1,7 +1,8 @@
 """Small networks that learn from real frames and are then asked about dreamed ones. Pure tensors.
 
 All are the same network: a clip of a few frames, cut into patches so that fine detail is seen, goes through strided
-convolutions to one vector. What it answers is the caller's: which action, real or dreamed, how fast, where.
+convolutions to one vector. What it answers is the caller's: which action, real or dreamed, how fast, where. Of a long
+clip it looks at every two frames that follow one another.
 """
 
 from collections.abc import Callable
@@ -41,14 +42,31 @@ class Judge(nn.Module):
         return self.answer(F.adaptive_avg_pool2d(x, (2, 3)).flatten(1)).float()
 
 
-def new_judge(num_frames: int, num_answers: int, seed: int, device: torch.device) -> Judge:
+class PairJudge(nn.Module):
+    """Of clips of any length: the mean of what a Judge says of each frame and the next.
+
+    One that took all frames of a clip at once would have a clip to learn from where this one has a dozen.
+    """
+
+    def __init__(self, num_answers: int) -> None:
+        super().__init__()
+        self.of_two = Judge(2, num_answers)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (B, T, 3, H, W), T at least 2 -> (B, num_answers)."""
+        pairs = torch.stack([clips[:, :-1], clips[:, 1:]], dim=2)  # (B, T - 1, 2, 3, H, W)
+        return self.of_two(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2]).mean(dim=1)
+
+
+def new_judge(num_frames: int | None, num_answers: int, seed: int, device: torch.device) -> nn.Module:
+    """A Judge of clips of num_frames, or where that is None a PairJudge."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        judge = Judge(num_frames, num_answers)
+        judge = PairJudge(num_answers) if num_frames is None else Judge(num_frames, num_answers)
     return judge.to(device, memory_format=torch.channels_last)
 
 
-def train_judge(judge: Judge, batches: Batches, loss: Loss, num_steps: int) -> Judge:
+def train_judge(judge: nn.Module, batches: Batches, loss: Loss, num_steps: int) -> nn.Module:
     """Teaches it for `num_steps` steps (Adam, half a cosine), then freezes it. Returns it."""
     device = next(judge.parameters()).device
     optimizer = torch.optim.Adam(judge.parameters(), lr=LEARNING_RATE)
@@ -65,7 +83,7 @@ def train_judge(judge: Judge, batches: Batches, loss: Loss, num_steps: int) -> J
 
 
 @torch.no_grad()
-def ask(judge: Judge, clips: Tensor) -> Tensor:
+def ask(judge: nn.Module, clips: Tensor) -> Tensor:
     """What a judge says of clips (M, T, 3, H, W), 0-1: (M, num_answers), on the CPU."""
     device = next(judge.parameters()).device
     answers = []

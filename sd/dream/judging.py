@@ -21,7 +21,8 @@ CLIP_BATCH = 16  # clips of CLIP frames
 SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says which was chosen at t
 SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
 CLIP = 16  # frames that the told-apart judge sees
-WEAK_NOISE = 0.05  # of each weight tensor's deviation, added to make the weak model
+GLIMPSE = 3  # of them at a time, while it learns
+WEAK_NOISE = 0.3  # of each weight tensor's deviation, added to make the weak model
 
 
 def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_steps: int, seed: int) -> dict:
@@ -137,14 +138,17 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
 
 def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_steps: int, seed: int) -> dict:
     """Accuracy of a judge of clips uint8 (M, CLIP, 3, H, W) on those that are not among the `learned`, bool (M,), and
-    on those that are. It sees them flipped left to right half of the time, so that few clips go further."""
-    judge = new_judge(CLIP, 2, seed, subject.device)
+    on those that are. It learns from GLIMPSE frames of each, half of the time flipped left to right, so that few clips
+    go further."""
+    judge = new_judge(None, 2, seed, subject.device)
     generator = torch.Generator().manual_seed(seed)
     pool = learned.nonzero()[:, 0]
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
         chosen = pool[torch.randint(len(pool), (2, CLIP_BATCH // 2), generator=generator)]
-        clips = torch.cat([dreamed[chosen[0]], real[chosen[1]]])
+        begin = torch.randint(CLIP - GLIMPSE + 1, (), generator=generator).item()
+        seen = slice(begin, begin + GLIMPSE)
+        clips = torch.cat([dreamed[chosen[0], seen], real[chosen[1], seen]])
         flipped = torch.rand(len(clips), generator=generator) < 0.5
         clips[flipped] = clips[flipped].flip(-1)
         answers = torch.arange(2).repeat_interleave(CLIP_BATCH // 2)

@@ -1,8 +1,11 @@
 """Does a dream last? Long roll-outs under sticky random keys, without a restart, and how their frames are spread.
 
-They stand beside the recording's own frames, which its own player drove: a distance also holds what random keys do to a
-race. What tells is how it grows with age, and whether motion dies.
+They stand beside frames of the game under the same kind of keys, where a recording of that is given. Else beside those
+of the recording, which its own player drove: then a distance also holds what random keys do to a race, and what tells
+is how it grows with age, and whether motion dies.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ from dream.latents import decode, to_frames
 from dream.metrics import as_shown
 from dream.perceptual import AlexNet
 from dream.subject import DREAM_BATCH, Subject, sticky_keys
-from dream.trajectories import episode_ids
+from dream.trajectories import Trajectories, episode_ids
 
 AGES_WIDTH = 100  # frames looked at before each age
 SAMPLES = 2048  # frames a set, at most
@@ -24,14 +27,24 @@ FEATURES_BATCH = 64
 
 
 def stability(
-    subject: Subject, count: int, ages: tuple[int, ...], alexnet: AlexNet, seed: int
-) -> tuple[dict, Tensor]:
+    subject: Subject, count: int, ages: tuple[int, ...], alexnet: AlexNet, seed: int,
+    random_keys: Trajectories | None = None,
+) -> tuple[dict, Tensor]:  # fmt: skip
     """Frechet distance to the game's own frames, and the amount of motion, of roll-outs over the AGES_WIDTH frames
-    before each age, beside the same between two halves of the held-out episodes; and the last frames (M, 3, H, W)."""
+    before each age, beside the same between two halves of the held-out episodes; and the last frames (M, 3, H, W).
+
+    random_keys: a recording to begin in, by whose keys to dream, and to stand beside, in place of those episodes.
+    """
     L = subject.unet.config.context
+    if random_keys:
+        everywhere = np.ones(random_keys.actions.shape, dtype=bool)
+        subject = replace(subject, data=random_keys, held_out=everywhere)
     starts = subject.windows(subject.held_out, L, count, "long roll-outs")
-    keys = sticky_keys(len(starts), max(ages), subject.unet.config.num_actions, seed)
-    actions = torch.cat([subject.actions(starts, L - 1), keys], dim=1)
+    if random_keys:
+        actions = keys_from(random_keys.actions, starts, L - 1 + max(ages))
+    else:
+        keys = sticky_keys(len(starts), max(ages), subject.unet.config.num_actions, seed)
+        actions = torch.cat([subject.actions(starts, L - 1), keys], dim=1)
     context = subject.encode(subject.real(starts, 0, L))
     every = max(1, len(starts) * AGES_WIDTH // SAMPLES)
     sets = {age: ([], []) for age in ages}
@@ -60,6 +73,7 @@ def stability(
     found = {
         "frechet": {"real": frechet_distance(one, other)},
         "motion": {"real": torch.cat([motions for _, motions in real]).mean().item()},
+        "keys": "of the recording" if random_keys else "sticky",
         "roll_outs": len(starts),
         "frames_a_set": samples,
         "dimensions": axes.shape[1],
@@ -68,6 +82,12 @@ def stability(
         found["frechet"][str(age)] = (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
         found["motion"][str(age)] = motions.mean().item()
     return found, torch.cat(last)
+
+
+def keys_from(actions: np.ndarray, starts: Tensor, length: int) -> Tensor:
+    """int64 (M, length): of actions (N, T), those that follow each of starts (M, 2); after a row's last its first."""
+    rows, times = starts[:, :1], (starts[:, 1:] + torch.arange(length)) % actions.shape[1]
+    return torch.from_numpy(actions.astype(np.int64))[rows, times]
 
 
 def pair_features(alexnet: AlexNet, before: Tensor, frames: Tensor) -> Tensor:
