@@ -159,6 +159,7 @@ def test_an_interrupt_keeps_what_is_recorded(tmp_path):
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), "--policy", "random", "--n-envs", "1", "--frames", "20480",
          "--output", str(tmp_path / "a.npz")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     parts = tmp_path / "a.recording" / "trajectories.partial"
     deadline = time.monotonic() + 120
