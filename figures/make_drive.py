@@ -14,8 +14,9 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
 from dream.agent import load_agent  # noqa: E402
+from dream.autoencoder import decode  # noqa: E402
 from dream.errors import run_script  # noqa: E402
-from dream.latents import decode, to_u8  # noqa: E402
+from dream.latents import to_u8  # noqa: E402
 from dream.world import Dream  # noqa: E402
 
 PRETRAINED = HERE.parent / "sd" / "pretrained"

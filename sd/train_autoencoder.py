@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dream.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder
+from dream.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
-from dream.latents import decode, recording_fingerprint, to_frames
+from dream.latents import recording_fingerprint, to_frames
 from dream.metrics import psnr
 from dream.models import fingerprint, load_part, part_checkpoint, refusing
 from dream.optimizer import Optimizer

@@ -19,12 +19,12 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from dream.autoencoder import decode
 from dream.budget import Budget, learning_rate
 from dream.diffusion import LOSSES, PREDICTIONS
 from dream.discriminator import Adversary
 from dream.errors import BadInput, run_script
 from dream.latents import (
-    decode,
     encode_recording,
     frames_at,
     gather_windows,

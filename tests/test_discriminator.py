@@ -37,7 +37,7 @@ def test_it_learns_to_tell_a_blur_and_pushes_away_from_it():
     as_it_judged = copy.deepcopy(adversary.discriminator)  # it learns from what it judges
     push, _ = adversary.push(loss, predicted, sharp, torch.ones(16, dtype=torch.bool))
     (gradient,) = torch.autograd.grad(push, predicted)
-    assert (as_it_judged(grey - 1e2 * gradient) > as_it_judged(grey)).all()
+    assert (as_it_judged(grey - 5e2 * gradient) > as_it_judged(grey)).all()
 
 
 def test_the_push_is_a_share_of_the_pull():

@@ -404,7 +404,7 @@ def test_the_episodes_are_those_that_training_set_aside(evaluated, tmp_path):
 
 
 def test_random_keys_of_a_recording(evaluated):
-    """A dream that stands still beside a game that moves, by the very keys of that recording, round its rows."""
+    """It is dreamed by its very keys, past the end of a row from its beginning, and held beside all of its frames."""
     data = open_trajectories(evaluated["folder"] / "a.npz")
     keys = keys_from(data.actions, torch.tensor([[1, 38], [2, 0]]), 5)
     assert keys.tolist() == [data.actions[1, [38, 39, 0, 1, 2]].tolist(), data.actions[2, :5].tolist()]

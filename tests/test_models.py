@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.autoencoder import AutoencoderConfig, Decoder, Encoder, decode
 from dream.errors import BadInput
-from dream.latents import decode, to_frames, to_u8
+from dream.latents import to_frames, to_u8
 from dream.models import (
     dream_checkpoint,
     fingerprint,

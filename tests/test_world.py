@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dream.latents import decode, to_u8
+from dream.autoencoder import decode
+from dream.latents import to_u8
 from dream.world import Dream
 from small import CPU, save_dream
 

@@ -22,7 +22,7 @@ SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says whic
 SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
 CLIP = 16  # frames that the told-apart judge sees
 GLIMPSE = 3  # of them at a time, while it learns
-WEAK_NOISE = 0.3  # of each weight tensor's deviation, added to make the weak model
+WEAK_NOISE = 0.05  # of each weight tensor's deviation, added to make the weak model
 
 
 def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_steps: int, seed: int) -> dict:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dream.autoencoder import Decoder, Encoder
+from dream.autoencoder import Encoder
 from dream.errors import BadInput
 from dream.runs import mixed_precision
 from dream.trajectories import Trajectories
@@ -29,14 +29,6 @@ def to_u8(frames: Tensor) -> np.ndarray:
     """float (..., 3, H, W), about 0-1 -> uint8 (..., H, W, 3) in CPU memory: as a screen wants them."""
     rounded = (frames.float().clamp(0, 1) * 255).round().to(torch.uint8)
     return rounded.movedim(-3, -1).contiguous().cpu().numpy()
-
-
-@torch.no_grad()
-def decode(decoder: Decoder, latents: Tensor) -> Tensor:
-    """(..., C, h, w) -> frames (..., 3, H, W), ENCODE_BATCH at a time."""
-    flat = latents.reshape(-1, *latents.shape[-3:])
-    frames = torch.cat([decoder(part.float()) for part in flat.split(ENCODE_BATCH)])
-    return frames.reshape(*latents.shape[:-3], *frames.shape[1:])
 
 
 @torch.no_grad()

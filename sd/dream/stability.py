@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dream.autoencoder import decode
 from dream.errors import BadInput
 from dream.frechet import frechet_distance, principal_axes
-from dream.latents import decode, to_frames
+from dream.latents import to_frames
 from dream.metrics import as_shown
 from dream.perceptual import AlexNet
 from dream.subject import DREAM_BATCH, Subject, sticky_keys

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dream.autoencoder import Decoder, Encoder
+from dream.autoencoder import Decoder, Encoder, decode
 from dream.errors import BadInput
-from dream.latents import decode, to_frames
+from dream.latents import to_frames
 from dream.metrics import as_shown
 from dream.rollout import walk
 from dream.trajectories import Trajectories, window_starts

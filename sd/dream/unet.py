@@ -14,11 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.autoencoder import Decoder, Encoder
+from dream.autoencoder import Decoder, Encoder, decode
 from dream.diffusion import MOST_NOISE, to_clean
 from dream.motion import FOLD, GROUP, Flow, in_pixels, move
-
-IN_CACHE = 4  # frames decoded at a time: what more of them want does not fit into a CPU's caches
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ class UNet(nn.Module):
             return latent
         encoder, decoder = self.eyes
         flow = self.flow(context, actions) if flow is None else flow
-        last = torch.cat([decoder(part) for part in latent.split(IN_CACHE)]) if last is None else last
+        last = decode(decoder, latent) if last is None else last
         moved = encoder(move(last, in_pixels(flow, last.shape[-2:])))
         # What stands still keeps its very latent: encoded again and again it would drift.
         how_much = flow.square().sum(dim=1, keepdim=True).sqrt().clamp(max=1)  # (B, 1, h, w), of a pixel

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.autoencoder import Decoder
+from dream.autoencoder import Decoder, decode
 from dream.errors import BadInput
-from dream.latents import decode, frames_at, gather_windows
+from dream.latents import frames_at, gather_windows
 from dream.metrics import psnr
 from dream.rollout import next_latent, roll_out
 from dream.trajectories import Trajectories, window_starts

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.autoencoder import Decoder
+from dream.autoencoder import Decoder, decode
 from dream.errors import BadInput
-from dream.latents import decode, to_u8
+from dream.latents import to_u8
 from dream.models import GameInfo, fingerprint, load_dream_parts
 from dream.rollout import next_latent
 from dream.unet import UNet
