@@ -44,7 +44,7 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.streams import Streams
+from dream.streams import ASTRAY, Streams
 from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
 from dream.unet import GROUP, UNet, UNetConfig
@@ -184,7 +184,10 @@ def main(args: argparse.Namespace) -> None:
     ema = copy.deepcopy(unet).eval().requires_grad_(False).see_with(encoder, decoder)
     optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
     generator = torch.Generator().manual_seed(args.seed)
-    streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone)
+    astray = ASTRAY if args.discriminator else 0.0  # nothing else judges what has no truth
+    streams = Streams(
+        latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone, astray
+    )
     adversary = Adversary(unet.config.latent_channels, args.discriminator, device)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:

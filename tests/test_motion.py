@@ -10,7 +10,7 @@ from dream.models import dream_checkpoint, fingerprint, load_dream_parts, load_u
 from dream.motion import Flow, in_pixels, motion_loss, move
 from dream.rollout import next_latent
 from dream.runs import save_checkpoint
-from dream.training import training_loss
+from dream.training import Truth, training_loss
 from dream.unet import UNet
 from dream.world import Dream
 from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, wake_up
@@ -129,6 +129,30 @@ def test_the_flow_learns_from_frames_alone():
         weight.grad is None for part in unet.eyes for weight in part.parameters() if not weight.requires_grad
     )
     assert metrics["loss/motion"] > 0 and metrics["loss/train"] > 0
+
+
+def test_what_has_no_truth_teaches_nothing_but_the_flow_of_the_recording():
+    """The discriminator alone may say what a dream gone astray should have been."""
+    context, actions = contexts()
+    fresh = torch.zeros(2, dtype=torch.bool)
+    truth = Truth(torch.randn(2, 4, 4, 8, 12), torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48))
+    slopes = []
+    for context_of_walk in (context, context.flip(1)):
+        unet = moving_unet().train()
+        wake_up(unet)
+        loss, *_ = training_loss(
+            unet, context_of_walk, actions, context[:, 0], fresh, torch.Generator().manual_seed(0),
+            truth=truth, usual=torch.zeros(2),
+        )  # fmt: skip
+        loss.backward()
+        assert all(
+            (weight.grad == 0).all()
+            for name, weight in unet.named_parameters()
+            if not name.startswith("flow.")
+        )
+        slopes.append(unet.flow.head.weight.grad)
+    torch.testing.assert_close(*slopes)
+    assert slopes[0].abs().max() > 0
 
 
 @torch.no_grad()

@@ -200,13 +200,16 @@ STARTS = np.zeros((1, 16), bool)
 STARTS[0, [0, 12]] = True  # of the 4 frames after the second none can be trained on
 
 
-def make_streams(batch_size: int = 2, num_rows: int = 3, dead_zone: float = 0.0) -> Streams:
+def make_streams(
+    batch_size: int = 2, num_rows: int = 3, dead_zone: float = 0.0, astray: float = 0.0
+) -> Streams:
     """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 12."""
     T = STARTS.shape[1]
     numbers = torch.arange(T) + 100.0 * torch.arange(num_rows)[:, None]  # (N, T)
     starts = window_starts(np.repeat(STARTS, num_rows, axis=0), np.ones((num_rows, T), bool), L + 1)
     latents, actions = numbers[..., None, None, None].half(), numbers.long()
-    return Streams(latents, actions, torch.from_numpy(starts), batch_size, L, CPU, seeded(), dead_zone)
+    windows = torch.from_numpy(starts)
+    return Streams(latents, actions, windows, batch_size, L, CPU, seeded(), dead_zone, astray)
 
 
 def test_streams_dream_on_beside_the_recording():
@@ -274,8 +277,27 @@ def test_the_usual_error_is_of_walks_that_begin():
     torch.testing.assert_close(streams.usual_error(walks), torch.tensor([torch.inf, 0.25]))
 
 
+def test_a_walk_that_ends_goes_astray_once():
+    """It keeps what it has dreamed and follows the keys of another moment, of which nobody knows what should come."""
+    streams = make_streams(num_rows=50, astray=1.0)
+    played = torch.ones(2, dtype=torch.bool)
+    walks, context, _, real = streams.draw()
+    streams.patience[:] = 0  # each ends at once
+    before = streams.where[walks].clone()
+    streams.advance(walks, -real[:, -1], played, 1)
+    assert streams.astray[walks].all() and (streams.age[walks] == 1).all()
+    assert (streams.where[walks] != before).any(dim=1).all()
+    assert torch.equal(streams.contexts[walks].float(), torch.cat([context[:, 1:], -real[:, -1:]], dim=1))
+    assert (streams.usual_error(walks) == 0).all()
+    streams.advance(walks, -real[:, -1], played, 1)
+    assert not streams.astray.any() and (streams.contexts >= 0).all()
+    streams.advance(walks, -real[:, -1], torch.zeros(2, dtype=torch.bool), 1)  # nothing that play would show
+    streams.advance(walks, -real[:, -1], played, own_frames=0)
+    assert not streams.astray.any() and (streams.contexts >= 0).all()
+
+
 def test_streams_go_on_where_they_were():
-    one, other = make_streams(), make_streams()
+    one, other = make_streams(astray=0.5), make_streams(astray=0.5)
     for _ in range(20):
         walks, context, _, _ = one.draw()
         one.advance(walks, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
@@ -748,6 +770,29 @@ def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models,
     oldest.clear()
     teach_dream(*flags, "--output-dir", tmp_path / "c", "--own-frames", 0)
     assert set(oldest) == {0}
+
+
+def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, small_models, monkeypatch):
+    """Without one nothing at all would be learned from them."""
+    shares = []
+
+    class Spied(Streams):
+        def __init__(self, *given) -> None:
+            shares.append(given[-1])
+            super().__init__(*given)
+
+    monkeypatch.setattr(train_sd, "Streams", Spied)
+    flags = [
+        "--trajectories",
+        taught / "square.npz",
+        "--autoencoder-dir",
+        taught / "a",
+        "--epoch-samples",
+        16,
+    ]
+    teach_dream(*flags, "--output-dir", tmp_path / "b")
+    teach_dream(*flags, "--output-dir", tmp_path / "c", "--discriminator", 0)
+    assert shares[0] > 0 and shares[1] == 0
 
 
 def test_the_flow_learns_alone_at_first(taught, tmp_path, small_models):

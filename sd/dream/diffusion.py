@@ -89,9 +89,13 @@ def denoising_loss(
         weighted = (weighted + ROUND_OFF).sqrt()
     elif loss == "ramp":
         weighted = weighted * (1 - 0.9 * t)
-    if usual is not None:
-        weighted = weighted * (usual / errors.detach().clamp(min=ROUND_OFF)).clamp(max=1)
+    weighted = weighted * weight_of(errors.detach(), usual)
     return weighted.mean(), {"loss/train": errors.detach().mean()}
+
+
+def weight_of(errors: Tensor, usual: Tensor | None) -> Tensor:
+    """Of samples with mean square errors (B,): 1 up to the `usual` one, (B,), from there on the less the further."""
+    return torch.ones_like(errors) if usual is None else (usual / errors.clamp(min=ROUND_OFF)).clamp(max=1)
 
 
 def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:

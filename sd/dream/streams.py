@@ -5,6 +5,10 @@ latents; whenever it is drawn and what the model makes of it is a frame as play 
 walk's context and the walk moves on by one. So contexts many dreamed frames old cost no pass of the network beyond
 those that are learned from. The target is always the real latent. (Scheduled sampling, Bengio et al. 2015, arXiv
 1506.03099, on a pool: a walk's frames are as old as its last draw, a few steps of the optimizer.)
+
+Where a player takes a dream, no recording has been. So some walks go astray at their end: they keep their context and
+go on by the keys of another moment of the recording. What they should have dreamed nobody knows; the discriminator
+alone judges whether it could be of the game.
 """
 
 import torch
@@ -15,6 +19,7 @@ from dream.rollout import settle
 
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 SPREAD = 4.0  # a walk's patience is from so much less to so much more than the usual one
+ASTRAY = 0.5  # of the walks that come to their end, those that go astray in place of starting anew
 
 
 class Streams:
@@ -30,17 +35,20 @@ class Streams:
         device: torch.device,
         generator: torch.Generator,
         dead_zone: float = 0.0,
+        astray: float = 0.0,
     ) -> None:
         """latents (N, T, C, h, w) and actions (N, T) of a recording; starts (M, 2): row and t of every window of
-        `context` + 1 latents that may be trained on; context: L; dead_zone: of the model that dreams."""
+        `context` + 1 latents that may be trained on; context: L; dead_zone: of the model that dreams; astray: share of
+        the walks that go astray at their end."""
         self.latents, self.actions, self.starts = latents, actions, starts
         self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
-        self.dead_zone = dead_zone
+        self.dead_zone, self.astray_share = dead_zone, astray
         self.allowed = torch.zeros(actions.shape, dtype=torch.bool)
         self.allowed[starts[:, 0], starts[:, 1]] = True
         P = batch_size * BATCHES_IN_POOL
         self.where = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each walk's window
         self.age = torch.zeros(P, dtype=torch.int64)  # how many frames it has dreamed
+        self.astray = torch.zeros(P, dtype=torch.bool)
         # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
         self.patience = SPREAD ** torch.linspace(-1, 1, P)
         self.begin_error = torch.tensor(torch.inf)  # mean squared error of late of walks that begin
@@ -51,10 +59,15 @@ class Streams:
 
     def restart(self, walks: Tensor) -> None:
         """Walks (any number of indices) go to windows drawn anew, with contexts of real latents."""
-        chosen = torch.randint(len(self.starts), (len(walks),), generator=self.generator)
-        self.where[walks], self.age[walks] = self.starts[chosen], 0
+        self.go_elsewhere(walks)
+        self.age[walks], self.astray[walks] = 0, False
         windows, _ = gather_windows(self.latents, self.actions, self.where[walks], self.L, self.device)
         self.contexts[walks.to(self.device)] = windows.half()
+
+    def go_elsewhere(self, walks: Tensor) -> None:
+        """Walks (any number of indices) stand at windows drawn anew, whose keys they follow from now on."""
+        chosen = torch.randint(len(self.starts), (len(walks),), generator=self.generator)
+        self.where[walks] = self.starts[chosen]
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Different walks (B,); their contexts (B, L, C, h, w), actions (B, L), and the real latents of those moments
@@ -69,8 +82,8 @@ class Streams:
         self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int, target: Tensor | None = None
     ) -> None:
         """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
-        (B,) bool tells those that began at pure noise. A walk starts anew once in own_frames + 1 draws, on average,
-        some up to SPREAD times sooner or later; with 0 all do, always. target: the real latents (B, C, h, w), for
+        (B,) bool tells those that began at pure noise. A walk ends once in own_frames + 1 draws, on average, some up to
+        SPREAD times sooner or later; with 0 all do, always. target: the real latents (B, C, h, w), for
         `usual_error`."""
         stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames * self.patience[walks] + 1)
         if target is not None:
@@ -84,29 +97,37 @@ class Streams:
         inside &= self.allowed[
             self.where[walks, 0], self.where[walks, 1].clamp(max=self.allowed.shape[1] - 1)
         ]
-        go_on = walks[as_played & stay & inside]
+        leave = torch.rand(len(walks), generator=self.generator) < self.astray_share
+        leave &= as_played & ~(stay & inside) & ~self.astray[walks] & (own_frames > 0)
+        on = as_played & stay & inside | leave
+        go_on = walks[on]
         self.age[go_on] += 1
         on_device = go_on.to(self.device)
         context = self.contexts[on_device]
-        new = dreamed[(as_played & stay & inside).to(self.device)].detach()
+        new = dreamed[on.to(self.device)].detach()
         new = settle(new, context[:, -1].float(), self.dead_zone)
         self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
-        self.restart(walks[~(stay & inside)])
+        self.go_elsewhere(walks[leave])
+        self.astray[walks[leave]] = True
+        self.restart(walks[~(stay & inside | leave)])
 
     def usual_error(self, walks: Tensor) -> Tensor:
-        """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; else infinity.
-        What a dream that is beside the recording is told it should have made would teach it to blur."""
-        return torch.where(self.age[walks] > 0, self.begin_error, torch.inf).to(self.device)
+        """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; for those astray
+        0; else infinity. What a dream that is beside the recording is told it should have made would teach it to blur.
+        """
+        usual = torch.where(self.age[walks] > 0, self.begin_error, torch.inf)
+        return torch.where(self.astray[walks], 0.0, usual).to(self.device)
 
     def state(self) -> dict[str, Tensor]:
         return {
             "begin_error": self.begin_error,
             "where": self.where,
             "age": self.age,
+            "astray": self.astray,
             "contexts": self.contexts.cpu(),
         }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.where, self.age = state["where"].clone(), state["age"].clone()
-        self.begin_error = state["begin_error"].clone()
+        self.begin_error, self.astray = state["begin_error"].clone(), state["astray"].clone()
         self.contexts = state["contexts"].to(self.device, copy=True)

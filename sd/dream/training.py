@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mix
+from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mix, weight_of
 from dream.errors import BadInput
 from dream.motion import in_pixels, motion_loss
 from dream.trajectories import Trajectories, window_starts
@@ -65,7 +64,7 @@ def training_loss(
         t = t.clamp(max=MOST_NOISE)
     t = t.to(device)
     z = mix(target, noise_like(target), t)
-    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth)
+    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth, usual)
     predicted = unet(z, t, context, actions, told, moved)
     loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual)
     if loss_of_motion is not None:
@@ -74,11 +73,13 @@ def training_loss(
 
 
 def foresee_and_learn(
-    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: Truth | None
-) -> tuple[Tensor, Tensor | None]:
+    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: Truth | None,
+    usual: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """`unet.foresee`, and the loss of the flow that it goes by: None without motion. The denoiser's loss does not reach
     the flow, for through an encoder it would hardly tell it where to go. Nor do frames that the model dreamed: they may
-    be beside the recording's by some pixels, which no flow should mend. They should move as the real ones do.
+    be beside the recording's by some pixels, which no flow should mend. They should move as the real ones do, the less
+    the further they are from those (`weight_of`).
     """
     if not unet.config.motion:
         return context[:, -1], None
@@ -88,7 +89,9 @@ def foresee_and_learn(
             truth = Truth(context, decoder(context[:, -1]), decoder(target))
     flow, real = unet.flow(torch.cat([context, truth.context]), actions.repeat(2, 1)).chunk(2)
     loss = motion_loss(truth.last, truth.following, in_pixels(real, truth.last.shape[-2:]))
-    loss = loss + LIKE_REAL * F.l1_loss(flow, real.detach())
+    differences = (flow - real.detach()).abs().mean(dim=(1, 2, 3))
+    beside = (context[:, -1] - truth.context[:, -1]).pow(2).mean(dim=(1, 2, 3))
+    loss = loss + LIKE_REAL * (differences * weight_of(beside, usual)).mean()
     return unet.foresee(context, actions, flow.detach()), loss
 
 
