@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -92,6 +92,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     effort.add_argument(
         "--quick", action="store_true", help="fewer and shorter: minutes in place of hours on a CPU"
     )
+    effort.add_argument("--only-long", action="store_true", help="the long roll-outs alone")
+    effort.add_argument("--ages", type=int, nargs="+", metavar="FRAMES", help="of the long roll-outs, at which they "
+                        f"are looked at (default: {FULL.ages}, quick {QUICK.ages})")  # fmt: skip
+    effort.add_argument("--long-roll-outs", type=int, metavar="N", help="how many (default: "
+                        f"{FULL.stable_roll_outs}, quick {QUICK.stable_roll_outs})")  # fmt: skip
     effort.add_argument("--steps", type=int, help="sampling steps a frame (default: the model's own)")
     effort.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn here (default: %(default)s)"
@@ -102,15 +107,17 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
-    if args.steps is not None and args.steps < 1:
-        parser.error("--steps must be at least 1")
+    given = [args.steps, args.long_roll_outs, *(args.ages or ())]
+    if any(number is not None and number < 1 for number in given):
+        parser.error("--steps, --long-roll-outs and --ages must be at least 1")
     return args
 
 
 def main(args: argparse.Namespace) -> None:
-    began = time.monotonic()
     device = pick_device(args.device)
     effort = QUICK if args.quick else FULL
+    ages, long_roll_outs = args.ages or effort.ages, args.long_roll_outs or effort.stable_roll_outs
+    effort = replace(effort, ages=tuple(ages), stable_roll_outs=long_roll_outs)
     seed_everything(args.seed)
     subject, game, split = load_subject(args, device)
     random_keys = open_checked(args.random_keys, subject.decoder, game) if args.random_keys else None
@@ -122,21 +129,50 @@ def main(args: argparse.Namespace) -> None:
         f"{subject.held_out.sum()} held-out frames of {subject.data.num_frames} in {args.trajectories}: {split}"
     )
 
-    found = {"about": about(args, subject, effort, split, alexnet)}
     args.output_dir.mkdir(parents=True, exist_ok=True)
+    findings = Findings(args.output_dir / "evaluation.json", about(args, subject, effort, split, alexnet))
+    if not args.only_long:
+        measure_frames(subject, effort, alexnet, agent, args, findings)
 
-    def keep(**more) -> None:
-        """At once: whoever stops an evaluation of hours has what is done."""
-        found.update(more)
-        found["about"]["minutes"] = (time.monotonic() - began) / 60
-        save_json(found, args.output_dir / "evaluation.json")
+    # stability
+    network = alexnet or random_alexnet().to(device)
+    count, ages = effort.stable_roll_outs, effort.ages
+    stable = or_why_not(stability, subject, count, ages, network, args.seed, random_keys)
+    if isinstance(stable, tuple):
+        stable, last = stable
+        save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
+    findings.keep(stability=stable)
 
-    # frames
+    # report
+    for line in table(findings.found):
+        print(line)
+    pictures = "last_frames.png" if args.only_long else "drift.png, film.png, film.gif, last_frames.png"
+    print(f"wrote {args.output_dir}/evaluation.json, {pictures}")
+
+
+class Findings:
+    """What is found, written at once: whoever stops an evaluation of hours has what is done."""
+
+    def __init__(self, path: Path, about: dict) -> None:
+        self.path, self.found, self.began = path, {"about": about}, time.monotonic()
+
+    def keep(self, **more) -> None:
+        self.found.update(more)
+        self.found["about"]["minutes"] = (time.monotonic() - self.began) / 60
+        save_json(self.found, self.path)
+
+
+def measure_frames(
+    subject: Subject, effort: Effort, alexnet: AlexNet | None, agent: Agent | None, args: argparse.Namespace,
+    findings: Findings,
+) -> None:  # fmt: skip
+    """Single frames, roll-outs under recorded actions, and what judges say of those; and the pictures."""
+    keep, found, seed = findings.keep, findings.found, args.seed
     keep(**next_frames(subject, effort.next_frames, tuple(sorted({1, 2, 4, 8, subject.steps})), alexnet))
     ceiling = found["autoencoder"]
     length = longest(subject, effort.length, effort.horizons)
     scores, played = roll_outs(subject, effort.roll_outs, length, effort.horizons, ceiling, alexnet)
-    keep(rollout=scores, **action_effect(subject, played["starts"], played["drift"], args.seed))
+    keep(rollout=scores, **action_effect(subject, played["starts"], played["drift"], seed))
     if effort.long_length and longest(subject, effort.long_length, ()) == effort.long_length:
         far = (effort.long_length,)
         scores, further = roll_outs(subject, effort.roll_outs, far[0], far, ceiling, alexnet)
@@ -146,23 +182,10 @@ def main(args: argparse.Namespace) -> None:
     save_pictures(subject, played, effort.horizons, found, args.output_dir)
 
     # judges
-    starts, dreamed, seed = played["starts"], played["dreamed"], args.seed
+    starts, dreamed = played["starts"], played["dreamed"]
     keep(inverse_dynamics=or_why_not(inverse_dynamics, subject, starts, dreamed, effort.judge_steps, seed))
     keep(truth=or_why_not(judge_the_world, subject, effort, starts, dreamed, agent, seed))
     keep(told_apart=or_why_not(told_apart, subject, effort.clips, 4 * effort.judge_steps, seed))
-
-    # stability
-    network = alexnet or random_alexnet().to(device)
-    stable = or_why_not(stability, subject, effort.stable_roll_outs, effort.ages, network, seed, random_keys)
-    if isinstance(stable, tuple):
-        stable, last = stable
-        save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
-    keep(stability=stable)
-
-    # report
-    for line in table(found):
-        print(line)
-    print(f"wrote {args.output_dir}/evaluation.json, drift.png, film.png, film.gif, last_frames.png")
 
 
 def about(

@@ -13,7 +13,7 @@ from dream.evaluation import compare
 from dream.judges import accuracy_by_class, ask, new_judge, train_judge
 from dream.latents import to_frames
 from dream.subject import Subject, sticky_keys
-from dream.trajectories import episode_ids, window_starts
+from dream.trajectories import window_starts
 from dream.unet import UNet
 
 BATCH = 32  # clips of a few frames
@@ -22,7 +22,9 @@ SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says whic
 SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
 CLIP = 16  # frames that the told-apart judge sees
 GLIMPSE = 3  # of them at a time, while it learns
-WEAK_NOISE = 0.05  # of each weight tensor's deviation, added to make the weak model
+LEARNED = 2  # clips to learn from for one to be asked about
+# Of each weight tensor's deviation, added to make weak models: of a hardly and of a clearly worse dream.
+WEAK_NOISE = {"weak": 0.05, "weaker": 0.15}
 
 
 def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_steps: int, seed: int) -> dict:
@@ -98,41 +100,41 @@ def teach_action_judge(subject: Subject, length: int, num_steps: int, seed: int)
 
 
 def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> dict:
-    """How often a judge of CLIP frames tells dreamed from real: 0.5 is chance. Of 2 x num_clips clips of held-out
-    episodes it learns on those of every other episode, and is asked about the rest.
+    """How often a judge of CLIP frames tells dreamed from real: 0.5 is chance. It learns from LEARNED x num_clips of
+    episodes that are not held out, and is asked about num_clips of those that are.
 
     Each `accuracy` stands beside that on the clips learned. `decoded`: against real clips that went through the
-    autoencoder; `raw`: against the game's own; `weak`: a dream with shaken weights against decoded ones, which the same
-    judge must tell, and that dream's PSNR beside the true one's in the last frame of the clips.
+    autoencoder; `raw`: against the game's own; `weak` and `weaker`: dreams with shaken weights against decoded ones,
+    which the same judge must tell. `psnr_db` is of the last frame of the clips asked about.
     """
     L = subject.unet.config.context
-    starts = subject.windows(subject.held_out, L + CLIP, 2 * num_clips, "clips to tell apart")
-    episodes = episode_ids(subject.data)[starts[:, 0], starts[:, 1]]
-    learned = torch.from_numpy(np.unique(episodes, return_inverse=True)[1] % 2 == 0)
-    if learned.all():
-        raise BadInput("the held-out clips are all of one episode: none is left to ask about")
+    starts = [
+        subject.windows(mask, L + CLIP, count * num_clips, "clips to tell apart")
+        for mask, count in ((subject.train, LEARNED), (subject.held_out, 1))
+    ]
+    learned = torch.arange(sum(map(len, starts))) < len(starts[0])
+    starts = torch.cat(starts)
     actions = subject.actions(starts, L + CLIP - 1)
-    real = subject.real(starts, L, CLIP)
+    raw = subject.real(starts, L, CLIP)
+    decoded = subject.decode(subject.encode(raw))
+
+    def judge(real: Tensor, dreamed: Tensor) -> dict:
+        shown, last = (clips[~learned, -1] for clips in (dreamed, raw))
+        psnr_db = compare(shown, last, None, subject.device)["psnr"].mean().item()
+        return {**tell(subject, dreamed, real, learned, num_steps, seed), "psnr_db": psnr_db}
+
     dreamed = subject.decode(subject.dream(starts, actions, "clips"))
-    found = {"raw": tell(subject, dreamed, real, learned, num_steps, seed)}
-    last = real[:, -1]
-    real = subject.decode(subject.encode(real))
-    found["decoded"] = tell(subject, dreamed, real, learned, num_steps, seed)
-    shown_db = compare(dreamed[:, -1], last, None, subject.device)["psnr"].mean().item()
-    dreamed = subject.decode(
-        subject.dream(starts, actions, "clips of the weak model", shaken(subject.unet, seed))
-    )
-    found["weak"] = tell(subject, dreamed, real, learned, num_steps, seed)
-    weak_db = compare(dreamed[:, -1], last, None, subject.device)["psnr"].mean().item()
+    found = {"raw": judge(raw, dreamed), "decoded": judge(decoded, dreamed)}
+    for kind, noise in WEAK_NOISE.items():
+        shaken = shake(subject.unet, noise, seed)
+        dreamed = subject.decode(subject.dream(starts, actions, f"clips of a {kind} model", shaken))
+        found[kind] = judge(decoded, dreamed)
     return {
         "accuracy": found["decoded"]["accuracy"],
         **found,
-        "psnr_db": shown_db,
-        "weak_psnr_db": weak_db,
         "clip_frames": CLIP,
         "clips_learned": 2 * int(learned.sum()),
         "clips": 2 * int((~learned).sum()),
-        "episodes": len(np.unique(episodes)),
     }
 
 
@@ -171,8 +173,8 @@ def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_s
     }
 
 
-def shaken(unet: UNet, seed: int) -> UNet:
-    """The same network with noise on its weights: a dream that is deliberately weak."""
+def shake(unet: UNet, noise: float, seed: int) -> UNet:
+    """The same network with noise on its weights, of a share of their deviation: a dream that is deliberately weak."""
     weak = UNet(unet.config)
     weak.load_state_dict(unet.state_dict())
     weak.eyes = unet.eyes
@@ -180,6 +182,6 @@ def shaken(unet: UNet, seed: int) -> UNet:
     with torch.no_grad():
         for weight in weak.parameters():
             if weight.dim() > 1:
-                weight.add_(WEAK_NOISE * weight.std() * torch.randn(weight.shape, generator=generator))
+                weight.add_(noise * weight.std() * torch.randn(weight.shape, generator=generator))
     device = next(unet.parameters()).device
     return weak.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

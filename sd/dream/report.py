@@ -8,7 +8,17 @@ from torch import Tensor
 
 
 def table(found: dict) -> Iterator[str]:
-    """Lines of text for what evaluate_sd.py found."""
+    """Lines of text for what evaluate_sd.py found: all of it, or the long roll-outs alone."""
+    if "autoencoder" in found:
+        yield from compared(found)
+        yield from judged(found)
+    yield from lasting(found["stability"])
+    if "truth" in found:
+        yield from placed(found["truth"])
+
+
+def compared(found: dict) -> Iterator[str]:
+    """Frames beside the game's own."""
 
     def row(name: str, score: dict) -> str:
         lpips = "      -" if score["lpips"] is None else f"{score['lpips']:7.3f}"
@@ -32,11 +42,10 @@ def table(found: dict) -> Iterator[str]:
     yield ""
     effect = found["delta_psnr"]
     yield f"true keys minus random ones after {effect['after_frames']} frames: {found['delta_psnr_db']:+.2f} dB"
-    yield from judged(found)
 
 
 def judged(found: dict) -> Iterator[str]:
-    """The judges' part of the table. What was not measured says why."""
+    """What the judges of clips say. What was not measured says why."""
     dynamics = found["inverse_dynamics"]
     if "not_measured" in dynamics:
         yield f"action read off the picture: not measured, {dynamics['not_measured']}"
@@ -57,19 +66,25 @@ def judged(found: dict) -> Iterator[str]:
             ("decoded", "from decoded real"),
             ("raw", "from raw real"),
             ("weak", "a weak dream"),
+            ("weaker", "a weaker one"),
         ):
             one = told[kind]
-            yield f"    {what:<20} {one['accuracy']:6.1%}   (of those learned {one['accuracy_on_learned']:.1%})"
-        yield f"    dB of their last frame: dream {told['psnr_db']:.2f}, weak dream {told['weak_psnr_db']:.2f}"
-    stable = found["stability"]
+            yield f"    {what:<20} {one['accuracy']:6.1%}   (of those learned {one['accuracy_on_learned']:.1%}), "\
+                  f"{one['psnr_db']:.2f} dB in their last frame"  # fmt: skip
+
+
+def lasting(stable: dict) -> Iterator[str]:
     if "not_measured" in stable:
         yield f"stability: not measured, {stable['not_measured']}"
     else:
+        yield f"{stable['roll_outs']} long roll-outs under random keys ({stable['keys']}):"
         for key in stable["frechet"]:
             name = "real against real" if key == "real" else f"dream, up to frame {key}"
             motion = f"motion {stable['motion'][key]:5.2f}"
             yield f"{name:<26} Frechet distance {stable['frechet'][key]:9.2f}   {motion}   ({stable['frames_a_set']})"
-    truth = found["truth"]
+
+
+def placed(truth: dict) -> Iterator[str]:
     if "not_measured" in truth:
         yield f"speed, place and heading: not measured, {truth['not_measured']}"
         return
