@@ -47,6 +47,7 @@ VARIANTS = {
     "frames re-encoded": Variant(of="ours", reencode=True),
     "no motion": Variant(("--no-motion",)),
     "no discriminator": Variant(("--discriminator", "0")),
+    "no walks astray": Variant(("--astray", "0")),
     "mean square error": Variant(("--loss", "square")),
     "AdamW": Variant(("--optimizer", "adamw")),
     "regression": Variant(("--predicts", "regression")),

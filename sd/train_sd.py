@@ -44,7 +44,7 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.streams import ASTRAY, Streams
+from dream.streams import Streams
 from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
 from dream.unet import GROUP, UNet, UNetConfig
@@ -94,6 +94,9 @@ def parse_args(argv=None) -> argparse.Namespace:
                           "motion is learned alone (default: %(default)s)")  # fmt: skip
     learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' "
                           "pull, how hard a discriminator pushes (0 = none, default: %(default)s)")  # fmt: skip
+    learning.add_argument("--astray", type=float, default=0.5, metavar="SHARE", help="of the walks on own frames that "
+                          "end, those that go on by other keys, with the discriminator alone as a judge "
+                          "(default: %(default)s; none without one)")  # fmt: skip
     learning.add_argument(
         "--steps",
         type=int,
@@ -132,8 +135,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error(f"--channels must be multiples of {GROUP} and --pure-noise from 0 to 1")
     if not 0 <= args.flow_first < 1:
         parser.error("--flow-first must be a share of the budget, from 0 to below 1")
-    if args.discriminator < 0:
-        parser.error("--discriminator must be at least 0")
+    if args.discriminator < 0 or not 0 <= args.astray <= 1:
+        parser.error("--discriminator must be at least 0 and --astray from 0 to 1")
+    if args.discriminator == 0:
+        args.astray = 0.0
     if len(args.channels or ()) > 2:
         parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
@@ -166,6 +171,7 @@ def main(args: argparse.Namespace) -> None:
         "--pure-noise": args.pure_noise,
         "--optimizer": args.optimizer,
         "--discriminator": args.discriminator,
+        "--astray": args.astray,
     }
     resumed = read_last(run_dir, "dream_run", args.resume, fixed)
     seed_everything(args.seed)
@@ -184,10 +190,8 @@ def main(args: argparse.Namespace) -> None:
     ema = copy.deepcopy(unet).eval().requires_grad_(False).see_with(encoder, decoder)
     optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
     generator = torch.Generator().manual_seed(args.seed)
-    astray = ASTRAY if args.discriminator else 0.0  # nothing else judges what has no truth
-    streams = Streams(
-        latents, actions, starts, args.batch_size, L, device, generator, unet.config.dead_zone, astray
-    )
+    dead_zone = unet.config.dead_zone
+    streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, dead_zone, args.astray)
     adversary = Adversary(unet.config.latent_channels, args.discriminator, device)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:
@@ -230,14 +234,15 @@ def main(args: argparse.Namespace) -> None:
                 else:
                     loss, metrics, dreamed, as_played = training_loss(
                         unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth,
-                        streams.usual_error(walks),
+                        streams.usual_error(walks), streams.astray[walks],
                     )  # fmt: skip
             if flow_alone:
                 streams.restart(walks)
             else:
                 learned_to_begin = progress > own_frames_from
                 if args.discriminator and learned_to_begin and as_played.any():
-                    push, judged = adversary.push(loss, dreamed, real[:, -1], as_played.to(device))
+                    known = ~streams.astray[walks].to(device)
+                    push, judged = adversary.push(loss, dreamed, real[:, -1], as_played.to(device), known)
                     loss, metrics = loss + push, {**metrics, **judged}
                 own_frames = args.own_frames if learned_to_begin else 0
                 streams.advance(walks, dreamed, as_played, own_frames, real[:, -1])

@@ -178,6 +178,11 @@ def test_losses_by_hand(loss, expected):
     weighed, metrics = denoising_loss(x + 0.5, x, torch.full((2,), 0.25), "clean", loss, usual)
     assert weighed.item() == pytest.approx(expected * (1 + 0.25) / 2, rel=1e-3)
     assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
+    known = torch.tensor([True, False])  # of the second nobody knows what it should be
+    off = torch.tensor([0.5, 9.0])[:, None, None, None]
+    found, metrics = denoising_loss(x + off, x, torch.full((2,), 0.25), "clean", loss, known=known)
+    assert found.item() == pytest.approx(expected, rel=1e-3)
+    assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
 
 
 def test_level_features_tell_levels_apart():

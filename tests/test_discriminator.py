@@ -35,24 +35,28 @@ def test_it_learns_to_tell_a_blur_and_pushes_away_from_it():
     predicted = grey.clone().requires_grad_()
     loss = (predicted - sharp).pow(2).mean()
     as_it_judged = copy.deepcopy(adversary.discriminator)  # it learns from what it judges
-    push, _ = adversary.push(loss, predicted, sharp, torch.ones(16, dtype=torch.bool))
+    every = torch.ones(16, dtype=torch.bool)
+    push, _ = adversary.push(loss, predicted, sharp, every, every)
     (gradient,) = torch.autograd.grad(push, predicted)
     assert (as_it_judged(grey - 5e2 * gradient) > as_it_judged(grey)).all()
 
 
 def test_the_push_is_a_share_of_the_pull():
-    """And of those alone that are judged; while the judge is new it does not push at all."""
+    """And of those alone that are judged; while the judge is new it does not push at all. One that no truth pulls is
+    pushed as hard as the others, and takes nothing from them."""
     adversary = taught(1)
     real, predicted = (torch.randn(4, 4, 8, 12, requires_grad=grad) for grad in (False, True))
-    judged = torch.tensor([True, False, True, True])
+    judged, known = torch.tensor([True, False, True, True]), torch.tensor([True, True, False, True])
     for step, share in ((-1, 0.0), (BEGINNING // 2 - 1, 0.25), (3 * BEGINNING, 0.5)):
         adversary.step = step
-        loss = (predicted - real).abs().mean()
-        push, _ = adversary.push(loss, predicted, real, judged)
+        loss = (predicted - real)[known].abs().mean()
+        push, _ = adversary.push(loss, predicted, real, judged, known)
         (pushed,) = torch.autograd.grad(push, predicted)
         (pulled,) = torch.autograd.grad(loss, predicted)
         assert not pushed[1].any()
-        assert pushed.norm().item() == pytest.approx(share * pulled[judged].norm().item(), rel=1e-4)
+        both = judged & known
+        assert pushed[both].norm().item() == pytest.approx(share * pulled[both].norm().item(), rel=1e-4)
+        assert pushed[2].any() == (share > 0)
 
 
 def test_a_run_goes_on_with_the_same_judge(tmp_path):

@@ -140,10 +140,11 @@ def test_what_has_no_truth_teaches_nothing_but_the_flow_of_the_recording():
     for context_of_walk in (context, context.flip(1)):
         unet = moving_unet().train()
         wake_up(unet)
-        loss, *_ = training_loss(
+        loss, _, _, as_played = training_loss(
             unet, context_of_walk, actions, context[:, 0], fresh, torch.Generator().manual_seed(0),
-            truth=truth, usual=torch.zeros(2),
+            truth=truth, astray=torch.ones(2, dtype=torch.bool),
         )  # fmt: skip
+        assert as_played.all()
         loss.backward()
         assert all(
             (weight.grad == 0).all()

@@ -201,7 +201,7 @@ STARTS[0, [0, 12]] = True  # of the 4 frames after the second none can be traine
 
 
 def make_streams(
-    batch_size: int = 2, num_rows: int = 3, dead_zone: float = 0.0, astray: float = 0.0
+    batch_size: int = 2, num_rows: int = 3, dead_zone: float = 0.0, astray_share: float = 0.0
 ) -> Streams:
     """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 12."""
     T = STARTS.shape[1]
@@ -209,7 +209,7 @@ def make_streams(
     starts = window_starts(np.repeat(STARTS, num_rows, axis=0), np.ones((num_rows, T), bool), L + 1)
     latents, actions = numbers[..., None, None, None].half(), numbers.long()
     windows = torch.from_numpy(starts)
-    return Streams(latents, actions, windows, batch_size, L, CPU, seeded(), dead_zone, astray)
+    return Streams(latents, actions, windows, batch_size, L, CPU, seeded(), dead_zone, astray_share)
 
 
 def test_streams_dream_on_beside_the_recording():
@@ -278,17 +278,26 @@ def test_the_usual_error_is_of_walks_that_begin():
 
 
 def test_a_walk_that_ends_goes_astray_once():
-    """It keeps what it has dreamed and follows the keys of another moment, of which nobody knows what should come."""
-    streams = make_streams(num_rows=50, astray=1.0)
+    """It keeps what it has dreamed and follows the keys of another moment, of which nobody knows what should come. The
+    keys before must be those that it has seen, or the model learns not to heed them."""
+    streams = make_streams(num_rows=50, astray_share=1.0)
+    streams.actions = torch.arange(16).expand(50, 16) % 4 + torch.arange(50)[:, None] % 5 * (
+        torch.arange(16) % 4 == 3
+    )
+    said, streams.by_said = torch.sort(streams.said(streams.starts))
+    streams.said_in_order = said
     played = torch.ones(2, dtype=torch.bool)
-    walks, context, _, real = streams.draw()
+    streams.draw()
+    walks, context, actions, real = streams.draw()
     streams.patience[:] = 0  # each ends at once
     before = streams.where[walks].clone()
     streams.advance(walks, -real[:, -1], played, 1)
     assert streams.astray[walks].all() and (streams.age[walks] == 1).all()
-    assert (streams.where[walks] != before).any(dim=1).all()
+    assert (streams.where[walks, 0] != before[:, 0]).all()  # one in fifty would stay in its row
+    row, t = streams.where[walks].unbind(dim=1)
+    for i in range(L - 1):
+        assert torch.equal(streams.actions[row, t + i], actions[:, i + 1])
     assert torch.equal(streams.contexts[walks].float(), torch.cat([context[:, 1:], -real[:, -1:]], dim=1))
-    assert (streams.usual_error(walks) == 0).all()
     streams.advance(walks, -real[:, -1], played, 1)
     assert not streams.astray.any() and (streams.contexts >= 0).all()
     streams.advance(walks, -real[:, -1], torch.zeros(2, dtype=torch.bool), 1)  # nothing that play would show
@@ -296,11 +305,24 @@ def test_a_walk_that_ends_goes_astray_once():
     assert not streams.astray.any() and (streams.contexts >= 0).all()
 
 
+def test_a_walk_whose_keys_nobody_else_pressed_goes_anywhere():
+    streams = make_streams(astray_share=1.0)  # every action is of its own moment
+    walks, _, _, real = streams.draw()
+    streams.patience[:] = 0
+    streams.where[walks] = torch.tensor(
+        [[0, 7], [1, 7]]
+    )  # the last window before a reset: none begins one later
+    streams.advance(walks, real[:, -1], torch.ones(2, dtype=torch.bool), 1)
+    row, t = streams.where[walks].unbind(dim=1)
+    assert streams.astray[walks].all() and streams.allowed[row, t].all()
+
+
 def test_streams_go_on_where_they_were():
-    one, other = make_streams(astray=0.5), make_streams(astray=0.5)
+    one, other = make_streams(astray_share=0.5), make_streams(astray_share=0.5)
     for _ in range(20):
         walks, context, _, _ = one.draw()
         one.advance(walks, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
+    assert one.astray.any() and one.age.max() > 0
     other.restore(one.state())
     other.generator.set_state(one.generator.get_state())
     for _ in range(20):
@@ -778,8 +800,8 @@ def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, sma
 
     class Spied(Streams):
         def __init__(self, *given) -> None:
-            shares.append(given[-1])
             super().__init__(*given)
+            shares.append(self.astray_share)
 
     monkeypatch.setattr(train_sd, "Streams", Spied)
     flags = [

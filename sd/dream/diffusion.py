@@ -73,9 +73,11 @@ def denoising_loss(
     predicts: str = "clean",
     loss: str = "root",
     usual: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Of predicted clean latents (B, C, h, w) at levels t (B,), a mean over the batch; logged is the mean square of x.
-    usual: (B,), the mean square beyond which a sample weighs the less the further it is (default: none).
+    usual: (B,), the mean square beyond which a sample weighs the less the further it is (default: none). known: (B,)
+    bool, the samples of which x is the truth (default: all); the others count for nothing.
 
     "root": root mean square error of each. All levels weigh alike: the errors near pure noise are the largest of
     themselves, and they are those that a frame sampled in one step shows. The root gives every sample a gradient of the
@@ -90,12 +92,17 @@ def denoising_loss(
     elif loss == "ramp":
         weighted = weighted * (1 - 0.9 * t)
     weighted = weighted * weight_of(errors.detach(), usual)
-    return weighted.mean(), {"loss/train": errors.detach().mean()}
+    return mean_of(weighted, known), {"loss/train": mean_of(errors.detach(), known)}
 
 
 def weight_of(errors: Tensor, usual: Tensor | None) -> Tensor:
     """Of samples with mean square errors (B,): 1 up to the `usual` one, (B,), from there on the less the further."""
     return torch.ones_like(errors) if usual is None else (usual / errors.clamp(min=ROUND_OFF)).clamp(max=1)
+
+
+def mean_of(values: Tensor, known: Tensor | None) -> Tensor:
+    """Over those of values (B,) that are known, (B,) bool; of none it is 0."""
+    return values.mean() if known is None else (values * known).sum() / known.sum().clamp(min=1)
 
 
 def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:

@@ -60,14 +60,16 @@ class Adversary:
         self.share, self.step = share, 0
 
     def push(
-        self, loss: Tensor, predicted: Tensor, real: Tensor, judged: Tensor
+        self, loss: Tensor, predicted: Tensor, real: Tensor, judged: Tensor, known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator learns from latents (B, C, h, w), predicted and real, those that are `judged`, (B,) bool;
-        then what to add to `loss`, which depends on `predicted`, and the metrics."""
+        then what to add to `loss`, which depends on `predicted`, and the metrics. Its strength is measured where the
+        truth is known, (B,) bool: elsewhere the loss does not pull."""
         away, metrics = self.learn(predicted.detach()[judged], real[judged])
         (pull,) = torch.autograd.grad(loss, predicted, retain_graph=True)
         strength = self.share * min(1.0, self.step / BEGINNING)
-        push = away * (strength * pull[judged].norm() / away.norm().clamp(min=1e-12))
+        beside = away[known[judged]].norm()
+        push = away * (strength * pull[judged].norm() / beside.clamp(min=1e-12))
         return (predicted[judged] * push).sum(), metrics
 
     def learn(self, fake: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,8 +7,8 @@ those that are learned from. The target is always the real latent. (Scheduled sa
 1506.03099, on a pool: a walk's frames are as old as its last draw, a few steps of the optimizer.)
 
 Where a player takes a dream, no recording has been. So some walks go astray at their end: they keep their context and
-go on by the keys of another moment of the recording. What they should have dreamed nobody knows; the discriminator
-alone judges whether it could be of the game.
+go on by the keys of another moment of the recording, before which the same keys were pressed. What they should have
+dreamed nobody knows; the discriminator alone judges whether it could be of the game.
 """
 
 import torch
@@ -19,7 +19,6 @@ from dream.rollout import settle
 
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 SPREAD = 4.0  # a walk's patience is from so much less to so much more than the usual one
-ASTRAY = 0.5  # of the walks that come to their end, those that go astray in place of starting anew
 
 
 class Streams:
@@ -35,14 +34,14 @@ class Streams:
         device: torch.device,
         generator: torch.Generator,
         dead_zone: float = 0.0,
-        astray: float = 0.0,
+        astray_share: float = 0.0,
     ) -> None:
         """latents (N, T, C, h, w) and actions (N, T) of a recording; starts (M, 2): row and t of every window of
-        `context` + 1 latents that may be trained on; context: L; dead_zone: of the model that dreams; astray: share of
-        the walks that go astray at their end."""
+        `context` + 1 latents that may be trained on; context: L; dead_zone: of the model that dreams;
+        astray_share: of the walks that end with a frame as played, those that go astray."""
         self.latents, self.actions, self.starts = latents, actions, starts
         self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
-        self.dead_zone, self.astray_share = dead_zone, astray
+        self.dead_zone, self.astray_share = dead_zone, astray_share
         self.allowed = torch.zeros(actions.shape, dtype=torch.bool)
         self.allowed[starts[:, 0], starts[:, 1]] = True
         P = batch_size * BATCHES_IN_POOL
@@ -51,6 +50,8 @@ class Streams:
         self.astray = torch.zeros(P, dtype=torch.bool)
         # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
         self.patience = SPREAD ** torch.linspace(-1, 1, P)
+        said, self.by_said = torch.sort(self.said(starts))
+        self.said_in_order = said  # (M,), of starts[by_said]
         self.begin_error = torch.tensor(torch.inf)  # mean squared error of late of walks that begin
         self.contexts = torch.zeros(
             P, context, *latents.shape[2:], dtype=torch.float16, device=device
@@ -59,15 +60,28 @@ class Streams:
 
     def restart(self, walks: Tensor) -> None:
         """Walks (any number of indices) go to windows drawn anew, with contexts of real latents."""
-        self.go_elsewhere(walks)
+        chosen = torch.randint(len(self.starts), (len(walks),), generator=self.generator)
+        self.where[walks] = self.starts[chosen]
         self.age[walks], self.astray[walks] = 0, False
         windows, _ = gather_windows(self.latents, self.actions, self.where[walks], self.L, self.device)
         self.contexts[walks.to(self.device)] = windows.half()
 
-    def go_elsewhere(self, walks: Tensor) -> None:
-        """Walks (any number of indices) stand at windows drawn anew, whose keys they follow from now on."""
-        chosen = torch.randint(len(self.starts), (len(walks),), generator=self.generator)
-        self.where[walks] = self.starts[chosen]
+    def said(self, where: Tensor) -> Tensor:
+        """(M,): one number for the L - 1 actions before the last one of windows at where (M, 2)."""
+        times = where[:, 1:] + torch.arange(self.L - 1)
+        actions = self.actions[where[:, :1], times.clamp(max=self.actions.shape[1] - 1)].long()
+        return (actions * (int(self.actions.max()) + 1) ** torch.arange(self.L - 1)).sum(dim=1)
+
+    def go_astray(self, walks: Tensor) -> None:
+        """Walks (any number of indices) go to windows drawn anew that begin by the actions that theirs have seen; where
+        there is none, to any."""
+        said = self.said(self.where[walks])
+        first = torch.searchsorted(self.said_in_order, said)
+        end = torch.searchsorted(self.said_in_order, said, right=True)
+        first, end = torch.where(first < end, first, 0), torch.where(first < end, end, len(self.starts))
+        chosen = first + (torch.rand(len(walks), generator=self.generator) * (end - first)).long()
+        self.where[walks] = self.starts[self.by_said[chosen]]
+        self.astray[walks] = True
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Different walks (B,); their contexts (B, L, C, h, w), actions (B, L), and the real latents of those moments
@@ -107,16 +121,13 @@ class Streams:
         new = dreamed[on.to(self.device)].detach()
         new = settle(new, context[:, -1].float(), self.dead_zone)
         self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
-        self.go_elsewhere(walks[leave])
-        self.astray[walks[leave]] = True
+        self.go_astray(walks[leave])
         self.restart(walks[~(stay & inside | leave)])
 
     def usual_error(self, walks: Tensor) -> Tensor:
-        """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; for those astray
-        0; else infinity. What a dream that is beside the recording is told it should have made would teach it to blur.
-        """
-        usual = torch.where(self.age[walks] > 0, self.begin_error, torch.inf)
-        return torch.where(self.astray[walks], 0.0, usual).to(self.device)
+        """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; else infinity.
+        What a dream that is beside the recording is told it should have made would teach it to blur."""
+        return torch.where(self.age[walks] > 0, self.begin_error, torch.inf).to(self.device)
 
     def state(self) -> dict[str, Tensor]:
         return {

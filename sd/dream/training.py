@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mix, weight_of
+from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mean_of, mix, weight_of
 from dream.errors import BadInput
 from dream.motion import in_pixels, motion_loss
 from dream.trajectories import Trajectories, window_starts
@@ -40,13 +40,15 @@ class Lesson:
 def training_loss(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator,
     lesson: Lesson = Lesson(), truth: Truth | None = None, usual: Tensor | None = None,
+    astray: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
     (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
 
     Half of the contexts of real latents alone, `fresh` (B,) bool, get noise of a level that the model is told
     (GameNGen, arXiv 2408.14837, section 3.2.1). truth: what motion learns from (default: context and target). usual:
-    (B,), errors beyond which a sample weighs less, see `denoising_loss`.
+    (B,), errors beyond which a sample weighs less, see `denoising_loss` and `foresee_and_learn`. astray: (B,) bool,
+    those whose target is of another place (default: none): they begin at pure noise, and teach nothing here.
     """
     B, device = len(target), target.device
 
@@ -58,15 +60,17 @@ def training_loss(
     context = context + level[:, None, None, None, None] * noise_like(context)
     told = level if lesson.context_noise == "told" else torch.zeros_like(level)
     t = draw_levels(B, lesson.pure_noise_share, generator)
-    pure = t == 1
+    astray = torch.zeros(B, dtype=torch.bool) if astray is None else astray
+    t = torch.where(astray, 1.0, t)
+    pure, known = t == 1, ~astray.to(device)
     predicts = unet.config.predicts
     if predicts == "noise":
         t = t.clamp(max=MOST_NOISE)
     t = t.to(device)
     z = mix(target, noise_like(target), t)
-    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth, usual)
+    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth, usual, known)
     predicted = unet(z, t, context, actions, told, moved)
-    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual)
+    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual, known)
     if loss_of_motion is not None:
         loss, metrics["loss/motion"] = loss + loss_of_motion, loss_of_motion.detach()
     return loss, metrics, predicted, pure
@@ -74,12 +78,12 @@ def training_loss(
 
 def foresee_and_learn(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: Truth | None,
-    usual: Tensor | None = None,
+    usual: Tensor | None = None, known: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """`unet.foresee`, and the loss of the flow that it goes by: None without motion. The denoiser's loss does not reach
     the flow, for through an encoder it would hardly tell it where to go. Nor do frames that the model dreamed: they may
     be beside the recording's by some pixels, which no flow should mend. They should move as the real ones do, the less
-    the further they are from those (`weight_of`).
+    the further they are from those (`weight_of`); what is of another place (not `known`) may move as it likes.
     """
     if not unet.config.motion:
         return context[:, -1], None
@@ -91,7 +95,7 @@ def foresee_and_learn(
     loss = motion_loss(truth.last, truth.following, in_pixels(real, truth.last.shape[-2:]))
     differences = (flow - real.detach()).abs().mean(dim=(1, 2, 3))
     beside = (context[:, -1] - truth.context[:, -1]).pow(2).mean(dim=(1, 2, 3))
-    loss = loss + LIKE_REAL * (differences * weight_of(beside, usual)).mean()
+    loss = loss + LIKE_REAL * mean_of(differences * weight_of(beside, usual), known)
     return unet.foresee(context, actions, flow.detach()), loss
 
 
