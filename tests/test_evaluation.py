@@ -19,7 +19,7 @@ from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, gains, roll_outs, summary
 from dream.frechet import frechet_distance, principal_axes
 from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
-from dream.judging import inverse_dynamics, tell
+from dream.judging import LEARNED, inverse_dynamics, shake, tell, told_apart
 from dream.latents import recording_fingerprint
 from dream.metrics import psnr, ssim
 from dream.models import dream_checkpoint, fingerprint, part_checkpoint
@@ -435,6 +435,24 @@ def test_judges_hold_a_perfect_dream_for_the_game(evaluated):
     assert errors["stood"]["speed"] == pytest.approx(moved, rel=1e-5)
 
 
+def test_a_weak_dream_is_shaken_by_as_much_as_is_said():
+    unet = small_unet()
+    weight, weak, weaker = (model.stem.weight for model in (unet, shake(unet, 0.05, 1), shake(unet, 0.15, 1)))
+    torch.testing.assert_close(weaker - weight, 3 * (weak - weight), rtol=1e-3, atol=1e-5)
+    assert ((weak - weight).std() / weight.std()).item() == pytest.approx(0.05, rel=0.2)
+
+
+def test_a_judge_of_clips_is_asked_about_held_out_episodes(evaluated, monkeypatch):
+    """On those that it has learned from, it would be right by heart."""
+    subject, taken = subject_of(evaluated["folder"] / "a.npz"), []
+    windows = Subject.windows
+    monkeypatch.setattr(Subject, "windows", lambda *given: taken.append(given) or windows(*given))
+    found = told_apart(subject, 2, 1, seed=0)
+    (_, learned, _, many, _), (_, asked, _, few, _) = taken
+    assert learned is subject.train and asked is subject.held_out and many == LEARNED * few
+    assert found["clips_learned"] == 2 * many and found["clips"] == 2 * few
+
+
 def test_a_blur_is_told_from_the_game(evaluated):
     """By clips that the judge has not seen."""
     subject = subject_of(evaluated["folder"] / "a.npz")
@@ -506,12 +524,15 @@ def test_the_agent_drives_from_what_it_sees(evaluated):
 
 def test_long_roll_outs_alone(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    flags = [*evaluated["flags"], "--only-long", "--long-roll-outs", 3, "--ages", 20]
+    monkeypatch.setattr(evaluate_sd, "AGES_WIDTH", 8)  # least age that is taken
+    (tmp_path / "evaluation.json").write_text("of hours")
+    flags = [*evaluated["flags"], "--only-long", "--long-roll-outs", 3, "--ages", 20, 12]
     evaluate(*flags, "--output-dir", tmp_path)
-    found = json.loads((tmp_path / "evaluation.json").read_text())
+    found = json.loads((tmp_path / "long.json").read_text())
     assert set(found) == {"about", "stability"} and found["stability"]["roll_outs"] == 3
-    assert set(found["stability"]["frechet"]) == {"real", "20"} and found["about"]["effort"]["ages"] == [20]
+    assert list(found["stability"]["frechet"]) == ["real", "12", "20"]
     assert "3 long roll-outs" in capsys.readouterr().out
+    assert (tmp_path / "evaluation.json").read_text() == "of hours"
 
 
 def test_little_data_is_measured_as_far_as_it_goes(tmp_path, monkeypatch, evaluated):

@@ -1,6 +1,7 @@
 """Judges at work: does what the player does reach the picture, and can a dream be told apart from the game?
 
-The judge of actions is taught on episodes that the dream was taught on too; both are asked about held-out ones.
+Both are taught on episodes that are not held out, which a dream of this recording was taught on too, and asked about
+those that are.
 """
 
 import numpy as np
@@ -105,7 +106,7 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
 
     Each `accuracy` stands beside that on the clips learned. `decoded`: against real clips that went through the
     autoencoder; `raw`: against the game's own; `weak` and `weaker`: dreams with shaken weights against decoded ones,
-    which the same judge must tell. `psnr_db` is of the last frame of the clips asked about.
+    which a judge of this kind must tell. `psnr_db` is of a dream's last frames, of the clips asked about.
     """
     L = subject.unet.config.context
     starts = [
@@ -118,17 +119,17 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
     raw = subject.real(starts, L, CLIP)
     decoded = subject.decode(subject.encode(raw))
 
-    def judge(real: Tensor, dreamed: Tensor) -> dict:
+    found = {}
+    models = {"decoded": subject.unet}
+    models |= {kind: shake(subject.unet, noise, seed) for kind, noise in WEAK_NOISE.items()}
+    for kind, model in models.items():
+        dreamed = subject.decode(subject.dream(starts, actions, f"clips of the dream ({kind})", model))
+        found[kind] = tell(subject, dreamed, decoded, learned, num_steps, seed)
         shown, last = (clips[~learned, -1] for clips in (dreamed, raw))
-        psnr_db = compare(shown, last, None, subject.device)["psnr"].mean().item()
-        return {**tell(subject, dreamed, real, learned, num_steps, seed), "psnr_db": psnr_db}
-
-    dreamed = subject.decode(subject.dream(starts, actions, "clips"))
-    found = {"raw": judge(raw, dreamed), "decoded": judge(decoded, dreamed)}
-    for kind, noise in WEAK_NOISE.items():
-        shaken = shake(subject.unet, noise, seed)
-        dreamed = subject.decode(subject.dream(starts, actions, f"clips of a {kind} model", shaken))
-        found[kind] = judge(decoded, dreamed)
+        found[kind]["psnr_db"] = compare(shown, last, None, subject.device)["psnr"].mean().item()
+        if kind == "decoded":
+            found["raw"] = tell(subject, dreamed, raw, learned, num_steps, seed)
+        del dreamed  # gigabytes, in a full evaluation
     return {
         "accuracy": found["decoded"]["accuracy"],
         **found,

@@ -1,10 +1,31 @@
-"""An evaluation for people: the table on the screen and the plot of drift."""
+"""What an evaluation has found: the JSON, the table on the screen and the plot of drift."""
 
+import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+
+class Findings:
+    """What is found, written at once: whoever stops an evaluation of hours has what is done."""
+
+    def __init__(self, path: Path, about: dict) -> None:
+        self.path, self.found, self.began = path, {"about": about}, time.monotonic()
+
+    def keep(self, **more) -> None:
+        self.found.update(more)
+        self.found["about"]["minutes"] = (time.monotonic() - self.began) / 60
+        save_json(self.found, self.path)
+
+
+def save_json(found: dict, path: Path) -> None:
+    aside = path.with_name(path.name + ".writing")
+    aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    os.replace(aside, path)
 
 
 def table(found: dict) -> Iterator[str]:
@@ -69,8 +90,8 @@ def judged(found: dict) -> Iterator[str]:
             ("weaker", "a weaker one"),
         ):
             one = told[kind]
-            yield f"    {what:<20} {one['accuracy']:6.1%}   (of those learned {one['accuracy_on_learned']:.1%}), "\
-                  f"{one['psnr_db']:.2f} dB in their last frame"  # fmt: skip
+            last = f", {one['psnr_db']:.2f} dB in the last frame" if "psnr_db" in one else ""
+            yield f"    {what:<20} {one['accuracy']:6.1%}   (of those learned {one['accuracy_on_learned']:.1%}){last}"
 
 
 def lasting(stable: dict) -> Iterator[str]:

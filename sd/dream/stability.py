@@ -48,6 +48,11 @@ def stability(
         actions = torch.cat([subject.actions(starts, L - 1), keys], dim=1)
     context = subject.encode(subject.real(starts, 0, L))
     every = max(1, len(starts) * AGES_WIDTH // SAMPLES)
+    looked_at = {
+        age: [i for i in range(age, max(1, age - AGES_WIDTH), -1) if (age - i) % every == 0] for age in ages
+    }
+    if min(map(len, looked_at.values())) * len(starts) < 2 * MOST_CROWDED:
+        raise BadInput(f"{len(starts)} roll-outs up to frames {ages} are too few for a Frechet distance")
     sets = {age: ([], []) for age in ages}
     last = []
     batch = DREAM_BATCH[subject.device.type]
@@ -55,7 +60,7 @@ def stability(
         before = None
         for i, latent in enumerate(subject.walk(some, keys, subject.unet, "long roll-outs", part), 1):
             for age in ages:
-                if age - AGES_WIDTH < i <= age and i > 1 and (age - i) % every == 0:
+                if i in looked_at[age]:
                     previous, frames = (as_shown(decode(subject.decoder, x)) for x in (before, latent))
                     sets[age][0].append(pair_features(alexnet, previous, frames))
                     sets[age][1].append(motion(previous, frames))
