@@ -45,7 +45,8 @@ $(P)/agent/.done: | setup
 
 $(P)/trajectories.npz: $(P)/agent/.done
 	rm -rf $(P)/new.npz $(P)/new.recording
-	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt --frames 131072 --output $(P)/new.npz
+	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt \
+		--policy agent=1,wander=4,sticky=3 --frames 163840 --output $(P)/new.npz
 	mv $(P)/new.npz $@
 
 $(P)/autoencoder/.done: $(P)/trajectories.npz
