@@ -89,7 +89,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
     learning.add_argument("--own-frames", type=int, default=16, help="how often the model goes on from its own last "
-                          "frame while it learns, on average (0 = never, default: %(default)s)")  # fmt: skip
+                          "frame while it learns, on average, before it begins anew or goes astray (0 = never, "
+                          "default: %(default)s)")  # fmt: skip
     learning.add_argument("--flow-first", type=float, default=0.1, metavar="SHARE", help="of the budget, in which the "
                           "motion is learned alone (default: %(default)s)")  # fmt: skip
     learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' "

@@ -284,8 +284,7 @@ def test_a_walk_that_ends_goes_astray_once():
     streams.actions = torch.arange(16).expand(50, 16) % 4 + torch.arange(50)[:, None] % 5 * (
         torch.arange(16) % 4 == 3
     )
-    said, streams.by_said = torch.sort(streams.said(streams.starts))
-    streams.said_in_order = said
+    streams.said_in_order, streams.by_said = torch.sort(streams.said(streams.starts))
     played = torch.ones(2, dtype=torch.bool)
     streams.draw()
     walks, context, actions, real = streams.draw()

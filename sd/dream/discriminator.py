@@ -3,7 +3,8 @@
 The nearest guess at what cannot be known is a blur: where the next dash of a kerb lies that came over the horizon, a
 model taught by squared error paints all of it grey, and goes on from there. A discriminator (Goodfellow et al. 2014,
 arXiv 1406.2661) takes grey for what it is. It sees one latent, so it asks for pictures of the game and leaves what
-happens in them to the other loss. Relativistic, with both gradient penalties (Huang et al. 2024, arXiv 2501.05441).
+happens in them to the other loss. Of walks astray (streams.py), which have no other, nothing more is asked.
+Relativistic, with both gradient penalties (Huang et al. 2024, arXiv 2501.05441).
 """
 
 import itertools

@@ -129,7 +129,7 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
         found[kind]["psnr_db"] = compare(shown, last, None, subject.device)["psnr"].mean().item()
         if kind == "decoded":
             found["raw"] = tell(subject, dreamed, raw, learned, num_steps, seed)
-        del dreamed  # gigabytes, in a full evaluation
+        del dreamed, shown, last  # gigabytes, in a full evaluation
     return {
         "accuracy": found["decoded"]["accuracy"],
         **found,

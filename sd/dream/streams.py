@@ -50,8 +50,7 @@ class Streams:
         self.astray = torch.zeros(P, dtype=torch.bool)
         # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
         self.patience = SPREAD ** torch.linspace(-1, 1, P)
-        said, self.by_said = torch.sort(self.said(starts))
-        self.said_in_order = said  # (M,), of starts[by_said]
+        self.said_in_order, self.by_said = torch.sort(self.said(starts))  # (M,), for `go_astray`
         self.begin_error = torch.tensor(torch.inf)  # mean squared error of late of walks that begin
         self.contexts = torch.zeros(
             P, context, *latents.shape[2:], dtype=torch.float16, device=device
