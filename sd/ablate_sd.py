@@ -47,7 +47,7 @@ VARIANTS = {
     "ours": Variant(steps=(1, 2, 4)),
     "frames re-encoded": Variant(of="ours", reencode=True),
     "no motion": Variant(("--no-motion",)),
-    "no discriminator": Variant(("--discriminator", "0")),
+    "no discriminator": Variant(("--discriminator", "0")),  # nor walks astray, which it alone judges
     "no walks astray": Variant(("--astray", "0")),
     "mean square error": Variant(("--loss", "square")),
     "AdamW": Variant(("--optimizer", "adamw")),

@@ -29,7 +29,7 @@ def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str, float]:
     args = train_sd.parse_args(["--channels", *channels, *variant.flags])
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, _ = train_sd.make_unet(args, SimpleNamespace(num_actions=3), None)
-    return lesson, unet.config, args.own_frames, args.optimizer, args.discriminator
+    return lesson, unet.config, args.own_frames, args.optimizer, args.discriminator, args.astray
 
 
 def test_ours_is_what_train_sd_does_by_default():
@@ -41,6 +41,7 @@ def test_ours_is_what_train_sd_does_by_default():
         defaults.own_frames,
         defaults.optimizer,
         defaults.discriminator,
+        defaults.astray,
     )
 
 
