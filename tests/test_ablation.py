@@ -23,7 +23,7 @@ from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 SCRIPT = Path(ablate_sd.__file__)
 
 
-def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str, float]:
+def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str, float, float]:
     variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].of or name]
     channels = [str(round(variant.width * width)) for width in UNetConfig(3).channels]
     args = train_sd.parse_args(["--channels", *channels, *variant.flags])
@@ -54,7 +54,7 @@ def test_no_two_variants_are_the_same():
 @pytest.mark.parametrize("name", [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None])
 def test_every_variant_learns(name):
     """A prediction turned into a latent the wrong way, or an input cut off, would be a straw man in the table."""
-    lesson, config, _, hidden, _ = lesson_and_network(name)
+    lesson, config, _, hidden, *_ = lesson_and_network(name)
     torch.manual_seed(0)
     unet = UNet(replace(config, channels=(16, 32), blocks=1, embedding=32)).to(
         memory_format=torch.channels_last
