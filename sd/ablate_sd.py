@@ -6,6 +6,7 @@
 
 Every variant sees the same number of windows of the same recording, from the same seed, and is asked about the same
 held-out ones. A stopped run goes on after the last variant that is done. Writes ablation.json and prints the table.
+Two at once in one folder, each with other rows and a thread of its own (OMP_NUM_THREADS=1), take two cores further.
 """
 
 import argparse
@@ -124,6 +125,7 @@ def main(args: argparse.Namespace) -> None:
     print(f"{args.windows} windows a variant, channels {args.channels}, seed {args.seed}, {device}")
     save_json(found, report)
     for name in args.only:
+        found = read_report(report, args)  # again: another process may have added its rows
         if name in found["rows"]:
             continue
         variant = VARIANTS[name]
@@ -132,10 +134,12 @@ def main(args: argparse.Namespace) -> None:
             print(f"\n{name}")
             train(args, VARIANTS[variant.of or name], run_dir)
         subject = load_subject(args, run_dir)
-        found["rows"][name] = [
+        rows = [
             judge(replace(subject, steps=steps, reencode=variant.reencode), args, alexnet)
             for steps in variant.steps
         ]
+        found = read_report(report, args)
+        found["rows"][name] = rows
         save_json(found, report)
     for line in table(found["rows"]):
         print(line)

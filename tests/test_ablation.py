@@ -130,6 +130,29 @@ def test_reencoded_frames_go_back_as_they_were_seen():
 
 
 @pytest.mark.slow
+def test_what_another_process_found_meanwhile_is_kept(tmp_path, monkeypatch):
+    args = ablate_sd.parse_args(["--output-dir", str(tmp_path), "--only", "ours", "--device", "cpu"])
+    report = tmp_path / "ablation.json"
+
+    def judge(subject, args, alexnet):
+        other = ablate_sd.read_report(report, args)
+        other["rows"]["regression"] = ["the other's"]
+        ablate_sd.save_json(other, report)
+        return "ours"
+
+    subject = Subject(None, None, None, None, None, None, 1, CPU)
+    for name, fake in (
+        ("train", lambda *_: None),
+        ("load_subject", lambda *_: subject),
+        ("judge", judge),
+        ("table", lambda rows: []),
+    ):
+        monkeypatch.setattr(ablate_sd, name, fake)
+    ablate_sd.main(args)
+    rows = json.loads(report.read_text())["rows"]
+    assert rows == {"ours": ["ours"] * 3, "regression": ["the other's"]}
+
+
 def test_the_script(tmp_path):
     """For real, on a recording of a moving square; and again: what is done is not done anew."""
     frames, actions = moving_square(rows=8, steps=100)
