@@ -15,9 +15,10 @@ import torch
 import train_sd
 from dream.diffusion import MOST_NOISE
 from dream.optimizer import Optimizer
+from dream.rollout import roll_out
 from dream.subject import Subject
 from dream.training import Lesson, training_loss
-from dream.unet import UNet, UNetConfig
+from dream.unet import LARGEST, UNet, UNetConfig
 from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 
 SCRIPT = Path(ablate_sd.__file__)
@@ -106,6 +107,15 @@ def test_pure_noise_is_told_as_the_most_noise_that_was_trained_on():
     inputs = torch.randn(1, 4, 4, 8, 12), torch.zeros(1, 4, dtype=torch.long), torch.zeros(1)
     z = torch.randn(1, 4, 8, 12)
     assert torch.equal(unet(z, torch.ones(1), *inputs), unet(z, torch.full((1,), MOST_NOISE), *inputs))
+
+
+@torch.no_grad()
+def test_roll_outs_of_a_noise_prediction_stay_finite():
+    """Asked at pure noise it is off by fifty times its error; fed back without bounds the row of the table is NaN."""
+    unet = wake_up(UNet(replace(small_unet().config, predicts="noise"))).eval()
+    actions = torch.zeros(1, 4 + 63, dtype=torch.int64)
+    latents = roll_out(unet, torch.randn(1, 4, 4, 8, 12), actions, 1, torch.Generator().manual_seed(0))
+    assert latents.isfinite().all() and latents.abs().max() <= LARGEST
 
 
 @torch.no_grad()

@@ -18,6 +18,10 @@ from dream.autoencoder import Decoder, Encoder, decode
 from dream.diffusion import MOST_NOISE, to_clean
 from dream.motion import FOLD, GROUP, Flow, in_pixels, move
 
+# Latents, which have variance 1, are never so far from 0. A noise prediction near pure noise is, and fed back to itself
+# grows without bounds; samplers of its kind clip it.
+LARGEST = 8.0
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -177,7 +181,8 @@ class UNet(nn.Module):
                 x = block(x, embedding)
             x = self.attend(x, tokens, len(self.up) - level)
         output = F.pixel_shuffle(self.head(F.silu(x)), FOLD)
-        return to_clean(self.config.predicts, output.float(), z, t, moved.float())
+        x = to_clean(self.config.predicts, output.float(), z, t, moved.float())
+        return x if self.training else x.clamp(-LARGEST, LARGEST)
 
     @torch.no_grad()
     def foresee(
