@@ -9,14 +9,14 @@ import itertools
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
 from dream.agent import load_agent  # noqa: E402
-from dream.autoencoder import decode  # noqa: E402
+from dream.backends import load_engine  # noqa: E402
 from dream.errors import run_script  # noqa: E402
-from dream.latents import to_u8  # noqa: E402
 from dream.world import Dream  # noqa: E402
 
 PRETRAINED = HERE.parent / "sd" / "pretrained"
@@ -37,13 +37,15 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    paths = (PRETRAINED / name for name in ("decoder.pt", "model.pt", "initial_sequence.npz"))
-    dream = Dream.load(*paths, steps=None, seed=args.seed, device=torch.device("cpu"))
+    engine = load_engine(PRETRAINED / "decoder.pt", PRETRAINED / "model.pt")
+    dream = Dream.load(engine, PRETRAINED / "initial_sequence.npz", args.seed)
     agent = load_agent(HERE.parent / "ppo" / "pretrained" / "agent.pt", dream.action_names)
     generator = torch.Generator().manual_seed(args.seed)
+    context, before = dream.start_latents[args.start], dream.start_actions[args.start]
+    for latent in context:
+        seen = engine.begin(np.broadcast_to(latent, context.shape), before).rgb
+        agent.see(torch.from_numpy(seen)[None])
     dream.reset(args.start)
-    for frame_u8 in to_u8(decode(dream.decoder, dream.start_latents[args.start])):
-        agent.see(torch.from_numpy(frame_u8)[None])
     pressed = []
     for _ in range(args.frames):
         action = int(agent.choose(generator))

@@ -19,11 +19,15 @@ from pathlib import Path
 import torch
 from dream.agent import Agent, load_agent
 from dream.autoencoder import Decoder
+from dream.backends import BACKENDS, load_engine
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
+from dream.game import GameInfo
 from dream.judging import inverse_dynamics, told_apart
 from dream.latents import recording_fingerprint
-from dream.models import GameInfo, load_autoencoder, load_dream_parts
+from dream.models import load_autoencoder, load_dream_parts
+from dream.onnx_engine import OnnxEngine
+from dream.onnx_modules import ExportedDecoder, ExportedUNet
 from dream.perceptual import AlexNet, find_weights, load_alexnet, random_alexnet
 from dream.previews import save_rows
 from dream.report import Findings, plot_drift, table
@@ -101,6 +105,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     effort.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn here (default: %(default)s)"
     )
+    effort.add_argument("--backend", choices=BACKENDS, default="auto", help="what dreams, as in play_sd.py (default: "
+                        "what play_sd.py takes)")  # fmt: skip
     effort.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
     )
@@ -125,7 +131,7 @@ def main(args: argparse.Namespace) -> None:
     weights = find_weights(args.lpips_weights)
     alexnet = load_alexnet(weights).to(device) if weights else None
     agent = load_agent(args.agent_path, game.action_names) if args.agent_path else None
-    print(f"{args.model_path}: {subject.steps} sampling steps, seed {args.seed}, device {device}")
+    print(f"{args.model_path}: {subject.steps} sampling steps, seed {args.seed}, {subject.backend}")
     print(
         f"{subject.held_out.sum()} held-out frames of {subject.data.num_frames} in {args.trajectories}: {split}"
     )
@@ -195,7 +201,7 @@ def about(
         "split": split,
         "steps": subject.steps,
         "seed": args.seed,
-        "device": str(subject.device),
+        "backend": subject.backend,
         "lpips": "AlexNet, lpips 0.1" if alexnet else "not measured: --lpips-weights",
         "frechet_features": "AlexNet (ImageNet)" if alexnet else "AlexNet, random weights",
         "effort": asdict(effort),
@@ -260,8 +266,12 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )
     steps = args.steps or checkpoint["steps"]
+    engine = load_engine(args.decoder_path, args.model_path, steps, args.backend, args.device)
+    if isinstance(engine, OnnxEngine):
+        decoder = ExportedDecoder(decoder, engine)
+        unet = ExportedUNet(unet.see_with(encoder, decoder), engine)
     unet.see_with(encoder, decoder)
-    return Subject(data, train, held_out, encoder, decoder, unet, steps, device), game, split
+    return Subject(data, train, held_out, encoder, decoder, unet, steps, device, engine.name), game, split
 
 
 def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:

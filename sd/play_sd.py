@@ -6,7 +6,8 @@ r"""Play the dream: a window on a game that is only remembered. No game runs beh
     python sd/play_sd.py --headless --frames 150 --record output/dream.mp4          # no window: to a video
     python sd/play_sd.py --headless --keys my_keys.txt --record output/dream.gif    # a line of it: up+left 30
 
-The keys of the window stand at its lower edge. Where there is no screen, ten seconds are recorded to output/dream.mp4.
+The keys of the window stand at its lower edge. Where there is no screen, ten seconds are recorded to output/dream.mp4
+(or .gif, without OpenCV).
 """
 
 import argparse
@@ -14,9 +15,11 @@ import time
 from pathlib import Path
 
 from dream import keys
+from dream.backends import BACKENDS, load_engine
 from dream.errors import BadInput, run_script
 from dream.playing import FrameTimes, may_have_screen
-from dream.video import SUFFIXES, VideoFile
+from dream.video import SUFFIXES, VideoFile, usual_suffix
+from dream.world import Dream
 
 HERE = Path(__file__).resolve().parent
 OUTPUT_DIR = HERE.parent / "output"
@@ -44,8 +47,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--steps", type=int, metavar="N", help="denoising steps a frame (default: the model's own)"
     )
     dream.add_argument("--seed", type=int, default=0, help="of the dream's noise (default: %(default)s)")
+    dream.add_argument("--backend", choices=BACKENDS, default="auto", help="what dreams it: PyTorch; or OpenVINO or "
+                       "ONNX Runtime, from an exported dream, which is made where there is none (default: the fastest "
+                       "that is installed)")  # fmt: skip
     dream.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)"
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of PyTorch (default: %(default)s)"
     )
     window = parser.add_argument_group("the window")
     window.add_argument(
@@ -81,14 +87,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_dream(args: argparse.Namespace):
-    # Imported here, for both bring torch: --help and a mistyped option answer at once.
-    from dream.runs import pick_device
-    from dream.world import Dream
-
-    device = pick_device(args.device)
-    dream = Dream.load(
-        args.decoder_path, args.model_path, args.trajectory_path, args.steps, args.seed, device
-    )
+    engine = load_engine(args.decoder_path, args.model_path, args.steps, args.backend, args.device)
+    dream = Dream.load(engine, args.trajectory_path, args.seed)
+    print(f"backend {engine.name}")
     if args.start >= dream.num_starts:
         raise BadInput(
             f"--start {args.start}: {args.trajectory_path} has the places 0 to {dream.num_starts - 1}"
@@ -156,7 +157,7 @@ def main(args: argparse.Namespace) -> None:
         drive = args.model_path.parent / "drive.txt"  # beside a model: keys that suit its own course
         if drive.is_file():
             actions = keys.read_keys_file(drive, dream.action_names, dream.action_keys)
-        play_headless(dream, args.start, actions, fps, args.record or OUTPUT_DIR / "dream.mp4")
+        play_headless(dream, args.start, actions, fps, args.record or OUTPUT_DIR / f"dream{usual_suffix()}")
         return
     window.run()
     report(window.times, dream.fps, window.saved_last)

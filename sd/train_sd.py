@@ -13,7 +13,7 @@ import argparse
 import copy
 import os
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -24,6 +24,7 @@ from dream.budget import Budget, learning_rate
 from dream.diffusion import LOSSES, PREDICTIONS
 from dream.discriminator import Adversary
 from dream.errors import BadInput, run_script
+from dream.game import GameInfo
 from dream.latents import (
     encode_recording,
     frames_at,
@@ -31,7 +32,7 @@ from dream.latents import (
     on_device,
     recording_fingerprint,
 )
-from dream.models import GameInfo, dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
+from dream.models import dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.optimizer import HIDDEN, Optimizer
 from dream.previews import save_rows
 from dream.runs import (
@@ -47,7 +48,7 @@ from dream.runs import (
 from dream.streams import Streams
 from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
-from dream.unet import GROUP, UNet, UNetConfig
+from dream.unet import GROUP, REFERENCE, UNet, UNetConfig
 from dream.validation import dream_each_action, validate, validation_set
 from tqdm import tqdm
 
@@ -119,6 +120,8 @@ def parse_args(argv=None) -> argparse.Namespace:
                           "all other weights (default: %(default)s)")  # fmt: skip
     compared.add_argument("--channels", type=int, nargs="+", metavar="C", help="at a half, then a "
                           "quarter of the latent's resolution (default: 96 192)")  # fmt: skip
+    compared.add_argument("--reference", action="store_true", help="the network that benchmark_sd.py holds the dream "
+                          "against, of the original's size, in place of ours")  # fmt: skip
     compared.add_argument("--motion", action=argparse.BooleanOptionalAction, help="begin from the last frame moved as "
                           "foreseen, not from the last frame (default: --motion)")  # fmt: skip
     run = parser.add_argument_group("run")
@@ -326,6 +329,8 @@ def main(args: argparse.Namespace) -> None:
 
 def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> tuple[UNet, list[dict]]:
     """The network to train, and what it was trained on before this run."""
+    if args.reference and not (resumed or args.init_from):
+        return UNet(replace(REFERENCE, num_actions=data.num_actions)), []
     choices = {"channels": args.channels and tuple(args.channels), "predicts": args.predicts,
                "actions_by": args.actions_by, "motion": args.motion}  # fmt: skip
     choices = {name: choice for name, choice in choices.items() if choice is not None}

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.models import GameInfo, dream_checkpoint, fingerprint, part_checkpoint
+from dream.game import GameInfo
+from dream.models import dream_checkpoint, fingerprint, part_checkpoint
 from dream.runs import save_checkpoint
+from dream.torch_engine import TorchEngine
 from dream.unet import UNet, UNetConfig
+from dream.world import Dream
 
 CPU = torch.device("cpu")
 GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
@@ -61,6 +64,13 @@ def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
         "trajectory_path": "initial_sequence.npz",
     }
     return {option: folder / name for option, name in names.items()}
+
+
+def open_dream(
+    decoder_path: Path, model_path: Path, trajectory_path: Path, steps: int | None = 1, seed: int = 0,
+    device: torch.device = CPU,
+) -> Dream:  # fmt: skip
+    return Dream.load(TorchEngine(decoder_path, model_path, steps, device), trajectory_path, seed)
 
 
 def moving_square(

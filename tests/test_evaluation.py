@@ -312,7 +312,7 @@ def evaluated(tmp_path_factory) -> dict:
     torch.manual_seed(0)
     agent = Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))
     save_checkpoint(agent_checkpoint(agent), folder / "agent.pt")
-    flags = ["--trajectories", folder / "a.npz", "--device", "cpu"]
+    flags = ["--trajectories", folder / "a.npz", "--device", "cpu", "--backend", "torch"]
     for part in ("encoder", "decoder", "model"):
         flags += [f"--{part}-path", folder / f"{part}.pt"]
     return {"folder": folder, "flags": flags}

@@ -22,18 +22,19 @@ FLOORS = {
             "diffusion",
             "errors",
             "frechet",
+            "game",
             "metrics",
             "playing",
             "previews",
             "report",
         },
-        {"keys", "mapped", "motion", "optimizer", "perceptual", "runs", "video"},
-        {"discriminator", "unet"},
+        {"engine", "keys", "mapped", "motion", "optimizer", "perceptual", "runs", "video"},
+        {"discriminator", "onnx_engine", "unet"},
         {"agent", "judges", "models", "rollout", "trajectories"},
         {"latents", "training"},
-        {"streams", "subject", "validation", "world"},
-        {"evaluation", "stability", "truths"},
-        {"judging"},
+        {"export", "onnx_modules", "streams", "subject", "torch_engine", "validation", "world"},
+        {"cuda_engine", "evaluation", "stability", "truths"},
+        {"backends", "judging"},
         {"window"},
     ],
     "player": [
@@ -131,6 +132,27 @@ def test_pygame_stays_in_the_window():
             assert not any(found.values()), "at the top: --save would need a screen's library too"
         else:
             assert not found, path
+
+
+def test_playing_an_exported_dream_needs_no_torch():
+    """Gigabytes to install for whoever only wants to drive; what wants torch is imported where it is used."""
+    playing = [
+        "backends",
+        "engine",
+        "errors",
+        "game",
+        "keys",
+        "onnx_engine",
+        "playing",
+        "video",
+        "window",
+        "world",
+    ]
+    for path in [ROOT / "sd" / "play_sd.py", *(ROOT / "sd" / "dream" / f"{name}.py" for name in playing)]:
+        top = {name for name, at_top in imports_of(path).items() if at_top}
+        assert "torch" not in {name.split(".")[0] for name in top}, path
+        ours = {name.split(".")[1] for name in top if name.startswith("dream.")}
+        assert ours <= {*playing, "keys"}, path
 
 
 def test_games_need_no_torch():

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from dream.models import (
     part_checkpoint,
 )
 from dream.runs import save_checkpoint
-from dream.world import Dream, load_starts
-from small import CPU, GAME, save_dream, small_autoencoder, small_unet, wake_up
+from dream.world import load_starts
+from small import CPU, GAME, open_dream, save_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
 
 # ------------------------------------------------------------------------------------------------- the autoencoder
@@ -372,12 +373,13 @@ def test_a_list_is_no_checkpoint(tmp_path):
 def test_a_decoder_of_another_autoencoder_is_refused(tmp_path):
     """Latents of one autoencoder through the decoder of another are a plausible mush."""
     paths = save_dream(tmp_path)
-    Dream.load(**paths, steps=1, seed=0, device=CPU)
+    open_dream(**paths)
     save_checkpoint(part_checkpoint("decoder", small_autoencoder(seed=5)[1]), paths["decoder_path"])
     with pytest.raises(BadInput, match="another autoencoder"):
-        Dream.load(**paths, steps=1, seed=0, device=CPU)
+        open_dream(**paths)
 
 
+ENGINE = SimpleNamespace(autoencoder="", context_length=4, latent_shape=(4, 8, 12), game=GAME)
 FRAMES = np.zeros((2, 4, 4, 8, 12), np.float16)
 ACTIONS = np.zeros((2, 4), np.int64)
 BAD_STARTS = {
@@ -401,21 +403,19 @@ BAD_STARTS = {
 @pytest.mark.parametrize("case", BAD_STARTS)
 def test_starts_that_do_not_fit_are_refused_in_one_line(case, tmp_path):
     """A start of the wrong shape or with an action that is none fails in the middle of play, or dreams rubbish."""
-    unet, (_, decoder) = small_unet(), small_autoencoder()
     path = tmp_path / "initial_sequence.npz"
     np.savez(path, frames=FRAMES, actions=ACTIONS)
-    frames, actions = load_starts(path, unet, decoder)
-    assert frames.dtype == torch.float32 and actions.dtype == torch.int64
+    frames, actions = load_starts(path, ENGINE)
+    assert frames.dtype == np.float32 and actions.dtype == np.int64
     np.savez(path, **BAD_STARTS[case])
-    refused(lambda path: load_starts(path, unet, decoder), path)
+    refused(lambda path: load_starts(path, ENGINE), path)
 
 
 def test_starts_that_are_no_file_are_refused_in_one_line(tmp_path):
-    unet, (_, decoder) = small_unet(), small_autoencoder()
     path, harm = tmp_path / "initial_sequence.npz", tmp_path / "harm"
 
     def load(path: Path):
-        return load_starts(path, unet, decoder)
+        return load_starts(path, ENGINE)
 
     refused(load, path)
     for content in (b"", b"no zip", pickle.dumps(Hostile(harm))):

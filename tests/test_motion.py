@@ -10,9 +10,9 @@ from dream.models import dream_checkpoint, fingerprint, load_dream_parts, load_u
 from dream.motion import Flow, in_pixels, motion_loss, move
 from dream.rollout import next_latent
 from dream.runs import save_checkpoint
+from dream.torch_engine import TorchEngine
 from dream.training import Truth, training_loss
 from dream.unet import UNet
-from dream.world import Dream
 from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, wake_up
 
 
@@ -163,20 +163,20 @@ def test_a_dream_with_motion_comes_back_and_plays_as_it_was_trained(tmp_path):
     _, decoder = unet.eyes
     save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
     save_checkpoint(dream_checkpoint(unet, GAME, fingerprint(decoder), 1), tmp_path / "model.pt")
-    loaded_decoder, loaded, game, _ = load_dream_parts(tmp_path / "decoder.pt", tmp_path / "model.pt")
+    engine = TorchEngine(tmp_path / "decoder.pt", tmp_path / "model.pt", 1, CPU)
+    loaded = engine.unet
     context, actions = contexts(1)
     torch.testing.assert_close(
         loaded.foresee(context, actions), unet.foresee(context, actions), rtol=0.05, atol=0.05
     )
-    dream = Dream(loaded, loaded_decoder, game, context, actions, 1, 0, CPU)
     noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
     told = actions.clone()
     told[:, -1] = 2
     wanted = next_latent(loaded, context, told, noise, 1)
-    frame = dream.step(2)
-    torch.testing.assert_close(dream.context[:, -1], wanted, rtol=1e-3, atol=1e-3)
-    shown = (loaded_decoder(wanted)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
-    assert np.abs(frame.astype(int) - shown).max() <= 1
+    state = engine.step(engine.begin(context[0].numpy(), actions[0].numpy()), 2, noise[0].numpy())
+    torch.testing.assert_close(state.context[:, -1], wanted, rtol=1e-3, atol=1e-3)
+    shown = (engine.decoder(wanted)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+    assert np.abs(state.rgb.astype(int) - shown).max() <= 1
 
 
 def test_a_dream_with_motion_that_lost_its_encoder_is_refused(tmp_path):

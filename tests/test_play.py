@@ -382,6 +382,17 @@ def test_a_drive_beside_the_model_is_what_is_recorded_without_a_screen(dream, mo
     assert dream.actions == [1, 1, 1, 4, 4]
 
 
+def test_without_opencv_videos_are_gifs(dream, monkeypatch, tmp_path):
+    """Whoever installed what playing needs has none."""
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
+    play("--fps", 6, "--model-path", tmp_path / "model.pt")
+    assert os.listdir(tmp_path / "output") == ["dream.gif"]
+    with pytest.raises(BadInput, match="opencv-python"):
+        play("--headless", "--frames", 2, "--record", tmp_path / "film.mp4")
+    assert os.listdir(tmp_path) == ["output"]
+
+
 def test_interrupted_headless_play_keeps_the_video(dream, monkeypatch, tmp_path, capsys):
     step = dream.step
     monkeypatch.setattr(dream, "step", lambda action: step(action) if len(dream.actions) < 4 else interrupt())

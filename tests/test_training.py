@@ -30,8 +30,7 @@ from dream.training import train_windows, training_loss, update_ema
 from dream.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
 from dream.unet import UNet, UNetConfig
 from dream.validation import validation_set
-from dream.world import Dream
-from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
+from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
 
 SD = Path(train_sd.__file__).parent
@@ -685,13 +684,8 @@ def test_recordings_of_other_shapes(options, tmp_path, small_models):
     teach_dream(
         "--trajectories", recording, "--autoencoder-dir", tmp_path / "a", "--output-dir", tmp_path / "b"
     )
-    dream = Dream.load(
-        tmp_path / "a" / "decoder.pt",
-        tmp_path / "b" / "best.pt",
-        tmp_path / "b" / "initial_sequence.npz",
-        1,
-        0,
-        CPU,
+    dream = open_dream(
+        tmp_path / "a" / "decoder.pt", tmp_path / "b" / "best.pt", tmp_path / "b" / "initial_sequence.npz"
     )
     assert len(dream.action_names) == options.get("num_actions", 3)
     size = (options.get("height", 32), options.get("width", 48), 3)
@@ -988,7 +982,7 @@ def test_both_scripts_on_a_gpu(tmp_path, small_models):
     teach_dream(*flags, *dream, "--epochs", 3, "--resume")
     assert [row["step"] for row in rows_of(tmp_path / "b")] == ["2", "4", "6"]
     paths = (tmp_path / "b" / "best.pt", tmp_path / "b" / "initial_sequence.npz")
-    dream = Dream.load(tmp_path / "a" / "decoder.pt", *paths, 2, 0, torch.device("cuda"))
+    dream = open_dream(tmp_path / "a" / "decoder.pt", *paths, 2, 0, torch.device("cuda"))
     assert dream.reset().shape == dream.step(1).shape == (32, 48, 3)
 
 

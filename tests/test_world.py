@@ -10,7 +10,7 @@ import torch
 from dream.autoencoder import decode
 from dream.latents import to_u8
 from dream.world import Dream
-from small import CPU, save_dream
+from small import open_dream, save_dream
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED = ROOT / "sd" / "pretrained"
@@ -28,8 +28,8 @@ def play(dream: Dream, actions) -> np.ndarray:
 
 def test_frames_are_pictures_for_a_screen(paths):
     """Another order of axes or type would be shown as stripes, or refused by a video file only at its end."""
-    dream = Dream.load(**paths, steps=None, seed=0, device=CPU)
-    assert dream.steps == 2  # of the file
+    dream = open_dream(**paths, steps=None)
+    assert dream.engine.steps == 2  # of the file
     assert dream.frame_shape == (32, 48) and dream.num_starts == 3 and dream.fps == 15.0
     assert dream.action_names == ("nothing", "left", "right") and dream.action_keys == (
         (),
@@ -43,48 +43,49 @@ def test_frames_are_pictures_for_a_screen(paths):
 def test_the_same_seed_dreams_the_same(paths):
     """Without it neither a bug nor a picture in the README could be made again."""
     actions = [0, 1, 2, 2, 1, 0]
-    one, same, other = (
-        play(Dream.load(**paths, steps=1, seed=seed, device=CPU), actions) for seed in (3, 3, 4)
-    )
+    one, same, other = (play(open_dream(**paths, seed=seed), actions) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 
 
 def test_actions_steer(paths):
     """Held keys that never reach the network leave a pleasant film."""
-    films = [play(Dream.load(**paths, steps=1, seed=0, device=CPU), [action] * 3) for action in range(3)]
+    films = [play(open_dream(**paths), [action] * 3) for action in range(3)]
     assert (films[0] != films[1]).any() and (films[1] != films[2]).any()
 
 
 def test_reset_goes_back_to_the_start(paths):
     """Anything that play leaves behind in the start would be met again at every restart."""
-    dream = Dream.load(**paths, steps=1, seed=0, device=CPU)
+    dream = open_dream(**paths)
     starts = [dream.reset(start) for start in range(dream.num_starts)]
     assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
-    kept = dream.start_latents.clone(), dream.start_actions.clone()
+    kept = dream.start_latents.copy(), dream.start_actions.copy()
     dream.reset(1)
-    first = dream.context.clone(), dream.actions.clone()
+    first = dream.state.context.clone(), dream.state.actions.clone()
     play(dream, [2, 1, 2, 1, 0, 1, 2])
     np.testing.assert_array_equal(dream.reset(1), starts[1])
-    assert torch.equal(dream.context, first[0]) and torch.equal(dream.actions, first[1])
-    assert torch.equal(dream.start_latents, kept[0]) and torch.equal(dream.start_actions, kept[1])
-    np.testing.assert_array_equal(dream.reset(1), to_u8(decode(dream.decoder, kept[0][1:2, -1]))[0])
+    assert torch.equal(dream.state.context, first[0]) and torch.equal(dream.state.actions, first[1])
+    np.testing.assert_array_equal(dream.start_latents, kept[0])
+    np.testing.assert_array_equal(dream.start_actions, kept[1])
+    last = torch.from_numpy(kept[0][1:2, -1])
+    np.testing.assert_array_equal(dream.reset(1), to_u8(decode(dream.engine.decoder, last))[0])
 
 
 def test_an_action_counts_for_the_frame_that_is_seen(paths):
     """One frame late, and every corner is missed: step's action is the last of those shown to the network."""
-    dream = Dream.load(**paths, steps=1, seed=0, device=CPU)
+    dream = open_dream(**paths)
     shown = []
-    dream.unet.register_forward_pre_hook(
+    dream.engine.unet.register_forward_pre_hook(
         lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
     )
     dream.reset(2)
-    latents, before = list(dream.start_latents[2]), dream.start_actions[2].tolist()
+    latents, before = list(torch.from_numpy(dream.start_latents[2])), dream.start_actions[2].tolist()
     actions = [1, 2, 0, 2, 1, 1]
     for action in actions:
         frame_u8 = dream.step(action)
-        latents.append(dream.context[0, -1])
-        np.testing.assert_array_equal(frame_u8, to_u8(decode(dream.decoder, dream.context[:, -1]))[0])
+        context = dream.state.context
+        latents.append(context[0, -1])
+        np.testing.assert_array_equal(frame_u8, to_u8(decode(dream.engine.decoder, context[:, -1]))[0])
     for i, (context, told) in enumerate(shown):
         assert (
             told == [*before[:3], *actions][i : i + 4]
@@ -95,7 +96,7 @@ def test_an_action_counts_for_the_frame_that_is_seen(paths):
 @pytest.mark.parametrize("action", [-1, 3])
 def test_an_action_out_of_range_is_refused(action, paths):
     """-1 would quietly be the last action."""
-    dream = Dream.load(**paths, steps=1, seed=0, device=CPU)
+    dream = open_dream(**paths)
     with pytest.raises(ValueError, match=f"action {action}"):
         dream.step(action)
 
@@ -114,7 +115,7 @@ def test_the_dream_that_is_shipped_plays_and_steers(shipped):
     """It is the first thing anybody sees: it must load with this code, move, and turn both ways."""
     films = {}
     for side in ("left", "right"):
-        dream = Dream.load(**shipped, steps=1, seed=0, device=CPU)
+        dream = open_dream(**shipped)
         held = next(i for i, keys in enumerate(dream.action_keys) if side in keys and "up" in keys)
         films[side] = play(dream, [held] * 30).astype(int)
         assert films[side].std() > 5 and np.abs(np.diff(films[side], axis=0)).mean() > 0.2
@@ -141,7 +142,7 @@ def moved_right(before: np.ndarray, after: np.ndarray) -> int:
 @pytest.mark.parametrize("start", [0, 5])
 @pytest.mark.parametrize(("side", "sign"), [("left", 1), ("right", -1)])
 def test_in_the_shipped_dream_steering_left_turns_the_world_right(shipped, side, sign, start):
-    dream = Dream.load(**shipped, steps=1, seed=0, device=CPU)
+    dream = open_dream(**shipped)
     held = next(i for i, keys in enumerate(dream.action_keys) if side in keys and "up" in keys)
     frames = [dream.reset(start), *play(dream, [held] * 12)]
     moved = [moved_right(*pair) for pair in itertools.pairwise(frames)]
@@ -151,7 +152,7 @@ def test_in_the_shipped_dream_steering_left_turns_the_world_right(shipped, side,
 @pytest.mark.parametrize("start", [0, 3, 6])
 def test_in_the_shipped_dream_no_gas_comes_to_a_stop(shipped, start):
     """And the picture stays whole: it once broke into confetti where nobody pressed a key."""
-    dream = Dream.load(**shipped, steps=1, seed=0, device=CPU)
+    dream = open_dream(**shipped)
     nothing = next(i for i, keys in enumerate(dream.action_keys) if not keys)
     frames = play(dream, [nothing] * 150).astype(int)
     change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))

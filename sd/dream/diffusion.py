@@ -116,5 +116,10 @@ def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
     levels = torch.linspace(1, 0, steps + 1, device=noise.device)
     for t, t_next in itertools.pairwise(levels):
         x = denoise(z, t.expand(len(z)))
-        z = x + (z - x) * (t_next / t)
+        z = euler_step(z, x, t, t_next)
     return z
+
+
+def euler_step(z: Tensor, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+    """z at level t_next, from z (B, C, h, w) at t, where the clean latent x is predicted; levels are single numbers."""
+    return x + (z - x) * (t_next / t)

@@ -1,9 +1,8 @@
 """Models to and from files. A model's settings travel in its file: nothing else is needed to build it again."""
 
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,17 +10,9 @@ from torch import nn
 
 from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.errors import BadInput
+from dream.game import GameInfo
 from dream.runs import load_checkpoint
 from dream.unet import UNet, UNetConfig
-
-
-@dataclass(frozen=True)
-class GameInfo:
-    """What a window must know of the game, carried from the recording to the player."""
-
-    action_names: tuple[str, ...]
-    action_keys: tuple[tuple[str, ...], ...]
-    fps: float  # frames a second at which the dream is played
 
 
 def half_weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -97,15 +88,13 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
     with refusing(path):
         unet = UNet(UNetConfig.of(checkpoint["config"]))
         unet.load_state_dict(checkpoint["model"])
-        game = checkpoint["game"]
-        keys = tuple(tuple(keys) for keys in game["action_keys"])
-        info = GameInfo(tuple(game["action_names"]), keys, float(game["fps"]))
+        info = GameInfo.of(checkpoint["game"])
         if not isinstance(checkpoint["steps"], int) or not isinstance(checkpoint["autoencoder"], str):
             raise TypeError("its settings are of the wrong type")
-        if not len(info.action_names) == len(info.action_keys) == unet.config.num_actions:
+        if len(info.action_names) != unet.config.num_actions:
             raise ValueError(f"its names or keys are not those of {unet.config.num_actions} actions")
-        if checkpoint["steps"] < 1 or not 0 < info.fps < math.inf:
-            raise ValueError(f"{checkpoint['steps']} steps a frame, {info.fps} frames a second")
+        if checkpoint["steps"] < 1:
+            raise ValueError(f"{checkpoint['steps']} steps a frame")
     return unet.eval().requires_grad_(False), info, checkpoint
 
 

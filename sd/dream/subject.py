@@ -36,6 +36,7 @@ class Subject:
     unet: UNet
     steps: int  # of sampling, as played
     device: torch.device
+    backend: str = "torch"  # in words
     reencode: bool = False  # what goes back into the context is the frame as shown, encoded again
 
     def windows(self, mask: np.ndarray, length: int, count: int, what: str) -> Tensor:

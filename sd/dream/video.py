@@ -1,5 +1,6 @@
 """Frames to a video file: .mp4 by OpenCV, .gif by Pillow."""
 
+import importlib.util
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,11 @@ import numpy as np
 from dream.errors import BadInput
 
 SUFFIXES = (".mp4", ".gif")
+
+
+def usual_suffix() -> str:
+    """Of a video that nobody named: .mp4 where there is OpenCV to write it."""
+    return ".mp4" if importlib.util.find_spec("cv2") else ".gif"
 
 
 def free_path(folder: Path, suffix: str) -> Path:
@@ -75,8 +81,12 @@ class VideoFile:
 
 class _Mp4:
     def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int) -> None:
-        import cv2
-
+        try:
+            import cv2
+        except ImportError:
+            raise BadInput(
+                "no OpenCV to write an mp4: pip install opencv-python, or a name that ends in .gif"
+            ) from None
         H, W = frame_shape
         self.scale, self.pad = scale, ((0, H * scale % 2), (0, W * scale % 2), (0, 0))
         size = (W * scale + self.pad[1][1], H * scale + self.pad[0][1])  # the codec wants even sides

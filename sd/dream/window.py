@@ -11,7 +11,7 @@ from pathlib import Path
 from dream.errors import BadInput
 from dream.keys import action_for_keys, command_keys
 from dream.playing import FrameTimes, Pacer, Playable, fit
-from dream.video import VideoFile, free_path
+from dream.video import VideoFile, free_path, usual_suffix
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
@@ -184,7 +184,9 @@ class DreamWindow:
                 video.close()
                 self.say(f"saved {video.path}" if video.num_frames else "nothing was recorded")
             else:
-                self.video = VideoFile(free_path(self.output_dir, ".mp4"), self.fps, self.dream.frame_shape)
+                self.video = VideoFile(
+                    free_path(self.output_dir, usual_suffix()), self.fps, self.dream.frame_shape
+                )
         except (OSError, BadInput) as problem:
             self.say(f"no video: {problem}")
 

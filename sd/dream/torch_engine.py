@@ -1,0 +1,47 @@
+"""The dream in plain torch, float32: it is always there, and what every other backend is held against."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dream.autoencoder import decode
+from dream.engine import State
+from dream.latents import to_u8
+from dream.models import load_dream_parts
+from dream.rollout import next_latent
+
+
+class TorchEngine:
+    def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
+        """Raises BadInput where a file is missing, damaged, or does not belong with the other."""
+        decoder, unet, self.game, checkpoint = load_dream_parts(decoder_path, model_path)
+        self.name = f"torch {device.type}"
+        self.autoencoder, self.steps = checkpoint["autoencoder"], steps or checkpoint["steps"]
+        self.latent_shape = decoder.config.latent_shape
+        self.frame_shape = (decoder.config.height, decoder.config.width)
+        self.context_length = unet.config.context
+        self.device = device
+        self.unet = unet.to(device, memory_format=torch.channels_last)
+        for part in (decoder, *(unet.eyes or ())):
+            part.to(device, memory_format=torch.channels_last)
+        self.decoder = decoder
+
+    @torch.inference_mode()
+    def begin(self, latents: np.ndarray, actions: np.ndarray) -> State:
+        context = torch.from_numpy(latents.astype(np.float32))[None].to(self.device)
+        return self.seen(context, torch.from_numpy(actions.astype(np.int64))[None].to(self.device))
+
+    @torch.inference_mode()
+    def step(self, state: State, action: int, noise: np.ndarray) -> State:
+        chosen = torch.full_like(state.actions[:, :1], action)
+        actions = torch.cat([state.actions[:, :-1], chosen], dim=1)
+        noise = torch.from_numpy(noise)[None].to(self.device)
+        latent = next_latent(self.unet, state.context, actions, noise, self.steps, last=state.frame)
+        context = torch.cat([state.context[:, 1:], latent[:, None]], dim=1)
+        return self.seen(context, torch.cat([actions[:, 1:], chosen], dim=1))
+
+    def seen(self, context: Tensor, actions: Tensor) -> State:
+        frame = decode(self.decoder, context[:, -1])
+        return State(context, actions, frame, to_u8(frame)[0])

@@ -1,0 +1,47 @@
+"""Exports a dream, so that OpenVINO or ONNX Runtime can play it: without PyTorch, and faster on a CPU.
+
+    python sd/export_sd.py --model-path output/sd/best.pt       # writes output/sd/best.exported/
+    python sd/play_sd.py --model-path output/sd/best.pt         # plays it from there
+
+play_sd.py does it by itself where it is missing; it is for models that are to be played where it cannot.
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from dream.errors import BadInput, run_script
+from dream.onnx_engine import exported_folder
+
+HERE = Path(__file__).resolve().parent
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model-path", type=Path, default=HERE / "pretrained" / "model.pt", metavar="FILE",
+                        help="the diffusion model; train_sd.py makes it (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--decoder-path", type=Path, metavar="FILE",
+                        help="train_autoencoder.py makes it (default: decoder.pt beside the model)")  # fmt: skip
+    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: where play_sd.py looks for it, "
+                        "beside the model, by its name)")  # fmt: skip
+    args = parser.parse_args(argv)
+    args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
+    args.output_dir = args.output_dir or exported_folder(args.model_path)
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    try:
+        from dream.export import export_dream
+
+        export_dream(args.decoder_path, args.model_path, args.output_dir)
+    except ImportError as problem:
+        raise BadInput(f"{problem}: to export, pip install torch onnx onnxscript") from None
+    print(f"wrote {args.output_dir}")
+    print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", args.model_path.as_posix()]))
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))

@@ -1,0 +1,292 @@
+"""The backends of the dream: all give the picture of plain torch, and the exported one needs no torch."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark_sd
+import export_sd
+import numpy as np
+import pytest
+import torch
+from dream import backends, export
+from dream.autoencoder import decode
+from dream.backends import load_engine
+from dream.engine import State, noise_levels
+from dream.errors import BadInput
+from dream.onnx_engine import ABOUT, PARTS, OnnxEngine, exported_folder, is_of, made_of
+from dream.onnx_modules import ExportedDecoder, ExportedUNet
+from dream.rollout import next_latent
+from dream.runs import load_checkpoint, save_checkpoint
+from dream.torch_engine import TorchEngine
+from dream.unet import REFERENCE, UNet
+from dream.world import Dream
+from small import CPU, save_dream
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "sd" / "play_sd.py"
+PRETRAINED = ROOT / "sd" / "pretrained"
+SHIPPED = "decoder.pt", "model.pt", "initial_sequence.npz"
+RUNTIMES = ["openvino", "onnxruntime"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Paths of a small dream, decoder, model and starts, with what is exported of it beside."""
+    paths = save_dream(tmp_path_factory.mktemp("dream"))
+    export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"])]))
+    return tuple(paths.values())
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    shutil.copytree(exported[1].parent, tmp_path, dirs_exist_ok=True)
+    return tuple(tmp_path / path.name for path in exported)
+
+
+def psnr_db(one: State, other: State) -> float:
+    difference = (one.rgb.astype(float) - other.rgb.astype(float)) / 255
+    return -10 * np.log10(np.mean(difference**2) + 1e-12)
+
+
+def test_levels_go_from_noise_to_none():
+    assert list(noise_levels(1)) == [(1, 0)]
+    assert list(noise_levels(4)) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
+    """Frame by frame from the same state: an axis the wrong way, a stale action or a lost part would show at once."""
+    pytest.importorskip(runtime)
+    plain = TorchEngine(*exported[:2], steps, CPU)
+    other = OnnxEngine(exported_folder(exported[1]), runtime, steps)
+    for name in ("game", "autoencoder", "latent_shape", "frame_shape", "context_length", "steps"):
+        assert getattr(plain, name) == getattr(other, name)
+    starts = Dream.load(plain, exported[2], 0)
+    place = starts.start_latents[1], starts.start_actions[1]
+    random = np.random.default_rng(0)
+    states = plain.begin(*place), other.begin(*place)
+    for action in (2, 0, 1, 1, 2):
+        assert psnr_db(*states) > 45
+        np.testing.assert_array_equal(states[0].actions, states[1].actions)
+        assert np.abs(states[0].context.numpy() - states[1].context).mean() < 0.02
+        noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
+        same = State(
+            *(array.numpy() for array in (states[0].context, states[0].actions, states[0].frame)), None
+        )
+        states = plain.step(states[0], action, noise), other.step(same, action, noise)
+    assert (states[1].rgb != other.begin(*place).rgb).any()
+
+
+def test_a_state_is_never_written_into(exported):
+    """Rewinding keeps states; one that changes afterwards leads elsewhere."""
+    pytest.importorskip("openvino")
+    for engine in (
+        TorchEngine(*exported[:2], 1, CPU),
+        OnnxEngine(exported_folder(exported[1]), "openvino", 1),
+    ):
+        dream = Dream.load(engine, exported[2], 0)
+        kept = dream.state
+        noise = np.zeros(engine.latent_shape, np.float32)
+        frames = [engine.step(kept, 2, noise).rgb]
+        for action in (0, 1, 2):
+            dream.step(action)
+        frames.append(engine.step(kept, 2, noise).rgb)
+        np.testing.assert_array_equal(*frames)
+
+
+def test_weights_are_kept_in_half_precision(exported):
+    """In full they would be twice the size of the checkpoint, and too large for the repository."""
+    size = sum((exported_folder(exported[1]) / f"{part}.onnx").stat().st_size for part in PARTS)
+    weights = sum(path.stat().st_size for path in exported[:2])
+    assert size < 1.5 * weights + 200_000
+
+
+def export_again(decoder: Path, model: Path, folder: Path) -> None:
+    """In place of a real export, which takes seconds."""
+    told = json.loads((folder / ABOUT).read_text())
+    (folder / ABOUT).write_text(json.dumps({**told, "made_of": made_of(decoder, model)}))
+
+
+def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch):
+    """A model that was trained on would go on dreaming as it did before."""
+    decoder, model, _ = copied
+    folder = exported_folder(model)
+    assert is_of(folder, decoder, model)
+    checkpoint = load_checkpoint(model, "dream", "")
+    checkpoint["model"]["stem.bias"] += 1
+    save_checkpoint(checkpoint, model)
+    assert not is_of(folder, decoder, model)
+    monkeypatch.setattr(export, "export_dream", export_again)
+    said = []
+    engine = load_engine(decoder, model, backend="openvino", say=said.append)
+    assert is_of(folder, decoder, model) and "exporting the dream" in said[0] and "OpenVINO" in engine.name
+    load_engine(decoder, model, backend="openvino", say=said.append)
+    assert len(said) == 1
+
+
+def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
+    decoder, model, _ = copied
+    there = {"torch", "openvino", "onnx", "onnxscript"}
+    monkeypatch.setattr(backends, "installed", lambda *names: there.issuperset(names))
+    monkeypatch.setattr(backends, "has_cuda", lambda: False)
+
+    def chosen(device="auto"):
+        return backends.choose(decoder, model, device, lambda line: None)
+
+    assert chosen() == "openvino" and chosen("cuda") == "cuda"
+    there = {"torch", "openvino"}
+    assert chosen() == "openvino"
+    shutil.rmtree(exported_folder(model))
+    assert chosen() == "torch"
+    there = {"torch"}
+    assert chosen() == "torch"
+    there = set()
+    with pytest.raises(BadInput, match="not installed"):
+        load_engine(decoder, model)
+    there = {"openvino"}
+    with pytest.raises(BadInput, match="no exported dream"):
+        load_engine(decoder, model, backend="openvino")
+    with pytest.raises(BadInput, match="not installed"):
+        load_engine(decoder, model, backend="onnxruntime")
+    there = {"torch", "openvino", "onnx", "onnxscript"}
+    monkeypatch.setattr(backends, "has_cuda", lambda: True)
+    assert chosen() == "cuda" and chosen("cpu") == "openvino"
+
+
+@pytest.mark.parametrize(
+    "harm", ["no graph", "half a graph", "no json", "half a json", "other format", "no game"]
+)
+def test_a_damaged_export_is_refused_in_one_line(copied, harm):
+    pytest.importorskip("openvino")
+    folder = exported_folder(copied[1])
+    graph, about = folder / "denoise.onnx", folder / ABOUT
+    told = json.loads(about.read_text())
+    if harm == "no graph":
+        graph.unlink()
+    elif harm == "half a graph":
+        graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    elif harm == "no json":
+        about.unlink()
+    elif harm == "half a json":
+        about.write_text(about.read_text()[:50])
+    elif harm == "other format":
+        about.write_text(json.dumps({**told, "format": 99}))
+    else:
+        about.write_text(json.dumps({**told, "game": {"fps": 15}}))
+    with pytest.raises(BadInput, match=r"sd/export_sd\.py") as refused:
+        OnnxEngine(folder, "openvino", None)
+    assert "\n" not in str(refused.value)
+
+
+@torch.no_grad()
+def test_what_is_measured_is_what_is_played(exported):
+    """evaluate_sd.py puts the exported dream in the place of the networks: bit for bit what the window shows."""
+    pytest.importorskip("openvino")
+    plain, played = (
+        TorchEngine(*exported[:2], 2, CPU),
+        OnnxEngine(exported_folder(exported[1]), "openvino", 2),
+    )
+    decoder = ExportedDecoder(plain.decoder, played)
+    unet = ExportedUNet(plain.unet, played).see_with(plain.unet.eyes[0], decoder)
+    dream = Dream.load(played, exported[2], 0)
+    context, actions = torch.from_numpy(dream.start_latents), torch.from_numpy(dream.start_actions)
+    noise = torch.randn(context[:, -1].shape, generator=torch.Generator().manual_seed(0))
+    latents = next_latent(unet, context, actions, noise, 2)
+    frames = decode(decoder, latents)
+    for i in range(dream.num_starts):
+        state = played.begin(dream.start_latents[i], dream.start_actions[i])
+        state = played.step(state, int(dream.start_actions[i, -1]), noise[i].numpy())
+        np.testing.assert_array_equal(state.context[0, -1], latents[i])
+        np.testing.assert_array_equal(state.frame[0], frames[i])
+    # and not by luck: the networks in its place, with other numbers
+    assert not torch.equal(latents, next_latent(plain.unet, context, actions, noise, 2))
+
+
+# ------------------------------------------------------------------------------------------------- the benchmark
+
+
+def test_the_reference_costs_what_the_original_does():
+    """A dearer one would flatter every ratio."""
+    unet = UNet(REFERENCE).eval()
+    inputs = torch.zeros(1, 4, 28, 64), torch.ones(1), torch.zeros(1, 4, 4, 28, 64)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        unet(*inputs, torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1))
+    assert counter.get_total_flops() == pytest.approx(4.33e9, rel=0.02)
+    assert sum(weight.numel() for weight in unet.parameters()) == pytest.approx(19.9e6, rel=0.02)
+
+
+def test_the_benchmark(exported, tmp_path, capsys):
+    pytest.importorskip("openvino")
+    flags = ["--output", tmp_path / "b.json", "--rounds", 1, "--frames", 4, "--starts", 1, "--backends", "openvino",
+             "--device", "cpu"]  # fmt: skip
+    for option, path in zip(("decoder", "model", "trajectory"), exported, strict=True):
+        flags += [f"--{option}-path", path]
+    benchmark_sd.main(benchmark_sd.parse_args([*map(str, flags)]))
+    found = json.loads((tmp_path / "b.json").read_text())
+    one = found["backends"]["openvino"]
+    assert (
+        0 < one["frame_ms"]["median"] <= one["frame_ms"]["p95"] <= one["frame_ms"]["p99"]
+        and one["frames"] == 4
+    )
+    assert one["ratio"] == pytest.approx(found["reference"]["frame_ms"]["median"] / one["frame_ms"]["median"])
+    assert found["reference"]["steps"] == 7 and one["steps"] == 2 and one["start_up_s"] > 0
+    assert found["best"] == "openvino" and "times the reference" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------- what is shipped
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """Paths of the dream that ships, and what is exported of it."""
+    folder = tmp_path_factory.mktemp("shipped")
+    paths = [Path(shutil.copy(PRETRAINED / name, folder)) for name in SHIPPED]
+    export.export_dream(*paths[:2], exported_folder(paths[1]))
+    return paths
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_shipped_dream_looks_the_same_on_every_backend(shipped, runtime):
+    pytest.importorskip(runtime)
+    plain, other = TorchEngine(*shipped[:2], None, CPU), load_engine(*shipped[:2], backend=runtime)
+    dream = Dream.load(plain, shipped[2], 0)
+    random = np.random.default_rng(0)
+    for latents, actions in zip(dream.start_latents, dream.start_actions, strict=True):
+        noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
+        states = [
+            engine.step(engine.begin(latents, actions), int(actions[-1]), noise) for engine in (plain, other)
+        ]
+        assert psnr_db(*states) >= 45
+
+
+def test_it_plays_without_torch(shipped, tmp_path):
+    """Whoever only plays should not have to install gigabytes."""
+    pytest.importorskip("openvino")
+    banned = "torch torchvision cv2 matplotlib tqdm onnx gymnasium"
+    code = f"import runpy, sys; sys.modules.update(dict.fromkeys({banned.split()})); sys.argv[1:] = {{}}; "
+    code += (
+        f"sys.path.insert(0, {str(SCRIPT.parent)!r}); runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    argv = [
+        "--headless",
+        "--model-path",
+        str(shipped[1]),
+        "--frames",
+        "3",
+        "--record",
+        str(tmp_path / "film.gif"),
+    ]
+    ran = subprocess.run(
+        [sys.executable, "-c", code.format(argv)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (
+        "OpenVINO" in ran.stdout
+        and "3 frames" in ran.stdout
+        and (tmp_path / "film.gif").stat().st_size > 1000
+    )
