@@ -6,7 +6,8 @@
 
 Every variant sees the same number of windows of the same recording, from the same seed, and is asked about the same
 held-out ones. A stopped run goes on after the last variant that is done. Writes ablation.json and prints the table.
-Two at once in one folder, each with other rows and a thread of its own (OMP_NUM_THREADS=1), take two cores further.
+Two at once in one folder, each with other rows and a thread of its own (OMP_NUM_THREADS=1), take two cores further;
+what is of another variant, as "frames re-encoded" of "ours", goes with it.
 """
 
 import argparse

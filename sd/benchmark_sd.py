@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dream.backends import BACKENDS, installed, load_engine
+from dream.backends import BACKENDS, available, load_engine
 from dream.engine import Engine
 from dream.errors import BadInput, run_script
 from dream.report import save_json
@@ -45,14 +45,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{option}-path", type=Path, metavar="FILE", default=HERE / "pretrained" / name,
                             help="as play_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--backends", default=",".join(BACKENDS[1:]),
-                        help="those of them that are installed (default: %(default)s)")  # fmt: skip
+                        help="those of them that this machine has (default: %(default)s)")  # fmt: skip
     parser.add_argument("--steps", type=int, help="sampling steps a frame (default: the model's own)")
     parser.add_argument("--frames", type=int, default=25, help="of a turn that count (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=8, help="turns of each backend (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=5, help="of a process, for the start-up time (0 = not measured, "
                         "default: %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="of torch (default: %(default)s)"
     )
     args = parser.parse_args(argv)
     args.backends = args.backends.split(",")
@@ -66,12 +66,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     engines = {"reference": reference_engine(args)}
     for name in args.backends:
-        if installed(name):
-            engines[name] = load_engine(args.decoder_path, args.model_path, args.steps, name, args.device)
+        if available(name):
+            device = args.device if name == "torch" else "auto"
+            engines[name] = load_engine(args.decoder_path, args.model_path, args.steps, name, device)
         else:
-            print(f"{name}: not installed")
+            print(f"{name}: not on this machine")
     if len(engines) == 1:
-        raise BadInput(f"none of {', '.join(args.backends)} is installed")
+        raise BadInput(f"none of {', '.join(args.backends)} is on this machine")
     dreams = {name: Dream.load(engine, args.trajectory_path, 0) for name, engine in engines.items()}
     print(f"{torch.get_num_threads()} threads; {args.rounds} turns of {args.frames} frames each")
 

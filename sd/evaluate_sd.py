@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 from dream.agent import Agent, load_agent
 from dream.autoencoder import Decoder
-from dream.backends import BACKENDS, load_engine
+from dream.backends import choose, load_engine
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
 from dream.game import GameInfo
 from dream.judging import inverse_dynamics, told_apart
 from dream.latents import recording_fingerprint
 from dream.models import load_autoencoder, load_dream_parts
-from dream.onnx_engine import OnnxEngine
+from dream.onnx_engine import RUNTIMES
 from dream.onnx_modules import ExportedDecoder, ExportedUNet
 from dream.perceptual import AlexNet, find_weights, load_alexnet, random_alexnet
 from dream.previews import save_rows
@@ -105,8 +105,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     effort.add_argument(
         "--seed", type=int, default=0, help="of all that is drawn here (default: %(default)s)"
     )
-    effort.add_argument("--backend", choices=BACKENDS, default="auto", help="what dreams, as in play_sd.py (default: "
-                        "what play_sd.py takes)")  # fmt: skip
+    effort.add_argument("--backend", choices=("auto", "torch", *RUNTIMES), default="auto", help="what dreams (default: "
+                        "as play_sd.py, but on a GPU torch in float32)")  # fmt: skip
     effort.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
     )
@@ -123,7 +123,9 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    device = pick_device(args.device)
+    if args.backend == "auto":
+        args.backend = choose(args.decoder_path, args.model_path, args.device)
+    device = pick_device("cpu" if args.backend in RUNTIMES else args.device)
     effort = effort_of(args)
     seed_everything(args.seed)
     subject, game, split = load_subject(args, device)
@@ -266,12 +268,13 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )
     steps = args.steps or checkpoint["steps"]
-    engine = load_engine(args.decoder_path, args.model_path, steps, args.backend, args.device)
-    if isinstance(engine, OnnxEngine):
-        decoder = ExportedDecoder(decoder, engine)
-        unet = ExportedUNet(unet.see_with(encoder, decoder), engine)
     unet.see_with(encoder, decoder)
-    return Subject(data, train, held_out, encoder, decoder, unet, steps, device, engine.name), game, split
+    if args.backend in RUNTIMES:
+        engine = load_engine(args.decoder_path, args.model_path, steps, args.backend)
+        decoder = ExportedDecoder(decoder, engine)
+        unet = ExportedUNet(unet, engine).see_with(encoder, decoder)
+    name = engine.name if args.backend in RUNTIMES else f"torch {device.type}"
+    return Subject(data, train, held_out, encoder, decoder, unet, steps, device, name), game, split
 
 
 def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:

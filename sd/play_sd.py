@@ -47,9 +47,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--steps", type=int, metavar="N", help="denoising steps a frame (default: the model's own)"
     )
     dream.add_argument("--seed", type=int, default=0, help="of the dream's noise (default: %(default)s)")
-    dream.add_argument("--backend", choices=BACKENDS, default="auto", help="what dreams it: PyTorch; or OpenVINO or "
-                       "ONNX Runtime, from an exported dream, which is made where there is none (default: the fastest "
-                       "that is installed)")  # fmt: skip
+    dream.add_argument("--backend", choices=BACKENDS, default="auto", help="what dreams it: PyTorch, as it is or as a "
+                       "CUDA graph; OpenVINO or ONNX Runtime, from an exported dream, which is made where there is "
+                       "none (default: the fastest that this machine has)")  # fmt: skip
     dream.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of PyTorch (default: %(default)s)"
     )

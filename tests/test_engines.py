@@ -14,6 +14,7 @@ import torch
 from dream import backends, export
 from dream.autoencoder import decode
 from dream.backends import load_engine
+from dream.cuda_engine import CudaEngine
 from dream.engine import State, noise_levels
 from dream.errors import BadInput
 from dream.onnx_engine import ABOUT, PARTS, OnnxEngine, exported_folder, is_of, made_of
@@ -82,11 +83,31 @@ def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
     assert (states[1].rgb != other.begin(*place).rgb).any()
 
 
+GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+
+
+@pytest.mark.parametrize("device", ["cpu", GPU])
+def test_the_captured_frame_is_that_of_plain_torch(exported, device):
+    """On a CPU nothing is captured, but tensors are copied in and out in the same way."""
+    device = torch.device(device)
+    plain, captured = TorchEngine(*exported[:2], 1, device), CudaEngine(*exported[:2], 1, device)
+    dream = Dream.load(plain, exported[2], 0)
+    place = dream.start_latents[1], dream.start_actions[1]
+    states = plain.begin(*place), captured.begin(*place)
+    for action, steps in ((2, 1), (0, 1), (1, 3), (1, 3), (2, 1)):
+        noise = dream.random.standard_normal(plain.latent_shape, dtype=np.float32)
+        plain.steps = captured.steps = steps
+        states = plain.step(states[0], action, noise), captured.step(states[0], action, noise)
+        assert psnr_db(*states) > 45 and torch.equal(states[0].actions, states[1].actions)
+        assert (states[0].context - states[1].context).abs().mean() < 0.02
+
+
 def test_a_state_is_never_written_into(exported):
     """Rewinding keeps states; one that changes afterwards leads elsewhere."""
     pytest.importorskip("openvino")
     for engine in (
         TorchEngine(*exported[:2], 1, CPU),
+        CudaEngine(*exported[:2], 1, CPU),
         OnnxEngine(exported_folder(exported[1]), "openvino", 1),
     ):
         dream = Dream.load(engine, exported[2], 0)
@@ -112,7 +133,7 @@ def export_again(decoder: Path, model: Path, folder: Path) -> None:
     (folder / ABOUT).write_text(json.dumps({**told, "made_of": made_of(decoder, model)}))
 
 
-def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch):
+def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch, capsys):
     """A model that was trained on would go on dreaming as it did before."""
     decoder, model, _ = copied
     folder = exported_folder(model)
@@ -122,11 +143,11 @@ def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch):
     save_checkpoint(checkpoint, model)
     assert not is_of(folder, decoder, model)
     monkeypatch.setattr(export, "export_dream", export_again)
-    said = []
-    engine = load_engine(decoder, model, backend="openvino", say=said.append)
-    assert is_of(folder, decoder, model) and "exporting the dream" in said[0] and "OpenVINO" in engine.name
-    load_engine(decoder, model, backend="openvino", say=said.append)
-    assert len(said) == 1
+    engine = load_engine(decoder, model, backend="openvino")
+    assert is_of(folder, decoder, model) and "OpenVINO" in engine.name
+    assert "exporting the dream" in capsys.readouterr().out
+    load_engine(decoder, model, backend="openvino")
+    assert not capsys.readouterr().out
 
 
 def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
@@ -134,9 +155,10 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     there = {"torch", "openvino", "onnx", "onnxscript"}
     monkeypatch.setattr(backends, "installed", lambda *names: there.issuperset(names))
     monkeypatch.setattr(backends, "has_cuda", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
 
     def chosen(device="auto"):
-        return backends.choose(decoder, model, device, lambda line: None)
+        return backends.choose(decoder, model, device)
 
     assert chosen() == "openvino" and chosen("cuda") == "cuda"
     there = {"torch", "openvino"}
@@ -146,16 +168,23 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     there = {"torch"}
     assert chosen() == "torch"
     there = set()
-    with pytest.raises(BadInput, match="not installed"):
+    with pytest.raises(BadInput, match="needs PyTorch"):
         load_engine(decoder, model)
     there = {"openvino"}
     with pytest.raises(BadInput, match="no exported dream"):
         load_engine(decoder, model, backend="openvino")
-    with pytest.raises(BadInput, match="not installed"):
+    with pytest.raises(BadInput, match="pip install onnxruntime"):
         load_engine(decoder, model, backend="onnxruntime")
+    with pytest.raises(BadInput, match="NVIDIA GPU"):
+        load_engine(decoder, model, device="cuda")
     there = {"torch", "openvino", "onnx", "onnxscript"}
     monkeypatch.setattr(backends, "has_cuda", lambda: True)
     assert chosen() == "cuda" and chosen("cpu") == "openvino"
+    monkeypatch.setattr("dream.runs.pick_device", lambda device: CPU)
+    assert isinstance(load_engine(decoder, model), CudaEngine)
+    assert type(load_engine(decoder, model, backend="torch")) is TorchEngine
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert chosen() == "openvino"  # without the driver torch is not even asked
 
 
 @pytest.mark.parametrize(

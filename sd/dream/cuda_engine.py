@@ -1,4 +1,4 @@
-"""The dream on an NVIDIA GPU: half precision, and the whole frame as one captured graph.
+"""The dream on an NVIDIA GPU: mixed precision, and the whole frame as one captured graph.
 
 A frame is some two hundred small kernels; launched one by one from Python they take longer than they run.
 """
@@ -6,21 +6,18 @@ A frame is some two hundred small kernels; launched one by one from Python they 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dream.engine import State
-from dream.rollout import next_latent
 from dream.runs import mixed_precision
 from dream.torch_engine import TorchEngine
 
 WARM_UP = 3  # frames before the capture: libraries choose their kernels in the first ones
 
+Tensors = tuple[Tensor, ...]
+
 
 class CudaEngine(TorchEngine):
-    """As TorchEngine; tensors of a state are copies, what the graph reads and writes is its own."""
-
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
         super().__init__(decoder_path, model_path, steps, device)
         self.name = f"{device.type} graph, mixed precision"
@@ -31,33 +28,20 @@ class CudaEngine(TorchEngine):
             torch.zeros(1, C, h, w, device=device),
             torch.zeros(1, 3, *self.frame_shape, device=device),
         )
-        self.replay: Callable[[], tuple[Tensor, ...]] | None = None
+        self.replay: Callable[[], Tensors] | None = None
         self.replay_steps = 0
 
-    @torch.inference_mode()
-    def step(self, state: State, action: int, noise: np.ndarray) -> State:
+    def next(self, *given: Tensor) -> tuple[Tensor, Tensor]:
         if self.replay_steps != self.steps:  # the first frame, or the player has chosen another number
-            self.replay, self.replay_steps = capture(self.frame, self.inputs), self.steps
-        actions = state.actions.clone()
-        actions[:, -1] = action
-        given = (state.context, actions, torch.from_numpy(noise)[None], state.frame)
+            self.replay, self.replay_steps = capture(self.mixed, self.inputs), self.steps
         for into, one in zip(self.inputs, given, strict=True):
             into.copy_(one)
-        latent, frame, rgb = (each.clone() for each in self.replay())
-        context = torch.cat([state.context[:, 1:], latent[:, None]], dim=1)
-        actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
-        return State(context, actions, frame, rgb[0].cpu().numpy())
+        latent, frame = (each.clone() for each in self.replay())  # the graph writes into its own again
+        return latent, frame
 
-    def frame(self, context: Tensor, actions: Tensor, noise: Tensor, last: Tensor) -> tuple[Tensor, ...]:
-        """The new latent (1, C, h, w), its frame (1, 3, H, W), and that as bytes (1, H, W, 3), all on the device."""
-        with mixed_precision(context.device):
-            latent = next_latent(self.unet, context, actions, noise, self.steps, last=last).float()
-            frame = self.decoder(latent).float()
-        rgb = (frame.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
-        return latent, frame, rgb
-
-
-Tensors = tuple[Tensor, ...]
+    def mixed(self, *inputs: Tensor) -> Tensors:
+        with mixed_precision(self.device):
+            return tuple(each.float() for each in TorchEngine.next(self, *inputs))
 
 
 def capture(function: Callable[..., Tensors], inputs: Tensors) -> Callable[[], Tensors]:

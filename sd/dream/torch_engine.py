@@ -31,17 +31,21 @@ class TorchEngine:
     @torch.inference_mode()
     def begin(self, latents: np.ndarray, actions: np.ndarray) -> State:
         context = torch.from_numpy(latents.astype(np.float32))[None].to(self.device)
-        return self.seen(context, torch.from_numpy(actions.astype(np.int64))[None].to(self.device))
+        frame = decode(self.decoder, context[:, -1])
+        return State(
+            context, torch.from_numpy(actions.astype(np.int64))[None].to(self.device), frame, to_u8(frame)[0]
+        )
 
     @torch.inference_mode()
     def step(self, state: State, action: int, noise: np.ndarray) -> State:
-        chosen = torch.full_like(state.actions[:, :1], action)
-        actions = torch.cat([state.actions[:, :-1], chosen], dim=1)
+        actions = state.actions.clone()
+        actions[:, -1] = action
         noise = torch.from_numpy(noise)[None].to(self.device)
-        latent = next_latent(self.unet, state.context, actions, noise, self.steps, last=state.frame)
+        latent, frame = self.next(state.context, actions, noise, state.frame)
         context = torch.cat([state.context[:, 1:], latent[:, None]], dim=1)
-        return self.seen(context, torch.cat([actions[:, 1:], chosen], dim=1))
+        return State(context, torch.cat([actions[:, 1:], actions[:, -1:]], dim=1), frame, to_u8(frame)[0])
 
-    def seen(self, context: Tensor, actions: Tensor) -> State:
-        frame = decode(self.decoder, context[:, -1])
-        return State(context, actions, frame, to_u8(frame)[0])
+    def next(self, context: Tensor, actions: Tensor, noise: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """The new latent (1, C, h, w) and its frame (1, 3, H, W), from those of a state and noise (1, C, h, w)."""
+        latent = next_latent(self.unet, context, actions, noise, self.steps, last=last)
+        return latent, decode(self.decoder, latent)
