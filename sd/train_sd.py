@@ -143,6 +143,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--discriminator must be at least 0 and --astray from 0 to 1")
     if args.discriminator == 0:
         args.astray = 0.0
+    if args.reference and (args.channels or args.predicts or args.actions_by or args.motion is not None):
+        parser.error("--reference is a network of its own: no --channels, --predicts, --actions-by, --motion")
     if len(args.channels or ()) > 2:
         parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:

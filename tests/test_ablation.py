@@ -18,7 +18,7 @@ from dream.optimizer import Optimizer
 from dream.rollout import roll_out
 from dream.subject import Subject
 from dream.training import Lesson, training_loss
-from dream.unet import LARGEST, UNet, UNetConfig
+from dream.unet import LARGEST, REFERENCE, UNet, UNetConfig
 from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 
 SCRIPT = Path(ablate_sd.__file__)
@@ -50,6 +50,12 @@ def test_no_two_variants_are_the_same():
     """A flag that does nothing gives two equal rows, and a claim that the choice does not matter."""
     trained = [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None]
     assert len({lesson_and_network(name) for name in trained}) == len(trained)
+
+
+def test_the_reference_can_be_trained():
+    """benchmark_sd.py says how fast the dream is beside it; how good it is beside it, training must be able to tell."""
+    unet, _ = train_sd.make_unet(train_sd.parse_args(["--reference"]), SimpleNamespace(num_actions=3), None)
+    assert unet.config == replace(REFERENCE, num_actions=3)
 
 
 @pytest.mark.parametrize("name", [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None])
