@@ -34,6 +34,7 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
+from dream.shards import ALONE, Shards
 from dream.trajectories import Trajectories, open_trajectories, split_episodes
 from torch import Tensor
 from tqdm import tqdm
@@ -75,7 +76,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="of all resumed parts (0 = no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
-    learning.add_argument("--batch-size", type=int, default=4, help="crops (default: %(default)s)")
+    learning.add_argument("--batch-size", type=int, default=4, help="crops in all (default: %(default)s)")
     learning.add_argument(
         "--learning-rate", type=float, default=2e-3, help="at its peak (default: %(default)s)"
     )
@@ -97,6 +98,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
+    shards = Shards.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
@@ -112,6 +114,7 @@ def main(args: argparse.Namespace) -> None:
     seed_everything(args.seed)
     encoder, decoder = make_autoencoder(args, data, resumed)
     encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
+    shards.share_statistics(encoder.normalise)
     parameters = [*encoder.parameters(), *decoder.parameters()]
     shares = (ENCODER_RATE if args.init_from else 1.0, 1.0)
     optimizer = Optimizer([encoder, decoder], WEIGHT_DECAY, shares)
@@ -127,44 +130,47 @@ def main(args: argparse.Namespace) -> None:
     validation = validation_frames(data, validation_mask)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
-    log = MetricsLog(run_dir, keep_until=step if resumed else None)
+    log = MetricsLog(run_dir, keep_until=step if resumed else None) if shards.leads else None
     print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
     weights = sum(p.numel() for p in parameters)
     print(f"latents {decoder.config.latent_shape}, {weights:,} weights, seed {args.seed}, {device}")
 
     bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
-    while not budget.is_over(step):
+    while (progress := shards.same(budget.progress(step))) < 1:
         history = []
-        while not budget.is_over(step):
+        while progress < 1:
             # step
-            crops, corners = draw_crops(data, train_frames, args.batch_size, generator)
+            crops, corners = draw_crops(data, train_frames, args.batch_size, generator, shards)
             crops = crops.to(device)
             with mixed_precision(device):
                 latents = encoder(crops)
-                noise = torch.randn(latents.shape, generator=generator).to(device)
+                noise = torch.randn(args.batch_size, *latents.shape[1:], generator=generator)
+                noise = shards.mine(noise).to(device)
                 rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:], corners=corners)
             loss = F.l1_loss(rebuilt.float(), crops) + MSE_WEIGHT * F.mse_loss(rebuilt.float(), crops)
-            if not torch.isfinite(loss):
+            if not torch.isfinite(shards.mean(loss)):
                 raise BadInput(
                     f"the loss is {loss.item()} at step {step}: lower --learning-rate, then start again"
                 )
             loss.backward()
+            shards.average_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step(learning_rate(args.learning_rate, budget.progress(step), step))
-            history.append(loss.detach())
+            optimizer.step(learning_rate(args.learning_rate, progress, step))
+            history.append({"loss/train": loss.detach()})
             step += 1
             bar.total = budget.expected_steps(step)
             bar.update()
+            progress = shards.same(budget.progress(step))
             if step % steps_per_epoch == 0:
                 break
-        if not history:
-            break
+        means = shards.mean_of_all(history)
+        if not shards.leads:  # the first one alone measures, logs and saves
+            continue
 
         # log
         rebuilt = rebuild(encoder, decoder, validation, device)
         validation_psnr = psnr(rebuilt, to_frames(validation, device)).mean().item()
-        metrics = {"loss/train": torch.stack(history).mean().item(), "psnr/autoencoder": validation_psnr}
-        log.write(step, metrics)
+        log.write(step, {**means, "psnr/autoencoder": validation_psnr})
         bar.set_postfix(psnr=f"{validation_psnr:.2f}")
 
         # preview
@@ -222,7 +228,7 @@ def make_autoencoder(
 
 
 def draw_crops(
-    data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator
+    data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator, shards: Shards = ALONE
 ) -> tuple[Tensor, Tensor]:
     """Random crops (B, 3, h, w), 0-1, of random frames, and the latent pixels (B, 2), row and column, where they begin.
 
@@ -234,6 +240,7 @@ def draw_crops(
     corners = torch.stack(
         [torch.randint(most + 1, (batch,), generator=generator) for most in last], dim=1
     )  # (B, 2)
+    chosen, corners = chosen[shards.mine(torch.arange(batch)).numpy()], shards.mine(corners)
     crops = []
     for (row, t), (top, left) in zip(chosen, (corners * PATCH).tolist(), strict=True):
         crop = data.frames[row, t, :, top : top + h, left : left + w]

@@ -45,6 +45,7 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
+from dream.shards import Shards
 from dream.streams import Streams
 from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
@@ -85,7 +86,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="of all resumed parts (0 = no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
-    learning.add_argument("--batch-size", type=int, default=16, help="windows (default: %(default)s)")
+    learning.add_argument("--batch-size", type=int, default=16, help="windows in all (default: %(default)s)")
     learning.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
@@ -154,6 +155,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
+    shards = Shards.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
@@ -189,7 +191,9 @@ def main(args: argparse.Namespace) -> None:
     L = unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
     starts = train_windows(data, train_mask, L)
-    latents = on_device(encode_recording(data, encoder, autoencoder, run_dir, device), device)
+    with shards.first():
+        encoded = encode_recording(data, encoder, autoencoder, run_dir, device)
+    latents = on_device(encoded, device)
     actions = torch.from_numpy(data.actions)
     held_out = validation_set(data, latents, validation_mask, L, device)
 
@@ -198,7 +202,7 @@ def main(args: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(args.seed)
     dead_zone = unet.config.dead_zone
     streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, dead_zone, args.astray)
-    adversary = Adversary(unet.config.latent_channels, args.discriminator, device)
+    adversary = Adversary(unet.config.latent_channels, args.discriminator, device, shards)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:
         unet.load_state_dict(resumed["model"])
@@ -211,52 +215,54 @@ def main(args: argparse.Namespace) -> None:
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
     game = GameInfo(data.action_names, data.action_keys, data.fps)
-    save_starts(data, latents, validation_mask, L, autoencoder, run_dir / "initial_sequence.npz")
-    # A copy: the dream stays whole when the autoencoder is trained on.
-    save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
-    save_checkpoint(part_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
+    if shards.leads:
+        save_starts(data, latents, validation_mask, L, autoencoder, run_dir / "initial_sequence.npz")
+        # A copy: the dream stays whole when the autoencoder is trained on.
+        save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
+        save_checkpoint(part_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
+        log = MetricsLog(run_dir, keep_until=step if resumed else None)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
-    log = MetricsLog(run_dir, keep_until=step if resumed else None)
     print(f"{len(starts)} windows to train on, {len(held_out.context)} held out, {data.num_actions} actions;")
     print(f"{sum(p.numel() for p in unet.parameters()):,} weights, seed {args.seed}, device {device}")
 
     bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
-    while not budget.is_over(step):
+    while (progress := shards.same(budget.progress(step))) < 1:
         history = []
-        while not budget.is_over(step):
+        while progress < 1:
             # step
-            progress = budget.progress(step)
             walks, context, context_actions, real = streams.draw()
             fresh = streams.age[walks] == 0
             truth = None
             if unet.config.motion:
-                last, following = (frames_at(data, streams.where[walks], t, device) for t in (L - 1, L))
-                truth = Truth(real[:, :-1], last, following)
+                where = shards.mine(streams.where[walks])
+                last, following = (frames_at(data, where, t, device) for t in (L - 1, L))
+                truth = Truth(shards.mine(real[:, :-1]), last, following)
             flow_alone = truth is not None and progress < args.flow_first
             with mixed_precision(device):
                 if flow_alone:
-                    loss, metrics = flow_loss(unet, context_actions, truth)
+                    loss, metrics = flow_loss(unet, shards.mine(context_actions), truth)
                 else:
                     loss, metrics, dreamed, as_played = training_loss(
                         unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth,
-                        streams.usual_error(walks), streams.astray[walks],
+                        shards.mine(streams.usual_error(walks)), streams.astray[walks], shards,
                     )  # fmt: skip
             if flow_alone:
                 streams.restart(walks)
             else:
                 learned_to_begin = progress > own_frames_from
                 if args.discriminator and learned_to_begin and as_played.any():
-                    known = ~streams.astray[walks].to(device)
-                    push, judged = adversary.push(loss, dreamed, real[:, -1], as_played.to(device), known)
-                    loss, metrics = loss + push, {**metrics, **judged}
+                    judged = (real[:, -1], as_played.to(device), ~streams.astray[walks].to(device))
+                    push, judgement = adversary.push(loss, dreamed, *map(shards.mine, judged))
+                    loss, metrics = loss + push, {**metrics, **judgement}
                 own_frames = args.own_frames if learned_to_begin else 0
-                streams.advance(walks, dreamed, as_played, own_frames, real[:, -1])
-            if not torch.isfinite(loss):
+                streams.advance(walks, shards.everyone(dreamed), as_played, own_frames, real[:, -1])
+            if not torch.isfinite(shards.mean(loss)):
                 raise BadInput(
                     f"the loss is {loss.item()} at step {step}: lower --learning-rate, then --resume"
                 )
             loss.backward()
+            shards.average_gradients(unet.parameters())
             metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
             optimizer.step(learning_rate(args.learning_rate, progress, step))
             update_ema(ema, unet, decay=min(0.999, (1 + step) / (10 + step)))
@@ -264,22 +270,17 @@ def main(args: argparse.Namespace) -> None:
             step += 1
             bar.total = budget.expected_steps(step)
             bar.update()
+            progress = shards.same(budget.progress(step))
             if step % steps_per_epoch == 0:
                 break
-        if not history:
-            break
+        means = shards.mean_of_all(history)
+        if not shards.leads:  # the first one alone measures, logs and saves
+            continue
 
         # log
         bar.set_description("measuring")
         metrics, dreamed = validate(ema, decoder, held_out, args.steps)
-        names = {name for one in history for name in one}
-        metrics.update(
-            {
-                name: torch.stack([m[name] for m in history if name in m]).mean().item()
-                for name in sorted(names)
-            }
-        )
-        log.write(step, metrics)
+        log.write(step, {**metrics, **means})
         score = fmean(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons)
         bar.set_description("")
         bar.set_postfix(next=f"{metrics['psnr/next_frame']:.2f}", rollouts=f"{score:.2f}")

@@ -28,7 +28,7 @@ FLOORS = {
             "previews",
             "report",
         },
-        {"engine", "keys", "mapped", "motion", "optimizer", "perceptual", "runs", "video"},
+        {"engine", "keys", "mapped", "motion", "optimizer", "perceptual", "runs", "shards", "video"},
         {"discriminator", "onnx_engine", "unet"},
         {"agent", "judges", "models", "rollout", "trajectories"},
         {"latents", "training"},

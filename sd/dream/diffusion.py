@@ -74,10 +74,11 @@ def denoising_loss(
     loss: str = "root",
     usual: Tensor | None = None,
     known: Tensor | None = None,
+    count: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Of predicted clean latents (B, C, h, w) at levels t (B,), a mean over the batch; logged is the mean square of x.
     usual: (B,), the mean square beyond which a sample weighs the less the further it is (default: none). known: (B,)
-    bool, the samples of which x is the truth (default: all); the others count for nothing.
+    bool, the samples of which x is the truth (default: all); the others count for nothing. count: see `mean_of`.
 
     "root": root mean square error of each. All levels weigh alike: the errors near pure noise are the largest of
     themselves, and they are those that a frame sampled in one step shows. The root gives every sample a gradient of the
@@ -92,7 +93,7 @@ def denoising_loss(
     elif loss == "ramp":
         weighted = weighted * (1 - 0.9 * t)
     weighted = weighted * weight_of(errors.detach(), usual)
-    return mean_of(weighted, known), {"loss/train": mean_of(errors.detach(), known)}
+    return mean_of(weighted, known, count), {"loss/train": mean_of(errors.detach(), known, count)}
 
 
 def weight_of(errors: Tensor, usual: Tensor | None) -> Tensor:
@@ -100,9 +101,12 @@ def weight_of(errors: Tensor, usual: Tensor | None) -> Tensor:
     return torch.ones_like(errors) if usual is None else (usual / errors.clamp(min=ROUND_OFF)).clamp(max=1)
 
 
-def mean_of(values: Tensor, known: Tensor | None) -> Tensor:
-    """Over those of values (B,) that are known, (B,) bool; of none it is 0."""
-    return values.mean() if known is None else (values * known).sum() / known.sum().clamp(min=1)
+def mean_of(values: Tensor, known: Tensor | None, count: Tensor | None = None) -> Tensor:
+    """Over those of values (B,) that are known, (B,) bool; of none it is 0. count: how many there are, where it is not
+    this batch alone that tells (shards.py)."""
+    if known is None:
+        return values.mean()
+    return (values * known).sum() / (known.sum() if count is None else count).clamp(min=1e-6)
 
 
 def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:

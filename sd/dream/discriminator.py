@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dream.motion import FOLD, OCTAVES, place_waves
 from dream.runs import mixed_precision
+from dream.shards import ALONE, Shards
 
 CHANNELS = (64, 96, 128)  # at 1/2, 1/4 and 1/8 of the latent's resolution
 PENALTY = 20.0  # of a squared gradient, by which a judge that is sure too early is held back
@@ -52,13 +53,16 @@ class Discriminator(nn.Module):
 class Adversary:
     """A discriminator and its optimizer."""
 
-    def __init__(self, latent_channels: int, share: float, device: torch.device) -> None:
-        """share: of the size of the other loss's gradient at the predicted latents, that of the push."""
+    def __init__(
+        self, latent_channels: int, share: float, device: torch.device, shards: Shards = ALONE
+    ) -> None:
+        """share: of the size of the other loss's gradient at the predicted latents, that of the push. shards: latents
+        are this process's rows, and means over processes those of the batch."""
         self.discriminator = Discriminator(latent_channels).to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), LEARNING_RATE, betas=(0.0, 0.99), weight_decay=1e-3
         )
-        self.share, self.step = share, 0
+        self.share, self.step, self.shards = share, 0, shards
 
     def push(
         self, loss: Tensor, predicted: Tensor, real: Tensor, judged: Tensor, known: Tensor
@@ -69,28 +73,35 @@ class Adversary:
         away, metrics = self.learn(predicted.detach()[judged], real[judged])
         (pull,) = torch.autograd.grad(loss, predicted, retain_graph=True)
         strength = self.share * min(1.0, self.step / BEGINNING)
-        beside = away[known[judged]].norm()
-        push = away * (strength * pull[judged].norm() / beside.clamp(min=1e-12))
+        squares = torch.stack([pull[judged].square().sum(), away[known[judged]].square().sum()])
+        pulled, beside = self.shards.mean(squares).sqrt()
+        push = away * (strength * pulled / beside.clamp(min=1e-12))
         return (predicted[judged] * push).sum(), metrics
 
     def learn(self, fake: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One step on latents (B, C, h, w); the gradient (B, C, h, w) of the loss of those who made the fake ones, as
         it stood before the step: the penalty has it at hand; and the metrics."""
+        count = self.shards.mean(torch.tensor(float(len(fake)), device=fake.device))
         fake, real = fake.clone().requires_grad_(), real.clone().requires_grad_()
         with mixed_precision(fake.device):
             of_fake, of_real = self.discriminator(fake), self.discriminator(real)
             gradients = torch.autograd.grad((of_fake + of_real).sum(), (fake, real), create_graph=True)
-        penalty = sum(gradient.pow(2).sum(dim=(1, 2, 3)).mean() for gradient in gradients)
-        loss = F.softplus(of_fake - of_real).mean() + PENALTY / 2 * penalty
+        penalty = sum(gradient.pow(2).sum() for gradient in gradients) / count
+        loss = F.softplus(of_fake - of_real).sum() / count + PENALTY / 2 * penalty
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.shards.average_gradients(self.discriminator.parameters())
         self.optimizer.step()
         self.step += 1
         apart = (of_real - of_fake).detach()
-        slope = -apart.sigmoid() / len(fake)  # of softplus(apart).mean(), in of_fake
+        slope = -apart.sigmoid() / count  # of softplus(apart).mean(), in of_fake
         away = slope[:, None, None, None] * gradients[0].detach()
-        return away, {"discriminator/right": (apart > 0).float().mean(), "discriminator/apart": apart.mean(),
-                      "discriminator/penalty": penalty.detach()}  # fmt: skip
+        metrics = {
+            "right": (apart > 0).sum() / count,
+            "apart": apart.sum() / count,
+            "penalty": penalty.detach(),
+        }
+        return away, {f"discriminator/{name}": metric for name, metric in metrics.items()}
 
     def state(self) -> dict:
         return {

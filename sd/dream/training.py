@@ -10,6 +10,7 @@ from torch import Tensor
 from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mean_of, mix, weight_of
 from dream.errors import BadInput
 from dream.motion import in_pixels, motion_loss
+from dream.shards import ALONE, Shards
 from dream.trajectories import Trajectories, window_starts
 from dream.unet import UNet
 
@@ -40,25 +41,27 @@ class Lesson:
 def training_loss(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator,
     lesson: Lesson = Lesson(), truth: Truth | None = None, usual: Tensor | None = None,
-    astray: Tensor | None = None,
+    astray: Tensor | None = None, shards: Shards = ALONE,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
     (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
+    With several `shards` the first three are of this process's rows, and means over processes are those of the batch.
 
     Half of the contexts of real latents alone, `fresh` (B,) bool, get noise of a level that the model is told
     (GameNGen, arXiv 2408.14837, section 3.2.1). truth: what motion learns from (default: context and target). usual:
     (B,), errors beyond which a sample weighs less, see `denoising_loss` and `foresee_and_learn`. astray: (B,) bool,
     those whose target is of another place (default: none): they begin at pure noise, and teach nothing here.
+    `truth` and `usual` are of this process's rows.
     """
     B, device = len(target), target.device
 
     def noise_like(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=generator).to(device)
 
+    # drawn for the whole batch
     noisy = fresh & (torch.rand(B, generator=generator) < (0.0 if lesson.context_noise == "off" else 0.5))
     level = (torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy).to(device)
-    context = context + level[:, None, None, None, None] * noise_like(context)
-    told = level if lesson.context_noise == "told" else torch.zeros_like(level)
+    noise_of_context = noise_like(context)
     t = draw_levels(B, lesson.pure_noise_share, generator)
     astray = torch.zeros(B, dtype=torch.bool) if astray is None else astray
     t = torch.where(astray, 1.0, t)
@@ -66,11 +69,19 @@ def training_loss(
     predicts = unet.config.predicts
     if predicts == "noise":
         t = t.clamp(max=MOST_NOISE)
-    t = t.to(device)
-    z = mix(target, noise_like(target), t)
-    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth, usual, known)
+    noise, count = noise_like(target), known.sum() / shards.count
+
+    # learned from
+    context, actions, target, level, noise_of_context, t, known, noise = (
+        shards.mine(each)
+        for each in (context, actions, target, level, noise_of_context, t.to(device), known, noise)
+    )
+    context = context + level[:, None, None, None, None] * noise_of_context
+    told = level if lesson.context_noise == "told" else torch.zeros_like(level)
+    z = mix(target, noise, t)
+    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth, usual, known, count)
     predicted = unet(z, t, context, actions, told, moved)
-    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual, known)
+    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual, known, count)
     if loss_of_motion is not None:
         loss, metrics["loss/motion"] = loss + loss_of_motion, loss_of_motion.detach()
     return loss, metrics, predicted, pure
@@ -78,7 +89,7 @@ def training_loss(
 
 def foresee_and_learn(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: Truth | None,
-    usual: Tensor | None = None, known: Tensor | None = None,
+    usual: Tensor | None = None, known: Tensor | None = None, count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """`unet.foresee`, and the loss of the flow that it goes by: None without motion. The denoiser's loss does not reach
     the flow, for through an encoder it would hardly tell it where to go. Nor do frames that the model dreamed: they may
@@ -95,7 +106,7 @@ def foresee_and_learn(
     loss = motion_loss(truth.last, truth.following, in_pixels(real, truth.last.shape[-2:]))
     differences = (flow - real.detach()).abs().mean(dim=(1, 2, 3))
     beside = (context[:, -1] - truth.context[:, -1]).pow(2).mean(dim=(1, 2, 3))
-    loss = loss + LIKE_REAL * mean_of(differences * weight_of(beside, usual), known)
+    loss = loss + LIKE_REAL * mean_of(differences * weight_of(beside, usual), known, count)
     return unet.foresee(context, actions, flow.detach()), loss
 
 
