@@ -36,9 +36,9 @@ RUNTIMES = ["openvino", "onnxruntime"]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Paths of a small dream, decoder, model and starts, with what is exported of it beside."""
+    """Paths of a small dream, decoder, model and starts, with what is exported of it beside, unrounded."""
     paths = save_dream(tmp_path_factory.mktemp("dream"))
-    export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"])]))
+    export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))
     return tuple(paths.values())
 
 
@@ -127,7 +127,25 @@ def test_weights_are_kept_in_half_precision(exported):
     assert size < 1.5 * weights + 200_000
 
 
-def export_again(decoder: Path, model: Path, folder: Path) -> None:
+def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, capsys):
+    """Half the time of the part that is asked most; what is asked of them in play sets the range."""
+    pytest.importorskip("openvino")
+    _, model, starts = exported
+    flags = ["--model-path", model, "--trajectory-path", starts, "--output-dir", tmp_path / "i"]
+    export_sd.main(export_sd.parse_args([*map(str, flags)]))
+    rounded, plain = (
+        OnnxEngine(folder, "openvino", None) for folder in (tmp_path / "i", exported_folder(model))
+    )
+    assert rounded.name == f"{plain.name} and int8"
+    sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", exported_folder(model))]
+    assert sizes[0] < sizes[1]
+    dream = Dream.load(plain, starts, 0)
+    place, noise = (dream.start_latents[1], dream.start_actions[1]), np.ones(plain.latent_shape, np.float32)
+    states = [engine.step(engine.begin(*place), 2, noise) for engine in (plain, rounded)]
+    assert psnr_db(*states) > 40 and (states[0].context != states[1].context).any()
+
+
+def export_again(decoder: Path, model: Path, starts: Path, folder: Path) -> None:
     """In place of a real export, which takes seconds."""
     told = json.loads((folder / ABOUT).read_text())
     (folder / ABOUT).write_text(json.dumps({**told, "made_of": made_of(decoder, model)}))
@@ -152,7 +170,7 @@ def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch, capsys):
 
 def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     decoder, model, _ = copied
-    there = {"torch", "openvino", "onnx", "onnxscript"}
+    there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
     monkeypatch.setattr(backends, "installed", lambda *names: there.issuperset(names))
     monkeypatch.setattr(backends, "has_cuda", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
@@ -177,7 +195,7 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
         load_engine(decoder, model, backend="onnxruntime")
     with pytest.raises(BadInput, match="NVIDIA GPU"):
         load_engine(decoder, model, device="cuda")
-    there = {"torch", "openvino", "onnx", "onnxscript"}
+    there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
     monkeypatch.setattr(backends, "has_cuda", lambda: True)
     assert chosen() == "cuda" and chosen("cpu") == "openvino"
     monkeypatch.setattr("dream.runs.pick_device", lambda device: CPU)
@@ -277,7 +295,7 @@ def shipped(tmp_path_factory):
     """Paths of the dream that ships, and what is exported of it."""
     folder = tmp_path_factory.mktemp("shipped")
     paths = [Path(shutil.copy(PRETRAINED / name, folder)) for name in SHIPPED]
-    export.export_dream(*paths[:2], exported_folder(paths[1]))
+    export.export_dream(*paths, exported_folder(paths[1]))
     return paths
 
 

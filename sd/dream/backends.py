@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dream.engine import Engine
 from dream.errors import BadInput
-from dream.onnx_engine import RUNTIMES, OnnxEngine, exported_folder, is_of
+from dream.onnx_engine import RUNTIMES, OnnxEngine, exported_folder, is_of, starts_beside
 
 BACKENDS = ("auto", "torch", "cuda", *RUNTIMES)
-EXPORT_NEEDS = ("torch", "onnx", "onnxscript")
+EXPORT_NEEDS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
 def load_engine(
@@ -84,5 +84,5 @@ def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
         )
     from dream.export import export_dream
 
-    print(f"exporting the dream to {folder}, once: some 15 seconds", flush=True)
-    export_dream(decoder_path, model_path, folder)
+    print(f"exporting the dream to {folder}, once: some 20 seconds", flush=True)
+    export_dream(decoder_path, model_path, starts_beside(model_path), folder)

@@ -1,5 +1,7 @@
-"""A dream as ONNX graphs: the very code that trains and plays in torch, traced. Weights stay in half precision."""
+"""A dream as ONNX graphs: the very code that trains and plays in torch, traced. Weights stay in half precision, those
+of the denoiser's convolutions in 8 bits."""
 
+import copy
 import json
 import os
 import shutil
@@ -13,10 +15,12 @@ from torch import Tensor, nn
 
 from dream.autoencoder import Decoder
 from dream.diffusion import euler_step
-from dream.models import load_dream_parts
 from dream.onnx_engine import ABOUT, FORMAT, made_of
+from dream.quantize import asked_in_play, quantize_convolutions
 from dream.rollout import settle
-from dream.unet import UNet
+from dream.torch_engine import TorchEngine
+from dream.unet import AdaptiveBlock, UNet
+from dream.world import load_starts
 
 SMALL = 256  # weights fewer than this stay as they are
 
@@ -64,32 +68,60 @@ def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Te
     }  # fmt: skip
 
 
-def export_dream(decoder_path: Path, model_path: Path, folder: Path) -> None:
-    """Writes the three graphs and dream.json into `folder`. Raises BadInput; ImportError without onnx, onnxscript."""
+def with_one_modulation(unet: UNet) -> UNet:
+    """The same network with one matrix in place of those by which each block makes its scales and shifts of the
+    embedding: that pass over many small ones costs more than what is computed."""
+    unet = copy.deepcopy(unet).see_with(*unet.eyes) if unet.eyes else copy.deepcopy(unet)
+    blocks = [module for module in unet.modules() if isinstance(module, AdaptiveBlock)]
+    sizes = [block.modulate.out_features for block in blocks]
+    every = nn.Linear(unet.config.embedding, sum(sizes))
+    every.weight.data = torch.cat([block.modulate.weight for block in blocks])
+    every.bias.data = torch.cat([block.modulate.bias for block in blocks])
+    unet.embed = nn.Sequential(*unet.embed, every)
+    for i, block in enumerate(blocks):
+        end = sum(sizes[: i + 1])
+        block.modulate = Part(lambda x, own=slice(end - sizes[i], end): x[:, own])
+    return unet.requires_grad_(False)
+
+
+def export_dream(
+    decoder_path: Path, model_path: Path, starts_path: Path, folder: Path, int8: bool = True
+) -> None:
+    """Writes the three graphs and dream.json into `folder`. starts_path: an initial_sequence.npz, whose places tell
+    what the 8 bits of the denoiser's convolutions must hold. Raises BadInput; ImportError without what
+    export_sd.py names."""
     import onnx
+    import onnxruntime  # noqa: F401  its quantization
     import onnxscript  # noqa: F401  torch.onnx wants it
 
-    decoder, unet, game, checkpoint = load_dream_parts(decoder_path, model_path)
+    engine = TorchEngine(decoder_path, model_path, None, torch.device("cpu"))
+    unet, decoder = engine.unet, engine.decoder
+    asked = asked_in_play(engine, load_starts(starts_path, engine)) if int8 else []
     about = {
         "format": FORMAT,
         "made_of": made_of(decoder_path, model_path),
-        "game": asdict(game),
-        "autoencoder": checkpoint["autoencoder"],
-        "steps": checkpoint["steps"],
-        "context": unet.config.context,
-        "latent_shape": decoder.config.latent_shape,
-        "frame_shape": (decoder.config.height, decoder.config.width),
+        "int8": int8,
+        "game": asdict(engine.game),
+        "autoencoder": engine.autoencoder,
+        "steps": engine.steps,
+        "context": engine.context_length,
+        "latent_shape": engine.latent_shape,
+        "frame_shape": engine.frame_shape,
     }
     aside = folder.with_name(folder.name + ".writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        for name, (part, inputs, outputs) in parts_of(unet, decoder).items():
+        for name, (part, inputs, outputs) in parts_of(with_one_modulation(unet), decoder).items():
             # Clones: two inputs that are one tensor would become one input of the graph.
             examples = tuple(example.clone() for example in inputs.values())
             program = torch.onnx.export(part.eval(), examples, dynamo=True, verbose=False,
                                         input_names=list(inputs), output_names=list(outputs))  # fmt: skip
-            onnx.save(halved(program.model_proto), aside / f"{name}.onnx")
+            path = aside / f"{name}.onnx"
+            onnx.save(program.model_proto, path)
+            if name == "denoise" and int8:
+                quantize_convolutions(path, asked)
+            onnx.save(halved(onnx.load(path)), path)
         (aside / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(aside, folder)

@@ -15,7 +15,7 @@ from dream.engine import State, noise_levels
 from dream.errors import BadInput
 from dream.game import GameInfo
 
-FORMAT = 1
+FORMAT = 2
 PARTS = ("foresee", "denoise", "finish")
 ABOUT = "dream.json"
 
@@ -32,6 +32,7 @@ class OnnxEngine:
             self.latent_shape, self.frame_shape = tuple(about["latent_shape"]), tuple(about["frame_shape"])
             self.context_length = int(about["context"])
             self.name, parts = RUNTIMES[runtime]([folder / f"{part}.onnx" for part in PARTS])
+            self.name += " and int8" if about["int8"] else ""
         except ImportError:
             raise
         except Exception as problem:  # the runtimes raise many types here: all mean the same to the user
@@ -54,6 +55,11 @@ class OnnxEngine:
         latent, frame, rgb = self.finish({"latent": z, "last": state.context[:, -1]})
         context = np.concatenate([state.context[:, 1:], latent[:, None]], axis=1)
         return State(context, np.concatenate([actions[:, 1:], actions[:, -1:]], axis=1), frame, rgb[0])
+
+
+def starts_beside(model_path: Path) -> Path:
+    """Where the places to start from of a model stand."""
+    return Path(model_path).with_name("initial_sequence.npz")
 
 
 def exported_folder(model_path: Path) -> Path:
