@@ -2,18 +2,28 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
+RIGHT_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make setup PYTHON=python3.12' % v)"
+
 .PHONY: setup play dream pretrained test clean
 
 setup: .venv/.ready
 
 .venv/.ready: req.txt
-	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make setup PYTHON=python3.12' % v)"
+	@$(RIGHT_PYTHON)
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --disable-pip-version-check -q -r req.txt
 	@touch $@
 
-play: setup
+# Without an NVIDIA GPU playing alone needs no PyTorch: a small installation, until
+# another target asks for all.
+play: $(if $(shell command -v nvidia-smi),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
 	$(PY) sd/play_sd.py
+
+.venv/.playing: sd/req.txt
+	@$(RIGHT_PYTHON)
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check -q -r sd/req.txt
+	@touch $@
 
 # The whole road, small: minutes on two CPU cores. The README has the full runs.
 dream: setup
@@ -36,6 +46,7 @@ pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/s
 	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
 	cp $(P)/sd/best.pt sd/pretrained/model.pt
 	cp $(P)/sd/encoder.pt $(P)/sd/decoder.pt $(P)/sd/initial_sequence.npz sd/pretrained/
+	$(PY) sd/export_sd.py
 	$(PY) figures/make_drive.py --output sd/pretrained/drive.txt
 	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
