@@ -88,7 +88,7 @@ def export_dream(
     decoder_path: Path, model_path: Path, starts_path: Path, folder: Path, int8: bool = True
 ) -> None:
     """Writes the three graphs and dream.json into `folder`. starts_path: an initial_sequence.npz, whose places tell
-    what the 8 bits of the denoiser's convolutions must hold. Raises BadInput; ImportError without what
+    what 8 bits of the denoiser's convolutions must hold. Raises BadInput; ImportError without what
     export_sd.py names."""
     import onnx
     import onnxruntime  # noqa: F401  its quantization
