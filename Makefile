@@ -2,17 +2,19 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-RIGHT_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make setup PYTHON=python3.12' % v)"
+define install
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make $(MAKECMDGOALS) PYTHON=python3.12' % v)"
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check -q -r $<
+	@touch $@
+endef
 
 .PHONY: setup play dream pretrained test clean
 
 setup: .venv/.ready
 
 .venv/.ready: req.txt
-	@$(RIGHT_PYTHON)
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -q -r req.txt
-	@touch $@
+	$(install)
 
 # Without an NVIDIA GPU playing alone needs no PyTorch: a small installation, until
 # another target asks for all.
@@ -20,10 +22,7 @@ play: $(if $(shell command -v nvidia-smi),setup,$(if $(wildcard .venv/.ready),se
 	$(PY) sd/play_sd.py
 
 .venv/.playing: sd/req.txt
-	@$(RIGHT_PYTHON)
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --disable-pip-version-check -q -r sd/req.txt
-	@touch $@
+	$(install)
 
 # The whole road, small: minutes on two CPU cores. The README has the full runs.
 dream: setup

@@ -10,6 +10,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from dream.backends import EXPORT_NEEDS
 from dream.errors import BadInput, run_script
 from dream.onnx_engine import exported_folder, starts_beside
 
@@ -28,8 +29,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "range of what is dreamed (default: initial_sequence.npz beside the model)")  # fmt: skip
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: where play_sd.py looks for it, "
                         "beside the model, by its name)")  # fmt: skip
-    parser.add_argument("--float", action="store_true", help="no weights in 8 bits: slower, and by some 0.1 dB nearer "
-                        "to PyTorch")  # fmt: skip
+    parser.add_argument("--float", action="store_true", help="no weights in 8 bits: slower, and a little nearer to "
+                        "PyTorch")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or starts_beside(args.model_path)
@@ -41,11 +42,10 @@ def main(args: argparse.Namespace) -> None:
     try:
         from dream.export import export_dream
 
-        export_dream(
-            args.decoder_path, args.model_path, args.trajectory_path, args.output_dir, not args.float
-        )
+        starts = None if args.float else args.trajectory_path
+        export_dream(args.decoder_path, args.model_path, starts, args.output_dir)
     except ImportError as problem:
-        raise BadInput(f"{problem}: to export, pip install torch onnx onnxscript onnxruntime") from None
+        raise BadInput(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
     print(f"wrote {args.output_dir}")
     print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", args.model_path.as_posix()]))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from dream import keys
 from dream.backends import BACKENDS, load_engine
 from dream.errors import BadInput, run_script
+from dream.onnx_engine import starts_beside
 from dream.playing import FrameTimes, may_have_screen
 from dream.video import SUFFIXES, VideoFile, usual_suffix
 from dream.world import Dream
@@ -70,7 +71,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="text file of keys to hold with --headless (default: a fixed drive)")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
-    args.trajectory_path = args.trajectory_path or args.model_path.parent / "initial_sequence.npz"
+    args.trajectory_path = args.trajectory_path or starts_beside(args.model_path)
     for name in ("start", "seed", "steps", "frames"):
         value, least = getattr(args, name), 0 if name in ("start", "seed") else 1
         if value is not None and value < least:

@@ -128,7 +128,7 @@ def test_weights_are_kept_in_half_precision(exported):
 
 
 def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, capsys):
-    """Half the time of the part that is asked most; what is asked of them in play sets the range."""
+    """What is asked of them in play sets the range: by wrong inputs the picture would be another."""
     pytest.importorskip("openvino")
     _, model, starts = exported
     flags = ["--model-path", model, "--trajectory-path", starts, "--output-dir", tmp_path / "i"]
@@ -166,6 +166,20 @@ def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch, capsys):
     assert "exporting the dream" in capsys.readouterr().out
     load_engine(decoder, model, backend="openvino")
     assert not capsys.readouterr().out
+
+
+def test_without_places_beside_it_a_dream_is_exported_unrounded(copied, monkeypatch):
+    """Its places may stand elsewhere (--trajectory-path): it plays all the same."""
+    decoder, model, starts = copied
+    asked = []
+    monkeypatch.setattr(export, "export_dream", lambda *paths: asked.append(paths[2]) or export_again(*paths))
+    for there in (True, False):
+        if not there:
+            starts.unlink()
+        about = exported_folder(model) / ABOUT
+        about.write_text(json.dumps({**json.loads(about.read_text()), "made_of": "others"}))
+        load_engine(decoder, model, backend="openvino")
+    assert asked == [starts, None]
 
 
 def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):

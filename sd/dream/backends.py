@@ -85,4 +85,5 @@ def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
     from dream.export import export_dream
 
     print(f"exporting the dream to {folder}, once: some 20 seconds", flush=True)
-    export_dream(decoder_path, model_path, starts_beside(model_path), folder)
+    starts = starts_beside(model_path)
+    export_dream(decoder_path, model_path, starts if starts.is_file() else None, folder)

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from dream.autoencoder import Decoder
 from dream.diffusion import euler_step
 from dream.onnx_engine import ABOUT, FORMAT, made_of
-from dream.quantize import asked_in_play, quantize_convolutions
+from dream.quantize import asked_in_play, quantized
 from dream.rollout import settle
 from dream.torch_engine import TorchEngine
 from dream.unet import AdaptiveBlock, UNet
-from dream.world import load_starts
 
 SMALL = 256  # weights fewer than this stay as they are
 
@@ -70,8 +69,8 @@ def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Te
 
 def with_one_modulation(unet: UNet) -> UNet:
     """The same network with one matrix in place of those by which each block makes its scales and shifts of the
-    embedding: that pass over many small ones costs more than what is computed."""
-    unet = copy.deepcopy(unet).see_with(*unet.eyes) if unet.eyes else copy.deepcopy(unet)
+    embedding: one pass in place of many small ones, a fiftieth of a frame's time."""
+    unet = copy.deepcopy(unet)
     blocks = [module for module in unet.modules() if isinstance(module, AdaptiveBlock)]
     sizes = [block.modulate.out_features for block in blocks]
     every = nn.Linear(unet.config.embedding, sum(sizes))
@@ -84,23 +83,21 @@ def with_one_modulation(unet: UNet) -> UNet:
     return unet.requires_grad_(False)
 
 
-def export_dream(
-    decoder_path: Path, model_path: Path, starts_path: Path, folder: Path, int8: bool = True
-) -> None:
+def export_dream(decoder_path: Path, model_path: Path, starts_path: Path | None, folder: Path) -> None:
     """Writes the three graphs and dream.json into `folder`. starts_path: an initial_sequence.npz, whose places tell
-    what 8 bits of the denoiser's convolutions must hold. Raises BadInput; ImportError without what
-    export_sd.py names."""
+    what 8 bits of the denoiser's convolutions must hold; with None they stay as they are. Raises BadInput; ImportError
+    where one of EXPORT_NEEDS (backends.py) is missing."""
     import onnx
     import onnxruntime  # noqa: F401  its quantization
     import onnxscript  # noqa: F401  torch.onnx wants it
 
     engine = TorchEngine(decoder_path, model_path, None, torch.device("cpu"))
     unet, decoder = engine.unet, engine.decoder
-    asked = asked_in_play(engine, load_starts(starts_path, engine)) if int8 else []
+    asked = asked_in_play(engine, starts_path) if starts_path else None
     about = {
         "format": FORMAT,
         "made_of": made_of(decoder_path, model_path),
-        "int8": int8,
+        "int8": bool(asked),
         "game": asdict(engine.game),
         "autoencoder": engine.autoencoder,
         "steps": engine.steps,
@@ -117,11 +114,10 @@ def export_dream(
             examples = tuple(example.clone() for example in inputs.values())
             program = torch.onnx.export(part.eval(), examples, dynamo=True, verbose=False,
                                         input_names=list(inputs), output_names=list(outputs))  # fmt: skip
-            path = aside / f"{name}.onnx"
-            onnx.save(program.model_proto, path)
-            if name == "denoise" and int8:
-                quantize_convolutions(path, asked)
-            onnx.save(halved(onnx.load(path)), path)
+            model = program.model_proto
+            if name == "denoise" and asked:
+                model = quantized(model, asked)
+            onnx.save(halved(model), aside / f"{name}.onnx")
         (aside / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(aside, folder)

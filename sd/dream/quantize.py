@@ -1,4 +1,4 @@
-"""The denoiser's convolutions in 8 bits, for a CPU: half of their time, and their rounding is below the dream's error.
+"""The denoiser's convolutions in 8 bits: less time on a CPU, and the rounding is below the dream's own error.
 
 A weight is rounded to a step of its output channel's range, an activation to a step of the range that it takes in play
 (post-training static quantization, Jacob et al. 2018, arXiv 1712.05877). What that range is, the dream shows itself:
@@ -6,45 +6,41 @@ under random keys from the places where it starts.
 """
 
 import logging
+import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from dream.diffusion import euler_step
-from dream.engine import noise_levels
 from dream.torch_engine import TorchEngine
+from dream.world import Dream
 
 FRAMES = 8  # dreamed from each place
 
 
-@torch.no_grad()
-def asked_in_play(engine: TorchEngine, starts: tuple[np.ndarray, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Inputs of the exported denoiser by name (export.py), in play from each of `starts`: latents (K, L, C, h, w) and
-    actions (K, L)."""
-    random = np.random.default_rng(0)
+def asked_in_play(engine: TorchEngine, starts_path: Path) -> list[dict[str, np.ndarray]]:
+    """Inputs of the exported denoiser by name (export.py), in play from each place of an initial_sequence.npz."""
     asked = []
-    for place in zip(*starts, strict=True):
-        state = engine.begin(*place)
-        for _ in range(FRAMES):
-            action = int(random.integers(len(engine.game.action_names)))
-            noise = random.standard_normal(engine.latent_shape, dtype=np.float32)
-            actions = torch.cat([state.actions[:, :-1], torch.tensor([[action]])], dim=1)
-            seen = {"context": state.context, "actions": actions}
-            moved, z = engine.unet.foresee(**seen, last=state.frame), torch.from_numpy(noise)[None]
-            for levels in noise_levels(engine.steps):
-                t, t_next = (torch.tensor([level]) for level in levels)
-                inputs = {**seen, "z": z, "t": t, "t_next": t_next, "moved": moved}
-                asked.append({name: each.numpy() for name, each in inputs.items()})
-                x = engine.unet(z, t, state.context, actions, torch.zeros_like(t), moved)
-                z = euler_step(z, x, t, t_next)
-            state = engine.step(state, action, noise)
+
+    def remember(_, inputs: tuple) -> None:
+        z, t, context, actions, _, moved = (each.numpy() for each in inputs)
+        # t_next comes after the convolutions
+        asked.append(
+            {"z": z, "t": t, "t_next": 0 * t, "context": context, "actions": actions, "moved": moved}
+        )
+
+    dream, random = Dream.load(engine, starts_path, 0), np.random.default_rng(0)
+    hook = engine.unet.register_forward_pre_hook(remember)
+    for start in range(dream.num_starts):
+        dream.reset(start)
+        for action in random.integers(len(dream.action_names), size=FRAMES):
+            dream.step(int(action))
+    hook.remove()
     return asked
 
 
-def quantize_convolutions(path: Path, asked: list[dict[str, np.ndarray]]) -> None:
-    """Those of the ONNX graph at `path`, in place, by what it is `asked`; but the first and the last two, whose
-    rounding nothing after them mends. ImportError without onnx, onnxruntime."""
+def quantized(model, asked: list[dict[str, np.ndarray]]):
+    """An onnx.ModelProto with its convolutions in 8 bits, by what it is `asked`; but for the first and the last two,
+    whose rounding nothing after them mends."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -55,14 +51,17 @@ def quantize_convolutions(path: Path, asked: list[dict[str, np.ndarray]]) -> Non
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.left, None)
 
-    convolutions = [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     logging.getLogger().addFilter(never := lambda record: False)  # it gives advice that does not apply
     try:
-        # As pairs of a quantizing and a dequantizing node: the runtimes make of them what the CPU is best at.
-        quantize_static(
-            path, path, Asked(), quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=["Conv"],
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-            nodes_to_exclude=[convolutions[0], *convolutions[-2:]],
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "quantized.onnx"
+            # As pairs of a quantizing and a dequantizing node: the runtimes make of them what the CPU is best at.
+            quantize_static(
+                model, path, Asked(), quant_format=QuantFormat.QDQ, per_channel=True, op_types_to_quantize=["Conv"],
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                nodes_to_exclude=[convolutions[0], *convolutions[-2:]],
+            )  # fmt: skip
+            return onnx.load(path)
     finally:
         logging.getLogger().removeFilter(never)
