@@ -9,6 +9,7 @@ Writes encoder.pt and decoder.pt (the best so far), last.pt (to go on from), met
 """
 
 import argparse
+import math
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from dream.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
+from dream.gpu import generator_on, on_device, sent
 from dream.latents import recording_fingerprint, to_frames
 from dream.metrics import psnr
 from dream.models import fingerprint, load_part, part_checkpoint, refusing
@@ -126,7 +128,7 @@ def main(args: argparse.Namespace) -> None:
         restore_rng_state(resumed["rng"])
         step, spent_s, best_psnr = resumed["step"], resumed["spent_s"], resumed["best_psnr"]
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
-    train_frames = np.argwhere(train_mask)
+    frames, train_frames = on_device(data.frames, device), torch.from_numpy(np.argwhere(train_mask))
     validation = validation_frames(data, validation_mask)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
@@ -140,18 +142,18 @@ def main(args: argparse.Namespace) -> None:
         history = []
         while progress < 1:
             # step
-            crops, corners = draw_crops(data, train_frames, args.batch_size, generator, shards)
-            crops = crops.to(device)
+            crops, corners = draw_crops(frames, train_frames, args.batch_size, generator, device, shards)
             with mixed_precision(device):
                 latents = encoder(crops)
-                noise = torch.randn(args.batch_size, *latents.shape[1:], generator=generator)
-                noise = shards.mine(noise).to(device)
+                noise = torch.randn(
+                    args.batch_size,
+                    *latents.shape[1:],
+                    generator=generator_on(device, generator),
+                    device=device,
+                )
+                noise = shards.mine(noise)
                 rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:], corners=corners)
             loss = F.l1_loss(rebuilt.float(), crops) + MSE_WEIGHT * F.mse_loss(rebuilt.float(), crops)
-            if not torch.isfinite(shards.mean(loss)):
-                raise BadInput(
-                    f"the loss is {loss.item()} at step {step}: lower --learning-rate, then start again"
-                )
             loss.backward()
             shards.average_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -164,6 +166,8 @@ def main(args: argparse.Namespace) -> None:
             if step % steps_per_epoch == 0:
                 break
         means = shards.mean_of_all(history)
+        if not all(map(math.isfinite, means.values())):  # asked at each step, a GPU would stand still
+            raise BadInput(f"the loss is no number by step {step}: lower --learning-rate, then start again")
         if not shards.leads:  # the first one alone measures, logs and saves
             continue
 
@@ -228,25 +232,29 @@ def make_autoencoder(
 
 
 def draw_crops(
-    data: Trajectories, where: np.ndarray, batch: int, generator: torch.Generator, shards: Shards = ALONE
-) -> tuple[Tensor, Tensor]:
-    """Random crops (B, 3, h, w), 0-1, of random frames, and the latent pixels (B, 2), row and column, where they begin.
+    frames: Tensor, where: Tensor, batch: int, generator: torch.Generator, device: torch.device,
+    shards: Shards = ALONE,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Random crops (B, 3, h, w), 0-1, of frames, uint8 (N, T, 3, H, W), and the latent pixels (B, 2), row and column,
+    where they begin.
 
     `where` (M, 2): row and t of the frames allowed. Crops begin at multiples of PATCH: patches lie as in whole frames.
     """
-    h, w = min(CROP[0], data.height), min(CROP[1], data.width)
-    chosen = where[torch.randint(len(where), (batch,), generator=generator).numpy()]
-    last = (-(-(data.height - h) // PATCH), -(-(data.width - w) // PATCH))
+    H, W = frames.shape[-2:]
+    h, w = min(CROP[0], H), min(CROP[1], W)
+    chosen = where[torch.randint(len(where), (batch,), generator=generator)]
+    last = (-(-(H - h) // PATCH), -(-(W - w) // PATCH))
     corners = torch.stack(
         [torch.randint(most + 1, (batch,), generator=generator) for most in last], dim=1
     )  # (B, 2)
-    chosen, corners = chosen[shards.mine(torch.arange(batch)).numpy()], shards.mine(corners)
-    crops = []
-    for (row, t), (top, left) in zip(chosen, (corners * PATCH).tolist(), strict=True):
-        crop = data.frames[row, t, :, top : top + h, left : left + w]
-        over = (h - crop.shape[1], w - crop.shape[2])  # where the frame is no multiple of PATCH
-        crops.append(np.pad(crop, ((0, 0), (0, over[0]), (0, over[1])), mode="edge"))
-    return to_frames(np.stack(crops), torch.device("cpu")), corners
+    chosen, corners = shards.mine(chosen), shards.mine(corners)
+    rows, times, top, left = torch.cat([chosen, corners * PATCH], dim=1)[:, :, None, None, None].unbind(dim=1)
+    y = (top + torch.arange(h)[:, None]).clamp(
+        max=H - 1
+    )  # beyond the edge, where the frame is no multiple of PATCH
+    x = (left + torch.arange(w)).clamp(max=W - 1)
+    places = (sent(each, frames.device) for each in (rows, times, torch.arange(3)[:, None, None], y, x))
+    return to_frames(frames[tuple(places)], device), sent(corners, device)
 
 
 def validation_frames(data: Trajectories, mask: np.ndarray) -> np.ndarray:

@@ -5,19 +5,19 @@
     python sd/train_sd.py --trajectories FILE --max-minutes 90 --resume          # goes on, 90 minutes in all
     tensorboard --logdir sd/output_sd
 
-Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt, a copy of both and initial_sequence.npz (to
-play), last.pt (to go on from), metrics.csv, previews/ and latents.npy (the encoded recording) into --output-dir.
+Wants the encoder.pt and decoder.pt of train_autoencoder.py. Writes best.pt and, at the end, final.pt, a copy of
+both and initial_sequence.npz (to play), last.pt (to go on from), metrics.csv, previews/ and latents.npy (the encoded
+recording) into --output-dir.
 """
 
 import argparse
 import copy
-import os
+import math
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 import torch
 from dream.autoencoder import decode
 from dream.budget import Budget, learning_rate
@@ -25,13 +25,8 @@ from dream.diffusion import LOSSES, PREDICTIONS
 from dream.discriminator import Adversary
 from dream.errors import BadInput, run_script
 from dream.game import GameInfo
-from dream.latents import (
-    encode_recording,
-    frames_at,
-    gather_windows,
-    on_device,
-    recording_fingerprint,
-)
+from dream.gpu import on_device
+from dream.latents import encode_recording, frames_at, recording_fingerprint, save_starts
 from dream.models import dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.optimizer import HIDDEN, Optimizer
 from dream.previews import save_rows
@@ -46,9 +41,9 @@ from dream.runs import (
     seed_everything,
 )
 from dream.shards import Shards
-from dream.streams import Streams
+from dream.streams import Streams, walk_length
 from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
-from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes
+from dream.trajectories import Trajectories, open_trajectories, split_episodes
 from dream.unet import GROUP, REFERENCE, UNet, UNetConfig
 from dream.validation import dream_each_action, validate, validation_set
 from tqdm import tqdm
@@ -58,7 +53,6 @@ HERE = Path(__file__).resolve().parent
 # discriminator; one that --init-from begins with can do so from the start.
 OWN_FRAMES_FROM = 0.25
 WEIGHT_DECAY = 1e-2
-NUM_STARTS = 8  # places in initial_sequence.npz
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -90,9 +84,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     learning.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
-    learning.add_argument("--own-frames", type=int, default=16, help="how often the model goes on from its own last "
-                          "frame while it learns, on average, before it begins anew or goes astray (0 = never, "
-                          "default: %(default)s)")  # fmt: skip
+    learning.add_argument("--own-frames", type=int, default=64, help="how often the model goes on from its own last "
+                          "frame, on average, before it begins anew or goes astray; it comes to that little by little "
+                          "(0 = never, default: %(default)s)")  # fmt: skip
     learning.add_argument("--flow-first", type=float, default=0.1, metavar="SHARE", help="of the budget, in which the "
                           "motion is learned alone (default: %(default)s)")  # fmt: skip
     learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' "
@@ -193,9 +187,9 @@ def main(args: argparse.Namespace) -> None:
     starts = train_windows(data, train_mask, L)
     with shards.first():
         encoded = encode_recording(data, encoder, autoencoder, run_dir, device)
-    latents = on_device(encoded, device)
+    latents, frames = on_device(encoded, device), on_device(data.frames, device)
     actions = torch.from_numpy(data.actions)
-    held_out = validation_set(data, latents, validation_mask, L, device)
+    held_out = validation_set(data, frames, latents, validation_mask, L, device)
 
     ema = copy.deepcopy(unet).eval().requires_grad_(False).see_with(encoder, decoder)
     optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
@@ -236,7 +230,7 @@ def main(args: argparse.Namespace) -> None:
             truth = None
             if unet.config.motion:
                 where = shards.mine(streams.where[walks])
-                last, following = (frames_at(data, where, t, device) for t in (L - 1, L))
+                last, following = (frames_at(frames, where, t, device) for t in (L - 1, L))
                 truth = Truth(shards.mine(real[:, :-1]), last, following)
             flow_alone = truth is not None and progress < args.flow_first
             with mixed_precision(device):
@@ -252,15 +246,11 @@ def main(args: argparse.Namespace) -> None:
             else:
                 learned_to_begin = progress > own_frames_from
                 if args.discriminator and learned_to_begin and as_played.any():
-                    judged = (real[:, -1], as_played.to(device), ~streams.astray[walks].to(device))
+                    judged = (real[:, -1], as_played, ~streams.astray[walks])
                     push, judgement = adversary.push(loss, dreamed, *map(shards.mine, judged))
                     loss, metrics = loss + push, {**metrics, **judgement}
-                own_frames = args.own_frames if learned_to_begin else 0
-                streams.advance(walks, shards.everyone(dreamed), as_played, own_frames, real[:, -1])
-            if not torch.isfinite(shards.mean(loss)):
-                raise BadInput(
-                    f"the loss is {loss.item()} at step {step}: lower --learning-rate, then --resume"
-                )
+                length = walk_length(args.own_frames, own_frames_from, progress)
+                streams.advance(walks, shards.everyone(dreamed), as_played, length, real[:, -1])
             loss.backward()
             shards.average_gradients(unet.parameters())
             metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -274,6 +264,8 @@ def main(args: argparse.Namespace) -> None:
             if step % steps_per_epoch == 0:
                 break
         means = shards.mean_of_all(history)
+        if not all(map(math.isfinite, means.values())):  # asked at each step, a GPU would stand still
+            raise BadInput(f"the loss is no number by step {step}: lower --learning-rate, then --resume")
         if not shards.leads:  # the first one alone measures, logs and saves
             continue
 
@@ -316,6 +308,10 @@ def main(args: argparse.Namespace) -> None:
         }
         save_checkpoint(last, run_dir / "last.pt")
     bar.close()
+    if shards.leads:  # often the better one to play: best.pt is of the epoch that eight roll-outs prefer
+        save_checkpoint(
+            dream_checkpoint(ema, game, autoencoder, args.steps, trained_on), run_dir / "final.pt"
+        )
     repeating = fmean(held_out.copy_start_psnr(horizon) for horizon in held_out.horizons)
     print(f"{budget.what_ended(step)}: {step} steps, {step * args.batch_size} windows;")
     print(
@@ -351,19 +347,6 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
     if unet.config.num_actions != data.num_actions:
         raise BadInput(f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}")
     return unet.train().requires_grad_(True), trained_before
-
-
-def save_starts(
-    data: Trajectories, latents: torch.Tensor, mask: np.ndarray, context: int, autoencoder: str, path: Path
-) -> None:
-    """Contexts from held-out episodes, for play_sd.py to begin from."""
-    chosen = torch.from_numpy(good_starts(data, mask, context, NUM_STARTS))
-    actions = torch.from_numpy(data.actions)
-    window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name("initial_sequence.writing.npz")
-    np.savez(aside, frames=window.half().numpy(), actions=window_actions.numpy(), autoencoder=autoencoder)
-    os.replace(aside, path)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ FLOORS = {
             "errors",
             "frechet",
             "game",
+            "gpu",
             "metrics",
             "playing",
             "previews",

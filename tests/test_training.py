@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import benchmark_training
 import numpy as np
 import pytest
 import torch
@@ -21,11 +22,12 @@ from dream import runs
 from dream.autoencoder import AutoencoderConfig
 from dream.budget import Budget, learning_rate
 from dream.errors import BadInput, run_script
+from dream.gpu import generator_on, indices, on_device
 from dream.latents import encode_recording, gather_windows
 from dream.models import load_part, load_unet
 from dream.rollout import next_latent, roll_out, settle
 from dream.runs import MetricsLog, load_checkpoint, save_checkpoint
-from dream.streams import Streams
+from dream.streams import Streams, walk_length
 from dream.training import train_windows, training_loss, update_ema
 from dream.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
 from dream.unet import UNet, UNetConfig
@@ -240,6 +242,21 @@ def test_streams_dream_on_beside_the_recording():
     assert (
         oldest == 7
     )  # the longest stretch has 12 frames: 4 of context, and 7 dreamed before the last target
+
+
+def test_walks_grow_longer_as_the_model_learns():
+    assert walk_length(64, 0.2, 0.2) == walk_length(0, 0.2, 0.9) == 0
+    assert walk_length(64, 0.2, 0.5) == pytest.approx(8) and walk_length(64, 0.0, 0.75) == pytest.approx(64)
+    assert walk_length(64, 0.2, 0.8) == walk_length(64, 0.2, 1.0) == 64
+
+
+def test_on_the_cpu_nothing_is_sent_or_drawn_elsewhere():
+    """A run on the CPU is the same to the last bit as before there was a GPU to think of."""
+    generator, frames = seeded(), np.zeros((2, 3), np.uint8)
+    assert generator_on(CPU, generator) is generator
+    frames.flags.writeable = False  # as a recording is
+    assert on_device(frames, CPU).data_ptr() == frames.ctypes.data
+    assert indices(torch.tensor([True, False, True]), CPU).tolist() == [0, 2]
 
 
 def test_streams_without_own_frames_are_always_fresh():
@@ -466,7 +483,7 @@ def test_episodes_too_short_to_train_on_are_refused(tmp_path):
     with pytest.raises(BadInput, match="record longer episodes"):
         train_windows(data, mask, L)
     with pytest.raises(BadInput, match="held-out"):
-        validation_set(data, torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
+        validation_set(data, on_device(data.frames, CPU), torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
 
 
 def test_validation_holds_the_right_frames_against_each_other(tmp_path):
@@ -477,7 +494,7 @@ def test_validation_holds_the_right_frames_against_each_other(tmp_path):
     mask = np.zeros((2, 40), bool)
     mask[1, 3:] = True
     latents = torch.arange(40.0).expand(2, 40)[..., None, None, None].expand(2, 40, 4, 8, 12)  # latent t is t
-    held_out = validation_set(data, latents, mask, L, CPU)
+    held_out = validation_set(data, on_device(data.frames, CPU), latents, mask, L, CPU)
     assert held_out.horizons == (4, 16)
     shown = torch.from_numpy(frames) / 255
     for i, t in enumerate(held_out.context[:, 0, 0, 0, 0].int().tolist()):
@@ -617,8 +634,8 @@ def test_crops_lie_on_the_grid_of_patches(size):
     H, W = size
     frames = np.zeros((1, 2, 3, H, W), np.uint8)
     frames[:, :, 0], frames[:, :, 1] = np.arange(H)[:, None] % 256, np.arange(W) % 256
-    data = SimpleNamespace(frames=frames, height=H, width=W)
-    crops, corners = train_autoencoder.draw_crops(data, np.array([[0, 0], [0, 1]]), 200, seeded())
+    where = torch.tensor([[0, 0], [0, 1]])
+    crops, corners = train_autoencoder.draw_crops(torch.from_numpy(frames), where, 200, seeded(), CPU)
     h, w = crops.shape[-2:]
     assert (h, w) == (min(64, H), min(128, W)) and corners.shape == (200, 2)
     crops = (crops * 255).round().long()
@@ -656,7 +673,7 @@ def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, smal
     assert straight["step"] == 3 * (3 if script is train_sd else 2)
     assert_same(straight, resumed)
     assert rows_of(tmp_path / "straight") == rows_of(tmp_path / "stopped")
-    for name in ("best.pt",) if script is train_sd else ("encoder.pt", "decoder.pt"):
+    for name in ("best.pt", "final.pt") if script is train_sd else ("encoder.pt", "decoder.pt"):
         best = [torch.load(tmp_path / run / name, weights_only=True) for run in ("straight", "stopped")]
         assert_same(*best)
 
@@ -892,7 +909,7 @@ def test_a_loss_that_is_no_number_stops_the_run(script, taught, tmp_path, small_
         said = line_of(teach_dream, *flags, "--autoencoder-dir", taught / "a")
     else:
         said = line_of(teach_autoencoder, *flags)
-    assert "the loss is" in said and "--learning-rate" in said
+    assert "the loss is no number" in said and "--learning-rate" in said
     assert not list(tmp_path.glob("run/best.pt")) and not list(tmp_path.glob("run/last.pt"))
 
 
@@ -967,6 +984,19 @@ def test_a_short_training_learns_how_a_square_moves():
     nothing, left, right = centres
     print(f"centres: nothing {nothing:.2f}, left {left:.2f}, right {right:.2f}")
     assert left < nothing - 1 and right > nothing + 1
+
+
+def test_how_fast_training_is(taught, tmp_path, capsys):
+    """Both sides for real, in a turn each."""
+    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--device", "cpu",
+             "--output", tmp_path / "b.json", "--seconds", 0.5, "--rounds", 1]  # fmt: skip
+    benchmark_training.main(benchmark_training.parse_args([*map(str, flags)]))
+    found = json.loads((tmp_path / "b.json").read_text())
+    rates = found["samples_per_second"]
+    assert len(rates) == 4 and all(rate > 0 for rate in rates.values())
+    assert found["ratio"]["diffusion"] == pytest.approx(rates["train_sd.py"] / rates["plain diffusion"])
+    assert "times the plain loop" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.json"]
 
 
 @pytest.mark.gpu

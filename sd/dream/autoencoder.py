@@ -126,9 +126,12 @@ class Decoder(nn.Module):
         """(1, channels, h, w) of the whole frame, or (B, channels, h, w) of crops of it."""
         if corners is None:
             return self.position
-        return torch.cat(
-            [self.position[..., top : top + h, left : left + w] for top, left in corners.tolist()]
-        )
+        rows, columns = (
+            each[:, None] + torch.arange(n, device=each.device)
+            for each, n in zip(corners.unbind(dim=1), (h, w), strict=True)
+        )  # (B, h), (B, w)
+        places = rows[:, :, None] * self.position.shape[3] + columns[:, None, :]
+        return F.embedding(places, self.position[0].flatten(1).T).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

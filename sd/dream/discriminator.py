@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dream.gpu import indices
 from dream.motion import FOLD, OCTAVES, place_waves
 from dream.runs import mixed_precision
 from dream.shards import ALONE, Shards
@@ -69,11 +70,12 @@ class Adversary:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator learns from latents (B, C, h, w), predicted and real, those that are `judged`, (B,) bool;
         then what to add to `loss`, which depends on `predicted`, and the metrics. Its strength is measured where the
-        truth is known, (B,) bool: elsewhere the loss does not pull."""
+        truth is known, (B,) bool: elsewhere the loss does not pull. Both masks are on the CPU, whatever the device."""
+        judged, known = indices(judged, real.device), indices(known[judged], real.device)
         away, metrics = self.learn(predicted.detach()[judged], real[judged])
         (pull,) = torch.autograd.grad(loss, predicted, retain_graph=True)
         strength = self.share * min(1.0, self.step / BEGINNING)
-        squares = torch.stack([pull[judged].square().sum(), away[known[judged]].square().sum()])
+        squares = torch.stack([pull[judged].square().sum(), away[known].square().sum()])
         pulled, beside = self.shards.mean(squares).sqrt()
         push = away * (strength * pulled / beside.clamp(min=1e-12))
         return (predicted[judged] * push).sum(), metrics
@@ -81,7 +83,7 @@ class Adversary:
     def learn(self, fake: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One step on latents (B, C, h, w); the gradient (B, C, h, w) of the loss of those who made the fake ones, as
         it stood before the step: the penalty has it at hand; and the metrics."""
-        count = self.shards.mean(torch.tensor(float(len(fake)), device=fake.device))
+        count = self.shards.mean(torch.full((), float(len(fake)), device=fake.device))
         fake, real = fake.clone().requires_grad_(), real.clone().requires_grad_()
         with mixed_precision(fake.device):
             of_fake, of_real = self.discriminator(fake), self.discriminator(real)

@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from dream.autoencoder import Encoder
 from dream.errors import BadInput
+from dream.gpu import sent
 from dream.runs import mixed_precision
-from dream.trajectories import Trajectories
+from dream.trajectories import Trajectories, good_starts
 
-ENCODE_BATCH = 64  # frames at a time
+ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames at a time
+NUM_STARTS = 8  # places in initial_sequence.npz
 
 
 def to_frames(frames_u8: np.ndarray | Tensor, device: torch.device) -> Tensor:
@@ -60,9 +62,10 @@ def encode_recording(
             with open(aside, "wb") as file:
                 header = {"descr": "<f2", "fortran_order": False, "shape": tuple(source["shape"])}
                 np.lib.format.write_array_header_1_0(file, header)
+                batch = ENCODE_BATCH[device.type]
                 for row in tqdm(trajectories.frames, desc="encoding", unit="row"):
-                    for start in range(0, T, ENCODE_BATCH):
-                        frames = to_frames(row[start : start + ENCODE_BATCH], device)
+                    for start in range(0, T, batch):
+                        frames = to_frames(row[start : start + batch], device)
                         with mixed_precision(device):
                             file.write(encoder(frames).half().cpu().numpy().tobytes())
             os.replace(aside, path)
@@ -87,18 +90,10 @@ def read_note(path: Path) -> dict | None:
         return None
 
 
-def on_device(latents: np.ndarray, device: torch.device) -> Tensor:
-    """Latents where they are wanted: in the memory of a GPU that has room to spare, else memory-mapped."""
-    tensor = torch.from_numpy(latents)
-    if device.type == "cuda" and latents.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-        return tensor.to(device)
-    return tensor
-
-
-def frames_at(trajectories: Trajectories, where: Tensor, offset: int, device: torch.device) -> Tensor:
-    """Frames (B, 3, H, W), 0-1, `offset` after those at `where` (B, 2), pairs of row and t."""
-    frames = [trajectories.frames[row, t + offset] for row, t in where.tolist()]
-    return to_frames(np.stack(frames), device)
+def frames_at(frames: Tensor, where: Tensor, offset: int, device: torch.device) -> Tensor:
+    """(B, 3, H, W), 0-1, of uint8 frames (N, T, 3, H, W), `offset` after those at `where` (B, 2): row and t."""
+    rows, times = sent(where, frames.device).unbind(dim=1)
+    return to_frames(frames[rows, times + offset], device)
 
 
 def gather_windows(
@@ -109,5 +104,18 @@ def gather_windows(
     latents (N, T, C, h, w) may be memory-mapped, in CPU memory or on the device; actions (N, T) and starts on the CPU.
     """
     rows, times = starts[:, :1], starts[:, 1:] + torch.arange(length)  # (B, 1), (B, length)
-    window = latents[rows.to(latents.device), times.to(latents.device)]
-    return window.to(device).float(), actions[rows, times].to(device)
+    window = latents[sent(rows, latents.device), sent(times, latents.device)]
+    return window.to(device).float(), sent(actions[rows, times], device)
+
+
+def save_starts(
+    data: Trajectories, latents: Tensor, mask: np.ndarray, context: int, autoencoder: str, path: Path
+) -> None:
+    """Contexts from held-out episodes, for play_sd.py to begin from."""
+    chosen = torch.from_numpy(good_starts(data, mask, context, NUM_STARTS))
+    actions = torch.from_numpy(data.actions)
+    window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name("initial_sequence.writing.npz")
+    np.savez(aside, frames=window.half().numpy(), actions=window_actions.numpy(), autoencoder=autoencoder)
+    os.replace(aside, path)

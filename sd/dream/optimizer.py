@@ -54,15 +54,17 @@ class Muon(torch.optim.Optimizer):
                     continue
                 by_shape[matrix.shape].append(matrix)
             for shape, matrices in by_shape.items():
-                ahead = []
+                gradients, momenta = [matrix.grad for matrix in matrices], []
                 for matrix in matrices:
-                    momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-                    momentum.lerp_(matrix.grad, 1 - MOMENTUM)
-                    ahead.append(matrix.grad.lerp(momentum, MOMENTUM))  # Nesterov's
+                    if not self.state[matrix]:
+                        self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+                    momenta.append(self.state[matrix]["momentum"])
+                torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+                ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
                 size = 0.2 * max(shape) ** 0.5  # Liu et al., equation 4: root mean square 0.2
-                for matrix, step in zip(matrices, orthogonal(torch.stack(ahead)), strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.add_(step, alpha=-group["lr"] * size)
+                steps = orthogonal(torch.stack(ahead)).unbind()
+                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(matrices, steps, alpha=-group["lr"] * size)
 
 
 class Optimizer:

@@ -14,11 +14,22 @@ dreamed nobody knows; the discriminator alone judges whether it could be of the 
 import torch
 from torch import Tensor
 
+from dream.diffusion import mean_of
+from dream.gpu import indices, sent
 from dream.latents import gather_windows
 from dream.rollout import settle
 
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 SPREAD = 4.0  # a walk's patience is from so much less to so much more than the usual one
+
+
+def walk_length(longest: int, begin: float, progress: float) -> float:
+    """By how many frames of its own a walk goes on at `progress` (0-1) of a training whose walks set out at `begin`: 0
+    until then; from 1, by equal factors, to the `longest` when three quarters of the rest are done. A model that has
+    just begun soon loses the recording's course, and beside it there is nothing to learn."""
+    if not longest or progress <= begin:
+        return 0.0
+    return longest ** min(1.0, (progress - begin) / (0.75 * (1 - begin)))
 
 
 class Streams:
@@ -51,7 +62,9 @@ class Streams:
         # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
         self.patience = SPREAD ** torch.linspace(-1, 1, P)
         self.said_in_order, self.by_said = torch.sort(self.said(starts))  # (M,), for `go_astray`
-        self.begin_error = torch.tensor(torch.inf)  # mean squared error of late of walks that begin
+        self.begin_error = torch.tensor(
+            torch.inf, device=device
+        )  # mean squared error of late of walks that begin
         self.contexts = torch.zeros(
             P, context, *latents.shape[2:], dtype=torch.float16, device=device
         )  # (P, L, C, h, w)
@@ -63,7 +76,7 @@ class Streams:
         self.where[walks] = self.starts[chosen]
         self.age[walks], self.astray[walks] = 0, False
         windows, _ = gather_windows(self.latents, self.actions, self.where[walks], self.L, self.device)
-        self.contexts[walks.to(self.device)] = windows.half()
+        self.contexts[sent(walks, self.device)] = windows.half()
 
     def said(self, where: Tensor) -> Tensor:
         """(M,): one number for the L - 1 actions before the last one of windows at where (M, 2)."""
@@ -89,10 +102,15 @@ class Streams:
         windows, actions = gather_windows(
             self.latents, self.actions, self.where[walks], self.L + 1, self.device
         )
-        return walks, self.contexts[walks.to(self.device)].float(), actions[:, :-1], windows
+        return walks, self.contexts[sent(walks, self.device)].float(), actions[:, :-1], windows
 
     def advance(
-        self, walks: Tensor, dreamed: Tensor, as_played: Tensor, own_frames: int, target: Tensor | None = None
+        self,
+        walks: Tensor,
+        dreamed: Tensor,
+        as_played: Tensor,
+        own_frames: float,
+        target: Tensor | None = None,
     ) -> None:
         """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
         (B,) bool tells those that began at pure noise. A walk ends once in own_frames + 1 draws, on average, some up to
@@ -101,10 +119,11 @@ class Streams:
         stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames * self.patience[walks] + 1)
         if target is not None:
             begun = as_played & (self.age[walks] == 0)
-            errors = (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3)).cpu()[begun]
-            if len(errors):
-                late = errors.mean()
-                self.begin_error = late if self.begin_error.isinf() else self.begin_error.lerp(late, 0.02)
+            if begun.any():
+                errors = (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3))
+                late = mean_of(errors, sent(begun, self.device))
+                first = self.begin_error.isinf()
+                self.begin_error = torch.where(first, late, self.begin_error.lerp(late, 0.02))
         self.where[walks, 1] += as_played.long()
         inside = self.where[walks, 1] < self.allowed.shape[1]
         inside &= self.allowed[
@@ -115,9 +134,9 @@ class Streams:
         on = as_played & stay & inside | leave
         go_on = walks[on]
         self.age[go_on] += 1
-        on_device = go_on.to(self.device)
+        on_device = sent(go_on, self.device)
         context = self.contexts[on_device]
-        new = dreamed[on.to(self.device)].detach()
+        new = dreamed[indices(on, self.device)].detach()
         new = settle(new, context[:, -1].float(), self.dead_zone)
         self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
         self.go_astray(walks[leave])
@@ -126,11 +145,11 @@ class Streams:
     def usual_error(self, walks: Tensor) -> Tensor:
         """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; else infinity.
         What a dream that is beside the recording is told it should have made would teach it to blur."""
-        return torch.where(self.age[walks] > 0, self.begin_error, torch.inf).to(self.device)
+        return torch.where(sent(self.age[walks] > 0, self.device), self.begin_error, torch.inf)
 
     def state(self) -> dict[str, Tensor]:
         return {
-            "begin_error": self.begin_error,
+            "begin_error": self.begin_error.cpu(),
             "where": self.where,
             "age": self.age,
             "astray": self.astray,
@@ -139,5 +158,8 @@ class Streams:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.where, self.age = state["where"].clone(), state["age"].clone()
-        self.begin_error, self.astray = state["begin_error"].clone(), state["astray"].clone()
+        self.begin_error, self.astray = (
+            state["begin_error"].to(self.device, copy=True),
+            state["astray"].clone(),
+        )
         self.contexts = state["contexts"].to(self.device, copy=True)

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dream.diffusion import MOST_NOISE, denoising_loss, draw_levels, mean_of, mix, weight_of
 from dream.errors import BadInput
+from dream.gpu import generator_on, sent
 from dream.motion import in_pixels, motion_loss
 from dream.shards import ALONE, Shards
 from dream.trajectories import Trajectories, window_starts
@@ -55,17 +57,19 @@ def training_loss(
     """
     B, device = len(target), target.device
 
-    def noise_like(x: Tensor) -> Tensor:
-        return torch.randn(x.shape, generator=generator).to(device)
-
     # drawn for the whole batch
+    noisemaker = generator_on(device, generator)
+
+    def noise_like(x: Tensor) -> Tensor:
+        return torch.randn(x.shape, generator=noisemaker, device=device)
+
     noisy = fresh & (torch.rand(B, generator=generator) < (0.0 if lesson.context_noise == "off" else 0.5))
-    level = (torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy).to(device)
+    level = sent(torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy, device)
     noise_of_context = noise_like(context)
     t = draw_levels(B, lesson.pure_noise_share, generator)
     astray = torch.zeros(B, dtype=torch.bool) if astray is None else astray
     t = torch.where(astray, 1.0, t)
-    pure, known = t == 1, ~astray.to(device)
+    pure, known = t == 1, sent(~astray, device)
     predicts = unet.config.predicts
     if predicts == "noise":
         t = t.clamp(max=MOST_NOISE)
@@ -74,7 +78,7 @@ def training_loss(
     # learned from
     context, actions, target, level, noise_of_context, t, known, noise = (
         shards.mine(each)
-        for each in (context, actions, target, level, noise_of_context, t.to(device), known, noise)
+        for each in (context, actions, target, level, noise_of_context, sent(t, device), known, noise)
     )
     context = context + level[:, None, None, None, None] * noise_of_context
     told = level if lesson.context_noise == "told" else torch.zeros_like(level)
@@ -118,11 +122,9 @@ def flow_loss(unet: UNet, actions: Tensor, truth: Truth) -> tuple[Tensor, dict[s
     return loss, {"loss/motion": loss.detach()}
 
 
-@torch.no_grad()
 def update_ema(ema: UNet, unet: UNet, decay: float) -> None:
     """Moves each weight of `ema` a share 1 - decay of the way to that of `unet`."""
-    for average, weight in zip(ema.parameters(), unet.parameters(), strict=True):
-        average.lerp_(weight, 1 - decay)
+    get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(unet.parameters()), None)
 
 
 def train_windows(data: Trajectories, mask: np.ndarray, context: int) -> Tensor:

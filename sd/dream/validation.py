@@ -40,9 +40,10 @@ class ValidationSet:
 
 
 def validation_set(
-    data: Trajectories, latents: Tensor, mask: np.ndarray, context: int, device: torch.device
+    data: Trajectories, frames: Tensor, latents: Tensor, mask: np.ndarray, context: int, device: torch.device
 ) -> ValidationSet:
-    """`latents` (N, T, C, h, w) of the whole recording, `mask` (N, T) of its held-out part. Raises BadInput."""
+    """`frames`, uint8 (N, T, 3, H, W), and `latents` (N, T, C, h, w) of the whole recording; `mask` (N, T) of its
+    held-out part. Raises BadInput."""
     actions = torch.from_numpy(data.actions)
     horizons = HORIZONS
     while len(horizons) > 1 and len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
@@ -59,7 +60,7 @@ def validation_set(
         return torch.from_numpy(starts[np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int)])
 
     def real_frames(starts: Tensor, offset: int) -> Tensor:
-        return frames_at(data, starts, offset, device)
+        return frames_at(frames, starts, offset, device)
 
     short, long = spread(context + 1, NEXT_FRAME_WINDOWS), spread(context + horizons[-1], ROLL_OUTS)
     window, window_actions = gather_windows(latents, actions, short, context + 1, device)

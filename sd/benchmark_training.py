@@ -1,0 +1,213 @@
+"""How many samples a second do both trainings take, and how much more than a plain loop with the same networks?
+
+    python sd/benchmark_training.py --trajectories FILE --output benchmark_training.json
+    python sd/benchmark_training.py --trajectories FILE --seconds 2 --rounds 1     # a tiny one
+
+The plain loop is the original Dream-Mario-Kart's: batches of 64, float32 (mixed precision on a GPU), AdamW, frames
+converted for every batch and, for the diffusion model, encoded again each time. Both sides take turns by the clock: the
+first steps of a process count, its start and its measuring do not. A sample of train_autoencoder.py is a crop, of
+train_sd.py a window; what the latter does beyond the plain loop, own frames from a quarter of the turn on and the
+discriminator's push, is not counted in its favour.
+"""
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.errors import BadInput, run_script
+from dream.models import load_autoencoder
+from dream.report import save_json
+from dream.runs import mixed_precision, pick_device
+from dream.training import train_windows, training_loss
+from dream.trajectories import Trajectories, open_trajectories
+from dream.unet import UNet, UNetConfig
+from torch import Tensor
+from tqdm import tqdm
+from train_autoencoder import CROP
+
+HERE = Path(__file__).resolve().parent
+PLAIN_BATCH = 64
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trajectories", type=Path, required=True, help="a recording")
+    parser.add_argument(
+        "--autoencoder-dir", type=Path, default=HERE / "pretrained", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmark_training.json"), help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--autoencoder-batch", type=int, default=8, help="crops, of ours (default: %(default)s)"
+    )
+    parser.add_argument("--sd-batch", type=int, default=16, help="windows, of ours (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=30, help="of a turn (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each loop (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+    )
+    args = parser.parse_args(argv)
+    if min(args.autoencoder_batch, args.sd_batch, args.rounds) < 1 or args.seconds <= 0:
+        parser.error("both batches and --rounds must be at least 1 and --seconds above 0")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    device = pick_device(args.device)
+    data = open_trajectories(args.trajectories)
+    rates: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(dir=args.output.parent) as folder:
+        loops = {
+            "train_autoencoder.py": lambda: ours(
+                args, "train_autoencoder.py", args.autoencoder_batch, Path(folder)
+            ),
+            "plain autoencoder": lambda: plain(args, plain_autoencoder(data, device), device),
+            "train_sd.py": lambda: ours(args, "train_sd.py", args.sd_batch, Path(folder)),
+            "plain diffusion": lambda: plain(args, plain_diffusion(args, data, device), device),
+        }
+        for _ in tqdm(range(args.rounds), unit="round"):
+            for name, loop in loops.items():
+                rates.setdefault(name, []).append(loop())
+    found = {name: statistics.median(each) for name, each in rates.items()}
+    ratios = {
+        "autoencoder": found["train_autoencoder.py"] / found["plain autoencoder"],
+        "diffusion": found["train_sd.py"] / found["plain diffusion"],
+    }
+    report = {
+        "samples_per_second": found,
+        "ratio": ratios,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+    save_json(report, args.output)
+    for name, rate in found.items():
+        print(f"{name}: {rate:.1f} samples a second")
+    print(", ".join(f"{name}: {ratio:.1f} times the plain loop" for name, ratio in ratios.items()))
+    print(f"wrote {args.output}")
+
+
+def ours(args: argparse.Namespace, script: str, batch: int, folder: Path) -> float:
+    """Samples a second of a script in a process of its own, in one epoch that the clock ends."""
+    run_dir = folder / script
+    for left in ("last.pt", "metrics.csv"):  # the encoded recording stays for the next turn
+        (run_dir / left).unlink(missing_ok=True)
+    command = [sys.executable, HERE / script, "--trajectories", args.trajectories, "--output-dir", run_dir,
+               "--batch-size", batch, "--epoch-samples", 10**9, "--max-minutes", args.seconds / 60,
+               "--device", args.device]  # fmt: skip
+    if script == "train_sd.py":  # without the first tenth of a training, in which its steps are cheaper
+        command += ["--autoencoder-dir", args.autoencoder_dir, "--flow-first", 0]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode:
+        raise BadInput(f"{script} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+    with open(run_dir / "metrics.csv", newline="") as file:
+        return int(list(csv.DictReader(file))[-1]["step"]) * batch / args.seconds
+
+
+def plain(args: argparse.Namespace, step: Callable[[], None], device: torch.device) -> float:
+    """Samples a second of `step`, which takes PLAIN_BATCH of them."""
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < args.seconds:
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        steps += 1
+    return steps * PLAIN_BATCH / (time.perf_counter() - began)
+
+
+def plain_autoencoder(data: Trajectories, device: torch.device) -> Callable[[], None]:
+    config = AutoencoderConfig(height=data.height, width=data.width)
+    encoder, decoder = Encoder(config).to(device), Decoder(config).to(device)
+    learn = plain_optimizer([*encoder.parameters(), *decoder.parameters()], device)
+    random = np.random.default_rng(0)
+    h, w = min(CROP[0], data.height), min(CROP[1], data.width)
+
+    def step() -> None:
+        crops = []
+        for _ in range(PLAIN_BATCH):
+            row, t = random.integers(data.frames.shape[:2])
+            top, left = (
+                4 * random.integers((data.height - h) // 4 + 1),
+                4 * random.integers((data.width - w) // 4 + 1),
+            )
+            crops.append(data.frames[row, t, :, top : top + h, left : left + w].astype(np.float32) / 255)
+        crops = torch.from_numpy(np.stack(crops)).to(device)
+        corners = torch.zeros(PLAIN_BATCH, 2, dtype=torch.int64, device=device)
+
+        def loss() -> Tensor:
+            return F.mse_loss(decoder(encoder(crops), size=(h, w), corners=corners).float(), crops)
+
+        learn(loss)
+
+    return step
+
+
+def plain_diffusion(args: argparse.Namespace, data: Trajectories, device: torch.device) -> Callable[[], None]:
+    encoder, decoder = (
+        part.to(device)
+        for part in load_autoencoder(
+            *(args.autoencoder_dir / f"{part}.pt" for part in ("encoder", "decoder"))
+        )
+    )
+    unet = (
+        UNet(UNetConfig(num_actions=data.num_actions, motion=True))
+        .to(device)
+        .train()
+        .see_with(encoder, decoder)
+    )
+    learn = plain_optimizer(list(unet.parameters()), device)
+    L = unet.config.context
+    starts = train_windows(data, np.ones(data.actions.shape, bool), L)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        chosen = starts[torch.randint(len(starts), (PLAIN_BATCH,), generator=generator)]
+        frames = (
+            np.stack([data.frames[row, t : t + L + 1] for row, t in chosen.tolist()]).astype(np.float32) / 255
+        )
+        actions = np.stack([data.actions[row, t : t + L] for row, t in chosen.tolist()])
+        frames, actions = torch.from_numpy(frames).to(device), torch.from_numpy(actions).to(device)
+
+        def loss() -> Tensor:
+            with torch.no_grad():
+                latents = encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            fresh = torch.ones(PLAIN_BATCH, dtype=torch.bool)
+            return training_loss(unet, latents[:, :-1], actions, latents[:, -1], fresh, generator)[0]
+
+        learn(loss)
+
+    return step
+
+
+def plain_optimizer(
+    weights: list[torch.nn.Parameter], device: torch.device
+) -> Callable[[Callable[[], Tensor]], None]:
+    optimizer = torch.optim.AdamW(weights, 1e-4)
+    precise = device.type == "cpu"
+
+    def learn(loss: Callable[[], Tensor]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, enabled=False) if precise else mixed_precision(device):
+            value = loss()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        assert np.isfinite(value.item())  # the original logs it at each step
+
+    return learn
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
