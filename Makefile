@@ -1,6 +1,7 @@
 # make setup | play | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
 PYTHON ?= python3
 PY = .venv/bin/python
+GPU := $(shell command -v nvidia-smi)
 
 define install
 	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make $(MAKECMDGOALS) PYTHON=python3.12' % v)"
@@ -18,7 +19,7 @@ setup: .venv/.ready
 
 # Without an NVIDIA GPU playing alone needs no PyTorch: a small installation, until
 # another target asks for all.
-play: $(if $(shell command -v nvidia-smi),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
+play: $(if $(GPU),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
 	$(PY) sd/play_sd.py
 
 .venv/.playing: sd/req.txt
@@ -35,15 +36,18 @@ dream: setup
 
 # A dream to ship, from nothing, into output/pretrained and then over ppo/pretrained and sd/pretrained. A stopped one goes
 # on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
-# stage, for two CPU cores; less or more:  make pretrained SD_MINUTES=30
-AE_MINUTES ?= 30
-SD_MINUTES ?= 150
+# stage, and how it learns, for a big GPU where there is one, else for two CPU cores; less or more:
+# make pretrained SD_MINUTES=30
+AE_MINUTES ?= $(if $(GPU),1.5,30)
+SD_MINUTES ?= $(if $(GPU),6,150)
+AE_LEARNS = $(if $(GPU),--batch-size 256 --epoch-samples 204800)
+SD_LEARNS = --flow-first 0.06 --own-frames 96 $(if $(GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3)
 P = output/pretrained
 resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
 
 pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/sd/.done
 	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
-	cp $(P)/sd/best.pt sd/pretrained/model.pt
+	cp $(P)/sd/final.pt sd/pretrained/model.pt
 	cp $(P)/sd/encoder.pt $(P)/sd/decoder.pt $(P)/sd/initial_sequence.npz sd/pretrained/
 	$(PY) sd/export_sd.py
 	$(PY) figures/make_drive.py --output sd/pretrained/drive.txt
@@ -60,11 +64,11 @@ $(P)/trajectories.npz: $(P)/agent/.done
 	mv $(P)/new.npz $@
 
 $(P)/autoencoder/.done: $(P)/trajectories.npz
-	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder --max-minutes $(AE_MINUTES) $(call resume,autoencoder)
+	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder $(AE_LEARNS) --max-minutes $(AE_MINUTES) $(call resume,autoencoder)
 	touch $@
 
 $(P)/sd/.done: $(P)/autoencoder/.done
-	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd --max-minutes $(SD_MINUTES) $(call resume,sd)
+	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_LEARNS) --max-minutes $(SD_MINUTES) $(call resume,sd)
 	touch $@
 
 test: setup

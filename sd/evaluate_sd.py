@@ -190,7 +190,7 @@ def measure_frames(
     starts, dreamed = played["starts"], played["dreamed"]
     keep(inverse_dynamics=or_why_not(inverse_dynamics, subject, starts, dreamed, effort.judge_steps, seed))
     keep(truth=or_why_not(judge_the_world, subject, effort, starts, dreamed, agent, seed))
-    keep(told_apart=or_why_not(told_apart, subject, effort.clips, 4 * effort.judge_steps, seed))
+    keep(told_apart=or_why_not(told_apart, subject, effort.clips, 6 * effort.judge_steps, seed))
 
 
 def about(

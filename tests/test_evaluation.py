@@ -426,7 +426,8 @@ def test_judges_hold_a_perfect_dream_for_the_game(evaluated):
     assert found["dream_accuracy"] == found["real_accuracy"] > 0.65  # the square moves by what was pressed
     assert found["dream_random_accuracy"] < 0.6  # and the untaught dream does not
     learned = torch.arange(6) < 4
-    assert tell(subject, perfect, perfect, learned, 30, seed=0)["accuracy"] == 0.5
+    moving = torch.ones(6, dtype=torch.bool)
+    assert tell(subject, perfect, perfect, learned, moving, 30, seed=0)["accuracy"] == 0.5
     errors = truth_errors(subject, teach_truth_judge(subject, 5, seed=0), starts, perfect)["after_1_s"]
     assert errors["dream"] == errors["real"] != errors["decoded"]
     rows, times = starts[:, 0].numpy(), starts[:, 1].numpy()
@@ -460,7 +461,8 @@ def test_a_blur_is_told_from_the_game(evaluated):
     blurred = (
         torch.nn.functional.avg_pool2d(real.flatten(0, 1).float(), 3, 1, 1).to(torch.uint8).view(real.shape)
     )
-    found = tell(subject, blurred, real, torch.arange(24) % 2 == 0, 200, seed=0)
+    learned, moving = torch.arange(24) % 2 == 0, torch.ones(24, dtype=torch.bool)
+    found = tell(subject, blurred, real, learned, moving, 200, seed=0)
     assert found["accuracy"] > 0.9
 
 

@@ -23,7 +23,7 @@ SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says whic
 SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
 CLIP = 16  # frames that the told-apart judge sees
 GLIMPSE = 3  # of them at a time, while it learns
-LEARNED = 2  # clips to learn from for one to be asked about
+LEARNED = 3  # clips to learn from for one to be asked about
 # Of each weight tensor's deviation, added to make weak models: of a hardly and of a clearly worse dream.
 WEAK_NOISE = {"weak": 0.05, "weaker": 0.15}
 
@@ -104,9 +104,11 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
     """How often a judge of CLIP frames tells dreamed from real: 0.5 is chance. It learns from LEARNED x num_clips of
     episodes that are not held out, and is asked about num_clips of those that are.
 
-    Each `accuracy` stands beside that on the clips learned. `decoded`: against real clips that went through the
-    autoencoder; `raw`: against the game's own; `weak` and `weaker`: dreams with shaken weights against decoded ones,
-    which a judge of this kind must tell. `psnr_db` is of a dream's last frames, of the clips asked about.
+    `accuracy` is of all clips asked about, `accuracy_moving` without those of a kart that stands: in them any dream is
+    the picture that it began from, and nobody can tell, so nothing is learned from them. It stands beside that on the
+    clips learned. `decoded`: against real clips that went through the autoencoder; `raw`: against the game's own;
+    `weak` and `weaker`: dreams with shaken weights against decoded ones, which a judge of this kind must tell.
+    `psnr_db` is of a dream's last frames, of the clips asked about.
     """
     L = subject.unet.config.context
     starts = [
@@ -118,34 +120,46 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
     actions = subject.actions(starts, L + CLIP - 1)
     raw = subject.real(starts, L, CLIP)
     decoded = subject.decode(subject.encode(raw))
+    moving = (raw[:, 1:] != raw[:, :-1]).flatten(1).any(dim=1)
+    if not all(moving[part].any() for part in (learned, ~learned)):
+        raise BadInput("in no clip does anything move")
 
     found = {}
     models = {"decoded": subject.unet}
     models |= {kind: shake(subject.unet, noise, seed) for kind, noise in WEAK_NOISE.items()}
     for kind, model in models.items():
         dreamed = subject.decode(subject.dream(starts, actions, f"clips of the dream ({kind})", model))
-        found[kind] = tell(subject, dreamed, decoded, learned, num_steps, seed)
+        found[kind] = tell(subject, dreamed, decoded, learned, moving, num_steps, seed)
         shown, last = (clips[~learned, -1] for clips in (dreamed, raw))
         found[kind]["psnr_db"] = compare(shown, last, None, subject.device)["psnr"].mean().item()
         if kind == "decoded":
-            found["raw"] = tell(subject, dreamed, raw, learned, num_steps, seed)
+            found["raw"] = tell(subject, dreamed, raw, learned, moving, num_steps, seed)
         del dreamed, shown, last  # gigabytes, in a full evaluation
     return {
         "accuracy": found["decoded"]["accuracy"],
         **found,
         "clip_frames": CLIP,
-        "clips_learned": 2 * int(learned.sum()),
+        "clips_learned": 2 * int((learned & moving).sum()),
         "clips": 2 * int((~learned).sum()),
+        "clips_moving": 2 * int((~learned & moving).sum()),
     }
 
 
-def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_steps: int, seed: int) -> dict:
-    """Accuracy of a judge of clips uint8 (M, CLIP, 3, H, W) on those that are not among the `learned`, bool (M,), and
-    on those that are. It learns from GLIMPSE frames of each, half of the time flipped left to right, so that few clips
-    go further."""
+def tell(
+    subject: Subject,
+    dreamed: Tensor,
+    real: Tensor,
+    learned: Tensor,
+    moving: Tensor,
+    num_steps: int,
+    seed: int,
+) -> dict:
+    """Accuracy of a judge of clips uint8 (M, CLIP, 3, H, W) on those that are not among the `learned`, bool (M,), on
+    those of them that are `moving`, bool (M,), and on those learned. It learns from GLIMPSE frames of each, half of the
+    time flipped left to right, so that few clips go further."""
     judge = new_judge(None, 2, seed, subject.device)
     generator = torch.Generator().manual_seed(seed)
-    pool = learned.nonzero()[:, 0]
+    pool = (learned & moving).nonzero()[:, 0]
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
         chosen = pool[torch.randint(len(pool), (2, CLIP_BATCH // 2), generator=generator)]
@@ -170,7 +184,8 @@ def tell(subject: Subject, dreamed: Tensor, real: Tensor, learned: Tensor, num_s
     right = torch.stack(right).float()  # (2, M)
     return {
         "accuracy": right[:, ~learned].mean().item(),
-        "accuracy_on_learned": right[:, learned].mean().item(),
+        "accuracy_moving": right[:, ~learned & moving].mean().item(),
+        "accuracy_on_learned": right[:, learned & moving].mean().item(),
     }
 
 

@@ -82,7 +82,8 @@ def judged(found: dict) -> Iterator[str]:
     if "not_measured" in told:
         yield f"told apart: not measured, {told['not_measured']}"
     else:
-        yield f"told apart by {told['clip_frames']} frames (50 % = cannot; {told['clips']} clips):"
+        yield f"told apart by {told['clip_frames']} frames (50 % = cannot; {told['clips']} clips, "\
+              f"{told['clips_moving']} of them moving):"  # fmt: skip
         for kind, what in (
             ("decoded", "from decoded real"),
             ("raw", "from raw real"),
@@ -91,7 +92,10 @@ def judged(found: dict) -> Iterator[str]:
         ):
             one = told[kind]
             last = f", {one['psnr_db']:.2f} dB in the last frame" if "psnr_db" in one else ""
-            yield f"    {what:<20} {one['accuracy']:6.1%}   (of those learned {one['accuracy_on_learned']:.1%}){last}"
+            yield (
+                f"    {what:<20} {one['accuracy']:6.1%}, where something moves {one['accuracy_moving']:.1%}   "
+                f"(of those learned {one['accuracy_on_learned']:.1%}){last}"
+            )
 
 
 def lasting(stable: dict) -> Iterator[str]:
