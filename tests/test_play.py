@@ -209,6 +209,32 @@ def test_held_keys_reach_the_dream(make_window):
     assert dream.actions[5:] == [3, 0] and window.frames_since_start == window.times.num_frames == 7
 
 
+def test_how_long_a_key_waits_for_its_frame(make_window):
+    """From the press, through the wait for the frame's turn and the dreaming, until it is on the screen."""
+    clock, dream = FakeClock(), FakeDream()
+    dream.fps = 10.0
+    window = make_window(dream, now=clock)
+    wait, step = window.handle_events, dream.step
+
+    def press_half_way(wait_s):
+        if wait_s > 0:
+            clock.time_s += wait_s / 2
+            send(window, "up")
+            clock.time_s += wait_s / 2
+        wait(0)
+
+    def dream_for_20_ms(action):
+        clock.time_s += 0.02
+        if len(dream.actions) == 5:
+            window.running = False
+        return step(action)
+
+    window.handle_events, dream.step = press_half_way, dream_for_20_ms
+    window.run()
+    np.testing.assert_allclose(window.times.key_to_frame_s[1:], (0.1 - 0.02) / 2 + 0.02)
+    assert len(window.times.key_to_frame_s) >= 4
+
+
 def test_no_key_stays_down_when_the_window_loses_the_keyboard(make_window):
     import pygame
 
@@ -351,6 +377,7 @@ def test_headless_by_keys(dream, tmp_path, capsys):
     assert dream.actions == [4, 4, 0, 0, 0] and dream.starts == [2]
     said = capsys.readouterr().out
     assert "seed 0" in said and "5 frames" in said and "ms a frame, worst" in said and str(film) in said
+    assert "from a key to its frame" in said
     assert cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FRAME_COUNT) == 5
 
 

@@ -46,10 +46,11 @@ class Pacer:
 
 
 class FrameTimes:
-    """How long the dream took for each frame: of the last second, and of all."""
+    """How long the dream took for each frame: of the last second, and of all. And from keys until they were seen."""
 
     def __init__(self) -> None:
         self.num_frames, self.sum_s, self.worst_s = 0, 0.0, 0.0  # of all
+        self.key_to_frame_s: list[float] = []
         self.recent_s: deque[float] = deque(maxlen=40)
         self.last_second: deque[tuple[float, float]] = deque()  # when it was done, seconds it took
 

@@ -64,6 +64,9 @@ class DreamWindow:
         self.held: set[str] = set()
         self.tapped: set[str] = set()
         self.shown_keys: set[str] = set()
+        self.pressed_at: float | None = (
+            None  # the first key that no frame has taken in yet, or that is not shown yet
+        )
         self.action = action_for_keys((), dream.action_keys)
         self.message, self.message_until = "", 0.0
         self.restart()
@@ -92,9 +95,13 @@ class DreamWindow:
                 self.handle_events(self.pacer.wait_s())
                 if self.running and self.pacer.wait_s() == 0:
                     self.pacer.begin_frame()
-                    if self.one_step or not (self.paused or self.waiting):
+                    steps = self.one_step or not (self.paused or self.waiting)
+                    if steps:
                         self.step()
                     self.draw()
+                    if steps and self.pressed_at is not None:
+                        self.times.key_to_frame_s.append(self.now() - self.pressed_at)
+                        self.pressed_at = None
         except KeyboardInterrupt:
             pass
         finally:
@@ -125,6 +132,8 @@ class DreamWindow:
             self.held.add(key)
             self.tapped.add(key)  # a tap shorter than a frame counts for one frame
             self.waiting = False
+            if self.pressed_at is None and not self.paused:
+                self.pressed_at = self.now()
         elif command == "restart":
             self.restart()
         elif command == "next place":
