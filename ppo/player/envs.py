@@ -1,13 +1,19 @@
 """A game in worker processes, and what of its frames the agent sees. No torch: the workers stay light."""
 
 import multiprocessing
+import os
 import signal
+from contextlib import suppress
 from functools import partial
-from typing import Any, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import gymnasium
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+import numpy as np
+from gymnasium.vector import VectorEnv
+from gymnasium.vector.utils import CloudpickleWrapper
 
+from player.errors import BadInput
 from player.games import Game
 
 
@@ -37,19 +43,171 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
 
 def make_vector_env(
     game: Game, num_envs: int, frame_skip: int, tracks: Sequence[int] = (), **settings: Any
-) -> AsyncVectorEnv:
-    """`num_envs` of them, each in a process of its own (an emulator allows no other way). They take the `tracks`, where
-    more than one is given, in turn.
+) -> "SharedVectorEnv":
+    """`num_envs` of them in worker processes. They take the `tracks`, where more than one is given, in turn."""
+    each = [{"track": tracks[i % len(tracks)]} if len(tracks) > 1 else {} for i in range(num_envs)]
+    makers = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
+    return SharedVectorEnv(makers, len(game.truth_names), None if game.shares_process else num_envs)
 
-    Observations are uint8 (num_envs, H, W, 3) in shared memory that the next step overwrites: copy what must last.
-    An episode's end resets in the same step: `infos["final_obs"]` then holds the last frame, the observation the
-    first of the next episode.
+
+class SharedVectorEnv(VectorEnv):
+    """Environments in worker processes, as many in each as keeps every core busy. All that a step takes and brings lies
+    in shared memory; through the pipes goes a word a process, and what is rare.
+
+    Where Gymnasium's AsyncVectorEnv has a process and two pickles a step for each environment, a game that steps in a
+    fifth of a millisecond waits most of the time. Observations are uint8 (num_envs, H, W, 3) that the next step
+    overwrites: copy what must last. An episode's end resets in the same step: `infos["final_obs"][i]` then holds the
+    last frame, the observation the first of the next episode.
     """
-    each = (
-        [{**settings, "track": tracks[i % len(tracks)]} for i in range(num_envs)] if len(tracks) > 1 else None
-    )
-    return AsyncVectorEnv(
-        [partial(make_env, game, frame_skip, **one) for one in each or [settings] * num_envs],
-        copy=False,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-    )
+
+    def __init__(
+        self,
+        makers: Sequence[Callable[[], gymnasium.Env]],
+        truth_size: int = 0,
+        num_processes: Optional[int] = None,
+        context: Optional[str] = None,
+    ) -> None:
+        """truth_size: numbers in each `info["truth"]`. num_processes: by default one a core. context: how they start
+        (multiprocessing.get_context)."""
+        env = makers[0]()  # to ask it for its spaces
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        env.close()
+        del env  # an emulator allows only one at a time
+        self.num_envs = N = len(makers)
+        start = multiprocessing.get_context(context)
+        shapes = {
+            "frames": (np.uint8, (N, *self.single_observation_space.shape)),
+            "actions": (np.int64, (N,)),
+            "rewards": (np.float64, (N,)),
+            "terminated": (np.bool_, (N,)),
+            "truncated": (np.bool_, (N,)),
+            "truth": (np.float32, (N, truth_size)),
+        }
+        shared = {}
+        for name, (dtype, shape) in shapes.items():
+            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            shared[name] = (start.RawArray("B", max(1, size)), dtype, shape)
+        self.arrays = views(shared)
+        self.pipes: List[Connection] = []
+        self.processes = []
+        self.shares = np.array_split(np.arange(N), min(N, num_processes or num_cores()))
+        for share in self.shares:
+            pipe, other = start.Pipe()
+            makers_here = CloudpickleWrapper([makers[i] for i in share])
+            process = start.Process(
+                target=work, args=(makers_here, share, shared, other, [*self.pipes, pipe]), daemon=True
+            )
+            process.start()
+            other.close()
+            self.pipes.append(pipe)
+            self.processes.append(process)
+
+    def reset(self, *, seed: Any = None, options: Any = None):
+        if seed is None or isinstance(seed, int):
+            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
+        self.ask("reset", [[seed[i] for i in share] for share in self.shares])
+        return self.arrays["frames"], {"truth": self.arrays["truth"].copy()}
+
+    def step(self, actions: np.ndarray):
+        self.arrays["actions"][:] = actions
+        last = {}
+        for found in self.ask("step", [None] * len(self.pipes)):
+            last.update(found)
+        rewards, terminated, truncated, truth = (
+            self.arrays[name].copy() for name in ("rewards", "terminated", "truncated", "truth")
+        )
+        return self.arrays["frames"], rewards, terminated, truncated, {"truth": truth, "final_obs": last}
+
+    def get_attr(self, name: str) -> list:
+        return [value for values in self.ask("get", [name] * len(self.pipes)) for value in values]
+
+    def set_attr(self, name: str, values: Sequence[Any]) -> None:
+        self.ask("set", [(name, [values[i] for i in share]) for share in self.shares])
+
+    def ask(self, command: str, given: Sequence[Any]) -> list:
+        """What each process answers to `command`. An exception in one of them is raised here."""
+        try:
+            for pipe, one in zip(self.pipes, given):
+                pipe.send((command, one))
+            answers = [pipe.recv() for pipe in self.pipes]
+        except (EOFError, OSError):
+            raise BadInput(
+                "a process with games in it has ended: out of memory? Start again with --resume, or fewer games"
+            ) from None
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+    def close_extras(self, terminate: bool = False, **kwargs: Any) -> None:
+        for pipe in self.pipes:
+            pipe.close()  # at which its process ends
+        for process in self.processes:
+            if terminate:
+                process.terminate()
+            process.join()
+
+
+def num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def views(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
+    return {
+        name: np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape)
+        for name, (memory, dtype, shape) in shared.items()
+    }
+
+
+def work(
+    makers: CloudpickleWrapper, share: np.ndarray, shared: Dict[str, tuple], pipe: Connection, others
+) -> None:
+    """A worker process: the environments numbered `share`, until the pipe is closed at its other end. `others`: the
+    parent's ends of pipes, which a forked process holds too; if it kept them they would never close."""
+    for other in others:
+        other.close()
+    arrays, envs = views(shared), {}
+    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        while True:
+            command, given = pipe.recv()
+            try:
+                envs = envs or {i: make() for i, make in zip(share.tolist(), makers.fn)}
+                answer = answer_to(command, given, envs, arrays)
+            except Exception as problem:
+                answer = problem
+            try:
+                pipe.send(answer)
+            except (TypeError, AttributeError) as problem:  # what cannot travel
+                pipe.send(RuntimeError(f"{answer!r}: {problem}"))
+
+
+def answer_to(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
+    def show(i: int, frame: np.ndarray, info: dict) -> None:
+        arrays["frames"][i] = frame
+        if arrays["truth"].size:
+            arrays["truth"][i] = info["truth"]
+
+    if command == "reset":
+        for (i, env), seed in zip(envs.items(), given):
+            show(i, *env.reset(seed=seed))
+    elif command == "step":
+        last = {}
+        for i, env in envs.items():
+            frame, reward, terminated, truncated, info = env.step(arrays["actions"][i])
+            arrays["rewards"][i], arrays["terminated"][i], arrays["truncated"][i] = (
+                reward,
+                terminated,
+                truncated,
+            )
+            if terminated or truncated:
+                last[i] = frame.copy()
+                frame, info = env.reset()
+            show(i, frame, info)
+        return last
+    elif command == "get":
+        return [getattr(env, given) for env in envs.values()]
+    elif command == "set":
+        name, values = given
+        for env, value in zip(envs.values(), values):
+            setattr(env, name, value)
+    return None

@@ -9,7 +9,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 import torch
-from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector import VectorEnv
 
 from player.agent import Agent, ViewStack
 from player.buffer import Rollout
@@ -32,7 +32,7 @@ class Players:
 
     def __init__(
         self,
-        envs: AsyncVectorEnv,
+        envs: VectorEnv,
         seed: int,
         truth_names: Sequence[str],
         device: torch.device,

@@ -40,6 +40,9 @@ class Game:
     frame_rate: int  # frames a second of the game itself, before frame skip
     make: Callable[..., gymnasium.Env]  # make(frame_skip=4); picklable, so that worker processes can call it
     truth_names: Tuple[str, ...] = ()
+    shares_process: bool = (
+        False  # may several of its environments live in one process? An emulator's may not.
+    )
 
 
 def find_game(

@@ -366,4 +366,5 @@ def describe(track: int = 0, rivals: int = 0) -> Game:
         frame_rate=FRAME_RATE,
         make=partial(make_game, track=track, rivals=rivals),
         truth_names=TRUTH_NAMES,
+        shares_process=True,
     )

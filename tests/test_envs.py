@@ -1,0 +1,142 @@
+"""Games in worker processes: they must be those that Gymnasium's own vector environments would play, only sooner."""
+
+import os
+import signal
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from player.envs import SharedVectorEnv, make_vector_env
+from player.errors import BadInput
+from player.games import find_game
+
+
+class Counter(gymnasium.Env):
+    """Shows how often it has stepped, ends after `length` steps, and fails at action 9."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (2, 3, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(10)
+
+    def __init__(self, length):
+        self.length, self.saved_state = length, b""
+
+    def reset(self, *, seed=None, options=None):
+        self.number = 0 if seed is None else 100 + seed
+        return self.frame(), {"truth": np.float32([self.number, self.length])}
+
+    def step(self, action):
+        if action == 9:
+            raise BadInput("nine is no action")
+        self.number += int(action)
+        over = self.number % 100 >= self.length
+        return (
+            self.frame(),
+            0.5 * action,
+            over and self.length % 2 == 0,
+            over,
+            {"truth": np.float32([self.number, 0])},
+        )
+
+    def frame(self):
+        return np.full((2, 3, 3), self.number, np.uint8)
+
+
+def make_counter(length):
+    return Counter(length)
+
+
+MAKERS = [lambda length=length: make_counter(length) for length in (3, 8, 5, 2, 7)]
+
+
+@pytest.fixture
+def counters():
+    opened = []
+
+    def make(*given, **options):
+        opened.append(SharedVectorEnv(*given, **options))
+        return opened[-1]
+
+    yield make
+    for envs in opened:
+        envs.close(terminate=True)
+
+
+@pytest.mark.parametrize(("num_processes", "context"), [(1, None), (2, None), (5, None), (2, "spawn")])
+def test_they_are_gymnasiums_own(counters, num_processes, context):
+    ours = counters(MAKERS, 2, num_processes, context)
+    theirs = SyncVectorEnv(MAKERS, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert len(ours.processes) == num_processes and ours.num_envs == 5
+    seeds = [7, 6, 5, 4, 3]
+    (frames, infos), (wanted, _) = ours.reset(seed=seeds), theirs.reset(seed=seeds)
+    np.testing.assert_array_equal(frames, wanted)
+    np.testing.assert_array_equal(infos["truth"], [[107, 3], [106, 8], [105, 5], [104, 2], [103, 7]])
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        actions = random.integers(3, size=5)
+        found, wanted = ours.step(actions), theirs.step(actions)
+        for one, other in zip(found[:4], wanted[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(found[4]["truth"], np.stack(wanted[4]["truth"]))
+        assert set(found[4]["final_obs"]) == set(np.flatnonzero(found[2] | found[3]))
+        for i, frame in found[4]["final_obs"].items():
+            np.testing.assert_array_equal(frame, wanted[4]["final_obs"][i])
+
+
+def test_the_kart_game_is_the_same_in_one_process_or_three():
+    game, played = find_game("Mode7Kart-v0"), []
+    assert game.shares_process
+    for num_processes in (1, 3):
+        envs = SharedVectorEnv([lambda: game.make(frame_skip=4)] * 3, len(game.truth_names), num_processes)
+        envs.reset(seed=[1, 2, 3])
+        for action in (1, 1, 4, 5):
+            frames, rewards, _, _, infos = envs.step(np.full(3, action))
+        played.append((frames.copy(), rewards, infos["truth"]))
+        envs.close(terminate=True)
+    for one, other in zip(*played, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_attributes_of_all(counters):
+    envs = counters(MAKERS, 2, 2)
+    envs.set_attr("saved_state", [b"a", b"b", b"c", b"d", b"e"])
+    assert envs.get_attr("saved_state") == [b"a", b"b", b"c", b"d", b"e"]
+    assert envs.get_attr("length") == [3, 8, 5, 2, 7]
+
+
+def test_what_fails_in_a_worker_is_said_here(counters):
+    envs = counters(MAKERS, 2, 2)
+    envs.reset(seed=0)
+    with pytest.raises(BadInput, match="nine is no action"):
+        envs.step(np.array([0, 0, 0, 9, 0]))
+    with pytest.raises(AttributeError, match="no_such"):
+        envs.get_attr("no_such")
+
+
+def test_a_worker_that_is_killed_is_one_clear_line(counters):
+    envs = counters(MAKERS, 2, 2)
+    envs.reset(seed=0)
+    os.kill(envs.processes[1].pid, signal.SIGKILL)
+    envs.processes[1].join()
+    with pytest.raises(BadInput, match="out of memory"):
+        envs.step(np.zeros(5, np.int64))
+
+
+def test_workers_end_with_their_parent(counters):
+    """Without a word from it: by the pipe that closes."""
+    envs = counters(MAKERS, 2, 3)
+    envs.reset(seed=0)
+    envs.close()
+    assert [process.exitcode for process in envs.processes] == [0, 0, 0]
+
+
+def test_one_emulator_a_process():
+    pytest.importorskip("stable_retro")
+    game = find_game("Airstriker-Genesis-v0")
+    envs = make_vector_env(game, 3, 4)
+    try:
+        assert len(envs.processes) == 3 and not game.shares_process
+        envs.reset(seed=[0, 1, 2])
+        assert envs.step(np.zeros(3, np.int64))[0].any()
+    finally:
+        envs.close(terminate=True)
