@@ -1,8 +1,10 @@
 """Games in worker processes: they must be those that Gymnasium's own vector environments would play, only sooner."""
 
+import json
 import os
 import signal
 
+import benchmark_ppo
 import gymnasium
 import numpy as np
 import pytest
@@ -140,3 +142,13 @@ def test_one_emulator_a_process():
         assert envs.step(np.zeros(3, np.int64))[0].any()
     finally:
         envs.close(terminate=True)
+
+
+def test_the_benchmark(tmp_path, capsys):
+    """Both sides for real, in a turn each."""
+    flags = ["--games", "Mode7Kart-v0", "--n-envs", "2", "--seconds", "0.1", "--rounds", "1"]
+    benchmark_ppo.main(benchmark_ppo.parse_args([*flags, "--output", str(tmp_path / "b.json")]))
+    (one,) = json.loads((tmp_path / "b.json").read_text())["runs"]
+    for kind in ("stepping", "whole_loop"):
+        assert one[kind]["ratio"] == pytest.approx(one[kind]["ours"] / one[kind]["gymnasium"])
+    assert "AsyncVectorEnv" in capsys.readouterr().out

@@ -1,0 +1,142 @@
+"""How many decisions a second do games and a whole training step take, beside Gymnasium's own AsyncVectorEnv?
+
+    python ppo/benchmark_ppo.py --output benchmark_ppo.json
+    python ppo/benchmark_ppo.py --games Mode7Kart-v0 --n-envs 2 --seconds 0.5 --rounds 1      # a tiny one
+
+"stepping": random actions alone. "whole loop": epochs of train_ppo.py, playing, recording in memory and learning,
+where only what steps the games differs. Both sides take turns, so that a busy machine slows both alike.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+from typing import Callable, Dict, List
+
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from player.agent import Agent, AgentConfig
+from player.buffer import Rollout
+from player.envs import make_env, make_vector_env
+from player.errors import run_script
+from player.games import Game, find_game
+from player.hands import Hands
+from player.play import Players
+from player.update import PPOConfig, update
+from tqdm import tqdm
+
+FRAME_SKIP = 4
+STEPS = 128  # of an epoch of the whole loop
+CPU = torch.device("cpu")
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmark_ppo.json"), help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--games",
+        nargs="+",
+        default=["Mode7Kart-v0", "Airstriker-Genesis-v0"],
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--n-envs", type=int, nargs="+", default=[1, 2, 4, 16], help="games at once (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=4, help="of a turn, at least (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if min(*args.n_envs, args.rounds) < 1 or args.seconds <= 0:
+        parser.error("--n-envs and --rounds must be at least 1 and --seconds above 0")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    found = []
+    print(f"{torch.get_num_threads()} threads; decisions a second of all games, of {FRAME_SKIP} frames each")
+    for name in args.games:
+        game = find_game(name)
+        for n in args.n_envs:
+            found.append({"game": name, "n_envs": n, **measure(game, n, args)})
+            for kind in ("stepping", "whole_loop"):
+                one = found[-1][kind]
+                print(f"{name}, {n:2d} at once, {kind.replace('_', ' '):10}: {one['ours']:7.0f}, AsyncVectorEnv "
+                      f"{one['gymnasium']:7.0f}, {one['ratio']:.2f} times")  # fmt: skip
+    report = {"runs": found, "threads": torch.get_num_threads()}
+    args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {args.output}")
+
+
+def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
+    both = {"ours": make_vector_env(game, n, FRAME_SKIP), "gymnasium": async_envs(game, n)}
+    try:
+        loops = {
+            "stepping": {name: stepping(envs, len(game.actions)) for name, envs in both.items()},
+            "whole_loop": {name: whole_loop(envs, game) for name, envs in both.items()},
+        }
+        found = {}
+        for kind, each in loops.items():
+            rates: Dict[str, List[float]] = {name: [] for name in each}
+            for _ in tqdm(range(args.rounds), desc=f"{game.name}, {n}", leave=False):
+                for name, loop in each.items():
+                    rates[name].append(turn(loop, args.seconds))
+            medians = {name: statistics.median(all_of_it) for name, all_of_it in rates.items()}
+            found[kind] = {**medians, "ratio": medians["ours"] / medians["gymnasium"]}
+        return found
+    finally:
+        for envs in both.values():
+            envs.close(terminate=True)
+
+
+def async_envs(game: Game, n: int) -> VectorEnv:
+    """A process and two pickles a step for each; frames in shared memory there too."""
+    makers = [partial(make_env, game, FRAME_SKIP)] * n
+    return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def turn(loop: Callable[[], int], seconds: float) -> float:
+    """Decisions a second of `loop`, which says how many it has made; the first call warms up."""
+    loop()
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        done += loop()
+    return done / (time.perf_counter() - began)
+
+
+def stepping(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
+    random = np.random.default_rng(0)
+    envs.reset(seed=0)
+
+    def loop() -> int:
+        for _ in range(16):
+            envs.step(random.integers(num_actions, size=envs.num_envs))
+        return 16 * envs.num_envs
+
+    return loop
+
+
+def whole_loop(envs: VectorEnv, game: Game) -> Callable[[], int]:
+    torch.manual_seed(0)
+    n, generator = envs.num_envs, torch.Generator().manual_seed(0)
+    names = tuple(action.name for action in game.actions)
+    agent = Agent(AgentConfig(len(names), names, game.name, FRAME_SKIP))
+    optimizer = torch.optim.Adam(agent.parameters(), lr=1e-4)
+    players = Players(envs, 0, game.truth_names, CPU, Hands(["agent"] * n, len(names)))
+    rollout = Rollout.empty(STEPS, n, CPU)
+
+    def loop() -> int:
+        players.collect(agent, rollout, generator, list(range(n)))
+        update(agent, optimizer, rollout, PPOConfig(), generator)
+        return STEPS * n
+
+    return loop
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
