@@ -3,8 +3,9 @@
     python ppo/benchmark_ppo.py --output benchmark_ppo.json
     python ppo/benchmark_ppo.py --games Mode7Kart-v0 --n-envs 2 --seconds 0.5 --rounds 1      # a tiny one
 
-"stepping": random actions alone. "whole loop": epochs of train_ppo.py, playing, recording in memory and learning,
-where only what steps the games differs. Both sides take turns, so that a busy machine slows both alike.
+"stepping": random actions alone. "whole loop": epochs of train_ppo.py, playing, recording in memory and learning; the
+other side differs in what steps the games, and is float32 throughout. Both take turns: a busy machine slows both
+alike.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Tuple, Type
 
 import numpy as np
 import torch
@@ -31,6 +32,17 @@ from tqdm import tqdm
 FRAME_SKIP = 4
 STEPS = 128  # of an epoch of the whole loop
 CPU = torch.device("cpu")
+
+
+class PlainAgent(Agent):
+    """The same network in float32."""
+
+    def forward(self, views_u8: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        features = self.features(views_u8.float() / 255)
+        return self.policy(features), self.value(features).squeeze(1)
+
+
+AGENTS = {"ours": Agent, "gymnasium": PlainAgent}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -78,7 +90,7 @@ def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
     try:
         loops = {
             "stepping": {name: stepping(envs, len(game.actions)) for name, envs in both.items()},
-            "whole_loop": {name: whole_loop(envs, game) for name, envs in both.items()},
+            "whole_loop": {name: whole_loop(envs, game, AGENTS[name]) for name, envs in both.items()},
         }
         found = {}
         for kind, each in loops.items():
@@ -121,11 +133,11 @@ def stepping(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
     return loop
 
 
-def whole_loop(envs: VectorEnv, game: Game) -> Callable[[], int]:
+def whole_loop(envs: VectorEnv, game: Game, kind: Type[Agent]) -> Callable[[], int]:
     torch.manual_seed(0)
     n, generator = envs.num_envs, torch.Generator().manual_seed(0)
     names = tuple(action.name for action in game.actions)
-    agent = Agent(AgentConfig(len(names), names, game.name, FRAME_SKIP))
+    agent = kind(AgentConfig(len(names), names, game.name, FRAME_SKIP))
     optimizer = torch.optim.Adam(agent.parameters(), lr=1e-4)
     players = Players(envs, 0, game.truth_names, CPU, Hands(["agent"] * n, len(names)))
     rollout = Rollout.empty(STEPS, n, CPU)

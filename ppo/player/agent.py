@@ -75,7 +75,9 @@ class Agent(nn.Module):
         """Views uint8 (B, STACK, VIEW, VIEW), oldest first -> logits (B, A) and values (B,), both float32."""
         # bfloat16 in playing and in learning alike, so that the two policies are the same one; heads in float32.
         with mixed_precision(views_u8.device):
-            features = self.features(views_u8.float() / 255)
+            kind, mixed = views_u8.device.type, torch.is_autocast_enabled(views_u8.device.type)
+            precision = torch.get_autocast_dtype(kind) if mixed else torch.float32
+            features = self.features(views_u8.to(precision) / 255)  # as by way of float32, and sooner
         return self.policy(features.float()), self.value(features.float()).squeeze(1)
 
     @torch.no_grad()
