@@ -6,6 +6,7 @@ What is exported stands beside its model (`export_sd.py`): three ONNX graphs, fo
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,11 +113,13 @@ def is_of(folder: Path, decoder_path: Path, model_path: Path) -> bool:
 
 
 def with_openvino(paths: list[Path]) -> tuple[str, list[Part]]:
-    """In bfloat16 where the CPU has instructions for it, else in float32."""
+    """In bfloat16 where the CPU has instructions for it, else in float32; so too where oneDNN, whose kernels these are,
+    is held back to older instructions (ONEDNN_MAX_CPU_ISA=AVX2 python sd/benchmark_sd.py: a plain laptop)."""
     import openvino
 
     core = openvino.Core()
     bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    bfloat16 &= "ONEDNN_MAX_CPU_ISA" not in os.environ
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
 
     def part(path: Path) -> Part:
