@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 GPU := $(shell command -v nvidia-smi)
+BIG_GPU := $(shell nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | awk '$$1 > 30000' | head -n 1)
 
 define install
 	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make $(MAKECMDGOALS) PYTHON=python3.12' % v)"
@@ -31,17 +32,17 @@ dream: setup
 	$(PY) ppo/train_ppo.py --n-envs 8 --n-epochs 8 --n-steps 256 --record-envs 8 --output-dir output/dream/ppo
 	$(PY) sd/train_autoencoder.py --trajectories output/dream/ppo/trajectories.npz --output-dir output/dream/autoencoder --max-minutes 2
 	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4
-	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/best.pt \
+	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/final.pt \
 		--trajectory-path output/dream/sd/initial_sequence.npz --headless --frames 150 --record output/dream/dream.mp4
 
 # A dream to ship, from nothing, into output/pretrained and then over ppo/pretrained and sd/pretrained. A stopped one goes
 # on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
-# stage, and how it learns, for a big GPU where there is one, else for two CPU cores; less or more:
+# stage, and how it learns, for a GPU of more than 30 GB where there is one, else for two CPU cores; less or more:
 # make pretrained SD_MINUTES=30
-AE_MINUTES ?= $(if $(GPU),1.5,30)
-SD_MINUTES ?= $(if $(GPU),6,150)
-AE_LEARNS = $(if $(GPU),--batch-size 256 --epoch-samples 204800)
-SD_LEARNS = --flow-first 0.06 --own-frames 96 $(if $(GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3)
+AE_MINUTES ?= $(if $(BIG_GPU),1.5,30)
+SD_MINUTES ?= $(if $(BIG_GPU),6,150)
+AE_LEARNS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
+SD_LEARNS = --flow-first 0.06 --own-frames 96 $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3)
 P = output/pretrained
 resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
 

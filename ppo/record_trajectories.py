@@ -139,7 +139,7 @@ def record(args: argparse.Namespace, game: Game, kinds: List[str], parts_dir: Pa
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the rows that are full")
     finally:
-        envs.close(terminate=True)
+        envs.close()
     finish(args, writer)
 
 

@@ -171,7 +171,7 @@ def main(args: argparse.Namespace) -> None:
     try:
         train(args, run_dir, device, game, envs, resumed, fixed)
     finally:
-        envs.close(terminate=True)
+        envs.close()
 
 
 def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, fixed: dict) -> None:

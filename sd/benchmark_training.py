@@ -28,7 +28,7 @@ from dream.errors import BadInput, run_script
 from dream.models import load_autoencoder
 from dream.report import save_json
 from dream.runs import mixed_precision, pick_device
-from dream.training import train_windows, training_loss
+from dream.training import Truth, train_windows, training_loss
 from dream.trajectories import Trajectories, open_trajectories
 from dream.unet import UNet, UNetConfig
 from torch import Tensor
@@ -184,7 +184,9 @@ def plain_diffusion(args: argparse.Namespace, data: Trajectories, device: torch.
             with torch.no_grad():
                 latents = encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
             fresh = torch.ones(PLAIN_BATCH, dtype=torch.bool)
-            return training_loss(unet, latents[:, :-1], actions, latents[:, -1], fresh, generator)[0]
+            truth = Truth(latents[:, :-1], frames[:, -2], frames[:, -1])
+            context, target = latents[:, :-1], latents[:, -1]
+            return training_loss(unet, context, actions, target, fresh, generator, truth=truth)[0]
 
         learn(loss)
 

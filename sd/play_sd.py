@@ -123,7 +123,7 @@ def play_headless(dream, start: int, actions: list[int], fps: float, record_path
             frame_u8 = dream.step(action)
             done = time.perf_counter()
             times.add(done, done - began)
-            times.key_to_frame_s.append(done - began)  # no key waits for its turn here
+            times.key_to_frame_s.append(done - began)  # no key waits for its turn here, no screen shows it
             if video:
                 video.write(frame_u8)
     finally:  # after a Ctrl-C too: what was played is kept and reported
@@ -139,7 +139,7 @@ def report(times: FrameTimes, fps: float, record_path: Path | None) -> None:
               f"(the game's pace is {game_ms:.1f} ms a frame)")  # fmt: skip
     if times.key_to_frame_s:
         median_ms, p95_ms = 1000 * np.quantile(times.key_to_frame_s, [0.5, 0.95])
-        print(f"from a key to its frame {median_ms:.1f} ms in the median, 95 % within {p95_ms:.1f} ms")
+        print(f"from taking a key to its frame {median_ms:.1f} ms in the median, 95 % within {p95_ms:.1f} ms")
     if times.num_frames and record_path:
         print(f"recorded {record_path}")
 

@@ -244,13 +244,14 @@ def main(args: argparse.Namespace) -> None:
             if flow_alone:
                 streams.restart(walks)
             else:
-                learned_to_begin = progress > own_frames_from
+                # a resumed run with more minutes stands at less progress than it did: walks stay as long as they were
+                streams.length = max(streams.length, walk_length(args.own_frames, own_frames_from, progress))
+                learned_to_begin = progress > own_frames_from or streams.length > 0
                 if args.discriminator and learned_to_begin and as_played.any():
                     judged = (real[:, -1], as_played, ~streams.astray[walks])
                     push, judgement = adversary.push(loss, dreamed, *map(shards.mine, judged))
                     loss, metrics = loss + push, {**metrics, **judgement}
-                length = walk_length(args.own_frames, own_frames_from, progress)
-                streams.advance(walks, shards.everyone(dreamed), as_played, length, real[:, -1])
+                streams.advance(walks, shards.everyone(dreamed), as_played, streams.length, real[:, -1])
             loss.backward()
             shards.average_gradients(unet.parameters())
             metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -308,7 +309,7 @@ def main(args: argparse.Namespace) -> None:
         }
         save_checkpoint(last, run_dir / "last.pt")
     bar.close()
-    if shards.leads:  # often the better one to play: best.pt is of the epoch that eight roll-outs prefer
+    if shards.leads:  # with all that it learned; best.pt is of the epoch that eight roll-outs prefer
         save_checkpoint(
             dream_checkpoint(ema, game, autoencoder, args.steps, trained_on), run_dir / "final.pt"
         )
@@ -319,9 +320,11 @@ def main(args: argparse.Namespace) -> None:
     )
     if best_score < repeating:
         print("so far a still picture is nearer to the game than this dream: train longer")
-    print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", f"{run_dir.as_posix()}/best.pt"]))
+    print(
+        "next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", f"{run_dir.as_posix()}/final.pt"])
+    )
     paths = ["--trajectories", Path(args.trajectories).as_posix()]
-    for part, name in (("encoder", "encoder"), ("decoder", "decoder"), ("model", "best")):
+    for part, name in (("encoder", "encoder"), ("decoder", "decoder"), ("model", "final")):
         paths += [f"--{part}-path", f"{run_dir.as_posix()}/{name}.pt"]
     print("its figures: " + shlex.join(["python", "sd/evaluate_sd.py", *paths, "--quick"]))
 

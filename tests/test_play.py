@@ -210,7 +210,7 @@ def test_held_keys_reach_the_dream(make_window):
 
 
 def test_how_long_a_key_waits_for_its_frame(make_window):
-    """From the press, through the wait for the frame's turn and the dreaming, until it is on the screen."""
+    """From when it is taken, through the wait for the frame's turn and the dreaming, until it is on the screen."""
     clock, dream = FakeClock(), FakeDream()
     dream.fps = 10.0
     window = make_window(dream, now=clock)
@@ -233,6 +233,9 @@ def test_how_long_a_key_waits_for_its_frame(make_window):
     window.run()
     np.testing.assert_allclose(window.times.key_to_frame_s[1:], (0.1 - 0.02) / 2 + 0.02)
     assert len(window.times.key_to_frame_s) >= 4
+    window = make_window(dream)
+    send(window, "up", "p")
+    assert window.paused and window.pressed_at is None  # a pause is not the dream's
 
 
 def test_no_key_stays_down_when_the_window_loses_the_keyboard(make_window):
@@ -377,7 +380,7 @@ def test_headless_by_keys(dream, tmp_path, capsys):
     assert dream.actions == [4, 4, 0, 0, 0] and dream.starts == [2]
     said = capsys.readouterr().out
     assert "seed 0" in said and "5 frames" in said and "ms a frame, worst" in said and str(film) in said
-    assert "from a key to its frame" in said
+    assert "from taking a key to its frame" in said
     assert cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FRAME_COUNT) == 5
 
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AsyncVectorEnv
+from player.envs import SharedVectorEnv
 from player.errors import BadInput
 from player.games import Action, find_game
 from player.games.retro import generic_actions
@@ -185,7 +185,7 @@ def test_own_integrations_work_in_spawned_workers(own_folder, monkeypatch):
     monkeypatch.chdir(own_folder.parent)
     game = find_game("MyShooter-Genesis", integrations=own_folder.name, state="Level1")
     assert [action.name for action in game.actions] == ["nothing", "b", "left", "right", "b+left", "b+right"]
-    envs = AsyncVectorEnv([game.make] * 2, context="spawn")
+    envs = SharedVectorEnv([game.make] * 2, num_processes=2, context="spawn")
     try:
         frames, _ = envs.reset(seed=0)
         assert frames.shape == (2, 224, 320, 3)

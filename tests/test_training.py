@@ -251,7 +251,7 @@ def test_walks_grow_longer_as_the_model_learns():
 
 
 def test_on_the_cpu_nothing_is_sent_or_drawn_elsewhere():
-    """A run on the CPU is the same to the last bit as before there was a GPU to think of."""
+    """The one generator draws all, and a recording stays where it is mapped."""
     generator, frames = seeded(), np.zeros((2, 3), np.uint8)
     assert generator_on(CPU, generator) is generator
     frames.flags.writeable = False  # as a recording is

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import traceback
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
@@ -132,19 +133,18 @@ class SharedVectorEnv(VectorEnv):
             answers = [pipe.recv() for pipe in self.pipes]
         except (EOFError, OSError):
             raise BadInput(
-                "a process with games in it has ended: out of memory? Start again with --resume, or fewer games"
+                "a process with games in it has ended: out of memory? Start again with fewer games"
             ) from None
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
 
-    def close_extras(self, terminate: bool = False, **kwargs: Any) -> None:
-        for pipe in self.pipes:
-            pipe.close()  # at which its process ends
-        for process in self.processes:
-            if terminate:
-                process.terminate()
+    def close_extras(self, **kwargs: Any) -> None:
+        for process in self.processes:  # not by the pipes alone: workers forked later hold them too
+            process.terminate()
+        for pipe, process in zip(self.pipes, self.processes):
+            pipe.close()
             process.join()
 
 
@@ -162,22 +162,27 @@ def views(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
 def work(
     makers: CloudpickleWrapper, share: np.ndarray, shared: Dict[str, tuple], pipe: Connection, others
 ) -> None:
-    """A worker process: the environments numbered `share`, until the pipe is closed at its other end. `others`: the
-    parent's ends of pipes, which a forked process holds too; if it kept them they would never close."""
+    """A worker process: the environments numbered `share`, until the parent ends it, or ends itself and with it the
+    pipe. `others`: the parent's ends of pipes, which a forked process holds too; if it kept them they would never
+    close."""
     for other in others:
         other.close()
     arrays, envs = views(shared), {}
-    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
         while True:
             command, given = pipe.recv()
             try:
                 envs = envs or {i: make() for i, make in zip(share.tolist(), makers.fn)}
                 answer = answer_to(command, given, envs, arrays)
             except Exception as problem:
+                if not isinstance(problem, BadInput):
+                    traceback.print_exc()  # the parent raises it anew, and knows no line of it
                 answer = problem
             try:
                 pipe.send(answer)
-            except (TypeError, AttributeError) as problem:  # what cannot travel
+            except ConnectionError:
+                raise
+            except Exception as problem:  # it cannot travel: pickle raises many types
                 pipe.send(RuntimeError(f"{answer!r}: {problem}"))
 
 

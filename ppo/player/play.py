@@ -51,7 +51,9 @@ class Players:
     def read_truth(self, infos: dict) -> np.ndarray:
         if not self.truth_names:
             return np.zeros((self.envs.num_envs, 0), np.float32)
-        return np.stack([np.asarray(one, np.float32) for one in infos["truth"]])
+        return np.stack(
+            [np.asarray(one, np.float32) for one in infos["truth"]]
+        )  # Gymnasium's own give objects
 
     def collect(
         self, agent: Agent, rollout: Rollout, generator: torch.Generator, recorded: List[int]

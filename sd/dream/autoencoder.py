@@ -130,6 +130,7 @@ class Decoder(nn.Module):
             each[:, None] + torch.arange(n, device=each.device)
             for each, n in zip(corners.unbind(dim=1), (h, w), strict=True)
         )  # (B, h), (B, w)
+        # an embedding: its gradient is one sum over places, that of a slice for each crop a launch or two each
         places = rows[:, :, None] * self.position.shape[3] + columns[:, None, :]
         return F.embedding(places, self.position[0].flatten(1).T).permute(0, 3, 1, 2)
 

@@ -16,7 +16,9 @@ def on_device(array: np.ndarray, device: torch.device) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(array)
-    if device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(device)[0] / 3:
+    if (
+        device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(device)[0] / 3
+    ):  # learning wants the rest
         there = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
         for row, into in zip(tensor, there, strict=True):
             into.copy_(row)

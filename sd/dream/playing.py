@@ -46,7 +46,7 @@ class Pacer:
 
 
 class FrameTimes:
-    """How long the dream took for each frame: of the last second, and of all. And from keys until they were seen."""
+    """How long the dream took for each frame: of the last second, and of all. And from taking a key to its frame."""
 
     def __init__(self) -> None:
         self.num_frames, self.sum_s, self.worst_s = 0, 0.0, 0.0  # of all

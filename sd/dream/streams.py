@@ -62,6 +62,7 @@ class Streams:
         # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
         self.patience = SPREAD ** torch.linspace(-1, 1, P)
         self.said_in_order, self.by_said = torch.sort(self.said(starts))  # (M,), for `go_astray`
+        self.length = 0.0  # frames that a walk goes on by, the most so far
         self.begin_error = torch.tensor(
             torch.inf, device=device
         )  # mean squared error of late of walks that begin
@@ -147,8 +148,9 @@ class Streams:
         What a dream that is beside the recording is told it should have made would teach it to blur."""
         return torch.where(sent(self.age[walks] > 0, self.device), self.begin_error, torch.inf)
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> dict:
         return {
+            "length": self.length,
             "begin_error": self.begin_error.cpu(),
             "where": self.where,
             "age": self.age,
@@ -156,7 +158,8 @@ class Streams:
             "contexts": self.contexts.cpu(),
         }
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: dict) -> None:
+        self.length = state.get("length", 0.0)  # not in runs of before walks grew
         self.where, self.age = state["where"].clone(), state["age"].clone()
         self.begin_error, self.astray = (
             state["begin_error"].to(self.device, copy=True),

@@ -64,9 +64,7 @@ class DreamWindow:
         self.held: set[str] = set()
         self.tapped: set[str] = set()
         self.shown_keys: set[str] = set()
-        self.pressed_at: float | None = (
-            None  # the first key that no frame has taken in yet, or that is not shown yet
-        )
+        self.pressed_at: float | None = None  # when the first key was taken that no frame has shown yet
         self.action = action_for_keys((), dream.action_keys)
         self.message, self.message_until = "", 0.0
         self.restart()
@@ -143,6 +141,7 @@ class DreamWindow:
             self.waiting = False
         elif command == "pause":
             self.paused = not self.paused
+            self.pressed_at = None
             self.times.interrupt()
         elif command == "one step":
             self.paused = self.one_step = True
