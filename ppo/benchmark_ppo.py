@@ -4,8 +4,9 @@
     python ppo/benchmark_ppo.py --games Mode7Kart-v0 --n-envs 2 --seconds 0.5 --rounds 1      # a tiny one
 
 "stepping": random actions alone. "whole loop": epochs of train_ppo.py, playing, recording in memory and learning; the
-other side differs in what steps the games, and is float32 throughout. Both take turns: a busy machine slows both
-alike.
+other side differs in what steps the games, and is float32 throughout; an emulator is stepped there as its package
+does, with a screen and an info for each frame, also for those that are skipped. Both take turns: a busy machine slows
+both alike.
 """
 
 import argparse
@@ -14,8 +15,9 @@ import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple, Type
+from typing import Any, Callable, Dict, List, Tuple, Type
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
@@ -40,6 +42,34 @@ class PlainAgent(Agent):
     def forward(self, views_u8: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         features = self.features(views_u8.float() / 255)
         return self.policy(features), self.value(features).squeeze(1)
+
+
+class PlainRetro(gymnasium.Wrapper):
+    """An emulator as stable-retro's own environment, its frames skipped by a loop."""
+
+    def __init__(self, game: Game) -> None:
+        import stable_retro
+
+        super().__init__(stable_retro.make(game.name, render_mode=None))
+        self.game = game
+        self.action_space = gymnasium.spaces.Discrete(len(game.actions))
+        self.masks = [[button in action.buttons for button in self.env.buttons] for action in game.actions]
+
+    def reset(self, **how: Any):
+        frame, info = self.env.reset(**how)
+        return frame, self.tell(info)
+
+    def step(self, action: int):
+        rewards = 0.0
+        for _ in range(FRAME_SKIP):
+            frame, reward, terminated, truncated, info = self.env.step(self.masks[action])
+            rewards += reward
+            if terminated or truncated:
+                break
+        return frame, rewards, terminated, truncated, self.tell(info)
+
+    def tell(self, info: dict) -> Dict[str, np.ndarray]:
+        return {"truth": np.array([info.get(name, 0) for name in self.game.truth_names], np.float32)}
 
 
 AGENTS = {"ours": Agent, "gymnasium": PlainAgent}
@@ -108,7 +138,8 @@ def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
 
 def async_envs(game: Game, n: int) -> VectorEnv:
     """A process and two pickles a step for each; frames in shared memory there too."""
-    makers = [partial(make_env, game, FRAME_SKIP)] * n
+    emulated = not game.name.startswith("Mode7Kart")
+    makers = [partial(PlainRetro, game) if emulated else partial(make_env, game, FRAME_SKIP)] * n
     return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
 

@@ -53,7 +53,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     agent = load_agent(Path(args.checkpoint))
-    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals)
+    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals, args.scenario)
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise BadInput(f"{args.checkpoint} learned {agent.config.game}: choose --game {agent.config.game}")
     built_in = game.name == "Mode7Kart-v0"

@@ -22,7 +22,7 @@ from player.agent import Agent, load_agent
 from player.drivers import Race
 from player.envs import make_vector_env
 from player.errors import BadInput, run_script
-from player.games import Game, find_game
+from player.games import Game, find_courses
 from player.hands import HANDS, Hands, share_out
 from player.options import add_game_options, check_game_options
 from player.play import Players
@@ -65,8 +65,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     check_game_options(parser, args)
     if args.output.suffix != ".npz":
         parser.error(f"--output {args.output}: the name must end in .npz")
-    if args.policy == "person" and len(args.track) > 1:
-        parser.error("--policy person drives one --track")
+    if args.policy == "person" and (len(args.track) > 1 or args.state == "all" or "," in (args.state or "")):
+        parser.error("--policy person drives one --track, or one --state")
     args.shares = None if args.policy == "person" else parse_shares(args.policy, parser)
     return args
 
@@ -88,7 +88,9 @@ def parse_shares(policy: str, parser: argparse.ArgumentParser) -> Dict[str, floa
 
 
 def main(args: argparse.Namespace) -> None:
-    game = find_game(args.game, args.integrations, args.state, args.track[0], args.rivals)
+    game, courses = find_courses(
+        args.game, args.integrations, args.state, args.track, args.rivals, args.scenario
+    )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
     # Parts are written beside the output; a kill leaves them there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
@@ -103,26 +105,28 @@ def main(args: argparse.Namespace) -> None:
     if args.shares is None:
         record_person(args, game, parts_dir)
     else:
-        record(args, game, share_out(args.shares, args.n_envs), parts_dir)
+        record(args, game, courses, share_out(args.shares, args.n_envs), parts_dir)
 
 
-def record(args: argparse.Namespace, game: Game, kinds: List[str], parts_dir: Path) -> None:
+def record(
+    args: argparse.Namespace, game: Game, courses: List[dict], kinds: List[str], parts_dir: Path
+) -> None:
     """The games of `kinds` (K,) side by side, until --frames are recorded or Ctrl-C."""
     K = len(kinds)
     num_parts = -(-args.frames // (K * PART_STEPS))
     steps = -(-args.frames // (K * num_parts))
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
-    envs = make_vector_env(game, K, args.frame_skip, args.track)
+    envs = make_vector_env(game, K, args.frame_skip, courses)
     writer = None
     try:
         agent = make_agent(args, game) if any(HANDS[kind].stranger < 1 for kind in kinds) else None
         generator = torch.Generator().manual_seed(args.seed)
         hands = Hands(kinds, len(game.actions))
-        players = Players(envs, args.seed, game.truth_names, torch.device("cpu"), hands, args.track)
+        players = Players(envs, args.seed, game.truth_names, torch.device("cpu"), hands, courses)
         size = recording_bytes(K * num_parts, steps, *players.frames.shape[1:3])
         print(f"{K * num_parts * steps} frames, {size / 1e9:.2f} GB, and as much again while they are packed")
         check_disk_space(args.output.parent, 2 * size)
-        writer = make_writer(args, game, K, kinds, parts_dir)
+        writer = make_writer(args, game, courses, kinds, parts_dir)
         for part in tqdm(range(num_parts), unit="part"):
             rows = players.empty_rows(steps, K)
             for t in range(steps):
@@ -159,15 +163,16 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
 
 
 def make_writer(
-    args: argparse.Namespace, game: Game, K: int, kinds: List[str], parts_dir: Path
+    args: argparse.Namespace, game: Game, courses: List[dict], kinds: List[str], parts_dir: Path
 ) -> TrajectoryWriter:
     meta = {
         "game": game.name,
         "fps": game.frame_rate / args.frame_skip,
         "frame_skip": args.frame_skip,
         "action_keys": [list(action.keys) for action in game.actions],
-        "record_envs": K,
+        "record_envs": len(kinds),
         "drivers": kinds,
+        "courses": courses,
         "seed": args.seed,
     }
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
@@ -244,13 +249,14 @@ def record_person(args: argparse.Namespace, game: Game, parts_dir: Path) -> None
         state=args.state,
         track=args.track[0],
         rivals=args.rivals,
+        scenario=args.scenario,
         seed=args.seed,
         decision_frames=args.frame_skip,
     )
     try:
         check_disk_space(args.output.parent, 2 * recording_bytes(1, wanted, *race.frame_u8.shape[:2]))
         window = open_window(race)
-        race.writer = make_writer(args, game, 1, ["person"], parts_dir)
+        race.writer = make_writer(args, game, [], ["person"], parts_dir)
         window.run()
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the rows that are full")

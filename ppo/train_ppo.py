@@ -20,7 +20,7 @@ from player.agent import Agent, AgentConfig, agent_checkpoint, load_agent
 from player.buffer import ReturnScale, Rollout
 from player.envs import make_vector_env
 from player.errors import BadInput, run_script
-from player.games import Game, find_game
+from player.games import Game, find_courses
 from player.hands import Hands
 from player.options import add_game_options, check_game_options
 from player.play import Players
@@ -45,6 +45,7 @@ FIXED = (
     "track",
     "rivals",
     "state",
+    "scenario",
     "frame_skip",
     "n_envs",
     "n_steps",
@@ -164,23 +165,27 @@ def main(args: argparse.Namespace) -> None:
         raise BadInput(
             f"the run in {run_dir} is of an older version: begin another with --checkpoint-model its best.pt"
         )
-    game = find_game(args.game, args.integrations, args.state, args.track[0], args.rivals)
+    game, courses = find_courses(
+        args.game, args.integrations, args.state, args.track, args.rivals, args.scenario
+    )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
-    envs = make_vector_env(game, args.n_envs + args.wander_envs, args.frame_skip, args.track)
+    envs = make_vector_env(game, args.n_envs + args.wander_envs, args.frame_skip, courses)
     try:
-        train(args, run_dir, device, game, envs, resumed, fixed)
+        train(args, run_dir, device, game, courses, envs, resumed, fixed)
     finally:
         envs.close()
 
 
-def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, fixed: dict) -> None:
+def train(
+    args, run_dir: Path, device: torch.device, game: Game, courses: list, envs, resumed, fixed: dict
+) -> None:
     seed_everything(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     agent = make_agent(args, game).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
     kinds = ["agent"] * args.n_envs + ["wander"] * args.wander_envs
-    players = Players(envs, args.seed, game.truth_names, device, Hands(kinds, len(game.actions)), args.track)
+    players = Players(envs, args.seed, game.truth_names, device, Hands(kinds, len(game.actions)), courses)
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
@@ -195,7 +200,7 @@ def train(args, run_dir: Path, device: torch.device, game: Game, envs, resumed, 
         generator.set_state(resumed["generator"])
         restore_rng_state(resumed["rng"])
         first_epoch, best_score = resumed["epochs_done"], resumed["best_score"]
-    writer = make_writer(args, run_dir, game, players.frames.shape[1:3], first_epoch)
+    writer = make_writer(args, run_dir, game, courses, players.frames.shape[1:3], first_epoch)
     log = MetricsLog(run_dir, keep_until=first_epoch if resumed else None)
 
     bar = tqdm(range(first_epoch, args.n_epochs), initial=first_epoch, total=args.n_epochs, unit="epoch")
@@ -273,7 +278,7 @@ def recorded_games(args: argparse.Namespace) -> list:
     return [*range(args.record_envs), *range(args.n_envs, args.n_envs + args.wander_envs)]
 
 
-def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
+def make_writer(args, run_dir: Path, game: Game, courses: list, frame_size, first_epoch: int):
     num_recorded = len(recorded_games(args))
     if num_recorded == 0:
         return None
@@ -295,6 +300,7 @@ def make_writer(args, run_dir: Path, game: Game, frame_size, first_epoch: int):
         "action_keys": [list(action.keys) for action in game.actions],
         "record_envs": num_recorded,
         "drivers": ["agent"] * args.record_envs + ["wander"] * args.wander_envs,
+        "courses": courses,
         "seed": args.seed,
     }
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)

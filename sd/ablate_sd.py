@@ -193,7 +193,7 @@ def share_latents(output_dir: Path, run_dir: Path) -> None:
 
 def load_subject(args: argparse.Namespace, run_dir: Path) -> Subject:
     paths = ["--trajectories", str(args.trajectories), "--device", args.device, "--backend", "torch"]
-    for part, name in (("encoder", "encoder.pt"), ("decoder", "decoder.pt"), ("model", "best.pt")):
+    for part, name in (("encoder", "encoder.pt"), ("decoder", "decoder.pt"), ("model", "final.pt")):
         paths += [f"--{part}-path", str(run_dir / name)]
     return evaluate_sd.load_subject(evaluate_sd.parse_args(paths), pick_device(args.device))[0]
 

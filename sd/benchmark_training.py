@@ -2,22 +2,26 @@
 
     python sd/benchmark_training.py --trajectories FILE --output benchmark_training.json
     python sd/benchmark_training.py --trajectories FILE --seconds 2 --rounds 1     # a tiny one
+    python sd/benchmark_training.py --trajectories FILE --processes 4     # and by torchrun, a GPU each
 
 The plain loop is the original Dream-Mario-Kart's: batches of 64, float32 (mixed precision on a GPU), AdamW, frames
 converted for every batch and, for the diffusion model, encoded again each time. Both sides take turns by the clock: the
 first steps of a process count, its start and its measuring do not. A sample of train_autoencoder.py is a crop, of
 train_sd.py a window; what the latter does beyond the plain loop, own frames from a quarter of the turn on and the
-discriminator's push, is not counted in its favour.
+discriminator's push, is not counted in its favour. With --processes N both scripts take another turn as N processes of
+which each has a batch as large; on a CPU they share its cores.
 """
 
 import argparse
 import csv
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +60,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sd-batch", type=int, default=16, help="windows, of ours (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=30, help="of a turn (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each loop (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="that torchrun starts, beside one alone "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
     )
     args = parser.parse_args(argv)
-    if min(args.autoencoder_batch, args.sd_batch, args.rounds) < 1 or args.seconds <= 0:
-        parser.error("both batches and --rounds must be at least 1 and --seconds above 0")
+    if min(args.autoencoder_batch, args.sd_batch, args.rounds, args.processes) < 1 or args.seconds <= 0:
+        parser.error("batches, --rounds and --processes must be at least 1 and --seconds above 0")
     return args
 
 
@@ -70,14 +76,16 @@ def main(args: argparse.Namespace) -> None:
     data = open_trajectories(args.trajectories)
     rates: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=args.output.parent) as folder:
+        batches = {"train_autoencoder.py": args.autoencoder_batch, "train_sd.py": args.sd_batch}
         loops = {
-            "train_autoencoder.py": lambda: ours(
-                args, "train_autoencoder.py", args.autoencoder_batch, Path(folder)
-            ),
             "plain autoencoder": lambda: plain(args, plain_autoencoder(data, device), device),
-            "train_sd.py": lambda: ours(args, "train_sd.py", args.sd_batch, Path(folder)),
             "plain diffusion": lambda: plain(args, plain_diffusion(args, data, device), device),
         }
+        for script, batch in batches.items():
+            loops[script] = partial(ours, args, script, batch, Path(folder))
+            if args.processes > 1:
+                many = f"{script} by {args.processes} processes"
+                loops[many] = partial(ours, args, script, batch, Path(folder), args.processes)
         for _ in tqdm(range(args.rounds), unit="round"):
             for name, loop in loops.items():
                 rates.setdefault(name, []).append(loop())
@@ -86,9 +94,15 @@ def main(args: argparse.Namespace) -> None:
         "autoencoder": found["train_autoencoder.py"] / found["plain autoencoder"],
         "diffusion": found["train_sd.py"] / found["plain diffusion"],
     }
+    scaling = {
+        script: found[name] / found[script]
+        for script in batches
+        if (name := f"{script} by {args.processes} processes") in found
+    }
     report = {
         "samples_per_second": found,
         "ratio": ratios,
+        "scaling": scaling,
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
@@ -96,20 +110,27 @@ def main(args: argparse.Namespace) -> None:
     for name, rate in found.items():
         print(f"{name}: {rate:.1f} samples a second")
     print(", ".join(f"{name}: {ratio:.1f} times the plain loop" for name, ratio in ratios.items()))
+    for script, ratio in scaling.items():
+        print(f"{script}: {args.processes} processes are {ratio:.2f} times as fast as one")
     print(f"wrote {args.output}")
 
 
-def ours(args: argparse.Namespace, script: str, batch: int, folder: Path) -> float:
-    """Samples a second of a script in a process of its own, in one epoch that the clock ends."""
+def ours(args: argparse.Namespace, script: str, batch: int, folder: Path, processes: int = 1) -> float:
+    """Samples a second of a script in processes of its own, in one epoch that the clock ends."""
+    batch *= processes
     run_dir = folder / script
     for left in ("last.pt", "metrics.csv"):  # the encoded recording stays for the next turn
         (run_dir / left).unlink(missing_ok=True)
-    command = [sys.executable, HERE / script, "--trajectories", args.trajectories, "--output-dir", run_dir,
+    launcher, env = [], {**os.environ}
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+        env["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // processes))
+    command = [sys.executable, *launcher, HERE / script, "--trajectories", args.trajectories, "--output-dir", run_dir,
                "--batch-size", batch, "--epoch-samples", 10**9, "--max-minutes", args.seconds / 60,
                "--device", args.device]  # fmt: skip
     if script == "train_sd.py":  # without the first tenth of a training, in which its steps are cheaper
         command += ["--autoencoder-dir", args.autoencoder_dir, "--flow-first", 0]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
     if done.returncode:
         raise BadInput(f"{script} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
     with open(run_dir / "metrics.csv", newline="") as file:

@@ -30,6 +30,7 @@ from player.agent import (
 )
 from player.buffer import Minibatch, ReturnScale, Rollout, gae, minibatches
 from player.errors import BadInput, run_script
+from player.games import find_game
 from player.hands import Hands
 from player.play import Players
 from player.runs import load_checkpoint, save_checkpoint
@@ -546,7 +547,7 @@ def test_best_is_the_agent_that_played(finished_run):
     """Saved after the update, a good epoch followed by a bad update would keep the bad agent."""
     args = train_ppo.parse_args([*map(str, TINY)])
     train_ppo.seed_everything(args.seed)
-    began = train_ppo.make_agent(args, train_ppo.find_game("Mode7Kart-v0"))
+    began = train_ppo.make_agent(args, find_game("Mode7Kart-v0"))
     best, last = load_agent(finished_run / "best.pt"), torch.load(finished_run / "last.pt", weights_only=True)
     assert_same(dict(best.state_dict()), dict(began.state_dict()))
     assert not torch.equal(last["agent"]["model"]["policy.weight"], best.policy.weight)
@@ -567,7 +568,7 @@ def test_resume_wants_something_to_go_on_with(tmp_path):
 
 def test_starts_from_a_given_agent(finished_run, tmp_path):
     args = train_ppo.parse_args([*TINY, "--checkpoint-model", str(finished_run / "best.pt")])
-    game = train_ppo.find_game("Mode7Kart-v0")
+    game = find_game("Mode7Kart-v0")
     given = load_agent(finished_run / "best.pt")
     assert_same(dict(train_ppo.make_agent(args, game).state_dict()), dict(given.state_dict()))
     fewer = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))

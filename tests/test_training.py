@@ -989,11 +989,14 @@ def test_a_short_training_learns_how_a_square_moves():
 def test_how_fast_training_is(taught, tmp_path, capsys):
     """Both sides for real, in a turn each."""
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--device", "cpu",
-             "--output", tmp_path / "b.json", "--seconds", 0.5, "--rounds", 1]  # fmt: skip
+             "--output", tmp_path / "b.json", "--seconds", 0.5, "--rounds", 1, "--processes", 2]  # fmt: skip
     benchmark_training.main(benchmark_training.parse_args([*map(str, flags)]))
     found = json.loads((tmp_path / "b.json").read_text())
     rates = found["samples_per_second"]
-    assert len(rates) == 4 and all(rate > 0 for rate in rates.values())
+    assert len(rates) == 6 and all(rate > 0 for rate in rates.values())
+    assert found["scaling"]["train_sd.py"] == pytest.approx(
+        rates["train_sd.py by 2 processes"] / rates["train_sd.py"]
+    )
     assert found["ratio"]["diffusion"] == pytest.approx(rates["train_sd.py"] / rates["plain diffusion"])
     assert "times the plain loop" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.json"]

@@ -103,13 +103,14 @@ class Race:
         policy: Optional[str] = None,
         seed: int = 0,
         decision_frames: Optional[int] = None,
+        scenario: Optional[str] = None,
     ) -> None:
         """`policy`: "random", the path of an agent's best.pt, or None for a person's keys. `decision_frames`: a person
         chooses among the agent's actions, once in so many frames, in place of pressing the console's buttons."""
         self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
         self.done = False  # is all over that was wanted?
         self.note = ""  # what a window says beside the game's name
-        self.find = partial(find_game, name, integrations, state, rivals=rivals)
+        self.find = partial(find_game, name, integrations, state, rivals=rivals, scenario=scenario)
         self.open(track)
 
     def open(self, track: int) -> None:

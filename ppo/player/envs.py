@@ -43,10 +43,11 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
 
 
 def make_vector_env(
-    game: Game, num_envs: int, frame_skip: int, tracks: Sequence[int] = (), **settings: Any
+    game: Game, num_envs: int, frame_skip: int, courses: Sequence[Dict[str, Any]] = (), **settings: Any
 ) -> "SharedVectorEnv":
-    """`num_envs` of them in worker processes. They take the `tracks`, where more than one is given, in turn."""
-    each = [{"track": tracks[i % len(tracks)]} if len(tracks) > 1 else {} for i in range(num_envs)]
+    """`num_envs` of them in worker processes. They take the `courses` of `find_courses`, where several are given, in
+    turn."""
+    each = [courses[i % len(courses)] if len(courses) > 1 else {} for i in range(num_envs)]
     makers = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
     return SharedVectorEnv(makers, len(game.truth_names), None if game.shares_process else num_envs)
 

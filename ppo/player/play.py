@@ -5,7 +5,7 @@ Behind the games that are learned from there may be further ones, in which a str
 """
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import torch
@@ -37,10 +37,12 @@ class Players:
         truth_names: Sequence[str],
         device: torch.device,
         hands: Hands,
-        tracks: Sequence[int] = (),
+        courses: Sequence[Dict[str, Any]] = (),
     ) -> None:
-        """envs: N + W games; hands: who presses the keys in each; tracks: as for `make_vector_env`."""
-        self.tracks = np.resize(np.array(tracks, np.int64), envs.num_envs) if len(tracks) > 1 else None
+        """envs: N + W games; hands: who presses the keys in each; courses: as for `make_vector_env`;
+        recorded as `track` is a course's number, of savestates their place in that list."""
+        numbers = np.array([course.get("track", i) for i, course in enumerate(courses)], np.int64)
+        self.tracks = np.resize(numbers, envs.num_envs) if len(courses) > 1 else None
         self.envs, self.truth_names, self.hands = envs, truth_names, hands
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, np.int64)

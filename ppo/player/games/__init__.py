@@ -7,7 +7,7 @@ returned; and `get_state() -> bytes`, `set_state(bytes)`, by which a stopped tra
 """
 
 from dataclasses import dataclass
-from typing import Callable, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
 
@@ -51,6 +51,7 @@ def find_game(
     state: Optional[str] = None,
     track: int = 0,
     rivals: int = 0,
+    scenario: Optional[str] = None,
 ) -> Game:
     """The game called `name`: `Mode7Kart-v0` is built in, every other name goes to the emulator.
 
@@ -62,4 +63,29 @@ def find_game(
         return mode7_kart.describe(track=track, rivals=rivals)
     from player.games import retro
 
-    return retro.describe(name, integrations=integrations, state=state)
+    return retro.describe(name, integrations=integrations, state=state, scenario=scenario)
+
+
+def find_courses(
+    name: str,
+    integrations: Optional[str] = None,
+    states: Optional[str] = None,
+    tracks: Sequence[int] = (0,),
+    rivals: int = 0,
+    scenario: Optional[str] = None,
+) -> Tuple[Game, List[Dict[str, Any]]]:
+    """The game on the first of several courses, and for each of them what its `make` wants: {"track": 2}, or {"state":
+    "MarioCircuit_M"}. states: names with commas between them, or "all". Raises BadInput as `find_game`."""
+    if name == "Mode7Kart-v0":
+        return find_game(name, track=tracks[0], rivals=rivals), [{"track": track} for track in tracks]
+    names = [states]
+    if states == "all":
+        from player.games import retro
+
+        game = find_game(name, integrations, scenario=scenario)
+        names = retro.states_of(name, integrations) or [None]
+    elif states is not None:
+        names = states.split(",")
+    for state in names[::-1]:  # all of them are looked at, the first last
+        game = find_game(name, integrations, state, scenario=scenario)
+    return game, [{"state": state} for state in names]

@@ -1,0 +1,129 @@
+"""Brings a game's ROM in: checks it, and keeps it in your own data folder, where all scripts find it.
+
+    python ppo/import_game.py "Super Mario Kart (USA).sfc"
+    python ppo/import_game.py game.smc --integrations DIR      # with integration files of your own, DIR/<game>/
+    python ppo/import_game.py roms.zip                         # the first ROM in it that is known
+
+A copier's header of 512 bytes is taken off. Known are Super Mario Kart, the games of stable-retro, and those whose
+SHA-1 stands in a rom.sha in --integrations. DREAM_MARIO_KART_DATA names another data folder.
+"""
+
+import argparse
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Dict, Iterator, Optional, Tuple
+
+from player.errors import BadInput, run_script
+from player.games.library import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom
+
+HEADER = 512  # bytes that some copiers of SNES cartridges put in front
+LARGEST = 64 * 2**20  # bytes
+REGIONS = {0: "Japan", 1: "USA", 2: "Europe"}
+TITLES_AT = (0x7FC0, 0xFFC0)  # of a SNES cartridge, LoROM and HiROM; region and revision lie behind
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rom", type=Path, metavar="ROM", help="the file, or a .zip with it")
+    parser.add_argument("--integrations", help="folder of emulator integrations of your own")
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    known = known_roms(args.integrations)
+    seen = []
+    for name, content in roms_in(args.rom):
+        content = without_header(content)
+        sha1 = hashlib.sha1(content).hexdigest()
+        # The emulator's package counts an .nes file from behind its header.
+        game = known.get(sha1) or known.get(hashlib.sha1(content[16:]).hexdigest())
+        if game:
+            keep(content, game, Path(name).suffix.lower(), args.integrations)
+            return
+        seen.append((name, content, sha1))
+    raise BadInput(what_else(args.rom, seen))
+
+
+def known_roms(integrations: Optional[str]) -> Dict[str, str]:
+    """SHA-1 -> game."""
+    try:
+        from player.games.retro import known_hashes
+    except ImportError:
+        raise BadInput("this needs stable-retro: `pip install stable-retro`") from None
+    return {**known_hashes(integrations), MARIO_KART_SHA1: MARIO_KART}
+
+
+def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
+    """Name and content. Raises BadInput where there is nothing to read."""
+    if not path.is_file():
+        raise BadInput(f"no file {path}: give the path of your ROM")
+    if path.stat().st_size > LARGEST:
+        raise BadInput(f"{path} has {path.stat().st_size:,} bytes: too large for a cartridge")
+    if not zipfile.is_zipfile(path):
+        yield path.name, path.read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and 0 < info.file_size <= LARGEST:
+                    yield info.filename, archive.read(info)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as problem:  # broken, or with a password
+        raise BadInput(
+            f"{path} cannot be unpacked ({problem}): unpack it yourself and give the ROM"
+        ) from None
+
+
+def without_header(content: bytes) -> bytes:
+    return content[HEADER:] if len(content) % 1024 == HEADER else content
+
+
+def keep(content: bytes, game: str, suffix: str, integrations: Optional[str]) -> None:
+    from player.games.retro import rom_name, states_of
+
+    path = keep_rom(content, game, rom_name(game, suffix))
+    print(f"{game}: {len(content):,} bytes, SHA-1 as known; kept at {path}")
+    states = states_of(game, integrations)
+    print(f"savestates: {', '.join(states) if states else 'none yet'}")
+    if states:
+        print(f"next: python ppo/train_ppo.py --game {game} --state {states[0]}")
+    else:
+        print(f"next: python ppo/make_state.py --game {game} --name NAME, which makes one")
+
+
+def what_else(path: Path, seen) -> str:
+    """Why nothing was brought in, in one line."""
+    if not seen:
+        return f"{path} is empty: copy your ROM again"
+    name, content, sha1 = max(seen, key=lambda one: len(one[1]))
+    title = snes_title(content)
+    if title and title[0].startswith("SUPER MARIO KART"):
+        _, region, revision = title
+        return (
+            f"{name} is Super Mario Kart, but {REGIONS.get(region, f'region {region}')}, revision 1.{revision}, "
+            f"{len(content):,} bytes, SHA-1 {sha1}: a hack, an incomplete copy, or not the USA revision that is "
+            f"supported ({MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
+        )
+    what = f"a SNES cartridge called {title[0]!r}" if title else f"{len(content):,} bytes"
+    return (
+        f"{name} is {what}, SHA-1 {sha1}, which is of no game that is known here: put that SHA-1 into "
+        "DIR/<game>/rom.sha of your own integration and add --integrations DIR"
+    )
+
+
+def snes_title(content: bytes) -> Optional[Tuple[str, int, int]]:
+    """Title, region and revision of a SNES cartridge whose header is where it should be."""
+    for at in TITLES_AT:
+        header = content[at : at + 32]
+        if len(header) < 32:
+            continue
+        checksums = int.from_bytes(header[28:30], "little"), int.from_bytes(header[30:32], "little")
+        if sum(checksums) == 0xFFFF and all(32 <= byte < 127 for byte in header[:21]):
+            return header[:21].decode("ascii").strip(), header[25], header[27]
+    return None
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
