@@ -20,7 +20,7 @@ from player.agent import Agent, ViewStack, load_agent
 from player.envs import make_env
 from player.errors import BadInput, run_script
 from player.games import Game, find_game
-from player.options import add_game_options, check_game_options
+from player.options import add_game_options, check_game_options, emulator_options
 
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
 MOST_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
@@ -53,7 +53,9 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     agent = load_agent(Path(args.checkpoint))
-    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals, args.scenario)
+    game = find_game(
+        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
+    )
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise BadInput(f"{args.checkpoint} learned {agent.config.game}: choose --game {agent.config.game}")
     built_in = game.name == "Mode7Kart-v0"

@@ -62,6 +62,8 @@ def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
         raise BadInput(f"no file {path}: give the path of your ROM")
     if path.stat().st_size > LARGEST:
         raise BadInput(f"{path} has {path.stat().st_size:,} bytes: too large for a cartridge")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path} is empty: copy your ROM again")
     if not zipfile.is_zipfile(path):
         yield path.name, path.read_bytes()
         return
@@ -96,7 +98,7 @@ def keep(content: bytes, game: str, suffix: str, integrations: Optional[str]) ->
 def what_else(path: Path, seen) -> str:
     """Why nothing was brought in, in one line."""
     if not seen:
-        return f"{path} is empty: copy your ROM again"
+        return f"{path} has no files in it: give your ROM"
     name, content, sha1 = max(seen, key=lambda one: len(one[1]))
     title = snes_title(content)
     if title and title[0].startswith("SUPER MARIO KART"):

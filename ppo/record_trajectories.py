@@ -24,7 +24,7 @@ from player.envs import make_vector_env
 from player.errors import BadInput, run_script
 from player.games import Game, find_courses
 from player.hands import HANDS, Hands, share_out
-from player.options import add_game_options, check_game_options
+from player.options import add_game_options, check_game_options, emulator_options
 from player.play import Players
 from player.trajectories import TrajectoryWriter, check_disk_space, recording_bytes
 from tqdm import tqdm
@@ -89,7 +89,7 @@ def parse_shares(policy: str, parser: argparse.ArgumentParser) -> Dict[str, floa
 
 def main(args: argparse.Namespace) -> None:
     game, courses = find_courses(
-        args.game, args.integrations, args.state, args.track, args.rivals, args.scenario
+        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
     # Parts are written beside the output; a kill leaves them there.
@@ -249,7 +249,7 @@ def record_person(args: argparse.Namespace, game: Game, parts_dir: Path) -> None
         state=args.state,
         track=args.track[0],
         rivals=args.rivals,
-        scenario=args.scenario,
+        emulator=emulator_options(args),
         seed=args.seed,
         decision_frames=args.frame_skip,
     )

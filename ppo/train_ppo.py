@@ -22,7 +22,7 @@ from player.envs import make_vector_env
 from player.errors import BadInput, run_script
 from player.games import Game, find_courses
 from player.hands import Hands
-from player.options import add_game_options, check_game_options
+from player.options import add_game_options, check_game_options, emulator_options
 from player.play import Players
 from player.runs import (
     MetricsLog,
@@ -46,6 +46,8 @@ FIXED = (
     "rivals",
     "state",
     "scenario",
+    "crop",
+    "actions",
     "frame_skip",
     "n_envs",
     "n_steps",
@@ -166,7 +168,7 @@ def main(args: argparse.Namespace) -> None:
             f"the run in {run_dir} is of an older version: begin another with --checkpoint-model its best.pt"
         )
     game, courses = find_courses(
-        args.game, args.integrations, args.state, args.track, args.rivals, args.scenario
+        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.

@@ -15,6 +15,7 @@ from typing import Iterator, Optional
 import numpy as np
 from player.drivers import Race
 from player.errors import BadInput, run_script
+from player.options import add_emulator_options, emulator_options
 from player.video import save_video
 
 
@@ -30,8 +31,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     game.add_argument(
         "--rivals", type=int, help="Mode7Kart: other karts, 0-12 (default: 3, with --policy 0 as in training)"
     )
-    game.add_argument("--integrations", help="folder of emulator integrations of your own")
-    game.add_argument("--state", help="emulator savestate to start from (default: the game's own)")
+    add_emulator_options(game)
     driver = parser.add_argument_group("who drives")
     driver.add_argument("--policy", help="'random', or an agent (best.pt), in place of your keys")
     driver.add_argument("--seed", type=int, default=0, help="of rivals and policy (default: %(default)s)")
@@ -58,7 +58,10 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
-    race = Race(args.game, args.integrations, args.state, args.track, args.rivals, args.policy, args.seed)
+    race = Race(
+        args.game, args.integrations, args.state, args.track, args.rivals, args.policy, args.seed,
+        emulator=emulator_options(args),
+    )  # fmt: skip
     try:
         if args.headless:
             run_headless(race, args.frames, args.record)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
 
 import numpy as np
 
@@ -26,9 +26,11 @@ class KeysDriver:
 
     hold_frames = 1
 
-    def __init__(self, game: Game, buttons: Tuple[str, ...]) -> None:
+    def __init__(self, game: Game, buttons: Tuple[str, ...], table: Optional[Dict[str, str]] = None) -> None:
+        """table: key -> button, where it is not the one that suits the game."""
         self.buttons = buttons
-        table = DRIVING_KEYS if game.actions == DRIVING_ACTIONS else PAD_KEYS
+        if table is None:
+            table = DRIVING_KEYS if game.actions == DRIVING_ACTIONS else PAD_KEYS
         self.button_of_key = {key: button for key, button in table.items() if button in buttons}
         for action in game.actions:  # what the game itself says, e.g. space fires
             if len(action.keys) == len(action.buttons) == 1:
@@ -103,20 +105,25 @@ class Race:
         policy: Optional[str] = None,
         seed: int = 0,
         decision_frames: Optional[int] = None,
-        scenario: Optional[str] = None,
+        emulator: Optional[Dict[str, Any]] = None,
+        settings: Optional[Dict[str, Any]] = None,
     ) -> None:
         """`policy`: "random", the path of an agent's best.pt, or None for a person's keys. `decision_frames`: a person
-        chooses among the agent's actions, once in so many frames, in place of pressing the console's buttons."""
+        chooses among the agent's actions, once in so many frames, in place of pressing the console's buttons.
+        `emulator`: options of `retro.describe`. `settings`: more for the game's `make`."""
         self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
         self.done = False  # is all over that was wanted?
         self.note = ""  # what a window says beside the game's name
-        self.find = partial(find_game, name, integrations, state, rivals=rivals, scenario=scenario)
+        self.settings = settings or {}
+        self.hotkeys: Dict[str, Callable[[], None]] = {}  # what else a window's keys do
+        self.find = partial(find_game, name, integrations, state, rivals=rivals, **(emulator or {}))
         self.open(track)
 
     def open(self, track: int) -> None:
         self.track, self.game = track, self.find(track=track)
         settings: Dict[str, Any] = {
-            "buttons_as_actions": self.policy is None and self.decision_frames is None
+            "buttons_as_actions": self.policy is None and self.decision_frames is None,
+            **self.settings,
         }
         if self.game.name == "Mode7Kart-v0":
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)

@@ -1,6 +1,7 @@
 """Which game? The options that scripts have in common."""
 
 import argparse
+from typing import Tuple
 
 
 def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False) -> None:
@@ -19,12 +20,34 @@ def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False)
     game.add_argument(
         "--rivals", type=int, default=0, help="Mode7Kart: other karts, 0-12 (default: %(default)s)"
     )
-    game.add_argument("--integrations", help="folder of emulator integrations of your own")
-    game.add_argument(
-        "--scenario", help="emulator game: which reward and end (default: checkpoints, or the game's own)"
+    add_emulator_options(game, many_tracks)
+
+
+def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = False) -> None:
+    """many_states: --state takes several."""
+    group.add_argument("--integrations", help="folder of emulator integrations of your own")
+    several = "; several with commas between them, or all: the games take them in turn" if many_states else ""
+    group.add_argument("--state", help="emulator savestate to start from; power-on: the console is switched on "
+                       f"(default: the game's own){several}")  # fmt: skip
+    group.add_argument(
+        "--scenario", metavar="NAME", help="emulator: which reward and end (default: the game's own)"
     )
-    several = "; several with commas between them, or all: the games take them in turn" if many_tracks else ""
-    game.add_argument("--state", help=f"emulator savestate to start from (default: the game's own){several}")
+    group.add_argument("--crop", type=crop, metavar="X,Y,W,H", help="emulator: what is seen of the screen, pixels "
+                       "(default: the game's own, or all)")  # fmt: skip
+    group.add_argument("--actions", metavar="FILE", help="emulator: the choices, one a line: name, buttons, keys, as "
+                       "jump+right B+RIGHT space+right (default: the game's own)")  # fmt: skip
+
+
+def crop(text: str) -> Tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 16:
+        raise ValueError("four numbers, none below 0, width and height at least 16")
+    return numbers
+
+
+def emulator_options(args: argparse.Namespace) -> dict:
+    """What `find_game` wants of them beside the game, its course and its integrations."""
+    return {"scenario": args.scenario, "crop": args.crop, "actions": args.actions}
 
 
 def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

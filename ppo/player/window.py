@@ -88,6 +88,8 @@ class Window:
             self.race.open((self.race.track + 1) % NUM_TRACKS)
         elif key == "p":
             self.paused = not self.paused
+        elif key in self.race.hotkeys:
+            self.race.hotkeys[key]()
         else:
             self.held.add(key)
             self.tapped.add(key)

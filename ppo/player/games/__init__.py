@@ -51,9 +51,10 @@ def find_game(
     state: Optional[str] = None,
     track: int = 0,
     rivals: int = 0,
-    scenario: Optional[str] = None,
+    **emulator: Any,
 ) -> Game:
-    """The game called `name`: `Mode7Kart-v0` is built in, every other name goes to the emulator.
+    """The game called `name`: `Mode7Kart-v0` is built in, every other name goes to the emulator, with the
+    options of `retro.describe`.
 
     Raises BadInput where the emulator, the game, its ROM or the state is missing; the message says what to do.
     """
@@ -63,7 +64,7 @@ def find_game(
         return mode7_kart.describe(track=track, rivals=rivals)
     from player.games import retro
 
-    return retro.describe(name, integrations=integrations, state=state, scenario=scenario)
+    return retro.describe(name, integrations=integrations, state=state, **emulator)
 
 
 def find_courses(
@@ -72,7 +73,7 @@ def find_courses(
     states: Optional[str] = None,
     tracks: Sequence[int] = (0,),
     rivals: int = 0,
-    scenario: Optional[str] = None,
+    **emulator: Any,
 ) -> Tuple[Game, List[Dict[str, Any]]]:
     """The game on the first of several courses, and for each of them what its `make` wants: {"track": 2}, or {"state":
     "MarioCircuit_M"}. states: names with commas between them, or "all". Raises BadInput as `find_game`."""
@@ -82,10 +83,10 @@ def find_courses(
     if states == "all":
         from player.games import retro
 
-        game = find_game(name, integrations, scenario=scenario)
+        find_game(name, integrations, **emulator)
         names = retro.states_of(name, integrations) or [None]
     elif states is not None:
         names = states.split(",")
     for state in names[::-1]:  # all of them are looked at, the first last
-        game = find_game(name, integrations, state, scenario=scenario)
+        game = find_game(name, integrations, state, **emulator)
     return game, [{"state": state} for state in names]

@@ -13,6 +13,7 @@ from player.games.known import UNKNOWN, KnownGame
 from player.games.library import INTEGRATIONS, data_folder
 
 FRAME_RATE = 60  # NTSC; every console here is within 0.5 % of it
+POWER_ON = "power-on"  # a savestate's name: where the console is switched on
 MAX_SECONDS = 600  # of the game: an episode without an end is truncated then
 
 
@@ -37,7 +38,8 @@ class RetroGame(gymnasium.Env):
         buttons_as_actions: bool = False,
         render_mode: Optional[str] = "rgb_array",
     ):
-        """scenario: one of known.scenarios, or a scenario file's name. state: a file's name, or one of known.boots."""
+        """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a file's
+        name, or one of known.boots. Raises BadInput where state or crop do not fit the game."""
         import stable_retro
 
         assert frame_skip >= 1
@@ -47,7 +49,9 @@ class RetroGame(gymnasium.Env):
         folders = use_folders(
             integrations
         )  # here too, not only in describe(): a spawned process starts with none
-        start = stable_retro.State.NONE if state in known.boots else state or stable_retro.State.DEFAULT
+        start = state or stable_retro.State.DEFAULT
+        if state == POWER_ON or state in known.boots:
+            start = stable_retro.State.NONE
         self._rules = known.scenarios[scenario]() if scenario in known.scenarios else None
         file = scenario if scenario and self._rules is None else "scenario"
         self._retro = stable_retro.make(name, state=start, scenario=file, inttype=folders, render_mode=None)
@@ -68,6 +72,10 @@ class RetroGame(gymnasium.Env):
         )  # (A, buttons)
         self._restart()  # some consoles change their resolution after switching on: take it from the game
         self._frame = self._observe()
+        if crop and self._frame.shape[:2] != (crop[3], crop[2]):
+            screen = "{1} x {0}".format(*self._screen_shape)
+            self.close()
+            raise BadInput(f"--crop {','.join(map(str, crop))} leaves the screen, which has {screen} pixels")
         self.observation_space = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
         self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(actions))
         if buttons_as_actions:

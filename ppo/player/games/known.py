@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
+from player.errors import BadInput
 from player.games import DRIVING_ACTIONS, Action
 from player.games.library import KART_CART, MARIO_KART
 from player.games.race_rules import RaceRules
@@ -66,3 +68,30 @@ def generic_actions(buttons: List[Optional[str]]) -> Tuple[Action, ...]:
         for held in choices
         if all(button in buttons for button in held)
     )
+
+
+def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
+    """From a file, a choice a line: its name, the console's buttons and the keys for it, `jump+right  B+RIGHT
+    space+right`; `none` where there are none. `#` begins a comment. Raises BadInput with the line that is wrong."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise BadInput(f"--actions {path} cannot be read: {problem}") from None
+    actions = []
+    for number, line in enumerate(lines, 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 3:
+            raise BadInput(f"{path}, line {number}: wanted NAME BUTTONS KEYS, such as: right RIGHT right")
+        name, held, keys = words[0], *(() if word == "none" else tuple(word.split("+")) for word in words[1:])
+        for button in held:
+            if button not in buttons:
+                known = ", ".join(one for one in buttons if one)
+                raise BadInput(f"{path}, line {number}: no button {button}; the console has {known}")
+        if name in (action.name for action in actions):
+            raise BadInput(f"{path}, line {number}: a second {name}")
+        actions.append(Action(name, held, keys))
+    if len(actions) < 2:
+        raise BadInput(f"{path} has {len(actions)} actions: there must be something to choose, at least two")
+    return tuple(actions)

@@ -13,12 +13,12 @@ import hashlib
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from player.errors import BadInput
 from player.games import Game
-from player.games.emulator import FRAME_RATE, RetroGame, use_folders
-from player.games.known import KNOWN_GAMES, UNKNOWN, KnownGame, generic_actions
+from player.games.emulator import FRAME_RATE, POWER_ON, RetroGame, use_folders
+from player.games.known import KNOWN_GAMES, UNKNOWN, KnownGame, generic_actions, read_actions
 from player.games.library import (
     INTEGRATIONS,
     KART_CART,
@@ -37,8 +37,14 @@ def describe(
     integrations: Optional[str] = None,
     state: Optional[str] = None,
     scenario: Optional[str] = None,
+    crop: Optional[Tuple[int, int, int, int]] = None,
+    actions: Optional[str] = None,
 ) -> Game:
-    """Checks everything that the game needs and opens no emulator. Raises BadInput that says what to do."""
+    """Checks everything that the game needs and opens no emulator. Raises BadInput that says what to do.
+
+    scenario, crop, actions: in place of the game's own: reward and end by name; x, y, width and height of what is seen
+    of the screen; a file of `read_actions`.
+    """
     try:
         from stable_retro import get_romfile_system, get_system_info
         from stable_retro.data import get_file_path, get_original_romfile_path
@@ -70,20 +76,20 @@ def describe(
     state = _find_state(name, state, known, folder, find, folders)
 
     buttons = get_system_info(get_romfile_system(rom))["buttons"]
-    actions = known.actions or generic_actions(buttons)
+    choices = read_actions(actions, buttons) if actions else known.actions or generic_actions(buttons)
     truth_names = tuple(variable for variable in known.truth if variable in variables)
     make = functools.partial(
         RetroGame,
         name,
-        actions,
-        known.crop,
-        truth_names,
-        integrations,
+        choices,
+        crop=crop or known.crop,
+        truth_names=truth_names,
+        integrations=integrations,
         state=state,
         scenario=scenario,
         known=known,
     )
-    return Game(name, actions, FRAME_RATE, make, truth_names)
+    return Game(name, choices, FRAME_RATE, make, truth_names)
 
 
 def states_of(name: str, integrations: Optional[str] = None) -> List[str]:
@@ -156,7 +162,7 @@ def _find_state(
         _check_state(default, "the default state of metadata.json", folder, states, find)
     if state is None and known.boots and default is None:
         return next(iter(known.boots))
-    if state not in known.boots:
+    if state != POWER_ON and state not in known.boots:
         _check_state(state, "--state", folder, states, find)
     return state
 

@@ -1,0 +1,415 @@
+"""Our own cartridge, from its assembler to races on the real emulator, and what brings other people's games in."""
+
+import gzip
+import hashlib
+import json
+import zipfile
+
+import import_game
+import make_state
+import numpy as np
+import pytest
+import record_trajectories
+from dream.trajectories import open_trajectories
+from player.errors import BadInput
+from player.games import find_courses, find_game
+from player.games.assembler import assemble
+from player.games.boot import read_script, run_script
+from player.games.kart_cart import ROM_SIZE, build
+from player.games.known import read_actions
+from player.games.library import KART_CART, KART_CART_SHA1, MARIO_KART
+from player.games.mode7_tracks import COURSES, sample_spline
+from player.games.race_rules import RaceRules
+
+COURSE_NAMES = ["MeadowCircuit", "CoralCove", "AuroraLake"]
+BUTTONS = ("B", "Y", "SELECT", "START", "LEFT", "RIGHT")
+ROM_BYTES = 1024 * 8
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    return pytest.importorskip("stable_retro", reason="stable-retro is not installed")
+
+
+@pytest.fixture
+def make(emulator):
+    """Makes environments and closes them: a process may hold only one."""
+    made = []
+
+    def make_one(*game, frame_skip=1, **options):
+        made.append(find_game(*game, **options).make(frame_skip=frame_skip))
+        return made[-1]
+
+    yield make_one
+    for env in made:
+        env.close()
+
+
+# --------------------------------------------------------------------------------------------- the cartridge
+
+
+def test_the_assembler_against_the_processor_s_manual():
+    source = """
+    SPEED = $10EA
+    start:
+      REP #$30          ; 16 bits
+      LDA #$1234
+      SEP #$20
+      LDA #$12
+      STA SPEED+1,X
+      LDA [$F0],Y
+      LDX SPEED
+      JSR over
+      BNE start
+    over:
+      INC
+      STA $7E0010
+      .byte 1, $FF, over-start
+    """
+    code, names = assemble(source, 0x8000, {})
+    assert code.hex(" ").upper() == (
+        "C2 30 A9 34 12 E2 20 A9 12 9D EB 10 B7 F0 AE EA 10 20 16 80 D0 EA 1A 8F 10 00 7E 01 FF 16"
+    )
+    assert names["over"] == 0x8016
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("LDA nowhere", "nobody knows nowhere"), ("STA #1", "no way to address"), ("LDQ $10", "LDQ"),
+     ("LDA 1 +* 2", "is no sum"), ("BRA $9000", "too far")],
+)  # fmt: skip
+def test_the_assembler_quotes_the_line_that_is_wrong(line, said):
+    with pytest.raises(ValueError, match="line 1, ") as caught:
+        assemble(line, 0x8000, {})
+    assert said in str(caught.value)
+
+
+def test_the_cartridge_is_the_same_everywhere():
+    rom = build()
+    assert len(rom) == ROM_SIZE and hashlib.sha1(rom).hexdigest() == KART_CART_SHA1
+    assert sum(rom) & 0xFFFF == int.from_bytes(rom[0x7FDE:0x7FE0], "little")  # its own checksum
+
+
+# --------------------------------------------------------------------------------------------- rules
+
+
+class Memory(dict):
+    """Variables of a race that stands on the road, behind the first line."""
+
+    def __init__(self) -> None:
+        super().__init__(current_checkpoint=23, lap=127, lapsize=24, getFrame=100, getGameMode=0x1C, surface=0x40,
+                         kart1_speed=0, isTurnedAround=0)  # fmt: skip
+
+    def later(self, **changed) -> "Memory":
+        self.update(getFrame=self["getFrame"] + 1, **changed)
+        return self
+
+
+def race(**options):
+    rules, memory = RaceRules(**options), Memory()
+    rules.restart(memory.__getitem__)
+    return memory, lambda **changed: rules.frame(memory.later(**changed).__getitem__)
+
+
+def test_checkpoints_are_rewarded_forth_and_back():
+    _, frame = race()
+    assert frame() == (0.0, False)
+    assert frame(lap=128, current_checkpoint=0) == (10.0, False)  # over the line: one checkpoint
+    assert frame(current_checkpoint=2) == (20.0, False)
+    assert frame(lap=127, current_checkpoint=23) == (-30.0, False)
+    assert frame(lap=133, current_checkpoint=0) == (1210.0, True)  # five laps
+
+
+def test_a_cut_of_the_game_s_clock_is_no_driving():
+    memory, frame = race()
+    memory["getFrame"] += 100
+    assert frame(current_checkpoint=22) == (0.0, False)
+    memory["getFrame"] = 3
+    assert frame(current_checkpoint=20) == (0.0, False)
+    assert frame(current_checkpoint=21) == (10.0, False)
+
+
+def test_the_fifth_frame_of_trouble_ends_the_race_and_time_forgets():
+    _, frame = race()
+    assert [frame(surface=0x80)[1] for _ in range(5)] == [False] * 4 + [True]
+    _, frame = race()
+    assert frame(surface=0x28)[0] == frame(surface=0x22)[0] == -1
+    for _ in range(3):
+        frame(surface=0x20)
+    assert not any(frame(surface=0x40)[1] for _ in range(494))
+    assert not any(frame(surface=0x80)[1] for _ in range(4))  # the 500th frame forgot what was before
+    assert race()[1](getGameMode=0x0E) == (0.0, True)
+
+
+def test_speed_is_rewarded_where_it_is_asked_for():
+    _, frame = race(speed=True)
+    rewards = [frame(kart1_speed=speed)[0] for speed in (0, 601, 801, 901)]
+    assert rewards == [-0.1, 0.0, 0.1, 0.2]
+    assert frame(isTurnedAround=0x10)[0] == pytest.approx(0.1)
+
+
+# --------------------------------------------------------------------------------------------- scripts of buttons
+
+
+def test_a_script_presses_and_waits():
+    pressed, mode = [], iter([4] * 20 + [28] * 5)
+    presses = read_script("none 2\nB+LEFT 1 # a comment\n\nSTART until mode 28", BUTTONS)
+    run_script(presses, pressed.append, lambda name: next(mode))
+    assert pressed[:3] == [(), (), ("B", "LEFT")]
+    assert pressed[3:6] == [("START",)] * 3 and set(pressed[6:18]) == {()}  # tapped, not held
+    assert pressed[18:21] == [("START",)] * 3 and len(pressed) == 3 + 20
+    with pytest.raises(BadInput, match="did not become 3"):
+        run_script(read_script("B until mode 3", BUTTONS), pressed.append, lambda name: 1)
+
+
+@pytest.mark.parametrize("line", ["Q 3", "B", "B x", "B 0", "B until mode", "B 99999"])
+def test_a_script_says_which_line_is_wrong(line):
+    with pytest.raises(BadInput, match="line 2, "):
+        read_script("none 1\n" + line, BUTTONS)
+
+
+def test_actions_from_a_file(tmp_path):
+    file = tmp_path / "actions.txt"
+    file.write_text("# mine\nrest none none\njump B+LEFT space+left\n")
+    rest, jump = read_actions(str(file), list(BUTTONS))
+    assert (rest.buttons, jump.buttons, jump.keys) == ((), ("B", "LEFT"), ("space", "left"))
+    for text, said in (
+        ("a B", "wanted NAME"),
+        ("a Q q", "no button Q"),
+        ("a B b\na B c", "a second a"),
+        ("a B b", "1 act"),
+    ):
+        file.write_text(text)
+        with pytest.raises(BadInput, match=said):
+            read_actions(str(file), list(BUTTONS))
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_actions(str(tmp_path / "none"), list(BUTTONS))
+
+
+# --------------------------------------------------------------------------------------------- on the emulator
+
+
+def drive(env, course: int) -> tuple:
+    """A scripted driver, who knows the road, until the race is over: reward, frames and the last truth."""
+    x, y = sample_spline(np.array(COURSES[course], float))[0].T
+    truth, total, done, frames = env.reset()[1]["truth"], 0.0, False, 0
+    while not done:
+        here = np.hypot(x - truth[0], y - truth[1]).argmin()
+        ahead = (here + 14) % len(x)
+        heading = np.arctan2(x[ahead] - truth[0], truth[1] - y[ahead]) * 128 / np.pi
+        turn = (heading - truth[2] + 128) % 256 - 128
+        _, reward, done, _, info = env.step(5 if turn > 3 else 4 if turn < -3 else 1)
+        truth, total, frames = info["truth"], total + reward, frames + 1
+        assert frames < 5000
+    return total, frames, dict(zip(find_game(KART_CART).truth_names, truth, strict=True))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("course", range(3))
+def test_five_laps_of_each_course(make, course):
+    env = make(KART_CART, state=COURSE_NAMES[course])
+    assert env.reset()[0].shape == (112, 256, 3)
+    reward, frames, truth = drive(env, course)
+    assert reward == 1210  # 121 checkpoints: five laps and the line
+    assert truth["lap"] == 133 and 2500 < frames < 3600  # at top speed, 50 to 54 seconds
+
+
+@pytest.mark.emulator
+def test_straight_on_ends_at_the_wall(make):
+    env = make(KART_CART)
+    env.reset()
+    rewards, done = [], False
+    while not done:
+        _, reward, done, _, info = env.step(1)
+        rewards.append(reward)
+    assert rewards.count(-1.0) == 5 and rewards[-1] == -1.0 and info["truth"][6] == 0x80 and sum(rewards) == 25.0
+
+
+LUA = """
+last = data.current_checkpoint + (data.lap - 128) * data.lapsize
+function reward()
+  local now = data.current_checkpoint + (data.lap - 128) * data.lapsize
+  local change = now - last
+  last = now
+  return 10 * change
+end
+function over() return data.lap >= 133 end
+"""
+
+
+@pytest.mark.emulator
+def test_other_people_s_integration_files_work_unchanged(make, tmp_path, monkeypatch):
+    """Their data.json, a scenario with a Lua script, and no ROM: that comes from the user's own data folder."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "theirs" / KART_CART
+    folder.mkdir(parents=True)
+    variables = {"lap": (4289, "|u1"), "current_checkpoint": (4316, "|u1"), "lapsize": (328, "|u1"),
+                 "getGameMode": (181, "|u1")}  # fmt: skip
+    info = {name: {"address": address, "type": kind} for name, (address, kind) in variables.items()}
+    (folder / "data.json").write_text(json.dumps({"info": info}))
+    scenario = {"reward": {"script": "lua:reward"}, "done": {"script": "lua:over"}, "scripts": ["script.lua"]}
+    (folder / "scenario.json").write_text("{}")
+    (folder / "fast.json").write_text(json.dumps(scenario))
+    (folder / "script.lua").write_text(LUA)
+    env = make(KART_CART, "theirs", "MeadowCircuit", scenario="fast")
+    env.reset()
+    assert sum(env.step(1)[1] for _ in range(150)) == 30.0
+    env.close()
+    env = make(KART_CART, "theirs", "MeadowCircuit")  # their scenario.json, which pays nothing
+    assert sum(env.step(1)[1] for _ in range(150)) == 0.0
+    with pytest.raises(BadInput, match="fast"):
+        find_game(KART_CART, "theirs", scenario="slow")
+    (folder / "script.lua").unlink()
+    with pytest.raises(BadInput, match=r"script\.lua is missing"):
+        find_game(KART_CART, "theirs", scenario="fast")
+
+
+@pytest.mark.emulator
+def test_a_saved_race_goes_on_with_its_rules(make):
+    env = make(KART_CART, scenario="checkpoints+speed", frame_skip=4)
+    env.reset()
+    for _ in range(12):
+        env.step(1)
+    state, rewards = env.get_state(), [env.step(1)[1] for _ in range(15)]
+    env.reset()
+    env.set_state(state)
+    assert [env.step(1)[1] for _ in range(15)] == rewards and max(rewards) > 10
+
+
+@pytest.mark.emulator
+def test_games_spread_over_savestates_and_the_recording_says_which(emulator, tmp_path):
+    assert [course["state"] for course in find_courses(KART_CART, states="all")[1]][:3] == COURSE_NAMES
+    with pytest.raises(BadInput, match="--state Nowhere is not in"):
+        find_courses(KART_CART, states="MeadowCircuit,Nowhere")
+    output = tmp_path / "a.npz"
+    flags = ["--game", KART_CART, "--state", "CoralCove,AuroraLake", "--policy", "random", "--frames", 64,
+             "--n-envs", 4, "--output", output]  # fmt: skip
+    record_trajectories.main(record_trajectories.parse_args([*map(str, flags)]))
+    data = open_trajectories(output)
+    assert (data.extras["track"] == np.array([0, 1, 0, 1])[:, None]).all()
+    first = data.frames[:, 0].astype(int)
+    assert (first[0] == first[2]).all() and (first[0] != first[1]).mean() > 0.3
+    with np.load(output, allow_pickle=False) as file:
+        assert [each["state"] for each in json.loads(str(file["meta"]))["courses"]] == [
+            "CoralCove",
+            "AuroraLake",
+        ]
+
+
+# --------------------------------------------------------------------------------------------- bringing a game in
+
+
+@pytest.mark.emulator
+def test_a_savestate_by_a_script(make, tmp_path, capsys):
+    script = tmp_path / "boot.txt"
+    script.write_text("none 20\nRIGHT 3\nnone 10\nSTART until getGameMode 28\nB 60\n")
+    flags = ["--game", KART_CART, "--name", "Rolling", "--script", str(script)]
+    make_state.main(make_state.parse_args(flags))
+    assert "--state Rolling" in capsys.readouterr().out
+    env = make(KART_CART, state="Rolling")
+    truth = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
+    assert truth["kart1_speed"] > 500 and truth["kart1_X"] > 700  # on Coral Cove, whose start is at the right
+    env.close()
+    with pytest.raises(BadInput, match="is there already"):
+        make_state.main(make_state.parse_args(flags))
+    script.write_text("START until coinz 3")
+    with pytest.raises(BadInput, match=r"no variable coinz; it has .*coins"):
+        make_state.main(make_state.parse_args([*flags[:3], "Another", *flags[4:]]))
+    with pytest.raises(SystemExit):
+        make_state.parse_args(["--game", KART_CART, "--name", "../x"])
+
+
+@pytest.fixture
+def own_game(emulator, tmp_path):
+    """Integration files of a game of the user's own, and its ROM: bytes."""
+    content = bytes(np.random.default_rng(0).integers(0, 256, ROM_BYTES, np.uint8))
+    folder = tmp_path / "mine" / "MyGame-Snes"
+    folder.mkdir(parents=True)
+    (folder / "rom.sha").write_text(hashlib.sha1(content).hexdigest() + "\n")
+    (folder / "Level1.state").write_bytes(gzip.compress(b""))
+    return content, folder.parent
+
+
+def bring_in(path, *more) -> None:
+    import_game.main(import_game.parse_args([str(path), *map(str, more)]))
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("kind", ["plain", "with a copier's header", "zipped"])
+def test_a_rom_is_kept_in_the_data_folder(own_game, tmp_path, data_folder, capsys, kind):
+    content, mine = own_game
+    path = tmp_path / "Game (USA).smc"
+    path.write_bytes(bytes(512) * (kind == "with a copier's header") + content)
+    if kind == "zipped":
+        with zipfile.ZipFile(tmp_path / "game.zip", "w") as archive:
+            archive.writestr("readme.txt", "hello")
+            archive.write(path, path.name)
+        path = tmp_path / "game.zip"
+    kept = data_folder / "MyGame-Snes" / "rom.sfc"
+    kept.unlink(missing_ok=True)
+    bring_in(path, "--integrations", mine)
+    assert kept.read_bytes() == content
+    said = capsys.readouterr().out
+    assert str(kept) in said and "Level1" in said and "--game MyGame-Snes --state Level1" in said
+
+
+def snes_header(title: str, region: int, revision: int) -> bytes:
+    content = bytearray(64 * 1024)
+    content[0xFFC0:0xFFD5] = title.encode().ljust(21)
+    content[0xFFD9], content[0xFFDB] = region, revision
+    content[0xFFDC:0xFFE0] = b"\xff\xff\0\0"
+    return bytes(content)
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(snes_header("SUPER MARIO KART", 2, 1), "Europe, revision 1.1"), (snes_header("F-ZERO", 1, 0), "called 'F-ZERO'"),
+     (b"x" * 1000, "1,000 bytes, SHA-1"), (b"", "is empty")],
+)  # fmt: skip
+def test_unknown_roms_are_told_what_they_are(emulator, tmp_path, data_folder, content, said):
+    path = tmp_path / "rom.sfc"
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        bring_in(path)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert not (data_folder / MARIO_KART).exists()
+
+
+@pytest.mark.emulator
+def test_what_is_no_rom_is_refused(emulator, tmp_path):
+    broken = tmp_path / "broken.zip"
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("rom.sfc", b"x" * 5000)
+    whole = broken.read_bytes()
+    broken.write_bytes(whole.replace(b"xxxx", b"yyyy"))  # the checksum is wrong
+    for path, said in (
+        (tmp_path / "none.sfc", "no file"),
+        (tmp_path, "no file"),
+        (broken, "cannot be unpacked"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            bring_in(path)
+
+
+@pytest.mark.emulator
+def test_super_mario_kart_says_what_is_missing(emulator, data_folder):
+    with pytest.raises(BadInput, match=r"import_game\.py FILE.* 524,288 bytes, SHA-1 47e103d8"):
+        find_game(MARIO_KART)
+    rom = data_folder / MARIO_KART / "rom.sfc"
+    rom.parent.mkdir()
+    try:
+        rom.write_bytes(bytes(524_288))
+        with pytest.raises(
+            BadInput, match=r"no savestate yet: `python ppo/make_state\.py --game SuperMarioKart"
+        ):
+            find_game(MARIO_KART)
+        game = find_game(MARIO_KART, state="power-on")
+        assert [action.name for action in game.actions][4] == "forward+left" and "lap" in game.truth_names
+        (rom.parent / "MarioCircuit.state").write_bytes(gzip.compress(b"state"))
+        with pytest.raises(BadInput, match="by --state: MarioCircuit"):
+            find_game(MARIO_KART)
+    finally:
+        for path in rom.parent.iterdir():
+            path.unlink()
+        rom.parent.rmdir()
