@@ -222,7 +222,9 @@ def test_straight_on_ends_at_the_wall(make):
     while not done:
         _, reward, done, _, info = env.step(1)
         rewards.append(reward)
-    assert rewards.count(-1.0) == 5 and rewards[-1] == -1.0 and info["truth"][6] == 0x80 and sum(rewards) == 25.0
+    assert (
+        rewards.count(-1.0) == 5 and rewards[-1] == -1.0 and info["truth"][6] == 0x80 and sum(rewards) == 25.0
+    )
 
 
 LUA = """
