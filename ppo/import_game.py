@@ -16,6 +16,7 @@ from typing import Dict, Iterator, Optional, Tuple
 
 from player.errors import BadInput, run_script
 from player.games.library import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom
+from player.games.retro import known_hashes, rom_name, states_of
 
 HEADER = 512  # bytes that some copiers of SNES cartridges put in front
 LARGEST = 64 * 2**20  # bytes
@@ -49,10 +50,6 @@ def main(args: argparse.Namespace) -> None:
 
 def known_roms(integrations: Optional[str]) -> Dict[str, str]:
     """SHA-1 -> game."""
-    try:
-        from player.games.retro import known_hashes
-    except ImportError:
-        raise BadInput("this needs stable-retro: `pip install stable-retro`") from None
     return {**known_hashes(integrations), MARIO_KART_SHA1: MARIO_KART}
 
 
@@ -83,8 +80,6 @@ def without_header(content: bytes) -> bytes:
 
 
 def keep(content: bytes, game: str, suffix: str, integrations: Optional[str]) -> None:
-    from player.games.retro import rom_name, states_of
-
     path = keep_rom(content, game, rom_name(game, suffix))
     print(f"{game}: {len(content):,} bytes, SHA-1 as known; kept at {path}")
     states = states_of(game, integrations)

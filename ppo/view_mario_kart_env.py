@@ -25,7 +25,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     game = parser.add_argument_group("game")
     game.add_argument(
-        "--game", default="Mode7Kart-v0", help="built in, or an emulator game (default: %(default)s)"
+        "--game",
+        default="Mode7Kart-v0",
+        help="built in, an emulator game, or one of Gymnasium's (default: %(default)s)",
     )
     game.add_argument("--track", type=int, default=0, help="Mode7Kart: course, from 0 (default: %(default)s)")
     game.add_argument(

@@ -45,16 +45,16 @@ FLOORS = {
         {"games.mode7_sprites", "agent"},
         {"games.kart_cart_art", "games.mode7_draw", "buffer"},
         {"games", "games.kart_cart", "update", "play"},
-        {"games.library", "games.mode7_kart", "envs"},
+        {"games.library", "games.mode7_kart", "games.retro_package", "envs"},
         {"games.known"},
-        {"games.emulator"},
+        {"games.emulator", "games.registered"},
         {"games.retro"},
         {"drivers"},
         {"window"},
     ],
 }
 # The doorkeeper of the games opens the file of the one that is asked for; they take their types from it.
-UPWARDS = {("games", "games.mode7_kart"), ("games", "games.retro")}
+UPWARDS = {("games", f"games.{family}") for family in ("mode7_kart", "registered", "retro")}
 
 
 @functools.cache

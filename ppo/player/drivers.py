@@ -121,10 +121,9 @@ class Race:
 
     def open(self, track: int) -> None:
         self.track, self.game = track, self.find(track=track)
-        settings: Dict[str, Any] = {
-            "buttons_as_actions": self.policy is None and self.decision_frames is None,
-            **self.settings,
-        }
+        settings = dict(self.settings)
+        if self.game.has_buttons:
+            settings["buttons_as_actions"] = self.policy is None and self.decision_frames is None
         if self.game.name == "Mode7Kart-v0":
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
         if self.env is not None:
@@ -134,8 +133,8 @@ class Race:
             self.driver = RandomDriver(self.game, self.seed)
         elif self.policy is not None:
             self.driver = AgentDriver(self.game, self.policy, self.seed)
-        elif self.decision_frames is not None:
-            self.driver = ActionsDriver(self.game, self.decision_frames)
+        elif self.decision_frames is not None or not self.game.has_buttons:
+            self.driver = ActionsDriver(self.game, self.decision_frames or 1)
         # Every frame is played and shown; a policy's choice is held as long as its own frame skip.
         self.env = make_env(self.game, frame_skip=1, **settings)
         if self.driver is None:

@@ -8,7 +8,9 @@ def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False)
     """many_tracks: --track takes several, and is a list."""
     game = parser.add_argument_group("game")
     game.add_argument(
-        "--game", default="Mode7Kart-v0", help="built in, or an emulator game (default: %(default)s)"
+        "--game",
+        default="Mode7Kart-v0",
+        help="built in, an emulator game, or one of Gymnasium's (default: %(default)s)",
     )
     if many_tracks:
         game.add_argument("--track", type=int, nargs="+", default=[0], metavar="N", help="Mode7Kart: courses, from 0; "
@@ -32,9 +34,9 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
     group.add_argument(
         "--scenario", metavar="NAME", help="emulator: which reward and end (default: the game's own)"
     )
-    group.add_argument("--crop", type=crop, metavar="X,Y,W,H", help="emulator: what is seen of the screen, pixels "
+    group.add_argument("--crop", type=crop, metavar="X,Y,W,H", help="what is seen of the screen, pixels "
                        "(default: the game's own, or all)")  # fmt: skip
-    group.add_argument("--actions", metavar="FILE", help="emulator: the choices, one a line: name, buttons, keys, as "
+    group.add_argument("--actions", metavar="FILE", help="emulator: choices, one a line: name, buttons, keys, such as "
                        "jump+right B+RIGHT space+right (default: the game's own)")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a game is: a short description and how to make it. One file a family: mode7_kart.py, retro.py.
+"""What a game is: a short description and how to make it. One file a family: mode7_kart.py, retro.py, registered.py.
 
 A game's environment is a Gymnasium environment whose observation is the cropped RGB frame, uint8 (H, W, 3), whose
 action is an index into `actions`, and whose step runs `frame_skip` frames of the game and adds up their rewards.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
+
+from player.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Game:
     shares_process: bool = (
         False  # may several of its environments live in one process? An emulator's may not.
     )
+    has_buttons: bool = True  # does `make` know `buttons_as_actions`, for a person to hold each by itself?
 
 
 def find_game(
@@ -53,8 +56,8 @@ def find_game(
     rivals: int = 0,
     **emulator: Any,
 ) -> Game:
-    """The game called `name`: `Mode7Kart-v0` is built in, every other name goes to the emulator, with the
-    options of `retro.describe`.
+    """The game called `name`: `Mode7Kart-v0` is built in, names that Gymnasium knows and `package:Env-v0` are its
+    own, every other one goes to the emulator, with the options of `retro.describe`.
 
     Raises BadInput where the emulator, the game, its ROM or the state is missing; the message says what to do.
     """
@@ -62,6 +65,12 @@ def find_game(
         from player.games import mode7_kart
 
         return mode7_kart.describe(track=track, rivals=rivals)
+    if name in gymnasium.registry or ":" in name:
+        from player.games import registered
+
+        if any((integrations, state, emulator.pop("scenario", None))):
+            raise BadInput(f"--integrations, --state and --scenario are of emulators; {name} is Gymnasium's")
+        return registered.describe(name, **emulator)
     from player.games import retro
 
     return retro.describe(name, integrations=integrations, state=state, **emulator)

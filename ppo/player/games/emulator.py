@@ -1,4 +1,4 @@
-"""One emulator as a Gymnasium environment. stable-retro is imported only when one is made; a process holds only one."""
+"""One emulator as a Gymnasium environment. Its package is imported only when one is made; a process holds only one."""
 
 import os
 from typing import Any, Dict, Optional, Tuple
@@ -11,6 +11,7 @@ from player.games import Action
 from player.games.boot import read_script, run_script
 from player.games.known import UNKNOWN, KnownGame
 from player.games.library import INTEGRATIONS, data_folder
+from player.games.retro_package import emulator_package, make, screen_of
 
 FRAME_RATE = 60  # NTSC; every console here is within 0.5 % of it
 POWER_ON = "power-on"  # a savestate's name: where the console is switched on
@@ -40,21 +41,21 @@ class RetroGame(gymnasium.Env):
     ):
         """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a file's
         name, or one of known.boots. Raises BadInput where state or crop do not fit the game."""
-        import stable_retro
-
         assert frame_skip >= 1
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
         self.render_mode, self.frame_skip = render_mode, frame_skip
+        self._package = emulator_package(name)
+        State = self._package.State
         self._crop, self._truth_names, self._screen_shape = crop, truth_names, None
         folders = use_folders(
             integrations
         )  # here too, not only in describe(): a spawned process starts with none
-        start = state or stable_retro.State.DEFAULT
+        start = state or State.DEFAULT
         if state == POWER_ON or state in known.boots:
-            start = stable_retro.State.NONE
+            start = State.NONE
         self._rules = known.scenarios[scenario]() if scenario in known.scenarios else None
         file = scenario if scenario and self._rules is None else "scenario"
-        self._retro = stable_retro.make(name, state=start, scenario=file, inttype=folders, render_mode=None)
+        self._retro = make(self._package, name, state=start, scenario=file, inttype=folders)
         if (
             self._retro.initial_state is None
         ):  # an episode starts where the console is switched on, or a script ends
@@ -158,7 +159,7 @@ class RetroGame(gymnasium.Env):
             self._rules.restart(self._retro.data.lookup_value)
 
     def _observe(self) -> np.ndarray:
-        screen = self._retro.get_screen(apply_rotation=True)  # (H, W, 3), a copy
+        screen = screen_of(self._package, self._retro)
         H, W, _ = self._screen_shape = self._screen_shape or screen.shape
         if (
             screen.shape != self._screen_shape
@@ -177,8 +178,7 @@ class RetroGame(gymnasium.Env):
 
 def use_folders(integrations: Optional[str]) -> Any:
     """Where games are looked for in this process: `integrations`, the user's data, ours; then the package's."""
-    from stable_retro.data import Integrations
-
+    Integrations = emulator_package().data.Integrations
     Integrations.clear_custom_paths()
     for folder in (integrations, str(data_folder()), str(INTEGRATIONS)):
         if folder is not None and os.path.isdir(folder):

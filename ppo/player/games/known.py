@@ -88,7 +88,7 @@ def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
         for button in held:
             if button not in buttons:
                 known = ", ".join(one for one in buttons if one)
-                raise BadInput(f"{path}, line {number}: no button {button}; the console has {known}")
+                raise BadInput(f"{path}, line {number}: no button {button}; there are {known}")
         if name in (action.name for action in actions):
             raise BadInput(f"{path}, line {number}: a second {name}")
         actions.append(Action(name, held, keys))

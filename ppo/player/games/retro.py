@@ -1,6 +1,6 @@
-"""Any game of an emulator, through stable-retro: Super Mario Kart with your own ROM first of all.
+"""Any game of an emulator, through stable-retro or gym-retro: Super Mario Kart with your own ROM first of all.
 
-stable-retro is optional and is imported only when such a game is asked for. It reads a game from integration folders,
+The package is optional and is imported only when such a game is asked for. It reads a game from integration folders,
 DIR/<game>/ with the ROM, data.json (where the variables lie in memory), scenario.json (reward and end of an episode)
 and savestates. They may lie apart: `--integrations DIR` comes first, then the user's data folder (library.py), then
 what is ours, then what comes with the package.
@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from player.errors import BadInput
 from player.games import Game
@@ -28,6 +28,7 @@ from player.games.library import (
     build_kart_cart,
     data_folder,
 )
+from player.games.retro_package import emulator_package, name_there, rom_finder
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
 
@@ -45,14 +46,7 @@ def describe(
     scenario, crop, actions: in place of the game's own: reward and end by name; x, y, width and height of what is seen
     of the screen; a file of `read_actions`.
     """
-    try:
-        from stable_retro import get_romfile_system, get_system_info
-        from stable_retro.data import get_file_path, get_original_romfile_path
-    except ImportError:
-        raise BadInput(
-            f"{name} needs stable-retro: `pip install stable-retro` (Linux x86_64, macOS on Apple silicon; on "
-            "Windows inside WSL); the built-in Mode7Kart-v0 needs nothing"
-        ) from None
+    package = emulator_package(name)
     if integrations is not None:
         integrations = os.path.abspath(os.path.expanduser(integrations))
         if not os.path.isdir(integrations):
@@ -60,13 +54,14 @@ def describe(
     if name == KART_CART:
         build_kart_cart()
     folders = use_folders(integrations)
-    find = functools.partial(get_file_path, name, inttype=folders)  # a file's path, or None
+    there = name_there(package, name)
+    find = functools.partial(package.data.get_file_path, there, inttype=folders)  # a file's path, or None
     folder = find("")
     if folder is None or name in ("", ".", "..") or os.path.basename(name) != name:
         raise BadInput(_game_is_missing(name, integrations))
 
     try:
-        rom = get_original_romfile_path(name, folders)
+        rom = rom_finder(package)(there, folders)
     except FileNotFoundError:
         raise BadInput(_rom_is_missing(name)) from None
     _check_rom(rom, find("rom.sha"))
@@ -75,7 +70,7 @@ def describe(
     scenario = _find_scenario(scenario, known, folder, find)
     state = _find_state(name, state, known, folder, find, folders)
 
-    buttons = get_system_info(get_romfile_system(rom))["buttons"]
+    buttons = package.get_system_info(package.get_romfile_system(rom))["buttons"]
     choices = read_actions(actions, buttons) if actions else known.actions or generic_actions(buttons)
     truth_names = tuple(variable for variable in known.truth if variable in variables)
     make = functools.partial(
@@ -94,27 +89,27 @@ def describe(
 
 def states_of(name: str, integrations: Optional[str] = None) -> List[str]:
     """All savestates of a game that `describe` knows: files, and what a script makes when the game is opened."""
-    from stable_retro.data import list_states
-
+    package = emulator_package(name)
     boots = KNOWN_GAMES.get(name, UNKNOWN).boots
-    return [*boots, *sorted(set(list_states(name, use_folders(integrations))) - set(boots))]
+    return [*boots, *sorted(list_states(package, name, use_folders(integrations)) - set(boots))]
+
+
+def list_states(package: Any, name: str, folders: Any) -> Set[str]:
+    return set(package.data.list_states(name_there(package, name), folders))
 
 
 def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
     """SHA-1 of ROMs -> game, of all that have a rom.sha."""
-    from stable_retro.data import get_file_path, list_games
-
-    found, folders = {}, use_folders(integrations)
-    for name in list_games(folders):
-        with open(get_file_path(name, "rom.sha", folders)) as file:
+    data, found, folders = emulator_package().data, {}, use_folders(integrations)
+    for name in data.list_games(folders):
+        with open(data.get_file_path(name, "rom.sha", folders)) as file:
             found.update(dict.fromkeys(file.read().lower().split(), name))
     return found
 
 
 def rom_name(game: str, suffix: str) -> str:
     """How the emulator wants the ROM's file to be called: rom, and an extension of the console's."""
-    from stable_retro.data import EMU_INFO
-
+    EMU_INFO = emulator_package().data.EMU_INFO
     console = next((part for part in game.split("-")[1:] if part in EMU_INFO), None)
     known = EMU_INFO[console]["ext"] if console else [suffix.lstrip(".")]
     return "rom." + (suffix.lstrip(".") if suffix.lstrip(".") in known else known[0])
@@ -147,9 +142,7 @@ def _find_state(
     name: str, state: Optional[str], known: KnownGame, folder: str, find: Callable, folders: Any
 ) -> Optional[str]:
     """A savestate's file that is whole, or one of known.boots; None where the game starts by itself."""
-    from stable_retro.data import list_states
-
-    states = sorted({*list_states(name, folders), *known.boots})
+    states = sorted({*list_states(emulator_package(), name, folders), *known.boots})
     if state is None and find("metadata.json"):
         metadata = _read_json(find("metadata.json"), folder + "metadata.json")
         default = (metadata.get("default_player_state") or [metadata.get("default_state")])[0]
@@ -168,8 +161,7 @@ def _find_state(
 
 
 def _game_is_missing(name: str, integrations: Optional[str]) -> str:
-    from stable_retro.data import list_games
-
+    list_games = emulator_package().data.list_games
     if integrations is not None and os.path.basename(integrations) == name:
         return f"--integrations wants the folder that holds {name}/: {os.path.dirname(integrations)}"
     own = [] if integrations is None else sorted(os.listdir(integrations))

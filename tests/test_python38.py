@@ -1,0 +1,70 @@
+"""The original project's set-up, Python 3.8 with gym-retro, plays the same game to the last bit."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ["gym-retro==0.8.0", "gym==0.17.2", "gymnasium>=1.1"]
+PLAY = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+from player.games import find_game
+from player.games.retro_package import emulator_package
+digest, rewards = hashlib.sha1(), []
+for name, state, actions in (("KartCart-Snes", "CoralCove", [1, 1, 5, 4]), ("Airstriker-Genesis-v0", None, [4, 0, 3])):
+    env = find_game(name, state=state).make(frame_skip=4)
+    frame, _ = env.reset()
+    for i in range(120):
+        digest.update(frame.tobytes())
+        frame, reward, done, _, info = env.step(actions[i // 8 % len(actions)])
+        rewards.append(reward)
+        digest.update(info["truth"].tobytes())
+        if done:
+            frame, _ = env.reset()
+    env.close()
+print(emulator_package().__name__, digest.hexdigest(), sum(rewards))
+"""
+
+
+def python38() -> str | None:
+    """Not pyenv's shim, which may point nowhere."""
+    for found in (
+        *sorted((Path.home() / ".pyenv" / "versions").glob("3.8*/bin/python3.8")),
+        shutil.which("python3.8"),
+    ):
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return str(found)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.emulator
+def test_the_same_frames_and_rewards(tmp_path):
+    pytest.importorskip("stable_retro", reason="stable-retro is not installed")
+    if (python := python38()) is None:
+        pytest.skip("no Python 3.8 is here")
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    old = tmp_path / "venv" / "bin" / "python"
+    install = [old, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]
+    if subprocess.run(install, capture_output=True, check=False).returncode:
+        pytest.skip("gym-retro cannot be installed here")
+    said = []
+    for interpreter in (sys.executable, old):
+        env = {
+            **os.environ,
+            "DREAM_MARIO_KART_DATA": str(tmp_path / f"data{len(said)}"),
+        }  # each builds the cartridge
+        played = subprocess.run(
+            [interpreter, "-c", PLAY, ROOT / "ppo"], capture_output=True, text=True, check=False, env=env
+        )
+        assert played.returncode == 0, played.stderr
+        said.append(played.stdout.split())
+    assert [said[0][0], said[1][0]] == ["stable_retro", "retro"]
+    assert said[0][1:] == said[1][1:]
+    roms = [(tmp_path / f"data{i}" / "KartCart-Snes" / "rom.sfc").read_bytes() for i in range(2)]
+    assert roms[0] == roms[1]
