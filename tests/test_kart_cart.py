@@ -321,6 +321,39 @@ def test_a_savestate_by_a_script(make, tmp_path, capsys):
         make_state.parse_args(["--game", KART_CART, "--name", "../x"])
 
 
+@pytest.mark.emulator
+def test_a_savestate_by_hand(emulator, data_folder, monkeypatch):
+    """All buttons, menus too; each press of F5 is another savestate."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    pygame = pytest.importorskip("pygame")
+    keys = {5: ("KEYDOWN", "return"), 9: ("KEYUP", "return"), 30: ("KEYDOWN", "z"), 60: ("KEYDOWN", "f5"),
+            61: ("KEYDOWN", "f5"), 62: ("KEYDOWN", "q")}  # fmt: skip
+    turn = {"number": 0}
+    plain = pygame.event.get
+
+    def events():
+        turn["number"] += 1
+        kind, key = keys.get(turn["number"] - 20, (None, None))
+        found = plain()
+        if kind:
+            found.append(pygame.event.Event(getattr(pygame, kind), key=pygame.key.key_code(key)))
+        return found
+
+    monkeypatch.setattr(pygame.event, "get", events)
+    flags = ["--game", KART_CART, "--name", "ByHand"]
+    make_state.main(make_state.parse_args(flags))
+    states = [data_folder / KART_CART / f"{name}.state" for name in ("ByHand", "ByHand-2")]
+    env = find_game(KART_CART, state="ByHand-2").make()
+    truth = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
+    env.close()
+    assert all(path.exists() for path in states) and 200 < truth["kart1_speed"] < 600
+    for path in states:
+        path.unlink()
+    turn["number"] = 81
+    with pytest.raises(BadInput, match="nothing was saved"):
+        make_state.main(make_state.parse_args(flags))
+
+
 @pytest.fixture
 def own_game(emulator, tmp_path):
     """Integration files of a game of the user's own, and its ROM: bytes."""

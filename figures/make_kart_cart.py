@@ -1,0 +1,45 @@
+"""Draws figures/kart_cart.png: the three courses of Kart Cart on the emulator, whole screens.
+
+python figures/make_kart_cart.py
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision.io import write_png
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "ppo"))
+from player.errors import run_script  # noqa: E402
+from player.games import find_courses, find_game  # noqa: E402
+from player.games.library import KART_CART  # noqa: E402
+
+SCREEN = (0, 0, 256, 224)
+# Course: decisions and how often each; forward is 1, forward and left or right 4 and 5.
+DRIVES = {
+    "MeadowCircuit": ((1, 12), (5, 2), (1, 10), (5, 4)),
+    "CoralCove": ((1, 22), (5, 5)),
+    "AuroraLake": ((1, 19), (5, 3)),
+}
+
+
+def main() -> None:
+    screens = []
+    for state, drive in DRIVES.items():
+        env = find_game(KART_CART, state=state, crop=SCREEN).make(frame_skip=4)
+        frame, _ = env.reset()
+        for action, times in drive:
+            for _ in range(times):
+                frame, *_ = env.step(action)
+        screens.append(frame.copy())
+        env.close()
+    assert set(DRIVES) <= {course["state"] for course in find_courses(KART_CART, states="all")[1]}
+    path = HERE / "kart_cart.png"
+    write_png(torch.from_numpy(np.concatenate(screens, axis=1)).permute(2, 0, 1).contiguous(), str(path))
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run_script(main)
