@@ -119,13 +119,37 @@ def test_what_fails_in_a_worker_is_said_here(counters):
         envs.get_attr("no_such")
 
 
-def test_a_worker_that_is_killed_is_one_clear_line(counters):
+def kill(envs, number):
+    os.kill(envs.processes[number].pid, signal.SIGKILL)
+    envs.processes[number].join()
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(counters, capsys):
     envs = counters(MAKERS, 2, 2)
     envs.reset(seed=0)
-    os.kill(envs.processes[1].pid, signal.SIGKILL)
-    envs.processes[1].join()
+    envs.step(np.ones(5, np.int64))
+    kill(envs, 1)  # it had the last two
+    frames, rewards, terminated, truncated, infos = envs.step(np.ones(5, np.int64))
+    assert frames[:, 0, 0, 0].tolist() == [102, 103, 104, 0, 0]  # seeds 0, 1, 2, two steps; two begin anew
+    assert rewards.tolist() == [0.5, 0.5, 0.5, 0, 0] and not terminated.any()
+    assert truncated.tolist() == [False, False, False, True, True] and set(infos["final_obs"]) == {3, 4}
+    assert "ended (-9): they begin anew" in capsys.readouterr().err
+    frames, rewards, _, truncated, _ = envs.step(np.ones(5, np.int64))
+    assert frames[:, 0, 0, 0].tolist()[1:] == [104, 0, 1, 1] and rewards.tolist() == [0.5] * 5
+
+
+def test_a_worker_that_is_killed_again_and_again_is_one_clear_line(counters, monkeypatch):
+    envs = counters(MAKERS, 2, 2)
+    envs.reset(seed=0)
+    kill(envs, 0)
+    with pytest.raises(BadInput, match="out of memory"):  # what it had cannot be asked for
+        envs.get_attr("length")
+    monkeypatch.setattr("player.envs.MAX_DEATHS", 3)
+    for _ in range(2):
+        envs.step(np.ones(5, np.int64))
+        kill(envs, 1)
     with pytest.raises(BadInput, match="out of memory"):
-        envs.step(np.zeros(5, np.int64))
+        envs.step(np.ones(5, np.int64))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")

@@ -3,11 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
 import numpy as np
@@ -16,6 +17,8 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from player.errors import BadInput
 from player.games import Game
+
+MAX_DEATHS = 20  # of worker processes in a run: more are no accident
 
 
 class PlayedGame(gymnasium.Wrapper):
@@ -76,7 +79,7 @@ class SharedVectorEnv(VectorEnv):
         env.close()
         del env  # an emulator allows only one at a time
         self.num_envs = N = len(makers)
-        start = multiprocessing.get_context(context)
+        self.context, self.makers, self.deaths = multiprocessing.get_context(context), makers, 0
         shapes = {
             "frames": (np.uint8, (N, *self.single_observation_space.shape)),
             "actions": (np.int64, (N,)),
@@ -88,21 +91,25 @@ class SharedVectorEnv(VectorEnv):
         shared = {}
         for name, (dtype, shape) in shapes.items():
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            shared[name] = (start.RawArray("B", max(1, size)), dtype, shape)
-        self.arrays = views(shared)
+            shared[name] = (self.context.RawArray("B", max(1, size)), dtype, shape)
+        self.shared, self.arrays = shared, views(shared)
         self.pipes: List[Connection] = []
         self.processes = []
         self.shares = np.array_split(np.arange(N), min(N, num_processes or num_cores()))
         for share in self.shares:
-            pipe, other = start.Pipe()
-            makers_here = CloudpickleWrapper([makers[i] for i in share])
-            process = start.Process(
-                target=work, args=(makers_here, share, shared, other, [*self.pipes, pipe]), daemon=True
-            )
-            process.start()
-            other.close()
+            pipe, process = self.begin(share)
             self.pipes.append(pipe)
             self.processes.append(process)
+
+    def begin(self, share: np.ndarray) -> Tuple[Connection, Any]:
+        """A process for the games numbered `share`, and the pipe to it."""
+        pipe, other = self.context.Pipe()
+        makers = CloudpickleWrapper([self.makers[i] for i in share])
+        given = (makers, share, self.shared, other, [*self.pipes, pipe])
+        process = self.context.Process(target=work, args=given, daemon=True)
+        process.start()
+        other.close()
+        return pipe, process
 
     def reset(self, *, seed: Any = None, options: Any = None):
         if seed is None or isinstance(seed, int):
@@ -128,18 +135,44 @@ class SharedVectorEnv(VectorEnv):
 
     def ask(self, command: str, given: Sequence[Any]) -> list:
         """What each process answers to `command`. An exception in one of them is raised here."""
-        try:
-            for pipe, one in zip(self.pipes, given):
+        for pipe, one in zip(self.pipes, given):
+            with suppress(OSError):  # of a process that has ended: its answer will be missed
                 pipe.send((command, one))
-            answers = [pipe.recv() for pipe in self.pipes]
-        except (EOFError, OSError):
-            raise BadInput(
-                "a process with games in it has ended: out of memory? Start again with fewer games"
-            ) from None
+        answers = []
+        for number, pipe in enumerate(self.pipes):
+            try:
+                answers.append(pipe.recv())
+            except (EOFError, OSError):
+                answers.append(self.begin_again(number, command))
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
+
+    def begin_again(self, number: int, command: str) -> Any:
+        """In the place of a process that has ended, an emulator's crash for one: its games begin anew, as if they had
+        been cut short. Its answer; BadInput where that is of no use."""
+        self.deaths += 1
+        if command != "step" or self.deaths > MAX_DEATHS:
+            return BadInput(
+                "a process with games in it has ended: out of memory? Start again with fewer games"
+            )
+        share = self.shares[number]
+        self.processes[number].join()
+        code = self.processes[number].exitcode
+        print(f"\na process with games in it has ended ({code}): they begin anew", file=sys.stderr)
+        self.pipes[number].close()
+        self.pipes[number], self.processes[number] = self.begin(share)
+        try:
+            self.pipes[number].send(("reset", [None] * len(share)))
+            answer = self.pipes[number].recv()
+        except (EOFError, OSError):
+            return BadInput("a process with games in it has ended, and again as it began anew")
+        if isinstance(answer, BaseException):
+            return answer
+        self.arrays["rewards"][share], self.arrays["terminated"][share] = 0.0, False
+        self.arrays["truncated"][share] = True
+        return {int(i): self.arrays["frames"][i].copy() for i in share}  # the last ones are lost
 
     def close_extras(self, **kwargs: Any) -> None:
         for process in self.processes:  # not by the pipes alone: workers forked later hold them too
