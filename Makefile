@@ -1,4 +1,5 @@
 # make setup | play | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 PY = .venv/bin/python
 GPU := $(shell command -v nvidia-smi)
@@ -11,7 +12,10 @@ define install
 	@touch $@
 endef
 
-.PHONY: setup play dream pretrained test clean
+.PHONY: help setup play dream pretrained test clean
+
+help:
+	@head -n 1 Makefile; echo "# README.md says what each does."
 
 setup: .venv/.ready
 

@@ -58,7 +58,7 @@ def main() -> None:
     box(draw, 40, 534, 300, 110, GAME, "actions", *lines)
     flow = sum(p.numel() for p in unet.flow.parameters()) / 1e6
     lines = "how each pixel will move", f"(2, {h}, {w}), pixels", f"{flow:.1f} M weights"
-    box(draw, 430, 130, 250, 110, NETWORK, "flow", *lines)
+    box(draw, 430, 118, 250, 134, NETWORK, "flow", *lines)
     box(draw, 770, 118, 260, 134, LATENT, "last frame, moved", "decoded, each pixel taken", "from where it stood,",
         f"encoded: ({C}, {h}, {w})")  # fmt: skip
     folded = f"({(L + 2) * C * FOLD**2}, {h // FOLD}, {w // FOLD})"

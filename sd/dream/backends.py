@@ -22,10 +22,16 @@ def load_engine(
 ) -> Engine:
     """`backend`: of BACKENDS; device: for "torch". An exported dream that is not there or not of these files is made,
     once. Raises BadInput where something is missing."""
+    for path, made_by in ((model_path, "sd/train_sd.py"), (decoder_path, "sd/train_autoencoder.py")):
+        if not Path(path).is_file():  # said before anything is exported, or missed elsewhere
+            raise BadInput(f"no checkpoint at {path}: {made_by} makes one")
     if backend == "auto":
         backend = choose(decoder_path, model_path, device)
     if not available(backend):
-        needs = {"torch": "PyTorch (pip install torch)", "cuda": "PyTorch and an NVIDIA GPU"}
+        needs = {
+            "torch": "PyTorch (pip install torch; or is .venv/bin/python the one that you mean?)",
+            "cuda": "PyTorch and an NVIDIA GPU",
+        }
         raise BadInput(
             f"--backend {backend} needs {needs.get(backend, f'it installed: pip install {backend}')}"
         )

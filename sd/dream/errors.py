@@ -21,7 +21,8 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(f"error: {problem}")
     except KeyboardInterrupt:
         sys.exit(
-            "interrupted: what was saved is kept; the same command with --resume goes on (where it has one)"
+            "interrupted: what was saved by then is kept; a training that has finished an epoch goes on by the same "
+            "command with --resume"
         )
     except BrokenPipeError:  # its reader, as `head`, has seen enough; the last flush must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
