@@ -45,19 +45,19 @@ class PlainAgent(Agent):
 
 
 class PlainRetro(gymnasium.Wrapper):
-    """An emulator as stable-retro's own environment, its frames skipped by a loop."""
+    """An emulator as its package's own environment, its frames skipped by a loop, its screen cut as the game's."""
 
     def __init__(self, game: Game) -> None:
-        import stable_retro
-
-        super().__init__(stable_retro.make(game.name, render_mode=None))
-        self.game = game
+        ours = game.make(frame_skip=FRAME_SKIP)  # to ask it where it starts
+        retro, self.crop = ours.plain()
+        super().__init__(retro)
+        self.game, self.observation_space = game, ours.observation_space
         self.action_space = gymnasium.spaces.Discrete(len(game.actions))
         self.masks = [[button in action.buttons for button in self.env.buttons] for action in game.actions]
 
     def reset(self, **how: Any):
         frame, info = self.env.reset(**how)
-        return frame, self.tell(info)
+        return self.seen(frame), self.tell(info)
 
     def step(self, action: int):
         rewards = 0.0
@@ -66,7 +66,11 @@ class PlainRetro(gymnasium.Wrapper):
             rewards += reward
             if terminated or truncated:
                 break
-        return frame, rewards, terminated, truncated, self.tell(info)
+        return self.seen(frame), rewards, terminated, truncated, self.tell(info)
+
+    def seen(self, frame: np.ndarray) -> np.ndarray:
+        x, y, width, height = self.crop
+        return frame[y : y + height, x : x + width]
 
     def tell(self, info: dict) -> Dict[str, np.ndarray]:
         return {"truth": np.array([info.get(name, 0) for name in self.game.truth_names], np.float32)}
@@ -138,8 +142,7 @@ def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
 
 def async_envs(game: Game, n: int) -> VectorEnv:
     """A process and two pickles a step for each; frames in shared memory there too."""
-    emulated = not game.name.startswith("Mode7Kart")
-    makers = [partial(PlainRetro, game) if emulated else partial(make_env, game, FRAME_SKIP)] * n
+    makers = [partial(make_env, game, FRAME_SKIP) if game.shares_process else partial(PlainRetro, game)] * n
     return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
 

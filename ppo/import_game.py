@@ -9,13 +9,14 @@ SHA-1 stands in a rom.sha in --integrations. DREAM_MARIO_KART_DATA names another
 """
 
 import argparse
-import hashlib
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 from player.errors import BadInput, run_script
-from player.games.library import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom
+from player.games.library import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom, sha1_of
 from player.games.retro import known_hashes, rom_name, states_of
 
 HEADER = 512  # bytes that some copiers of SNES cartridges put in front
@@ -34,23 +35,17 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    known = known_roms(args.integrations)
-    seen = []
+    known = {**known_hashes(args.integrations), MARIO_KART_SHA1: MARIO_KART}
+    largest: Tuple[str, bytes] = ("", b"")
     for name, content in roms_in(args.rom):
         content = without_header(content)
-        sha1 = hashlib.sha1(content).hexdigest()
         # The emulator's package counts an .nes file from behind its header.
-        game = known.get(sha1) or known.get(hashlib.sha1(content[16:]).hexdigest())
+        game = known.get(sha1_of(content)) or known.get(sha1_of(content[16:]))
         if game:
             keep(content, game, Path(name).suffix.lower(), args.integrations)
             return
-        seen.append((name, content, sha1))
-    raise BadInput(what_else(args.rom, seen))
-
-
-def known_roms(integrations: Optional[str]) -> Dict[str, str]:
-    """SHA-1 -> game."""
-    return {**known_hashes(integrations), MARIO_KART_SHA1: MARIO_KART}
+        largest = max(largest, (name, content), key=lambda one: len(one[1]))
+    raise BadInput(what_else(args.rom, *largest))
 
 
 def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
@@ -69,14 +64,16 @@ def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
             for info in archive.infolist():
                 if not info.is_dir() and 0 < info.file_size <= LARGEST:
                     yield info.filename, archive.read(info)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as problem:  # broken, or with a password
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as problem:
+        raise BadInput(f"{path} cannot be unpacked ({problem}): copy it again") from None
+    except (RuntimeError, NotImplementedError) as problem:  # a password, or a method that is not known
         raise BadInput(
             f"{path} cannot be unpacked ({problem}): unpack it yourself and give the ROM"
         ) from None
 
 
 def without_header(content: bytes) -> bytes:
-    return content[HEADER:] if len(content) % 1024 == HEADER else content
+    return content[HEADER:] if len(content) % 1024 == HEADER < len(content) else content
 
 
 def keep(content: bytes, game: str, suffix: str, integrations: Optional[str]) -> None:
@@ -90,12 +87,11 @@ def keep(content: bytes, game: str, suffix: str, integrations: Optional[str]) ->
         print(f"next: python ppo/make_state.py --game {game} --name NAME, which makes one")
 
 
-def what_else(path: Path, seen) -> str:
-    """Why nothing was brought in, in one line."""
-    if not seen:
+def what_else(path: Path, name: str, content: bytes) -> str:
+    """Why nothing was brought in, in one line: what the largest file was, name and content."""
+    if not name:
         return f"{path} has no files in it: give your ROM"
-    name, content, sha1 = max(seen, key=lambda one: len(one[1]))
-    title = snes_title(content)
+    title, sha1 = snes_title(content), sha1_of(content)
     if title and title[0].startswith("SUPER MARIO KART"):
         _, region, revision = title
         return (

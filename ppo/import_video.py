@@ -11,7 +11,8 @@ FOLDER has videos (.mp4 .mkv .webm .avi .mov) and beside each a log of the same 
     2.5,up+left               150,up+left
 
 The actions of the recording are the sets of keys that are held longest, --max-actions of them; whatever else is held
-counts as the one of them that has most of its keys, and no others.
+counts as the one of them that has most of its keys, and no others. Videos must have the same time from each frame to
+the next.
 """
 
 import argparse
@@ -72,10 +73,10 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def size(text: str) -> Tuple[int, int]:
-    width, height = map(int, text.lower().split("x"))
-    if min(width, height) < MULTIPLE or width % MULTIPLE or height % MULTIPLE:
-        raise ValueError(f"multiples of {MULTIPLE}")
-    return width, height
+    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
+    if len(sides) != 2 or min(sides) < MULTIPLE or any(side % MULTIPLE for side in sides):
+        raise argparse.ArgumentTypeError(f"{text}: wanted WIDTHxHEIGHT, multiples of {MULTIPLE}")
+    return sides[0], sides[1]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -153,8 +154,8 @@ def read_log(path: Path, frame_rate: float) -> Log:
             lines = [line for line in csv.reader(file) if line]
     except FileNotFoundError:
         raise BadInput(f"no log of keys at {path}: it has lines of time,keys") from None
-    except UnicodeDecodeError as problem:
-        raise BadInput(f"{path} is no text ({problem}): save it as UTF-8") from None
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise BadInput(f"{path} is no text of lines and commas ({problem}): save it as UTF-8") from None
     if not lines or [cell.strip() for cell in lines[0]] not in (["time", "keys"], ["frame", "keys"]):
         raise BadInput(f"{path}: the first line must be time,keys or frame,keys")
     unit = 1.0 if lines[0][0].strip() == "time" else 1 / frame_rate
@@ -226,7 +227,9 @@ def sampled(
 
     file, at, frame = open_video(video.path), -1, None
     try:
-        for step in range(video.num_steps):
+        for step in range(
+            video.num_steps // ROW_STEPS * ROW_STEPS
+        ):  # the tail may not be there: some guess their length
             wanted = int(step / fps * video.fps + 1e-6)
             while at < wanted:
                 good, found = file.read()

@@ -16,7 +16,9 @@ from player.drivers import PAD_KEYS, KeysDriver, Race
 from player.errors import BadInput, run_script
 from player.games import find_game
 from player.games.emulator import POWER_ON
+from player.games.known import KNOWN_GAMES, UNKNOWN
 from player.games.library import data_folder, write_aside
+from player.games.retro_package import emulator_package, name_there
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -44,6 +46,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    if args.name in KNOWN_GAMES.get(args.game, UNKNOWN).boots:
+        raise BadInput(f"--name {args.name}: {args.game} has that one by itself; choose another")
     path = state_path(args.game, args.name)
     if path.exists():
         raise BadInput(f"{path} is there already: choose another --name, or remove it")
@@ -61,13 +65,13 @@ def make_by_script(args: argparse.Namespace, path: Path) -> None:
     env = find_game(args.game, args.integrations, args.state).make(frame_skip=1, **WITHOUT_RULES)
     try:
         env.run_script(script)
-        save(env, path)
+        save(env, args.game, path)
     finally:
         env.close()
 
 
 # Menus are no race: nothing ends there. The whole screen, since menus fill it.
-WITHOUT_RULES = {"scenario": "scenario", "crop": None}
+WITHOUT_RULES = {"endless": True, "crop": None}
 
 
 class Console(Race):
@@ -86,7 +90,7 @@ class Console(Race):
             name = self.base if self.saved == 1 else f"{self.base}-{self.saved}"
             if not state_path(self.game.name, name).exists():
                 break
-        save(self.env.unwrapped, state_path(self.game.name, name))
+        save(self.env.unwrapped, self.game.name, state_path(self.game.name, name))
         self.note = f"saved {name}"
 
 
@@ -105,13 +109,12 @@ def make_by_hand(args: argparse.Namespace) -> None:
 
 
 def state_path(game: str, name: str) -> Path:
-    return data_folder() / game / f"{name}.state"
+    return data_folder() / name_there(emulator_package(game), game) / f"{name}.state"
 
 
-def save(env, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def save(env, game: str, path: Path) -> None:
     write_aside(path, gzip.compress(env.get_state(), mtime=0))
-    print(f"saved {path}\nnext: python ppo/train_ppo.py --game {path.parent.name} --state {path.stem}")
+    print(f"saved {path}\nnext: python ppo/train_ppo.py --game {game} --state {path.stem}")
 
 
 if __name__ == "__main__":

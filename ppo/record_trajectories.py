@@ -103,7 +103,7 @@ def main(args: argparse.Namespace) -> None:
             "move its trajectories.npz away"
         )
     if args.shares is None:
-        record_person(args, game, parts_dir)
+        record_person(args, game, courses, parts_dir)
     else:
         record(args, game, courses, share_out(args.shares, args.n_envs), parts_dir)
 
@@ -165,16 +165,7 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
 def make_writer(
     args: argparse.Namespace, game: Game, courses: List[dict], kinds: List[str], parts_dir: Path
 ) -> TrajectoryWriter:
-    meta = {
-        "game": game.name,
-        "fps": game.frame_rate / args.frame_skip,
-        "frame_skip": args.frame_skip,
-        "action_keys": [list(action.keys) for action in game.actions],
-        "record_envs": len(kinds),
-        "drivers": kinds,
-        "courses": courses,
-        "seed": args.seed,
-    }
+    meta = game.recording_meta(args.frame_skip, courses, kinds, args.seed)
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
 
 
@@ -240,7 +231,7 @@ class RecordedRace(Race):
         self.writer.write(self.written // PERSON_STEPS - 1, rows)
 
 
-def record_person(args: argparse.Namespace, game: Game, parts_dir: Path) -> None:
+def record_person(args: argparse.Namespace, game: Game, courses: List[dict], parts_dir: Path) -> None:
     wanted = -(-args.frames // PERSON_STEPS) * PERSON_STEPS
     race = RecordedRace(
         wanted,
@@ -256,7 +247,7 @@ def record_person(args: argparse.Namespace, game: Game, parts_dir: Path) -> None
     try:
         check_disk_space(args.output.parent, 2 * recording_bytes(1, wanted, *race.frame_u8.shape[:2]))
         window = open_window(race)
-        race.writer = make_writer(args, game, [], ["person"], parts_dir)
+        race.writer = make_writer(args, game, courses, ["person"], parts_dir)
         window.run()
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the rows that are full")

@@ -161,15 +161,19 @@ def main(args: argparse.Namespace) -> None:
         print(f"packed {pack_leftovers(run_dir)}")
         return
     device = pick_device(args.device)
+    game, courses = find_courses(
+        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
+    )
     fixed = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
+    if len(courses) > 1 and args.game != "Mode7Kart-v0":  # "all" may be more of them by the time of --resume
+        fixed["--state"] = ",".join(course["state"] for course in courses)
+    if args.actions is not None:  # what the file says now
+        fixed["--actions"] = "; ".join(f"{one.name} {one.buttons} {one.keys}" for one in game.actions)
     resumed = read_last(run_dir, "ppo_run", args.resume, fixed)
     if resumed and "hands" not in resumed["players"]:
         raise BadInput(
             f"the run in {run_dir} is of an older version: begin another with --checkpoint-model its best.pt"
         )
-    game, courses = find_courses(
-        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
-    )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
     envs = make_vector_env(game, args.n_envs + args.wander_envs, args.frame_skip, courses)
@@ -295,16 +299,8 @@ def make_writer(args, run_dir: Path, game: Game, courses: list, frame_size, firs
     print(f"at the end takes {size / 1e9:.2f} GB more, until what was packed is removed")
     run_dir.mkdir(parents=True, exist_ok=True)
     check_disk_space(run_dir, size_left + size)
-    meta = {
-        "game": game.name,
-        "fps": game.frame_rate / args.frame_skip,
-        "frame_skip": args.frame_skip,
-        "action_keys": [list(action.keys) for action in game.actions],
-        "record_envs": num_recorded,
-        "drivers": ["agent"] * args.record_envs + ["wander"] * args.wander_envs,
-        "courses": courses,
-        "seed": args.seed,
-    }
+    drivers = ["agent"] * args.record_envs + ["wander"] * args.wander_envs
+    meta = game.recording_meta(args.frame_skip, courses, drivers, args.seed)
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
 
 

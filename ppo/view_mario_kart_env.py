@@ -15,7 +15,7 @@ from typing import Iterator, Optional
 import numpy as np
 from player.drivers import Race
 from player.errors import BadInput, run_script
-from player.options import add_emulator_options, emulator_options
+from player.options import add_emulator_options, check_game_options, emulator_options
 from player.video import save_video
 
 
@@ -49,8 +49,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.rivals is None:
         args.rivals = 0 if args.policy else 3
-    if args.track < 0 or not 0 <= args.rivals <= 12:
-        parser.error("--track must be at least 0 and --rivals from 0 to 12")
+    check_game_options(parser, args)
     if not 1 <= args.scale <= 16 or args.frames < 1 or args.seed < 0:
         parser.error("--scale must be from 1 to 16, --frames at least 1 and --seed at least 0")
     if args.record and not (args.headless and args.record.lower().endswith(".mp4")):

@@ -105,7 +105,8 @@ class SharedVectorEnv(VectorEnv):
         """A process for the games numbered `share`, and the pipe to it."""
         pipe, other = self.context.Pipe()
         makers = CloudpickleWrapper([self.makers[i] for i in share])
-        given = (makers, share, self.shared, other, [*self.pipes, pipe])
+        theirs = [one for one in (*self.pipes, pipe) if not one.closed]
+        given = (makers, share, self.shared, other, theirs)
         process = self.context.Process(target=work, args=given, daemon=True)
         process.start()
         other.close()
@@ -158,10 +159,12 @@ class SharedVectorEnv(VectorEnv):
                 "a process with games in it has ended: out of memory? Start again with fewer games"
             )
         share = self.shares[number]
+        last = {int(i): self.arrays["frames"][i].copy() for i in share}  # as far as it came
         self.processes[number].join()
         code = self.processes[number].exitcode
         print(f"\na process with games in it has ended ({code}): they begin anew", file=sys.stderr)
         self.pipes[number].close()
+        # By a fork, where that is the way, although torch has threads by now: a worker never touches what is theirs.
         self.pipes[number], self.processes[number] = self.begin(share)
         try:
             self.pipes[number].send(("reset", [None] * len(share)))
@@ -172,7 +175,7 @@ class SharedVectorEnv(VectorEnv):
             return answer
         self.arrays["rewards"][share], self.arrays["terminated"][share] = 0.0, False
         self.arrays["truncated"][share] = True
-        return {int(i): self.arrays["frames"][i].copy() for i in share}  # the last ones are lost
+        return last
 
     def close_extras(self, **kwargs: Any) -> None:
         for process in self.processes:  # not by the pipes alone: workers forked later hold them too

@@ -41,9 +41,9 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
 
 
 def crop(text: str) -> Tuple[int, ...]:
-    numbers = tuple(int(part) for part in text.split(","))
+    numbers = tuple(int(part) if part.strip().isdecimal() else -1 for part in text.split(","))
     if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 16:
-        raise ValueError("four numbers, none below 0, width and height at least 16")
+        raise argparse.ArgumentTypeError(f"{text}: wanted X,Y,WIDTH,HEIGHT, the last two at least 16")
     return numbers
 
 
@@ -53,7 +53,11 @@ def emulator_options(args: argparse.Namespace) -> dict:
 
 
 def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Ends the script with one line where they are out of range."""
+    """Ends the script with one line where they are out of range, or of another family of games."""
+    if args.game == "Mode7Kart-v0":
+        for name in ("integrations", "state", "scenario", "crop", "actions"):
+            if getattr(args, name) is not None:
+                parser.error(f"--{name} is of other games; Mode7Kart-v0 has --track and --rivals")
     tracks = args.track if isinstance(args.track, list) else [args.track]
     if len(tracks) > 1 and args.game != "Mode7Kart-v0":
         parser.error("several --track are for Mode7Kart-v0; an emulator game has --state A,B,C")

@@ -82,9 +82,9 @@ def read_last(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) 
         return None
     last = load_checkpoint(path, kind, "the same command without --resume")
     for flag, value in fixed.items():
-        if flag not in last["fixed"]:
+        if flag not in last["fixed"] and value is not None:  # None is what a run of before had
             raise BadInput(f"the run in {run_dir} is of an older version, without {flag}: begin another")
-        if last["fixed"][flag] != value:
+        if last["fixed"].get(flag) != value:
             raise BadInput(
                 f"the run in {run_dir} began with {flag} {last['fixed'][flag]}: resume it with the same"
             )

@@ -47,6 +47,19 @@ class Game:
     )
     has_buttons: bool = True  # does `make` know `buttons_as_actions`, for a person to hold each by itself?
 
+    def recording_meta(self, frame_skip: int, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
+        """What a recording says of itself. courses: of `find_courses`; drivers: who drives, a game each."""
+        return {
+            "game": self.name,
+            "fps": self.frame_rate / frame_skip,
+            "frame_skip": frame_skip,
+            "action_keys": [list(action.keys) for action in self.actions],
+            "courses": courses,
+            "record_envs": len(drivers),
+            "drivers": drivers,
+            "seed": seed,
+        }
+
 
 def find_game(
     name: str,
@@ -68,7 +81,7 @@ def find_game(
     if name in gymnasium.registry or ":" in name:
         from player.games import registered
 
-        if any((integrations, state, emulator.pop("scenario", None))):
+        if any(given is not None for given in (integrations, state, emulator.pop("scenario", None))):
             raise BadInput(f"--integrations, --state and --scenario are of emulators; {name} is Gymnasium's")
         return registered.describe(name, **emulator)
     from player.games import retro
@@ -92,7 +105,6 @@ def find_courses(
     if states == "all":
         from player.games import retro
 
-        find_game(name, integrations, **emulator)
         names = retro.states_of(name, integrations) or [None]
     elif states is not None:
         names = states.split(",")

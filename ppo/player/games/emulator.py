@@ -37,10 +37,12 @@ class RetroGame(gymnasium.Env):
         known: KnownGame = UNKNOWN,
         frame_skip: int = 4,
         buttons_as_actions: bool = False,
+        endless: bool = False,
         render_mode: Optional[str] = "rgb_array",
     ):
         """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a file's
-        name, or one of known.boots. Raises BadInput where state or crop do not fit the game."""
+        name, or one of known.boots. endless: no reward and no end, for who is no agent. Raises BadInput where state or
+        crop do not fit the game."""
         assert frame_skip >= 1
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
         self.render_mode, self.frame_skip = render_mode, frame_skip
@@ -53,34 +55,41 @@ class RetroGame(gymnasium.Env):
         start = state or State.DEFAULT
         if state == POWER_ON or state in known.boots:
             start = State.NONE
+        self._endless = endless
         self._rules = known.scenarios[scenario]() if scenario in known.scenarios else None
         file = scenario if scenario and self._rules is None else "scenario"
         self._retro = make(self._package, name, state=start, scenario=file, inttype=folders)
-        if (
-            self._retro.initial_state is None
-        ):  # an episode starts where the console is switched on, or a script ends
+        try:
+            self._begin(name, state, known)
+            self.buttons = tuple(self._retro.buttons)
+            self._masks = np.array(
+                [[b in a.buttons for b in self.buttons] for a in actions], np.uint8
+            )  # (A, buttons)
+            self._restart()  # some consoles change their resolution after switching on: take it from the game
+            self._frame = self._observe()
+            if crop and self._frame.shape[:2] != (crop[3], crop[2]):
+                screen = "{1} x {0}".format(*self._screen_shape)
+                raise BadInput(
+                    f"--crop {','.join(map(str, crop))} leaves the screen, which has {screen} pixels"
+                )
+        except BaseException:
+            self.close()  # a process may hold only one
+            raise
+        self.observation_space = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
+        self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(actions))
+        if buttons_as_actions:
+            self.action_space = gymnasium.spaces.MultiBinary(len(self.buttons))
+
+    def _begin(self, name: str, state: Optional[str], known: KnownGame) -> None:
+        """Where every episode starts: the savestate; or where the console is switched on; or where a script ends."""
+        if self._retro.initial_state is None:
             if state in known.boots:
                 self._retro.data.reset()
                 self._retro.data.update_ram()
                 self.run_script(known.boots[state])
             self._retro.initial_state = self._retro.em.get_state()
         elif not self._retro.em.set_state(self._retro.initial_state):
-            self.close()
             raise BadInput(f"the savestate {state or '(default)'} of {name} is of another emulator or game")
-        self.buttons = tuple(self._retro.buttons)
-        self._masks = np.array(
-            [[b in a.buttons for b in self.buttons] for a in actions], np.uint8
-        )  # (A, buttons)
-        self._restart()  # some consoles change their resolution after switching on: take it from the game
-        self._frame = self._observe()
-        if crop and self._frame.shape[:2] != (crop[3], crop[2]):
-            screen = "{1} x {0}".format(*self._screen_shape)
-            self.close()
-            raise BadInput(f"--crop {','.join(map(str, crop))} leaves the screen, which has {screen} pixels")
-        self.observation_space = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
-        self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(actions))
-        if buttons_as_actions:
-            self.action_space = gymnasium.spaces.MultiBinary(len(self.buttons))
 
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
@@ -98,7 +107,9 @@ class RetroGame(gymnasium.Env):
         for _ in range(self.frame_skip):
             em.step()
             data.update_ram()
-            if self._rules:
+            if self._endless:
+                more, terminated = 0.0, False
+            elif self._rules:
                 more, terminated = self._rules.frame(data.lookup_value)
             else:
                 more, terminated = data.current_reward(), bool(data.is_done())
@@ -106,7 +117,8 @@ class RetroGame(gymnasium.Env):
             if terminated:
                 break
         self._frame = self._observe()
-        truncated = not terminated and self._frames >= MAX_SECONDS * FRAME_RATE
+        too_long = self._frames >= MAX_SECONDS * FRAME_RATE and not self._endless
+        truncated = too_long and not terminated
         return self._frame.copy(), reward, terminated, truncated, self._info()
 
     def render(self) -> Optional[np.ndarray]:
@@ -126,7 +138,8 @@ class RetroGame(gymnasium.Env):
 
         Memory, and so every later frame and every reward made from memory alone, is as it was. What a scenario's Lua
         script keeps in its own globals is not in the state: the script starts anew, as at a reset. Super Mario Kart's
-        counts wall hits there (5 within 500 frames end an episode), so an episode may end up to 4 hits later.
+        counts wall hits there (5 within 500 frames end an episode), so an episode may end up to 4 hits later; so do our
+        own rules. The time limit counts on from where this environment was.
         """
         if not self._retro.em.set_state(state):
             raise ValueError(f"{len(state)} bytes that are no state of this emulator and game")
@@ -136,6 +149,11 @@ class RetroGame(gymnasium.Env):
         self._retro.data.update_ram()
         if self._rules:
             self._rules.restart(self._retro.data.lookup_value)
+
+    def plain(self) -> Tuple[Any, Tuple[int, int, int, int]]:
+        """The package's own environment, and what is seen of its screen: for whoever holds this one against it."""
+        H, W, _ = self._screen_shape
+        return self._retro, self._crop or (0, 0, W, H)
 
     def run_script(self, script: str) -> None:
         """Presses buttons as a script of `boot.py` says, outside of any episode. Raises BadInput."""

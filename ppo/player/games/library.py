@@ -5,9 +5,11 @@ A ROM never lies in the repository or among the installed packages. DREAM_MARIO_
 
 import hashlib
 import os
-import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+from player.errors import BadInput
 
 INTEGRATIONS = Path(__file__).with_name("integrations")
 MARIO_KART, KART_CART = "SuperMarioKart-Snes", "KartCart-Snes"
@@ -31,8 +33,8 @@ def data_folder() -> Path:
     return base / "dream-mario-kart"
 
 
-def sha1_of(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes()).hexdigest()
+def sha1_of(content: bytes) -> str:
+    return hashlib.sha1(content).hexdigest()
 
 
 def build_kart_cart() -> Path:
@@ -40,36 +42,44 @@ def build_kart_cart() -> Path:
     Kart's files around it. Built only where it is not there, or is of another version."""
     folder = data_folder() / KART_CART
     rom = folder / "rom.sfc"
-    if not (rom.exists() and sha1_of(rom) == KART_CART_SHA1):
+    names = ("data.json", "scenario.json", "metadata.json")
+    wanted = {name: (INTEGRATIONS / MARIO_KART / name).read_bytes() for name in names}
+    wanted["rom.sha"] = f"{KART_CART_SHA1}\n".encode()
+    for name, content in wanted.items():
+        if not ((folder / name).exists() and (folder / name).read_bytes() == content):
+            write_aside(folder / name, content)
+    if not (rom.exists() and sha1_of(rom.read_bytes()) == KART_CART_SHA1):
         from player.games import kart_cart
 
-        folder.mkdir(parents=True, exist_ok=True)
-        write_aside(rom, kart_cart.build())
-        write_aside(folder / "rom.sha", (sha1_of(rom) + "\n").encode())
-    for name in ("data.json", "scenario.json", "metadata.json"):
-        ours = (INTEGRATIONS / MARIO_KART / name).read_bytes()
-        there = folder / name
-        if not (there.exists() and there.read_bytes() == ours):
-            write_aside(there, ours)
+        built = kart_cart.build()
+        if sha1_of(built) != KART_CART_SHA1:
+            print(
+                f"warning: Kart Cart was built as {sha1_of(built)}, elsewhere it is {KART_CART_SHA1}",
+                file=sys.stderr,
+            )
+            write_aside(folder / "rom.sha", f"{sha1_of(built)}\n".encode())
+        write_aside(rom, built)
     return folder
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Whole or not at all: another process may be reading, or writing the same."""
+    """Whole or not at all: another process may be reading, or writing the same. Raises BadInput where it cannot be."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         aside.write_bytes(content)
         os.replace(aside, path)
+    except OSError as problem:
+        raise BadInput(
+            f"{path} cannot be written ({problem.strerror}): DREAM_MARIO_KART_DATA names another folder"
+        ) from None
     finally:
-        if aside.exists():
+        with suppress(OSError):
             aside.unlink()
 
 
 def keep_rom(content: bytes, name: str, file_name: str) -> Path:
     """A ROM into the data folder, for the game `name`."""
-    folder = data_folder() / name
-    folder.mkdir(parents=True, exist_ok=True)
-    if len(content) > shutil.disk_usage(folder).free:
-        raise OSError(28, f"no room for {len(content):,} bytes", str(folder))
-    write_aside(folder / file_name, content)
-    return folder / file_name
+    path = data_folder() / name / file_name
+    write_aside(path, content)
+    return path

@@ -1,7 +1,8 @@
 """Reward and end of a race of Super Mario Kart, and of any cartridge that keeps its race at the same addresses.
 
-Every frame of the game counts: 10 for each checkpoint further, -10 for each one back, -1 on a wall, in deep water or
-off the course. A race ends after five laps, where the game leaves it, or at the fifth frame of such trouble within 500.
+Every frame of the game counts: 10 for each checkpoint further, -10 for each one back, -1 on a wall, in a pit, in deep
+water or off the course. A race ends after five laps, where the game leaves it, or at the fifth frame of such trouble
+(the hundredth in deep water); what was before is forgotten in each 500th frame of a race.
 """
 
 from typing import Callable, Tuple
@@ -15,6 +16,10 @@ TROUBLE = {WALL: 1.0, OFF_COURSE: 1.0, PIT: 1.0, DEEP_WATER: 0.05}  # how much o
 TROUBLE_ENDS, TROUBLE_FORGOTTEN = 5.0, 500  # and in how many frames
 CLOCK_JUMP = 60  # frames of the game's own counter: more, or backwards, is a cut, not driving
 WRONG_WAY = 0x10  # of isTurnedAround
+READS = (
+    *("current_checkpoint", "lap", "lapsize", "getFrame", "getGameMode", "surface"),
+    *("kart1_speed", "isTurnedAround"),
+)
 
 
 class RaceRules:

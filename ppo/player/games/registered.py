@@ -11,6 +11,7 @@ from player.games import Action, Game
 from player.games.known import read_actions
 
 WIDTH, MULTIPLE = 256, 16  # pixels of a frame; its height suits the picture, and can be halved four times
+KEYS = "0123456789abcdefghijklmno"  # for choices that nobody has named; the window needs p, q, r and t itself
 # Choices that have names, in the environment's order, and keys that suit them.
 KNOWN = {
     "CarRacing-v3": (
@@ -37,8 +38,12 @@ class RegisteredGame(gymnasium.Env):
         self.game, self.choices, self.crop, self.frame_skip = open_game(name), choices, crop, frame_skip
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": rate_of(self.game) / frame_skip}
         self.render_mode = "rgb_array"
-        self.game.reset(seed=0)
-        self.frame = self.observe()
+        try:
+            self.game.reset(seed=0)
+            self.frame = self.observe()
+        except BaseException:
+            self.close()
+            raise
         self.observation_space = gymnasium.spaces.Box(0, 255, self.frame.shape, np.uint8)
         self.action_space = gymnasium.spaces.Discrete(len(choices))
 
@@ -68,6 +73,8 @@ class RegisteredGame(gymnasium.Env):
         import cv2  # brings no more than resizing here; the built-in game does without
 
         picture = np.asarray(self.game.render())
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise BadInput(f"its picture is {picture.dtype} {picture.shape}, wanted RGB: uint8 (H, W, 3)")
         x, y, width, height = self.crop or (0, 0, *picture.shape[1::-1])
         seen = picture[y : y + height, x : x + width]
         if seen.shape[:2] != (height, width):
@@ -83,19 +90,24 @@ def open_game(name: str) -> gymnasium.Env:
     settings = {"continuous": False} if name.startswith("CarRacing") else {}
     try:
         env = gymnasium.make(name, render_mode="rgb_array", **settings)
-    except (gymnasium.error.Error, ImportError, ValueError, TypeError) as problem:
-        raise BadInput(f"Gymnasium cannot make {name}: {str(problem).splitlines()[0]}") from None
+    except Exception as problem:  # whatever somebody's constructor raises
+        why = (str(problem) or type(problem).__name__).splitlines()[0]
+        raise BadInput(f"Gymnasium cannot make {name}: {why}") from None
+    lacking = None
     if not isinstance(env.action_space, gymnasium.spaces.Discrete) or env.action_space.start != 0:
-        raise BadInput(
+        lacking = (
             f"{name} has actions {env.action_space}; only a list of choices, Discrete, can be learned here"
         )
-    if "rgb_array" not in env.metadata.get("render_modes", ()):
-        raise BadInput(f"{name} draws no pictures (no rgb_array among its render modes)")
+    elif "rgb_array" not in env.metadata.get("render_modes", ()):
+        lacking = f"{name} draws no pictures (no rgb_array among its render modes)"
+    if lacking:
+        env.close()
+        raise BadInput(lacking)
     return env
 
 
 def rate_of(env: gymnasium.Env) -> int:
-    return round(env.metadata.get("render_fps") or 30)
+    return max(1, round(env.metadata.get("render_fps") or 30))
 
 
 def describe(
@@ -114,6 +126,8 @@ def describe(
     elif name in KNOWN:
         choices = tuple(Action(one[0], (number,), one[1:]) for number, one in zip(numbers, KNOWN[name]))
     else:
-        choices = tuple(Action(number, (number,), (number[-1],)) for number in numbers)
+        if len(numbers) > len(KEYS):
+            raise BadInput(f"{name} has {len(numbers)} choices: give --actions FILE with those that you want")
+        choices = tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
     make = partial(RegisteredGame, name, tuple(int(action.buttons[0]) for action in choices), crop)
     return Game(name, choices, rate, make, shares_process=True, has_buttons=False)

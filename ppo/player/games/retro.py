@@ -9,11 +9,12 @@ what is ours, then what comes with the package.
 import difflib
 import functools
 import gzip
-import hashlib
 import json
 import os
 import sys
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+import gymnasium
 
 from player.errors import BadInput
 from player.games import Game
@@ -27,7 +28,9 @@ from player.games.library import (
     MARIO_KART_SHA1,
     build_kart_cart,
     data_folder,
+    sha1_of,
 )
+from player.games.race_rules import READS
 from player.games.retro_package import emulator_package, name_there, rom_finder
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
@@ -47,10 +50,7 @@ def describe(
     of the screen; a file of `read_actions`.
     """
     package = emulator_package(name)
-    if integrations is not None:
-        integrations = os.path.abspath(os.path.expanduser(integrations))
-        if not os.path.isdir(integrations):
-            raise BadInput(f"--integrations {integrations} is not a folder")
+    integrations = _checked(integrations)
     if name == KART_CART:
         build_kart_cart()
     folders = use_folders(integrations)
@@ -68,6 +68,11 @@ def describe(
     known = KNOWN_GAMES.get(name, UNKNOWN)
     variables = _read_json(find("data.json"), folder + "data.json").get("info", {})
     scenario = _find_scenario(scenario, known, folder, find)
+    lacking = [one for one in READS if one not in variables]
+    if scenario in known.scenarios and lacking:
+        raise BadInput(
+            f"--scenario {scenario} reads {', '.join(lacking)}, which {find('data.json')} does not have"
+        )
     state = _find_state(name, state, known, folder, find, folders)
 
     buttons = package.get_system_info(package.get_romfile_system(rom))["buttons"]
@@ -87,11 +92,20 @@ def describe(
     return Game(name, choices, FRAME_RATE, make, truth_names)
 
 
+def _checked(integrations: Optional[str]) -> Optional[str]:
+    if integrations is None:
+        return None
+    integrations = os.path.abspath(os.path.expanduser(integrations))
+    if not os.path.isdir(integrations):
+        raise BadInput(f"--integrations {integrations} is not a folder")
+    return integrations
+
+
 def states_of(name: str, integrations: Optional[str] = None) -> List[str]:
     """All savestates of a game that `describe` knows: files, and what a script makes when the game is opened."""
     package = emulator_package(name)
     boots = KNOWN_GAMES.get(name, UNKNOWN).boots
-    return [*boots, *sorted(list_states(package, name, use_folders(integrations)) - set(boots))]
+    return [*boots, *sorted(list_states(package, name, use_folders(_checked(integrations))) - set(boots))]
 
 
 def list_states(package: Any, name: str, folders: Any) -> Set[str]:
@@ -100,7 +114,7 @@ def list_states(package: Any, name: str, folders: Any) -> Set[str]:
 
 def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
     """SHA-1 of ROMs -> game, of all that have a rom.sha."""
-    data, found, folders = emulator_package().data, {}, use_folders(integrations)
+    data, found, folders = emulator_package().data, {}, use_folders(_checked(integrations))
     for name in data.list_games(folders):
         with open(data.get_file_path(name, "rom.sha", folders)) as file:
             found.update(dict.fromkeys(file.read().lower().split(), name))
@@ -123,7 +137,7 @@ def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find:
     if scenario in known.scenarios:
         return scenario
     name = (scenario or "scenario").replace(".json", "")
-    path = find(name + ".json")
+    path = find(name + ".json") if name not in ("data", "metadata") else None
     if path is None and scenario is not None:
         here = [one[:-5] for one in sorted(os.listdir(folder)) if one.endswith(".json")]
         here = [*known.scenarios, *(one for one in here if one not in ("data", "metadata"))]
@@ -135,14 +149,15 @@ def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find:
 
 
 def _is_ours(path: str) -> bool:
-    return any(os.path.abspath(path).startswith(str(own) + os.sep) for own in (data_folder(), INTEGRATIONS))
+    ours = (INTEGRATIONS, data_folder() / KART_CART)  # what else lies in the data folder is the user's own
+    return any(os.path.abspath(path).startswith(str(own) + os.sep) for own in ours)
 
 
 def _find_state(
     name: str, state: Optional[str], known: KnownGame, folder: str, find: Callable, folders: Any
 ) -> Optional[str]:
     """A savestate's file that is whole, or one of known.boots; None where the game starts by itself."""
-    states = sorted({*list_states(emulator_package(), name, folders), *known.boots})
+    states, default = sorted({*list_states(emulator_package(), name, folders), *known.boots}), None
     if state is None and find("metadata.json"):
         metadata = _read_json(find("metadata.json"), folder + "metadata.json")
         default = (metadata.get("default_player_state") or [metadata.get("default_state")])[0]
@@ -169,7 +184,7 @@ def _game_is_missing(name: str, integrations: Optional[str]) -> str:
     if integrations is not None:
         where = f"no folder {name!r} in --integrations {integrations} (there: {', '.join(own[:20])})"
     near = difflib.get_close_matches(
-        name, {"Mode7Kart-v0", *own, *list_games(use_folders(integrations))}, n=3
+        name, {*gymnasium.registry, *own, *list_games(use_folders(integrations))}, n=3
     )
     return where + (f"; did you mean {' or '.join(near)}?" if near else "")
 
@@ -191,7 +206,7 @@ def _check_rom(rom: str, sha_path: Optional[str]) -> None:
     if sha_path is not None:
         with open(sha_path) as file:
             known = file.read().lower().split()
-        sha1 = hashlib.sha1(content[16:] if rom.endswith(".nes") else content).hexdigest()
+        sha1 = sha1_of(content[16:] if rom.endswith(".nes") else content)
         if sha1 not in known:
             print(f"warning: {rom} (SHA-1 {sha1}) is not the ROM of rom.sha (a hack?)", file=sys.stderr)
 
