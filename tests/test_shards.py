@@ -21,7 +21,8 @@ FLOAT32 = {**os.environ, "OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 TRAININGS = {
     "train_autoencoder.py": ["--epochs", "2", "--epoch-samples", "64", "--batch-size", "8", "--learning-rate", "0.05"],
     # own frames, walks astray and the discriminator come after a quarter of the steps, the flow alone before
-    "train_sd.py": ["--epochs", "2", "--epoch-samples", "96", "--batch-size", "8", "--channels", "16", "32",
+    # few steps, and a tight comparison: the discriminator makes 1e-2 of a rounding error by step 24
+    "train_sd.py": ["--epochs", "2", "--epoch-samples", "64", "--batch-size", "8", "--channels", "16", "32",
                     "--own-frames", "2", "--autoencoder-dir", "."],
 }  # fmt: skip
 
@@ -67,8 +68,7 @@ def test_two_processes_learn_what_one_learns(folder, script):
     for alone, shared in zip(*curves, strict=True):
         assert alone.keys() == shared.keys()
         for name in alone:
-            assert float(shared[name]) == pytest.approx(float(alone[name]), rel=1e-2, abs=2e-5), name
-        assert float(shared["loss/train"]) == pytest.approx(float(alone["loss/train"]), rel=1e-3)
+            assert float(shared[name]) == pytest.approx(float(alone[name]), rel=1e-3, abs=2e-5), name
 
 
 def test_a_batch_is_shared_out_without_rest(monkeypatch):

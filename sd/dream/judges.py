@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dream.runs import mixed_precision
 
 PATCH = 4  # pixels folded into channels on each side
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 5e-4  # at 1e-3 some seeds stay at chance, on the clips they learn from too
 EVALUATE_BATCH = 64
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]  # step -> clips (B, T, 3, H, W), 0-1, and answers (B, ...)
