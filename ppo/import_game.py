@@ -10,6 +10,7 @@ SHA-1 stands in a rom.sha in --integrations. DREAM_MARIO_KART_DATA names another
 
 import argparse
 import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,6 +22,11 @@ from player.games.retro import known_hashes, rom_name, states_of
 
 HEADER = 512  # bytes that some copiers of SNES cartridges put in front
 LARGEST = 64 * 2**20  # bytes
+# What zipfile raises, by where a byte is wrong: in the content, in a name, in a list of extra fields
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, ValueError, LookupError),
+)
 REGIONS = {0: "Japan", 1: "USA", 2: "Europe"}
 TITLES_AT = (0x7FC0, 0xFFC0)  # of a SNES cartridge, LoROM and HiROM; region and revision lie behind
 
@@ -57,16 +63,19 @@ def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
     if path.stat().st_size == 0:
         raise BadInput(f"{path} is empty: copy your ROM again")
     if not zipfile.is_zipfile(path):
-        yield path.name, path.read_bytes()
+        content = path.read_bytes()
+        if content.startswith(b"PK\3\4"):  # the list of its files stands at its end
+            raise BadInput(f"{path} is a zip file whose end is missing or damaged: copy it again")
+        yield path.name, content
         return
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if not info.is_dir() and 0 < info.file_size <= LARGEST:
                     yield info.filename, archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as problem:
+    except DAMAGED as problem:
         raise BadInput(f"{path} cannot be unpacked ({problem}): copy it again") from None
-    except (RuntimeError, NotImplementedError) as problem:  # a password, or a method that is not known
+    except RuntimeError as problem:  # a password, or a method that is not known
         raise BadInput(
             f"{path} cannot be unpacked ({problem}): unpack it yourself and give the ROM"
         ) from None

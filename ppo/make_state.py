@@ -15,7 +15,7 @@ from pathlib import Path
 from player.drivers import PAD_KEYS, KeysDriver, Race
 from player.errors import BadInput, run_script
 from player.games import find_game
-from player.games.emulator import POWER_ON
+from player.games.emulator import POWER_ON, use_folders
 from player.games.known import KNOWN_GAMES, UNKNOWN
 from player.games.library import data_folder, write_aside
 from player.games.retro_package import emulator_package, name_there
@@ -48,6 +48,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.name in KNOWN_GAMES.get(args.game, UNKNOWN).boots:
         raise BadInput(f"--name {args.name}: {args.game} has that one by itself; choose another")
+    use_folders(args.integrations and str(Path(args.integrations).expanduser().absolute()))
     path = state_path(args.game, args.name)
     if path.exists():
         raise BadInput(f"{path} is there already: choose another --name, or remove it")

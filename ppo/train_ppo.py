@@ -165,8 +165,8 @@ def main(args: argparse.Namespace) -> None:
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     fixed = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
-    if len(courses) > 1 and args.game != "Mode7Kart-v0":  # "all" may be more of them by the time of --resume
-        fixed["--state"] = ",".join(course["state"] for course in courses)
+    if args.state is not None:  # "all" may be more of them by the time of --resume
+        fixed["--state"] = ",".join(course["state"] or args.state for course in courses)
     if args.actions is not None:  # what the file says now
         fixed["--actions"] = "; ".join(f"{one.name} {one.buttons} {one.keys}" for one in game.actions)
     resumed = read_last(run_dir, "ppo_run", args.resume, fixed)

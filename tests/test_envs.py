@@ -124,15 +124,19 @@ def kill(envs, number):
     envs.processes[number].join()
 
 
-def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(counters, capsys):
-    envs = counters(MAKERS, 2, 2)
+@pytest.mark.parametrize("context", [None, "spawn"])
+def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(counters, capsys, context):
+    """Spawned, it is sent the open pipes: a closed one cannot be pickled."""
+    envs = counters(MAKERS, 2, 2, context)
     envs.reset(seed=0)
-    envs.step(np.ones(5, np.int64))
+    before = envs.step(np.ones(5, np.int64))[0].copy()
+    assert before[4, 0, 0, 0] == 105
     kill(envs, 1)  # it had the last two
     frames, rewards, terminated, truncated, infos = envs.step(np.ones(5, np.int64))
     assert frames[:, 0, 0, 0].tolist() == [102, 103, 104, 0, 0]  # seeds 0, 1, 2, two steps; two begin anew
     assert rewards.tolist() == [0.5, 0.5, 0.5, 0, 0] and not terminated.any()
     assert truncated.tolist() == [False, False, False, True, True] and set(infos["final_obs"]) == {3, 4}
+    np.testing.assert_array_equal([infos["final_obs"][i] for i in (3, 4)], before[3:])
     assert "ended (-9): they begin anew" in capsys.readouterr().err
     frames, rewards, _, truncated, _ = envs.step(np.ones(5, np.int64))
     assert frames[:, 0, 0, 0].tolist()[1:] == [104, 0, 1, 1] and rewards.tolist() == [0.5] * 5

@@ -10,13 +10,14 @@ import make_state
 import numpy as np
 import pytest
 import record_trajectories
+import train_ppo
 from dream.trajectories import open_trajectories
 from player.errors import BadInput
 from player.games import find_courses, find_game
 from player.games.assembler import assemble
 from player.games.boot import read_script, run_script
 from player.games.kart_cart import ROM_SIZE, build
-from player.games.known import read_actions
+from player.games.known import kart_cart_boot, read_actions
 from player.games.library import KART_CART, KART_CART_SHA1, MARIO_KART
 from player.games.mode7_tracks import COURSES, sample_spline
 from player.games.race_rules import RaceRules
@@ -162,10 +163,14 @@ def test_a_script_presses_and_waits():
         run_script(read_script("B until mode 3", BUTTONS), pressed.append, lambda name: 1)
 
 
-@pytest.mark.parametrize("line", ["Q 3", "B", "B x", "B 0", "B until mode", "B 99999"])
+@pytest.mark.parametrize("line", ["Q 3", "B", "B x", "B 0", "B until mode", "B 99999",
+                                  "B ²", "B -1", "B 1.5", "B until x --5", "B until x ²", "B until x 5 6", "B+ 3",
+                                  "B " + "9" * 5000, "B until x " + "9" * 5000])  # fmt: skip
 def test_a_script_says_which_line_is_wrong(line):
-    with pytest.raises(BadInput, match="line 2, "):
+    """Python's own numbers are wider, isdigit() and int() do not agree, and int() refuses the longest."""
+    with pytest.raises(BadInput, match="line 2, ") as caught:
         read_script("none 1\n" + line, BUTTONS)
+    assert "\n" not in str(caught.value)
 
 
 def test_actions_from_a_file(tmp_path):
@@ -298,6 +303,67 @@ def test_games_spread_over_savestates_and_the_recording_says_which(emulator, tmp
         ]
 
 
+@pytest.fixture
+def stand_in(make, tmp_path, monkeypatch):
+    """Super Mario Kart as a user has it, without a default state; in place of the ROM our own cartridge. And what makes
+    a savestate on one of its courses."""
+    monkeypatch.setenv("DREAM_MARIO_KART_DATA", str(tmp_path))
+    (tmp_path / MARIO_KART).mkdir()
+    (tmp_path / MARIO_KART / "rom.sfc").write_bytes(build())
+    script = tmp_path / "boot.txt"
+
+    def make_one(name: str, course: int) -> None:
+        script.write_text(kart_cart_boot(course))
+        flags = ["--game", MARIO_KART, "--name", name, "--script", str(script)]
+        make_state.main(make_state.parse_args(flags))
+
+    return make_one
+
+
+@pytest.mark.emulator
+def test_all_savestates_of_a_game_without_a_default(stand_in, make, tmp_path):
+    stand_in("Third", 2)
+    stand_in("Second", 1)
+    game, courses = find_courses(MARIO_KART, states="all")
+    assert courses == [{"state": "Second"}, {"state": "Third"}]
+    with pytest.raises(BadInput, match="by --state: Second, Third"):
+        find_game(MARIO_KART)
+    output = tmp_path / "a.npz"
+    flags = ["--game", MARIO_KART, "--state", "all", "--policy", "random", "--frames", 48, "--n-envs", 3,
+             "--output", output]  # fmt: skip
+    record_trajectories.main(record_trajectories.parse_args([*map(str, flags)]))
+    data = open_trajectories(output)
+    assert (data.extras["track"] == np.array([0, 1, 0])[:, None]).all()
+    for row, course in enumerate(("Second", "Third", "Second")):
+        env = make(MARIO_KART, state=course)
+        frame, info = env.reset()
+        env.close()
+        assert (data.frames[row, 0] == frame.transpose(2, 0, 1)).all()
+        assert data.extras["truth/kart1_X"][row, 0] == info["truth"][game.truth_names.index("kart1_X")]
+    assert (data.frames[0, 0] != data.frames[1, 0]).mean() > 0.3
+
+
+@pytest.mark.emulator
+def test_a_run_goes_on_only_with_the_savestates_it_began_with(stand_in, tmp_path):
+    """`all` is what was there when it began: another savestate by now would be another game in the recording."""
+    stand_in("Second", 1)
+
+    def train(states: str, *more) -> None:
+        flags = ["--game", MARIO_KART, "--state", states, "--n-envs", 1, "--wander-envs", 1, "--n-steps", 8,
+                 "--batch-size", 8, "--video-every", 0, "--device", "cpu", "--output-dir", tmp_path / "run",
+                 *more]  # fmt: skip
+        train_ppo.main(train_ppo.parse_args([*map(str, flags)]))
+
+    train("all", "--n-epochs", 1)
+    train("all", "--n-epochs", 2, "--resume")
+    stand_in("Third", 2)
+    for states in ("all", "Second,Third", "Third"):
+        with pytest.raises(BadInput, match="began with --state Second: resume it with the same"):
+            train(states, "--n-epochs", 3, "--resume")
+    train("Second", "--n-epochs", 3, "--resume")
+    assert len(open_trajectories(tmp_path / "run" / "trajectories.npz").frames) == 6
+
+
 # --------------------------------------------------------------------------------------------- bringing a game in
 
 
@@ -319,6 +385,15 @@ def test_a_savestate_by_a_script(make, tmp_path, capsys):
         make_state.main(make_state.parse_args([*flags[:3], "Another", *flags[4:]]))
     with pytest.raises(SystemExit):
         make_state.parse_args(["--game", KART_CART, "--name", "../x"])
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("name", COURSE_NAMES)
+def test_a_course_s_own_name_is_not_given_away(emulator, data_folder, name):
+    """`--state` would never find the file: the course that a script makes comes first."""
+    with pytest.raises(BadInput, match=f"--name {name}: .*choose another"):
+        make_state.main(make_state.parse_args(["--game", KART_CART, "--name", name, "--script", "none.txt"]))
+    assert not (data_folder / KART_CART / f"{name}.state").exists()
 
 
 @pytest.mark.emulator
@@ -413,18 +488,40 @@ def test_unknown_roms_are_told_what_they_are(emulator, tmp_path, data_folder, co
 
 @pytest.mark.emulator
 def test_what_is_no_rom_is_refused(emulator, tmp_path):
-    broken = tmp_path / "broken.zip"
-    with zipfile.ZipFile(broken, "w") as archive:
-        archive.writestr("rom.sfc", b"x" * 5000)
-    whole = broken.read_bytes()
-    broken.write_bytes(whole.replace(b"xxxx", b"yyyy"))  # the checksum is wrong
-    for path, said in (
-        (tmp_path / "none.sfc", "no file"),
-        (tmp_path, "no file"),
-        (broken, "cannot be unpacked"),
-    ):
-        with pytest.raises(BadInput, match=said):
+    for path in (tmp_path / "none.sfc", tmp_path):
+        with pytest.raises(BadInput, match="no file"):
             bring_in(path)
+
+
+def flip(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+@pytest.mark.emulator
+@pytest.mark.parametrize("suffix", [".zip", ".npz"])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_damaged_zips_are_refused_in_one_line(emulator, tmp_path, method, suffix):
+    """Each way to pack fails in its own way, and so does each place: content, a name, the list of files, its end."""
+    path = tmp_path / f"game{suffix}"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("röm.sfc", np.random.default_rng(0).integers(0, 9, 5000, np.uint8).tobytes())
+    whole = path.read_bytes()
+    listed = whole.index(b"PK\1\2")
+    harms = {
+        "content": (flip(whole, listed // 2), "cannot be unpacked"),
+        "its settings": (flip(whole, 34 + len("röm.sfc".encode())), "cannot be unpacked"),
+        "a name": (whole.replace("ö".encode(), b"\xff\xff"), "cannot be unpacked"),
+        "the list": (flip(whole, listed), "cannot be unpacked"),
+        "a password": (flip(whole, listed + 8), "unpack it yourself"),
+        "its end": (whole[: len(whole) * 2 // 3], "copy it again"),
+    }
+    for harm, (content, said) in harms.items():
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match=said) as caught:
+            bring_in(path)
+        assert "\n" not in str(caught.value) and str(path) in str(caught.value), harm
 
 
 @pytest.mark.emulator

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from player.envs import SharedVectorEnv
 from player.errors import BadInput
 from player.games import Action, find_game
 from player.games.known import generic_actions
+from player.games.race_rules import READS
+from player.games.retro_package import name_there
 
 stable_retro = pytest.importorskip("stable_retro", reason="stable-retro is not installed")
 pytestmark = pytest.mark.emulator
@@ -271,6 +274,10 @@ def test_unknown_and_broken_states_are_refused(own_folder):
     assert "Level1" in refusal(**options, state="Level9")
     (folder / "Broken.state").write_bytes(b"not gzip")
     assert "not a savestate" in refusal(**options, state="Broken")
+    packed = bytearray(gzip.compress(bytes(range(256)) * 99, mtime=0))
+    packed[11] ^= 255
+    (folder / "Damaged.state").write_bytes(packed)
+    assert "not a savestate" in refusal(**options, state="Damaged")
     (folder / "Foreign.state").write_bytes(gzip.compress(b"of another emulator"))
     with pytest.raises(BadInput, match="another emulator"):
         find_game(**options, state="Foreign").make()
@@ -287,6 +294,9 @@ def test_missing_and_broken_files_are_refused(own_folder, file_name):
     assert "is not JSON" in refusal(**options)
     path.write_text("[]")
     assert "is not a JSON object" in refusal(**options)
+    if file_name == "data.json":
+        path.write_text('{"info": null}')
+        assert f"{path}: its info" in refusal(**options)
     path.unlink()
     if file_name != "metadata.json":  # which is optional
         assert f"{path} is missing" in refusal(**options)
@@ -296,3 +306,32 @@ def test_a_missing_script_is_refused(own_folder):
     scenario = {"reward": {"script": "lua:reward"}, "scripts": ["reward.lua"]}
     (own_folder / "MyShooter-Genesis" / "scenario.json").write_text(json.dumps(scenario))
     assert "reward.lua is missing" in refusal("MyShooter-Genesis", integrations=str(own_folder))
+
+
+@pytest.mark.parametrize("name", ["data", "metadata", "data.json", "./data", "../MyShooter-Genesis/data"])
+def test_files_that_are_no_scenario_are_not_taken_for_one(own_folder, name):
+    """They are JSON too, and the emulator would take data.json for a scenario without reward or end."""
+    said = refusal("MyShooter-Genesis", integrations=str(own_folder), scenario=name)
+    assert f"--scenario {name} is not in" in said and said.endswith("there: scenario")
+
+
+@pytest.mark.parametrize("scenario", [None, "checkpoints", "checkpoints+speed"])
+def test_a_race_without_its_variables_is_refused(mario_kart_folder, scenario):
+    """The rules would end in a KeyError in the first frame, in a worker."""
+    (mario_kart_folder / "scenario.json").unlink()  # ours comes in its place, whose default are the rules
+    said = refusal(MARIO_KART, integrations=str(mario_kart_folder.parent), scenario=scenario)
+    lacking = ", ".join(one for one in READS if one != "lap")
+    assert f"reads {lacking}, which {mario_kart_folder / 'data.json'} does not have" in said
+
+
+def test_what_gym_retro_calls_a_game():
+    """Its own have no version; a folder of the user's is looked for by the name it has."""
+    folders = {"Airstriker-Genesis", "MyShooter-Genesis-v0"}
+    data = SimpleNamespace(
+        get_file_path=lambda name, file, inttype: name if name in folders else None,
+        Integrations=stable_retro.data.Integrations,
+    )
+    old, new = SimpleNamespace(__name__="retro", data=data), stable_retro
+    for name, there in ((AIRSTRIKER, "Airstriker-Genesis"), ("Airstriker-Genesis", "Airstriker-Genesis"),
+                        ("MyShooter-Genesis-v0", "MyShooter-Genesis-v0"), (MARIO_KART, MARIO_KART)):  # fmt: skip
+        assert (name_there(old, name), name_there(new, name)) == (there, name)

@@ -134,6 +134,35 @@ def test_packed_epochs_that_are_done_again_are_replaced(tmp_path):
     assert_holds(pack_leftovers(tmp_path), range(5))
 
 
+@pytest.mark.parametrize(
+    ("compressed", "place", "byte"),
+    [(False, 4500, 255), (True, 60, 255), (False, b"), }", ord(" "))],
+    ids=["a frame, read only when all is copied", "deflated", "an array's header"],
+)
+def test_a_damaged_recording_is_not_added_to(tmp_path, compressed, place, byte):
+    """One line, and neither it nor the new epochs are lost; whoever saves it again with numpy may have deflated it."""
+    record(tmp_path, range(4)).pack()
+    path = tmp_path / "trajectories.npz"
+    if compressed:
+        with np.load(path) as arrays:
+            np.savez_compressed(path, **arrays)
+    record(tmp_path, range(4, 5))
+    damaged = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo("frames.npy").header_offset
+    at = begin + place if isinstance(place, int) else damaged.index(place, begin)
+    assert damaged[at] != byte
+    damaged[at] = byte
+    path.write_bytes(damaged)
+    with pytest.raises(
+        BadInput, match=r"trajectories\.npz cannot be added to .*move it out of the way"
+    ) as caught:
+        pack_leftovers(tmp_path)
+    assert "\n" not in str(caught.value) and path.read_bytes() == damaged
+    path.unlink()
+    assert_holds(pack_leftovers(tmp_path), range(4, 5))
+
+
 def test_killed_between_replacing_and_clearing_up(tmp_path, monkeypatch):
     """The parts were already packed when the run died: packing again must not double them."""
     record(tmp_path, range(3))

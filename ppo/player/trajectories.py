@@ -10,7 +10,10 @@ Frame t is what the player saw when it chose action t; action t leads from frame
 import json
 import os
 import shutil
+import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -30,6 +33,11 @@ KNOWN = {
     "rewards": ("float32", "K, T"),
 }
 CHUNK_BYTES = 4 * 2**20
+# What zipfile and numpy raise, by where a byte of a .npz is wrong
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+    *(EOFError, ValueError, LookupError, RuntimeError),
+)
 ALIGNMENT = 64  # bytes; numpy pads its own header to 64, so the data itself is aligned when the member is
 
 Layout = Dict[str, Tuple[str, Tuple[int, ...]]]  # key -> dtype, shape of one row
@@ -168,8 +176,7 @@ def pack_leftovers(run_dir: Path) -> Path:
                     with archive.open(_aligned_member(file, key), "w", force_zip64=True) as member:
                         _write_header(member, np.dtype(dtype), (K * len(epochs), *row_shape))
                         if old_epochs:
-                            with zipfile.ZipFile(str(target)) as old, old.open(key + ".npy") as source:
-                                _copy_rows(source, member, K * len(old_epochs) * row_bytes)
+                            _copy_packed(target, key, member, K * len(old_epochs) * row_bytes)
                         for epoch in sorted(parts):
                             with open(str(parts[epoch] / (key + ".npy")), "rb") as source:
                                 _copy_rows(source, member, K * row_bytes)
@@ -242,7 +249,7 @@ def _read_packed(path: Path) -> Optional[Packed]:
         if shape[0] != meta["record_envs"] * len(meta["epochs"]):
             raise BadInput(f"{shape[0]} rows are not those of {len(meta['epochs'])} epochs")
         return Packed(layout, action_names, meta["record_envs"], meta["epochs"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as problem:
+    except (OSError, TypeError, *DAMAGED) as problem:
         raise BadInput(f"{path} cannot be added to ({problem}): move it out of the way") from None
 
 
@@ -303,6 +310,15 @@ def _copy_rows(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
             raise BadInput(f"{getattr(source, 'name', 'a part')} is cut short: {num_bytes} bytes are missing")
         target.write(chunk)
         num_bytes -= len(chunk)
+
+
+def _copy_packed(path: Path, key: str, target: BinaryIO, num_bytes: int) -> None:
+    """The first rows of an array of what was packed earlier."""
+    try:
+        with zipfile.ZipFile(str(path)) as old, old.open(key + ".npy") as source:
+            _copy_rows(source, target, num_bytes)
+    except DAMAGED as problem:
+        raise BadInput(f"{path} cannot be added to ({problem}): move it out of the way") from None
 
 
 def _flush_folder(folder: Path) -> None:

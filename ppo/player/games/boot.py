@@ -35,9 +35,9 @@ def read_script(text: str, buttons: Sequence[str]) -> List[Press]:
             raise BadInput(
                 f"line {number}, {line.strip()!r}: no button {unknown[0]}; the console has {known}"
             )
-        if len(words) == 2 and re.fullmatch("[0-9]+", words[1]) and 0 < int(words[1]) <= PATIENCE:
+        if len(words) == 2 and re.fullmatch("[0-9]{1,9}", words[1]) and 0 < int(words[1]) <= PATIENCE:
             presses.append(Press(held, int(words[1])))
-        elif len(words) == 4 and words[1] == "until" and re.fullmatch("-?[0-9]+", words[3]):
+        elif len(words) == 4 and words[1] == "until" and re.fullmatch("-?[0-9]{1,19}", words[3]):
             presses.append(Press(held, PATIENCE, (words[2], int(words[3]))))
         else:
             raise BadInput(

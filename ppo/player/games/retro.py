@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import sys
+import zlib
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import gymnasium
@@ -34,6 +35,8 @@ from player.games.race_rules import READS
 from player.games.retro_package import emulator_package, name_there, rom_finder
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
+
+NO_SCENARIOS = ("data", "metadata")  # .json, of the integration
 
 
 def describe(
@@ -67,6 +70,8 @@ def describe(
     _check_rom(rom, find("rom.sha"))
     known = KNOWN_GAMES.get(name, UNKNOWN)
     variables = _read_json(find("data.json"), folder + "data.json").get("info", {})
+    if not isinstance(variables, dict):
+        raise BadInput(f"{find('data.json')}: its info must be the variables by name")
     scenario = _find_scenario(scenario, known, folder, find)
     lacking = [one for one in READS if one not in variables]
     if scenario in known.scenarios and lacking:
@@ -137,10 +142,10 @@ def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find:
     if scenario in known.scenarios:
         return scenario
     name = (scenario or "scenario").replace(".json", "")
-    path = find(name + ".json") if name not in ("data", "metadata") else None
+    path = find(name + ".json") if name not in NO_SCENARIOS and os.path.basename(name) == name else None
     if path is None and scenario is not None:
         here = [one[:-5] for one in sorted(os.listdir(folder)) if one.endswith(".json")]
-        here = [*known.scenarios, *(one for one in here if one not in ("data", "metadata"))]
+        here = [*known.scenarios, *(one for one in here if one not in NO_SCENARIOS)]
         raise BadInput(f"--scenario {scenario} is not in {folder}; there: {', '.join(here) or 'none'}")
     for script in _read_json(path, folder + name + ".json").get("scripts", []):
         if find(script) is None:
@@ -220,7 +225,7 @@ def _check_state(state: Optional[str], said: str, folder: str, states: List[str]
     try:
         with gzip.open(path) as file:
             file.read()
-    except (OSError, EOFError) as problem:
+    except (OSError, EOFError, zlib.error) as problem:
         raise BadInput(f"{path} is not a savestate (gzip of the emulator's state): {problem}") from None
 
 

@@ -34,8 +34,12 @@ def is_new(package: ModuleType) -> bool:
 
 
 def name_there(package: ModuleType, name: str) -> str:
-    """What the package calls a game of its own: gym-retro's have no version."""
-    return name if is_new(package) or not name.endswith("-v0") else name[:-3]
+    """What the package calls a game: gym-retro's own have no version, a folder of the user's is called as it is. Behind
+    `use_folders`."""
+    if is_new(package) or not name.endswith("-v0"):
+        return name
+    folder = package.data.get_file_path(name, "", inttype=package.data.Integrations.CUSTOM)
+    return name if folder else name[:-3]
 
 
 def make(package: ModuleType, name: str, **settings: Any) -> Any:
