@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> None:
     dream = Dream.load(engine, PRETRAINED / "initial_sequence.npz", args.seed)
     agent = load_agent(HERE.parent / "ppo" / "pretrained" / "agent.pt", dream.action_names)
     generator = torch.Generator().manual_seed(args.seed)
-    context, before = dream.start_latents[args.start], dream.start_actions[args.start]
+    context, before = dream.places.latents[args.start], dream.places.actions[args.start]
     for latent in context:
         seen = engine.begin(np.broadcast_to(latent, context.shape), before).rgb
         agent.see(torch.from_numpy(seen)[None])

@@ -5,8 +5,10 @@ r"""Play the dream: a window on a game that is only remembered. No game runs beh
     python sd/play_sd.py --model-path output/my/sd/best.pt       # your own, with what stands beside it
     python sd/play_sd.py --headless --frames 150 --record output/dream.mp4          # no window: to a video
     python sd/play_sd.py --headless --keys my_keys.txt --record output/dream.gif    # a line of it: up+left 30
+    python sd/play_sd.py --real player:Mode7Kart-v0 --real-path ppo                 # the game beside its dream
+    python sd/play_sd.py --headless --replay output/dream_001.npz                   # the same keys, the same frames?
 
-The keys of the window stand at its lower edge. Where there is no screen, ten seconds are recorded to output/dream.mp4
+H shows all keys of the window. Where there is no screen, ten seconds are recorded to output/dream.mp4
 (or .gif, without OpenCV).
 """
 
@@ -17,14 +19,20 @@ from pathlib import Path
 import numpy as np
 from dream import keys
 from dream.backends import BACKENDS, load_engine
+from dream.drivers import drivers_of
 from dream.errors import BadInput, run_script
 from dream.onnx_engine import starts_beside
 from dream.playing import FrameTimes, may_have_screen
+from dream.real import Real
+from dream.ride import Ride
+from dream.take import KNOBS, Replay, Take
 from dream.video import SUFFIXES, VideoFile, usual_suffix
 from dream.world import Dream
 
 HERE = Path(__file__).resolve().parent
 OUTPUT_DIR = HERE.parent / "output"
+AGENT = HERE.parent / "ppo" / "pretrained" / "agent.pt"
+DRIVERS = ("person", "list", "agent")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -55,6 +63,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     dream.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of PyTorch (default: %(default)s)"
     )
+    driver = parser.add_argument_group("who drives (Tab changes it)")
+    driver.add_argument("--driver", choices=DRIVERS, help="to begin with (default: list with --keys or --headless, "
+                        "else person)")  # fmt: skip
+    driver.add_argument("--keys", type=Path, metavar="FILE",
+                        help="text file of keys to hold (default: a fixed drive)")  # fmt: skip
+    driver.add_argument("--agent-path", type=Path, default=AGENT if AGENT.is_file() else None, metavar="FILE",
+                        help="best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
+    driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz that was recorded here: with --headless "
+                        "all of it is dreamed again and compared; in the window its first episode drives")  # fmt: skip
+    real = parser.add_argument_group("the game beside its dream (T changes the view)")
+    real.add_argument("--real", metavar="PACKAGE:ENV", help="a Gymnasium environment with the same actions")
+    real.add_argument("--real-path", metavar="DIR", help="folder to import it from")
+    real.add_argument(
+        "--real-settings", nargs="+", default=[], metavar="NAME=VALUE", help="of it, as track=1"
+    )
     window = parser.add_argument_group("the window")
     window.add_argument(
         "--fps", type=float, help="frames a second to play and record at (default: the game's own)"
@@ -63,13 +86,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="screen pixels for a pixel of the dream, 1 to 16 (default: %(default)s)")  # fmt: skip
     record = parser.add_argument_group("recording")
     record.add_argument("--record", type=Path, metavar="FILE",
-                        help="record all to an .mp4 or .gif (default: off; V records in the window)")  # fmt: skip
+                        help="record all to an .mp4, .gif or .npz (V, G and C record in the window)")  # fmt: skip
     record.add_argument("--headless", action=argparse.BooleanOptionalAction, default=False,
                         help="no window: play by --keys as fast as it goes, and say how fast that was")  # fmt: skip
     record.add_argument("--frames", type=int, metavar="N",
                         help="frames to play with --headless (default: as many as --keys has, else 150)")  # fmt: skip
-    record.add_argument("--keys", type=Path, metavar="FILE",
-                        help="text file of keys to hold with --headless (default: a fixed drive)")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or starts_beside(args.model_path)
@@ -81,10 +102,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--fps {args.fps}: wanted 0.1 to 1000 frames a second")
     if not 1 <= args.scale <= 16:
         parser.error(f"--scale {args.scale}: wanted 1 to 16 screen pixels")
-    if args.record and args.record.suffix.lower() not in SUFFIXES:
-        parser.error(f"--record {args.record}: the name must end in {' or '.join(SUFFIXES)}")
-    if (args.frames or args.keys) and not args.headless:
-        parser.error("--frames and --keys play without a window: add --headless")
+    kinds = (*SUFFIXES, ".npz")
+    if args.record and args.record.suffix.lower() not in kinds:
+        parser.error(f"--record {args.record}: the name must end in {' or '.join(kinds)}")
+    if args.frames and not args.headless:
+        parser.error("--frames plays without a window: add --headless")
+    if args.headless and args.driver == "person":
+        parser.error("--headless has no keys for a person: --driver list or agent")
+    if args.driver == "agent" and not args.agent_path:
+        parser.error("--driver agent wants --agent-path")
+    if args.real is None and (args.real_path or args.real_settings):
+        parser.error("--real-path and --real-settings are of --real")
     return args
 
 
@@ -99,8 +127,39 @@ def load_dream(args: argparse.Namespace):
     return dream
 
 
-def open_window(args: argparse.Namespace, dream):
-    """A window on the dream, or, where there is no screen, the reason in words."""
+def open_ride(args: argparse.Namespace, dream, fps: float) -> Ride:
+    """Who can drive, and the game itself where it was asked for."""
+    start, replay = args.start, Replay.load(args.replay, dream) if args.replay else None
+    if replay:
+        mark = replay.marks[0]
+        dream.places.add(replay.latents[0], replay.before[0], mark["age"])
+        start, actions = dream.num_starts - 1, replay.actions[: replay.end_of_first]
+        dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
+        listed = (args.replay.name, actions)
+    elif args.keys:
+        listed = (args.keys.name, keys.read_keys_file(args.keys, dream.action_names, dream.action_keys))
+    else:
+        drive = args.model_path.parent / "drive.txt"  # beside a model: keys that suit its own course
+        if drive.is_file() and not args.headless:
+            listed = ("a fixed drive", keys.read_keys_file(drive, dream.action_names, dream.action_keys))
+        else:
+            num_frames = args.frames or round(10 * fps)
+            listed = ("a fixed drive", keys.drive_script(dream.action_keys, num_frames, dream.fps))
+    drivers = drivers_of(dream, listed, args.agent_path, args.seed)
+    real = None
+    if args.real:
+        real = Real(args.real, len(dream.action_names), args.real_path, args.real_settings)
+    ride = Ride(dream, start, drivers, real)
+    wanted = args.driver or ("list" if args.headless or args.keys or replay else "person")
+    while ride.driver is not drivers[DRIVERS.index(wanted)]:
+        said = ride.next_driver()
+        if ride.driver is drivers[0]:
+            raise BadInput(said)
+    return ride
+
+
+def open_window(args: argparse.Namespace, ride: Ride):
+    """A window on the ride, or, where there is no screen, the reason in words."""
     if not may_have_screen():
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     try:
@@ -108,28 +167,47 @@ def open_window(args: argparse.Namespace, dream):
     except ImportError as problem:
         return f"pygame is not installed ({problem})"
     try:
-        return DreamWindow(dream, args.start, args.fps, args.scale, OUTPUT_DIR, args.record)
+        return DreamWindow(ride, args.fps, args.scale, OUTPUT_DIR, args.record)
     except NoScreen as problem:
         return str(problem)
 
 
-def play_headless(dream, start: int, actions: list[int], fps: float, record_path: Path | None) -> None:
-    video = VideoFile(record_path, fps, dream.frame_shape) if record_path else None
+def play_headless(ride: Ride, num_frames: int, fps: float, record_path: Path | None) -> None:
+    dream, film = ride.dream, None
+    if record_path and record_path.suffix.lower() == ".npz":
+        ride.record(Take(record_path))
+    elif record_path:
+        film = VideoFile(record_path, fps, dream.frame_shape)
     times = FrameTimes()
     try:
-        dream.reset(start)
-        for action in actions:
+        for _ in range(num_frames):
             began = time.perf_counter()
-            frame_u8 = dream.step(action)
+            frame_u8 = ride.step()
             done = time.perf_counter()
             times.add(done, done - began)
             times.key_to_frame_s.append(done - began)  # no key waits for its turn here, no screen shows it
-            if video:
-                video.write(frame_u8)
+            if film:
+                film.write(frame_u8)
     finally:  # after a Ctrl-C too: what was played is kept and reported
-        if video:
-            video.close()
+        if film:
+            film.close()
+        if ride.take:
+            ride.stop_recording()
         report(times, dream.fps, record_path)
+
+
+def replay_all(path: Path, dream) -> None:
+    """Dreams a recording again and says how many of its frames came out the same."""
+    replay = Replay.load(path, dream)
+    same = sum(
+        np.array_equal(frame_u8.transpose(2, 0, 1), recorded)
+        for frame_u8, recorded in zip(replay.drive(dream), replay.frames, strict=True)
+    )
+    print(f"{same} of {len(replay.frames)} frames are the same as recorded")
+    if same < len(replay.frames):
+        raise BadInput(
+            "another machine, backend or version rounds otherwise: the same keys, not the same frames"
+        )
 
 
 def report(times: FrameTimes, fps: float, record_path: Path | None) -> None:
@@ -148,25 +226,28 @@ def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
     dream = load_dream(args)
     fps = args.fps or dream.fps
-    if args.headless:
-        actions = keys.read_keys_file(args.keys, dream.action_names, dream.action_keys) if args.keys else None
-        num_frames = args.frames or (len(actions) if actions else 150)
-        if actions is None:
-            actions = keys.drive_script(dream.action_keys, num_frames, dream.fps)
-        actions += [keys.nothing_action(dream.action_keys)] * (num_frames - len(actions))
-        play_headless(dream, args.start, actions[:num_frames], fps, args.record)
+    if args.replay and args.headless:
+        replay_all(args.replay, dream)
         return
-    window = open_window(args, dream)
-    if isinstance(window, str):
-        print(f"no screen to play on ({window}): recording ten seconds instead")
-        actions = keys.drive_script(dream.action_keys, round(10 * fps), fps)
-        drive = args.model_path.parent / "drive.txt"  # beside a model: keys that suit its own course
-        if drive.is_file():
-            actions = keys.read_keys_file(drive, dream.action_names, dream.action_keys)
-        play_headless(dream, args.start, actions, fps, args.record or OUTPUT_DIR / f"dream{usual_suffix()}")
-        return
-    window.run()
-    report(window.times, dream.fps, window.saved_last)
+    ride = open_ride(args, dream, fps)
+    try:
+        if args.headless:
+            listed = len(ride.drivers[1].actions) if args.keys else 150
+            play_headless(ride, args.frames or listed, fps, args.record)
+            return
+        window = open_window(args, ride)
+        if isinstance(window, str):
+            print(f"no screen to play on ({window}): recording ten seconds instead")
+            ride.next_driver()  # the list
+            play_headless(
+                ride, len(ride.drivers[1].actions), fps, args.record or OUTPUT_DIR / f"dream{usual_suffix()}"
+            )
+            return
+        window.run()
+        report(window.times, dream.fps, window.saved_last)
+    finally:
+        if ride.real:
+            ride.real.close()
 
 
 if __name__ == "__main__":

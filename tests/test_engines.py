@@ -68,7 +68,7 @@ def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
     for name in ("game", "autoencoder", "latent_shape", "frame_shape", "context_length", "steps"):
         assert getattr(plain, name) == getattr(other, name)
     starts = Dream.load(plain, exported[2], 0)
-    place = starts.start_latents[1], starts.start_actions[1]
+    place = starts.places.latents[1], starts.places.actions[1]
     random = np.random.default_rng(0)
     states = plain.begin(*place), other.begin(*place)
     for action in (2, 0, 1, 1, 2):
@@ -91,11 +91,11 @@ def test_the_captured_frame_is_that_of_plain_torch(exported, device):
     """On a CPU nothing is captured, but tensors are copied in and out in the same way."""
     device = torch.device(device)
     plain, captured = TorchEngine(*exported[:2], 1, device), CudaEngine(*exported[:2], 1, device)
-    dream = Dream.load(plain, exported[2], 0)
-    place = dream.start_latents[1], dream.start_actions[1]
+    dream, random = Dream.load(plain, exported[2], 0), np.random.default_rng(0)
+    place = dream.places.latents[1], dream.places.actions[1]
     states = plain.begin(*place), captured.begin(*place)
     for action, steps in ((2, 1), (0, 1), (1, 3), (1, 3), (2, 1)):
-        noise = dream.random.standard_normal(plain.latent_shape, dtype=np.float32)
+        noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         plain.steps = captured.steps = steps
         states = plain.step(states[0], action, noise), captured.step(states[0], action, noise)
         assert psnr_db(*states) > 45 and torch.equal(states[0].actions, states[1].actions)
@@ -140,7 +140,7 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
     sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", exported_folder(model))]
     assert sizes[0] < sizes[1]
     dream = Dream.load(plain, starts, 0)
-    place, noise = (dream.start_latents[1], dream.start_actions[1]), np.ones(plain.latent_shape, np.float32)
+    place, noise = (dream.places.latents[1], dream.places.actions[1]), np.ones(plain.latent_shape, np.float32)
     states = [engine.step(engine.begin(*place), 2, noise) for engine in (plain, rounded)]
     assert psnr_db(*states) > 40 and (states[0].context != states[1].context).any()
 
@@ -255,13 +255,13 @@ def test_what_is_measured_is_what_is_played(exported):
     decoder = ExportedDecoder(plain.decoder, played)
     unet = ExportedUNet(plain.unet, played).see_with(plain.unet.eyes[0], decoder)
     dream = Dream.load(played, exported[2], 0)
-    context, actions = torch.from_numpy(dream.start_latents), torch.from_numpy(dream.start_actions)
+    context, actions = torch.from_numpy(dream.places.latents), torch.from_numpy(dream.places.actions)
     noise = torch.randn(context[:, -1].shape, generator=torch.Generator().manual_seed(0))
     latents = next_latent(unet, context, actions, noise, 2)
     frames = decode(decoder, latents)
     for i in range(dream.num_starts):
-        state = played.begin(dream.start_latents[i], dream.start_actions[i])
-        state = played.step(state, int(dream.start_actions[i, -1]), noise[i].numpy())
+        state = played.begin(dream.places.latents[i], dream.places.actions[i])
+        state = played.step(state, int(dream.places.actions[i, -1]), noise[i].numpy())
         np.testing.assert_array_equal(state.context[0, -1], latents[i])
         np.testing.assert_array_equal(state.frame[0], frames[i])
     # and not by luck: the networks in its place, with other numbers
@@ -318,7 +318,7 @@ def test_the_shipped_dream_looks_the_same_on_every_backend(shipped, runtime):
     plain, other = TorchEngine(*shipped[:2], None, CPU), load_engine(*shipped[:2], backend=runtime)
     dream = Dream.load(plain, shipped[2], 0)
     random = np.random.default_rng(0)
-    for latents, actions in zip(dream.start_latents, dream.start_actions, strict=True):
+    for latents, actions in zip(dream.places.latents, dream.places.actions, strict=True):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         states = [
             engine.step(engine.begin(latents, actions), int(actions[-1]), noise) for engine in (plain, other)

@@ -247,8 +247,14 @@ def test_reset_into_a_true_state():
     assert {name: found[name] for name in wanted} == wanted
     ground = slice(32, 80)  # the kart itself is drawn by how it turns, which is not part of the true state
     np.testing.assert_array_equal(frame[ground, :100], env.frame[ground, :100])
+    recorded = truth({"truth": env.truth()})  # all that a recording keeps
+    found = truth(other.reset(options={"state": recorded})[1])
+    for name in ("x", "y", "heading", "speed", "progress", "lap", "place"):
+        assert found[name] == pytest.approx(recorded[name], abs=1e-4), name
     with pytest.raises(ValueError, match="unknown state"):
         other.reset(options={"state": {"colour": 1}})
+    with pytest.raises(ValueError, match="all are finite"):
+        other.reset(options={"state": {**recorded, "x": math.nan}})
 
 
 def test_four_single_frames_are_one_step_of_four():

@@ -19,8 +19,8 @@ from dream.models import (
     load_unet,
     part_checkpoint,
 )
+from dream.places import load_places
 from dream.runs import save_checkpoint
-from dream.world import load_starts
 from small import CPU, GAME, open_dream, save_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
 
@@ -405,17 +405,18 @@ def test_starts_that_do_not_fit_are_refused_in_one_line(case, tmp_path):
     """A start of the wrong shape or with an action that is none fails in the middle of play, or dreams rubbish."""
     path = tmp_path / "initial_sequence.npz"
     np.savez(path, frames=FRAMES, actions=ACTIONS)
-    frames, actions = load_starts(path, ENGINE)
+    places = load_places(path, ENGINE)
+    frames, actions = places.latents, places.actions
     assert frames.dtype == np.float32 and actions.dtype == np.int64
     np.savez(path, **BAD_STARTS[case])
-    refused(lambda path: load_starts(path, ENGINE), path)
+    refused(lambda path: load_places(path, ENGINE), path)
 
 
 def test_starts_that_are_no_file_are_refused_in_one_line(tmp_path):
     path, harm = tmp_path / "initial_sequence.npz", tmp_path / "harm"
 
     def load(path: Path):
-        return load_starts(path, ENGINE)
+        return load_places(path, ENGINE)
 
     refused(load, path)
     for content in (b"", b"no zip", pickle.dumps(Hostile(harm))):

@@ -59,14 +59,14 @@ def test_reset_goes_back_to_the_start(paths):
     dream = open_dream(**paths)
     starts = [dream.reset(start) for start in range(dream.num_starts)]
     assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
-    kept = dream.start_latents.copy(), dream.start_actions.copy()
+    kept = dream.places.latents.copy(), dream.places.actions.copy()
     dream.reset(1)
     first = dream.state.context.clone(), dream.state.actions.clone()
     play(dream, [2, 1, 2, 1, 0, 1, 2])
     np.testing.assert_array_equal(dream.reset(1), starts[1])
     assert torch.equal(dream.state.context, first[0]) and torch.equal(dream.state.actions, first[1])
-    np.testing.assert_array_equal(dream.start_latents, kept[0])
-    np.testing.assert_array_equal(dream.start_actions, kept[1])
+    np.testing.assert_array_equal(dream.places.latents, kept[0])
+    np.testing.assert_array_equal(dream.places.actions, kept[1])
     last = torch.from_numpy(kept[0][1:2, -1])
     np.testing.assert_array_equal(dream.reset(1), to_u8(decode(dream.engine.decoder, last))[0])
 
@@ -79,7 +79,7 @@ def test_an_action_counts_for_the_frame_that_is_seen(paths):
         lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
     )
     dream.reset(2)
-    latents, before = list(torch.from_numpy(dream.start_latents[2])), dream.start_actions[2].tolist()
+    latents, before = list(torch.from_numpy(dream.places.latents[2])), dream.places.actions[2].tolist()
     actions = [1, 2, 0, 2, 1, 1]
     for action in actions:
         frame_u8 = dream.step(action)

@@ -22,9 +22,11 @@ def load_engine(
 ) -> Engine:
     """`backend`: of BACKENDS; device: for "torch". An exported dream that is not there or not of these files is made,
     once. Raises BadInput where something is missing."""
-    for path, made_by in ((model_path, "sd/train_sd.py"), (decoder_path, "sd/train_autoencoder.py")):
-        if not Path(path).is_file():  # said before anything is exported, or missed elsewhere
-            raise BadInput(f"no checkpoint at {path}: {made_by} makes one")
+    made_by = {model_path: "sd/train_sd.py", decoder_path: "sd/train_autoencoder.py"}
+    missing = [path for path in made_by if not Path(path).is_file()]
+    if len(missing) == 1 or (missing and not is_of(exported_folder(model_path), decoder_path, model_path)):
+        # said before anything is exported, or missed elsewhere
+        raise BadInput(f"no checkpoint at {missing[0]}: {made_by[missing[0]]} makes one")
     if backend == "auto":
         backend = choose(decoder_path, model_path, device)
     if not available(backend):

@@ -29,11 +29,12 @@ class CudaEngine(TorchEngine):
             torch.zeros(1, 3, *self.frame_shape, device=device),
         )
         self.replay: Callable[[], Tensors] | None = None
-        self.replay_steps = 0
+        self.captured: tuple[int, float] | None = None  # the knobs that are part of the graph
 
     def next(self, *given: Tensor) -> tuple[Tensor, Tensor]:
-        if self.replay_steps != self.steps:  # the first frame, or the player has chosen another number
-            self.replay, self.replay_steps = capture(self.mixed, self.inputs), self.steps
+        knobs = (self.steps, self.context_level)
+        if self.captured != knobs:  # the first frame, or the player has turned one
+            self.replay, self.captured = capture(self.mixed, self.inputs), knobs
         for into, one in zip(self.inputs, given, strict=True):
             into.copy_(one)
         latent, frame = (each.clone() for each in self.replay())  # the graph writes into its own again

@@ -29,7 +29,8 @@ class State:
 
 
 class Engine(Protocol):
-    """A backend. `steps`: of sampling, a frame; may be changed between frames."""
+    """A backend. `steps`: of sampling, a frame. `context_level`: how noisy the network is told its context is, 0-1.
+    Both may be changed between frames."""
 
     name: str  # as it is shown: backend and precision
     game: GameInfo
@@ -38,6 +39,7 @@ class Engine(Protocol):
     frame_shape: tuple[int, int]  # H, W
     context_length: int  # L
     steps: int
+    context_level: float
 
     def begin(self, latents: np.ndarray, actions: np.ndarray) -> State:
         """At a place: latents float (L, C, h, w), actions integer (L,)."""
@@ -45,6 +47,10 @@ class Engine(Protocol):
 
     def step(self, state: State, action: int, noise: np.ndarray) -> State:
         """The state that `action` leads to; noise float32 (C, h, w) from N(0, 1) is what sampling starts from."""
+        ...
+
+    def place(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """A state as `begin` takes it: latents float32 (L, C, h, w), actions int64 (L,)."""
         ...
 
 

@@ -47,9 +47,15 @@ def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Te
         return unet.foresee(context, actions, last=frame)
 
     def denoise(
-        z: Tensor, t: Tensor, t_next: Tensor, context: Tensor, actions: Tensor, moved: Tensor
+        z: Tensor,
+        t: Tensor,
+        t_next: Tensor,
+        context: Tensor,
+        actions: Tensor,
+        context_level: Tensor,
+        moved: Tensor,
     ) -> Tensor:
-        x = unet(z, t, context, actions, torch.zeros_like(t), moved)
+        x = unet(z, t, context, actions, context_level, moved)
         return euler_step(z, x, t, t_next)
 
     def finish(latent: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +68,8 @@ def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Te
         "foresee": (Part(foresee, unet, *(unet.eyes or ())),
                     {"context": context, "actions": actions, "frame": frame}, ("moved",)),
         "denoise": (Part(denoise, unet), {"z": latent, "t": level, "t_next": 0 * level, "context": context,
-                                          "actions": actions, "moved": latent}, ("z_next",)),
+                                          "actions": actions, "context_level": 0 * level,
+                                          "moved": latent}, ("z_next",)),
         "finish": (Part(finish, decoder), {"latent": latent, "last": latent}, ("settled", "frame", "rgb")),
     }  # fmt: skip
 

@@ -24,23 +24,40 @@ DRIVE = (
     (("up",), 1.5),
 )
 
-# What the window's own keys do. A key that the game uses is the game's; each command shows the first one left to it.
+# What the window's own keys do: a command, its keys, its line of help; window.py has a method of each name. A key that
+# the game uses is the game's; each command shows the first one left to it.
 COMMANDS = {
-    "restart": ("r", "return"),
-    "next place": ("n",),
-    "pause": ("p", "space"),
-    "one step": (".",),
-    "picture": ("f12", "s"),
-    "video": ("v",),
-    "hide this": ("h",),
-    "quit": ("q", "escape"),
+    "help": (("h", "f1"), "all keys"),
+    "restart": (("r", "return"), "this place again"),
+    "next place": (("n",), "next place"),
+    "previous place": (("b",), "place before"),
+    "keep place": (("k",), "keep this place, to start from"),
+    "pause": (("p", "space"), "pause"),
+    "one step": ((".",), "one frame on"),
+    "go back": (("backspace", "z"), "go back, as long as held"),
+    "driver": (("tab",), "who drives: you, list, agent"),
+    "view": (("t",), "dream, game, both, difference"),
+    "fewer steps": (("[", "1"), "fewer sampling steps"),
+    "more steps": (("]", "2"), "more sampling steps"),
+    "less noise": ((";", "3"), "context told cleaner"),
+    "more noise": (("'", "4"), "context told noisier"),
+    "slower": (("-",), "slower"),
+    "faster": (("=", "+"), "faster"),
+    "other seed": (("x",), "another seed"),
+    "picture": (("f12", "s"), "save a picture"),
+    "video": (("v",), "record a video"),
+    "gif": (("g",), "record a gif"),
+    "recording": (("c",), "record .npz, to train on"),
+    "hide this": (("i", "f2"), "hide the bar"),
+    "full screen": (("f11", "f"), "full screen"),
+    "quit": (("q", "escape"), "quit"),
 }
 
 
 def command_keys(action_keys: Sequence[Collection[str]]) -> dict[str, list[str]]:
     """The keys that are left to each command of the window."""
     game_keys = {key for keys in action_keys for key in keys}
-    return {command: [key for key in keys if key not in game_keys] for command, keys in COMMANDS.items()}
+    return {command: [key for key in keys if key not in game_keys] for command, (keys, _) in COMMANDS.items()}
 
 
 def nothing_action(action_keys: Sequence[Collection[str]]) -> int:

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from dream.autoencoder import Encoder
 from dream.errors import BadInput
 from dream.gpu import sent
+from dream.places import Places
 from dream.runs import mixed_precision
-from dream.trajectories import Trajectories, good_starts
+from dream.trajectories import Trajectories, places_to_start
 
 ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames at a time
 NUM_STARTS = 8  # places in initial_sequence.npz
@@ -112,10 +113,13 @@ def save_starts(
     data: Trajectories, latents: Tensor, mask: np.ndarray, context: int, autoencoder: str, path: Path
 ) -> None:
     """Contexts from held-out episodes, for play_sd.py to begin from."""
-    chosen = torch.from_numpy(good_starts(data, mask, context, NUM_STARTS))
+    chosen = torch.from_numpy(places_to_start(data, mask, context, NUM_STARTS))
     actions = torch.from_numpy(data.actions)
     window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name("initial_sequence.writing.npz")
-    np.savez(aside, frames=window.half().numpy(), actions=window_actions.numpy(), autoencoder=autoencoder)
-    os.replace(aside, path)
+    rows, last = chosen[:, 0].numpy(), chosen[:, 1].numpy() + context - 1
+    truth = {
+        name.removeprefix("truth/"): np.asarray(array[rows, last], np.float32)
+        for name, array in data.extras.items()
+        if name.startswith("truth/") and array.ndim == 2
+    }
+    Places(window.numpy(), window_actions.numpy(), truth).save(path, autoencoder)

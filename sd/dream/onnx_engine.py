@@ -16,7 +16,7 @@ from dream.engine import State, noise_levels
 from dream.errors import BadInput
 from dream.game import GameInfo
 
-FORMAT = 2
+FORMAT = 3
 PARTS = ("foresee", "denoise", "finish")
 ABOUT = "dream.json"
 
@@ -30,6 +30,7 @@ class OnnxEngine:
         try:
             self.game = GameInfo.of(about["game"])
             self.autoencoder, self.steps = str(about["autoencoder"]), steps or int(about["steps"])
+            self.context_level = 0.0
             self.latent_shape, self.frame_shape = tuple(about["latent_shape"]), tuple(about["frame_shape"])
             self.context_length = int(about["context"])
             self.name, parts = RUNTIMES[runtime]([folder / f"{part}.onnx" for part in PARTS])
@@ -49,13 +50,18 @@ class OnnxEngine:
         actions = state.actions.copy()
         actions[:, -1] = action
         seen = {"context": state.context, "actions": actions}
+        told = np.full(1, self.context_level, np.float32)
         (moved,) = self.foresee({**seen, "frame": state.frame})
         z = noise[None]
         for t, t_next in noise_levels(self.steps):
-            (z,) = self.denoise({**seen, "z": z, "t": t[None], "t_next": t_next[None], "moved": moved})
+            (z,) = self.denoise({**seen, "z": z, "t": t[None], "t_next": t_next[None], "context_level": told,
+                                  "moved": moved})  # fmt: skip
         latent, frame, rgb = self.finish({"latent": z, "last": state.context[:, -1]})
         context = np.concatenate([state.context[:, 1:], latent[:, None]], axis=1)
         return State(context, np.concatenate([actions[:, 1:], actions[:, -1:]], axis=1), frame, rgb[0])
+
+    def place(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        return state.context[0], state.actions[0]
 
 
 def starts_beside(model_path: Path) -> Path:

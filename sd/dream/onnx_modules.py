@@ -23,10 +23,10 @@ class ExportedUNet(UNet):
         self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor,
         moved: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        assert not context_level.any(), "an exported dream is told that its context is clean"
         moved = self.foresee(context, actions) if moved is None else moved
         to_zero = torch.zeros_like(t)  # a step of sampling down to no noise is the clean latent itself
-        inputs = {"z": z, "t": t, "t_next": to_zero, "context": context, "actions": actions, "moved": moved}
+        inputs = {"z": z, "t": t, "t_next": to_zero, "context": context, "actions": actions,
+                  "context_level": context_level, "moved": moved}  # fmt: skip
         return one_by_one(self.engine.denoise, inputs, output=0)
 
     def foresee(

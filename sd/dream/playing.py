@@ -4,7 +4,8 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,9 +16,18 @@ class Playable(Protocol):
     fps: float
     num_starts: int
     frame_shape: tuple[int, int]  # H, W
+    backend: str  # as it is shown
+    seed: int  # the knobs, which may be turned between frames
+    steps: int
+    context_level: float
 
     def reset(self, start: int = 0) -> np.ndarray: ...  # uint8 (H, W, 3), RGB
     def step(self, action: int) -> np.ndarray: ...
+    def get_state(self) -> Any: ...  # where one stands
+    def set_state(self, state: Any) -> np.ndarray: ...
+    def truth_of(self, start: int) -> dict[str, float] | None: ...  # the game's true state at a place
+    def place(self) -> tuple[np.ndarray, np.ndarray]: ...  # where one stands, to be written into a file
+    def keep_place(self, path: Path) -> int: ...
 
 
 def may_have_screen() -> bool:

@@ -22,11 +22,10 @@ def asked_in_play(engine: TorchEngine, starts_path: Path) -> list[dict[str, np.n
     asked = []
 
     def remember(_, inputs: tuple) -> None:
-        z, t, context, actions, _, moved = (each.numpy() for each in inputs)
+        z, t, context, actions, level, moved = (each.numpy() for each in inputs)
         # t_next comes after the convolutions
-        asked.append(
-            {"z": z, "t": t, "t_next": 0 * t, "context": context, "actions": actions, "moved": moved}
-        )
+        asked.append({"z": z, "t": t, "t_next": 0 * t, "context": context, "actions": actions,
+                      "context_level": level, "moved": moved})  # fmt: skip
 
     dream, random = Dream.load(engine, starts_path, 0), np.random.default_rng(0)
     hook = engine.unet.register_forward_pre_hook(remember)

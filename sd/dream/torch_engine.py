@@ -19,6 +19,7 @@ class TorchEngine:
         decoder, unet, self.game, checkpoint = load_dream_parts(decoder_path, model_path)
         self.name = f"torch {device.type}"
         self.autoencoder, self.steps = checkpoint["autoencoder"], steps or checkpoint["steps"]
+        self.context_level = 0.0
         self.latent_shape = decoder.config.latent_shape
         self.frame_shape = (decoder.config.height, decoder.config.width)
         self.context_length = unet.config.context
@@ -45,7 +46,10 @@ class TorchEngine:
         context = torch.cat([state.context[:, 1:], latent[:, None]], dim=1)
         return State(context, torch.cat([actions[:, 1:], actions[:, -1:]], dim=1), frame, to_u8(frame)[0])
 
+    def place(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        return state.context[0].cpu().numpy(), state.actions[0].cpu().numpy()
+
     def next(self, context: Tensor, actions: Tensor, noise: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """The new latent (1, C, h, w) and its frame (1, 3, H, W), from those of a state and noise (1, C, h, w)."""
-        latent = next_latent(self.unet, context, actions, noise, self.steps, last=last)
+        latent = next_latent(self.unet, context, actions, noise, self.steps, self.context_level, last)
         return latent, decode(self.decoder, latent)

@@ -33,6 +33,7 @@ MAX_UNNAMED_ACTIONS = 256
 SPLIT_GAP_S = 3.0
 GOOD_SHARE = 0.6  # of the best reward: a kart that drives, not one that stands before a wall
 MIN_VALIDATION_FRAMES = 10
+MOVES = 4.0  # mean difference, 0-255, of a picture that something moves in
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,7 @@ def open_trajectories(path: Path | str) -> Trajectories:
     starts = _check_starts(path, arrays.pop("episode_starts", None), (N, T), assumptions)
     names = _check_names(path, arrays.pop("action_names", None), int(actions.max()), assumptions)
     meta = _read_meta(arrays.pop("meta", None), assumptions)
+    arrays = {key: array for key, array in arrays.items() if not key.startswith("replay/")}  # of take.py
     for key in [key for key, array in arrays.items() if array.shape[:2] != (N, T)]:
         assumptions.append(f"{key} {arrays.pop(key).shape} does not begin with the axes {(N, T)}: left out")
     return Trajectories(
@@ -200,6 +202,27 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
     random = np.random.default_rng(0)
     good = [np.flatnonzero(e >= e.max() - (1 - GOOD_SHARE) * abs(e.max())) for e in earned]
     return np.stack([group[random.choice(which)] for group, which in zip(groups, good, strict=True)])
+
+
+def places_to_start(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+    """int64 (M, 2), M at most `count`: good starts; where there is room, after the first of them one where an episode
+    begins, and at the end, where rewards are recorded, one that goes badly but moves, such as off the road."""
+    rare = []
+    starts = window_starts(trajectories.episode_starts, mask, length)
+    begins = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]
+    rewards = trajectories.extras.get("rewards")
+    if count >= 4 and len(begins):
+        rare.append(begins[0])
+    if count >= 4 and rewards is not None and rewards.ndim == 2:
+        earned = [np.nan_to_num(rewards[row, t : t + length]).sum() for row, t in starts]
+        poor = starts[np.argsort(earned, kind="stable")[: max(1, len(starts) // 10)]]
+        for row, t in np.random.default_rng(0).permutation(poor)[:200]:
+            frames = trajectories.frames[row, [t, t + length - 1]].astype(np.int16)
+            if np.abs(frames[1] - frames[0]).mean() > MOVES:
+                rare.append(np.array([row, t]))
+                break
+    good = good_starts(trajectories, mask, length, count - len(rare))
+    return np.stack([good[0], *rare[:1], *good[1:], *rare[1:]])
 
 
 def _split_blocks(trajectories: Trajectories, validation_share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -4,71 +4,91 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.engine import Engine
-from dream.errors import BadInput
+from dream.engine import Engine, State
+from dream.places import Places, load_places
 
 
 class Dream:
     """action_names, action_keys, fps: of the game. num_starts: places to begin from. frame_shape: (H, W)."""
 
-    def __init__(self, engine: Engine, latents: np.ndarray, actions: np.ndarray, seed: int) -> None:
-        """latents: float (K, L, C, h, w), actions: integer (K, L): K places to start from, oldest frame first."""
+    def __init__(self, engine: Engine, places: Places, seed: int) -> None:
         game = engine.game
         self.action_names, self.action_keys, self.fps = game.action_names, game.action_keys, game.fps
-        self.engine, self.frame_shape = engine, engine.frame_shape
-        self.start_latents, self.start_actions, self.num_starts = latents, actions, len(latents)
-        self.random = np.random.default_rng(seed)
+        self.engine, self.frame_shape, self.places, self.seed = engine, engine.frame_shape, places, seed
         self.reset(0)
 
     @classmethod
     def load(cls, engine: Engine, trajectory_path: Path, seed: int) -> "Dream":
         """With the places of an initial_sequence.npz. Raises BadInput where it is damaged or of another dream."""
-        return cls(engine, *load_starts(trajectory_path, engine), seed)
+        return cls(engine, load_places(trajectory_path, engine), seed)
+
+    @property
+    def num_starts(self) -> int:
+        return len(self.places)
+
+    def truth_of(self, start: int) -> dict[str, float] | None:
+        """The game's true state at a place, where the recording knew it."""
+        return self.places.truth_of(start)
+
+    @property
+    def backend(self) -> str:
+        return self.engine.name
+
+    @property
+    def steps(self) -> int:
+        """Of sampling, a frame."""
+        return self.engine.steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self.engine.steps = steps
+
+    @property
+    def context_level(self) -> float:
+        """How noisy the network is told that its context is, 0-1."""
+        return self.engine.context_level
+
+    @context_level.setter
+    def context_level(self, level: float) -> None:
+        self.engine.context_level = level
 
     def reset(self, start: int = 0) -> np.ndarray:
         """Goes to start place `start`; returns the frame seen there, uint8 (H, W, 3)."""
-        self.state = self.engine.begin(self.start_latents[start], self.start_actions[start])
+        places = self.places
+        return self.begin_at(places.latents[start], places.actions[start], places.ages.get(start, 0))
+
+    def begin_at(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> np.ndarray:
+        """At latents (L, C, h, w) and actions (L,), as if `age` frames had been dreamed since a place."""
+        self.state, self.age = self.engine.begin(latents, actions), age
         return self.state.rgb
 
     def step(self, action: int) -> np.ndarray:
         """The frame that `action` leads to, uint8 (H, W, 3), complete in CPU memory."""
         if not 0 <= action < len(self.action_names):
             raise ValueError(f"action {action} is not one of {len(self.action_names)}")
-        noise = self.random.standard_normal(self.engine.latent_shape, dtype=np.float32)
+        # drawn anew for each frame, so that who goes back and drives the same way sees the same again
+        random = np.random.default_rng((self.seed, self.age))
+        noise = random.standard_normal(self.engine.latent_shape, dtype=np.float32)
         self.state = self.engine.step(self.state, action, noise)
+        self.age += 1
         return self.state.rgb
 
+    def place(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where one stands as latents float32 (L, C, h, w) and actions int64 (L,): `begin_at` takes it."""
+        return self.engine.place(self.state)
 
-def load_starts(path: Path, engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    """`frames` float32 (K, L, C, h, w) and `actions` int64 (K, L) of an initial_sequence.npz. Raises BadInput."""
-    path = Path(path)
-    if not path.is_file():
-        raise BadInput(
-            f"no start sequence at {path}: sd/train_sd.py writes initial_sequence.npz beside its best.pt"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            frames, actions = file["frames"], file["actions"]
-            autoencoder = str(file["autoencoder"]) if "autoencoder" in file else engine.autoencoder
-    except (
-        Exception
-    ) as problem:  # numpy raises many types here (zip, pickle, EOF): all mean the same to the user
-        raise BadInput(
-            f"{path} cannot be read as a start sequence ({problem}): train_sd.py writes one"
-        ) from None
-    if autoencoder != engine.autoencoder:
-        raise BadInput(f"{path} was made with another autoencoder: take the one that stands beside the model")
-    wanted = (engine.context_length, *engine.latent_shape)
-    if frames.ndim != 5 or frames.shape[1:] != wanted or frames.shape[0] == 0 or frames.dtype.kind != "f":
-        raise BadInput(
-            f"{path} holds frames {frames.dtype} {frames.shape}, wanted float (K, {str(wanted)[1:]}"
-        )
-    if actions.shape != frames.shape[:2] or actions.dtype.kind not in "iu":
-        raise BadInput(
-            f"{path} holds actions {actions.dtype} {actions.shape}, wanted integers {frames.shape[:2]}"
-        )
-    if actions.min() < 0 or actions.max() >= len(engine.game.action_names) or not np.isfinite(frames).all():
-        raise BadInput(
-            f"{path} holds actions or latents out of range: train_sd.py writes one that fits its model"
-        )
-    return frames.astype(np.float32), actions.astype(np.int64)
+    def keep_place(self, path: Path) -> int:
+        """Makes where one stands a place to start from, here and in the file `path`, which holds them all. Returns its
+        number."""
+        self.places.add(*self.place())
+        self.places.save(path, self.engine.autoencoder)
+        return self.num_starts - 1
+
+    def get_state(self) -> tuple[State, int]:
+        """Where one stands, to go back to."""
+        return self.state, self.age
+
+    def set_state(self, state: tuple[State, int]) -> np.ndarray:
+        """Goes there; returns the frame seen there."""
+        self.state, self.age = state
+        return self.state.rgb

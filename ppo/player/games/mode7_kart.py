@@ -33,6 +33,7 @@ BUTTONS = (
     "L",
     "R",
 )  # the SNES pad's order
+SET_BY_TRUTH = ("x", "y", "heading", "speed", "progress")  # the rest follows from these
 TRUTH_NAMES = ("x", "y", "heading", "speed", "lap", "progress", "off_road", "wall", "place")
 
 TOP_SPEED = 2.0  # pixels a frame; a lap is about 2,300 pixels
@@ -158,14 +159,16 @@ class Mode7Kart(gymnasium.Env):
         return np.array((*values, s["off_road"] / self.frame_skip, s["wall"], place), np.float32)
 
     def set_true_state(self, state: Dict[str, float]) -> None:
-        unknown = set(state) - {"x", "y", "heading", "speed", "progress"}
+        """By TRUTH_NAMES, as in a recording, or some of SET_BY_TRUTH. Slip, hop and rivals are no part of it."""
+        unknown = set(state) - set(TRUTH_NAMES)
         if unknown:
+            raise ValueError(f"reset(options): unknown state {sorted(unknown)}, not of {TRUTH_NAMES}")
+        self.s.update({name: float(value) for name, value in state.items() if name in SET_BY_TRUTH})
+        whole = all(math.isfinite(self.s[name]) for name in SET_BY_TRUTH)
+        if not (whole and 0 <= self.s["x"] < SIZE and 0 <= self.s["y"] < SIZE):
             raise ValueError(
-                f"reset(options) has unknown state {sorted(unknown)}: wants x, y, heading, speed, progress"
+                f"reset(options): x and y lie in the world, from 0 to below {SIZE}; all are finite"
             )
-        self.s.update({name: float(value) for name, value in state.items()})
-        if not (0 <= self.s["x"] < SIZE and 0 <= self.s["y"] < SIZE):
-            raise ValueError(f"x and y must lie in the world, from 0 to below {SIZE}")
         self.s["heading"] %= 2 * math.pi
         self.s["sample"] = self.nearest_sample()
         if "progress" not in state:  # in the first lap, or just before the line that begins it
@@ -324,9 +327,7 @@ class Mode7Kart(gymnasium.Env):
             away_x, away_y = s["x"] - x, s["y"] - y
             if away_x * away_x + away_y * away_y < RIVAL_REACH**2 and s["hop"] < 4:
                 ahead = away_x * math.cos(heading) + away_y * math.sin(heading)
-                rival[3] = (
-                    -0.6 if ahead > 0 else 0.8
-                )  # the one behind loses way, the one in front is pushed on
+                rival[3] = -0.6 if ahead > 0 else 0.8  # who is behind loses way, who is in front is pushed on
                 s["speed"] = min(s["speed"] + 0.15, TOP_SPEED) if ahead > 0 else s["speed"] * 0.85
                 side = away_y * math.cos(s["heading"]) - away_x * math.sin(s["heading"])
                 s["slip"] += math.copysign(0.25, side)
@@ -351,9 +352,7 @@ class Mode7Kart(gymnasium.Env):
         self.frame = self.renderer.draw(s["x"], s["y"], s["heading"], yaw, height, lap, speed, rivals)
 
 
-def make_game(
-    track: int, rivals: int, frame_skip: int = 4, start: str = "anywhere", **settings: Any
-) -> Mode7Kart:
+def make_game(track: int, rivals: int, frame_skip: int = 4, start: str = "anywhere", **settings) -> Mode7Kart:
     """As it is trained on: starts from anywhere on the course, and no waiting for a kart that does not get on."""
     settings = {"stall_seconds": 12.0, **settings}
     return Mode7Kart(track=track, rivals=rivals, frame_skip=frame_skip, start=start, **settings)

@@ -1,0 +1,166 @@
+"""A dream, recorded as a trajectories.npz: to look at, to train another dream on, to be driven again. numpy alone.
+
+Beside what every recording has (trajectories.py) it holds how each episode began, so that the same actions give the
+same frames again on the same machine: `replay/latents` float32 (E, L, C, h, w), `replay/actions` (E, L), and in `meta`
+a list `replay` of the frame at which each of them, or each turn of a knob, came.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dream.errors import BadInput
+
+ROOM = 64 * 2**20  # bytes of the disk that must stay free
+KNOBS = ("seed", "steps", "context_level")
+
+
+class Take:
+    """Frames go to the disk as they come, beside `path`; `close` makes the file of them. Raises BadInput where it
+    cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.aside = self.path.with_name(f"{self.path.stem}.writing.frames")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.aside, "w+b")  # noqa: SIM115  open until `close`
+        except OSError as problem:
+            raise BadInput(f"cannot record to {self.path}: {problem.strerror or problem}") from None
+        self.actions: list[int] = []
+        self.starts: set[int] = set()
+        self.marks: list[
+            dict
+        ] = []  # of frame t, the knobs; those that begin an episode have an age and a place
+        self.places: list[tuple[np.ndarray, np.ndarray]] = []
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.actions)
+
+    def begin(self, dream, age: int) -> None:
+        """The next frame is the first of an episode, `age` frames after a place."""
+        self.about = {"fps": dream.fps, "action_keys": [list(keys) for keys in dream.action_keys]}
+        self.names, self.frame_shape = dream.action_names, dream.frame_shape
+        if self.marks and self.marks[-1]["t"] == self.num_frames and "age" in self.marks[-1]:
+            self.marks.pop()  # an episode without a frame
+            self.places.pop()
+        self.starts.add(self.num_frames)
+        self.marks.append({"t": self.num_frames, "age": age, **knobs_of(dream)})
+        self.places.append(dream.place())
+
+    def add(self, frame_u8: np.ndarray, action: int, dream) -> None:
+        """uint8 (H, W, 3), and the action chosen on seeing it. Raises OSError where there is no room."""
+        if self.num_frames % 64 == 0 and shutil.disk_usage(self.path.parent).free < self.file.tell() + ROOM:
+            raise OSError("no room to go on recording")  # the file itself is written only at the end
+        knobs = knobs_of(dream)
+        if {name: self.marks[-1][name] for name in KNOBS} != knobs:
+            self.marks.append({"t": self.num_frames, **knobs})
+        self.file.write(np.ascontiguousarray(frame_u8.transpose(2, 0, 1)).tobytes())
+        self.actions.append(action)
+
+    def drop_last(self) -> None:
+        """The last frame was gone back over."""
+        self.actions.pop()
+        H, W = self.frame_shape
+        self.file.seek(self.num_frames * 3 * H * W)
+        self.file.truncate()
+        while "age" not in self.marks[-1] and self.marks[-1]["t"] >= self.num_frames:
+            self.marks.pop()
+
+    def close(self) -> None:
+        """Writes the file, if there is a frame; what lay aside is gone."""
+        if self.file.closed:
+            return
+        try:
+            self.file.flush()
+            if self.num_frames:
+                self.write()
+        finally:
+            self.file.close()
+            self.aside.unlink(missing_ok=True)
+
+    def write(self) -> None:
+        H, W = self.frame_shape
+        T = self.num_frames
+        marks = [mark for mark in self.marks if mark["t"] < T]  # an episode that never went on
+        count = sum("age" in mark for mark in marks)
+        starts = np.zeros((1, T), bool)
+        starts[0, [t for t in self.starts if t < T]] = True
+        latents, before = zip(*self.places[:count], strict=True)
+        meta = {"game": "a dream", "record_envs": 1, **self.about, "replay": marks}
+        whole = self.path.with_name(f"{self.path.stem}.writing.npz")
+        try:
+            np.savez(
+                whole, frames=np.memmap(self.aside, np.uint8, "r", shape=(1, T, 3, H, W)),
+                actions=np.array([self.actions], np.int64), episode_starts=starts, action_names=np.array(self.names),
+                meta=json.dumps(meta), **{"replay/latents": np.stack(latents), "replay/actions": np.stack(before)},
+            )  # fmt: skip
+            os.replace(whole, self.path)
+        finally:
+            whole.unlink(missing_ok=True)
+
+
+def knobs_of(dream) -> dict:
+    return {"seed": dream.seed, "steps": dream.steps, "context_level": dream.context_level}
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a Take says of how to drive it again. `frames` uint8 (T, 3, H, W) and `actions` (T,) as recorded."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    marks: list[dict]
+    latents: np.ndarray  # float32 (E, L, C, h, w)
+    before: np.ndarray  # int64 (E, L)
+
+    @classmethod
+    def load(cls, path: Path, dream) -> "Replay":
+        """Raises BadInput where it is no recording of this dream."""
+        no = f"{path} cannot be driven again"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                latents, before = file["replay/latents"], file["replay/actions"]
+                frames, actions, meta = file["frames"][0], file["actions"][0], json.loads(str(file["meta"]))
+            marks = [
+                {name: mark[name] for name in ("t", *KNOBS, *("age",) * ("age" in mark))}
+                for mark in meta["replay"]
+            ]
+        except FileNotFoundError:
+            raise BadInput(f"no recording at {path}: the window makes one") from None
+        except Exception as problem:  # numpy raises many types here: all mean the same to the user
+            raise BadInput(f"{no} ({problem}): play_sd.py records what can, as .npz") from None
+        wanted = dream.places.latents.shape[1:]
+        fits = (
+            latents.shape[1:] == wanted
+            and len(latents) == len(before)
+            and frames.shape[2:] == dream.frame_shape
+        )
+        fits = fits and marks and marks[0]["t"] == 0 and sum("age" in mark for mark in marks) == len(latents)
+        if not fits or len(frames) != len(actions) or actions.max() >= len(dream.action_names):
+            raise BadInput(f"{no}: it is of another dream than this one")
+        return cls(frames, actions, marks, latents, before)
+
+    @property
+    def end_of_first(self) -> int:
+        """How many frames the first episode has."""
+        return next((mark["t"] for mark in self.marks[1:] if "age" in mark), len(self.actions))
+
+    def drive(self, dream):
+        """Dreams it again: yields the frames, uint8 (H, W, 3), each as it is seen when the action of its number is
+        chosen."""
+        marks, episode, frame = {mark["t"]: mark for mark in self.marks}, 0, None
+        for t, action in enumerate(self.actions):
+            mark = marks.get(t)
+            if mark:
+                dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
+            if mark and "age" in mark:
+                frame = dream.begin_at(self.latents[episode], self.before[episode], mark["age"])
+                episode += 1
+            yield frame
+            frame = dream.step(int(action))

@@ -1,0 +1,79 @@
+"""Stand-ins for the window and the script: a dream whose frames tell what it was asked for, a game, a clock."""
+
+import numpy as np
+
+COLOURS = np.array(
+    [(20, 20, 20), (200, 0, 0), (0, 0, 200), (0, 200, 0), (250, 120, 10), (10, 120, 250)], np.uint8
+)
+
+
+class FakeDream:
+    """A frame is the colour of the last action, with a white stripe at the left as wide as the start's number."""
+
+    action_names = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
+    action_keys = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
+    fps, num_starts, frame_shape = 60.0, 3, (28, 64)
+    backend, seed, steps, context_level = "a fake", 0, 1, 0.0
+
+    def __init__(self):
+        self.actions, self.starts, self.state = [], [], (0, 0)
+
+    def reset(self, start=0):
+        self.starts.append(start)
+        return self.set_state((start, 0))
+
+    def step(self, action):
+        self.actions.append(action)
+        return self.set_state((self.state[0], action))
+
+    def get_state(self):
+        return self.state
+
+    def set_state(self, state):
+        self.state = state
+        start, action = state
+        frame_u8 = np.full((*self.frame_shape, 3), COLOURS[action], np.uint8)
+        frame_u8[:, : 4 * start] = 255
+        return frame_u8
+
+    def truth_of(self, start):
+        return {"x": float(start)} if start != 2 else None
+
+    def place(self):
+        return np.zeros((4, 1, 2, 2), np.float32), np.zeros(4, np.int64)
+
+    def keep_place(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("places")
+        self.num_starts += 1
+        return self.num_starts - 1
+
+
+class FakeGame:
+    """Beside it: its frames are the same, half as bright."""
+
+    def __init__(self):
+        self.in_step, self.truths, self.actions = True, [], []
+
+    def reset(self, truth):
+        self.truths.append(truth)
+        self.in_step = truth is not None
+        self.frame_u8 = np.full((*FakeDream.frame_shape, 3), COLOURS[0] // 2, np.uint8)
+
+    def step(self, action):
+        self.actions.append(action)
+        self.frame_u8 = np.full_like(self.frame_u8, COLOURS[action] // 2)
+
+    def get_state(self):
+        return self.frame_u8
+
+    def set_state(self, state):
+        self.frame_u8 = state
+
+
+class FakeClock:
+    def __init__(self):
+        self.time_s = 100.0
+
+    def __call__(self):
+        return self.time_s

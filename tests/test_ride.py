@@ -1,0 +1,389 @@
+"""A ride through a small random dream: back and on again, who drives, the game beside it, recordings driven again."""
+
+import json
+import sys
+import textwrap
+
+import numpy as np
+import play_sd
+import pytest
+from dream.drivers import AgentAtTheWheel, KeyList, Person, drivers_of
+from dream.errors import BadInput
+from dream.places import load_places
+from dream.real import Real, setting
+from dream.ride import BACK_S, Ride
+from dream.take import Replay, Take
+from dream.trajectories import episode_ids, open_trajectories, places_to_start
+from small import open_dream, save_dream
+
+ACTIONS = [0, 1, 2, 2, 1, 0, 2, 1]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return save_dream(tmp_path)
+
+
+@pytest.fixture
+def dream(paths):
+    return open_dream(**paths)
+
+
+def ride_by(dream, actions, **settings) -> Ride:
+    return Ride(dream, drivers=[KeyList("a list", actions, 0), Person(dream.action_keys)], **settings)
+
+
+# ------------------------------------------------------------------------------------------------ back, and on again
+
+
+def test_back_and_the_same_way_again_is_the_same(dream):
+    """What one meets must not depend on how often one went back, or nobody could look at a place twice."""
+    ride = ride_by(dream, ACTIONS)
+    frames = [ride.frame_u8.copy(), *(ride.step().copy() for _ in ACTIONS)]
+    for number in reversed(range(3, len(ACTIONS))):
+        assert ride.go_back()
+        np.testing.assert_array_equal(ride.frame_u8, frames[number])
+        assert ride.age == dream.age == number
+    for number in range(4, len(ACTIONS) + 1):
+        np.testing.assert_array_equal(ride.step(), frames[number])
+
+
+def test_the_way_back_ends_at_the_place_and_after_some_seconds(dream):
+    ride = ride_by(dream, ACTIONS)
+    assert not ride.go_back()
+    for _ in range(round(BACK_S * dream.fps) + 20):
+        ride.step()
+    steps = 0
+    while ride.go_back():
+        steps += 1
+    assert steps == round(BACK_S * dream.fps) and ride.age == 20
+    ride.restart()
+    assert ride.age == 0 and not ride.go_back()
+
+
+def test_places_go_round(dream):
+    ride = ride_by(dream, ACTIONS)
+    ride.step()
+    ride.go_to_place(-1)
+    assert (ride.start, ride.age) == (2, 0)
+    ride.go_to_place(1)
+    assert ride.start == 0
+
+
+def test_a_kept_place_is_where_one_stood(dream, tmp_path, paths):
+    """Also by the file, in another run."""
+    ride = ride_by(dream, ACTIONS)
+    for _ in range(5):
+        ride.step()
+    path = tmp_path / "kept" / "places.npz"
+    assert dream.keep_place(path) == 3
+    for again in (dream, open_dream(**{**paths, "trajectory_path": path})):
+        assert again.num_starts == 4
+        again.reset(0)
+        shown = again.reset(3).astype(int)
+        np.testing.assert_allclose(shown, ride.frame_u8, atol=3)  # the file has them in half precision
+    assert load_places(path, dream.engine).truth_of(3) is None
+
+
+# ------------------------------------------------------------------------------------------------ who drives
+
+
+def test_a_list_goes_on_where_it_is_and_presses_nothing_after_its_end(dream):
+    ride = ride_by(dream, [1, 2])
+    ride.step()
+    ride.go_back()
+    taken = []
+    for _ in range(4):
+        ride.step()
+        taken.append(ride.action)
+    assert taken == [1, 2, 0, 0]
+
+
+def test_who_cannot_drive_is_passed_over_with_a_word(dream, tmp_path):
+    drivers = drivers_of(dream, ("a list", [2]), tmp_path / "no agent.pt")
+    ride = Ride(dream, drivers=drivers)
+    assert ride.driver.name == "you" and ride.next_driver() == "a list drives"
+    said = ride.next_driver()
+    assert "no agent.pt" in said and said.endswith("you drives") and ride.driver is drivers[0]
+    alone = Ride(dream, drivers=[drivers[0], drivers[2]])
+    assert "nobody else" in alone.next_driver()
+
+
+def test_the_agent_sees_the_last_frames_when_it_takes_over(dream, monkeypatch):
+    seen = []
+
+    class Agent:
+        views = "those of before"
+
+        def see(self, frames_u8):
+            seen.append(int(frames_u8[0, 0, 0, 0]))
+
+    driver = AgentAtTheWheel("none", dream.action_names, 0)
+    driver.agent, driver.choose = Agent(), lambda held, age: 1
+    ride = Ride(dream, drivers=[Person(dream.action_keys), driver])
+    frames = [ride.frame_u8, *(ride.step() for _ in range(6))]
+    ride.next_driver()
+    assert driver.agent.views is None and seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
+    ride.step()
+    assert ride.action == 1 and seen[4:] == [int(ride.frame_u8[0, 0, 0])]
+
+
+# ------------------------------------------------------------------------------------------------ recordings
+
+
+def drive_and_record(dream, path):
+    """Two episodes, a knob turned, a way back; returns what was seen when each action was chosen."""
+    ride = ride_by(dream, ACTIONS * 3)
+    ride.step()  # before it begins
+    ride.record(Take(path))
+    for _ in range(5):
+        ride.step()
+    dream.steps, dream.context_level = 2, 0.3
+    for _ in range(4):
+        ride.step()
+    for _ in range(3):
+        ride.go_back()
+    dream.seed = 7
+    seen = []
+    for _ in range(2):
+        seen.append(ride.frame_u8)
+        ride.step()
+    ride.go_to_place(1)
+    for _ in range(3):
+        ride.step()
+    assert ride.stop_recording().num_frames == 6 + 2 + 3
+    return seen
+
+
+def test_a_recording_is_one_of_the_project_s(dream, tmp_path):
+    """So that it can be looked at, and another dream be trained on it."""
+    seen = drive_and_record(dream, tmp_path / "take.npz")
+    data = open_trajectories(tmp_path / "take.npz")
+    assert data.frames.shape == (1, 11, 3, *dream.frame_shape) and data.action_names == dream.action_names
+    assert (data.fps, data.action_keys, data.assumptions) == (dream.fps, dream.action_keys, ())
+    assert data.actions[0].tolist() == [*ACTIONS[1:7], *ACTIONS[7:], ACTIONS[0], *ACTIONS[:3]]
+    assert np.flatnonzero(data.episode_starts[0]).tolist() == [0, 8] and episode_ids(data).max() == 1
+    np.testing.assert_array_equal(data.frames[0, 6], seen[0].transpose(2, 0, 1))
+    assert sorted(path.name for path in tmp_path.iterdir() if "take" in path.name) == ["take.npz"]
+
+
+def test_driven_again_a_recording_gives_the_same_frames(dream, paths, tmp_path):
+    drive_and_record(dream, tmp_path / "take.npz")
+    again = open_dream(**paths, seed=5)
+    replay = Replay.load(tmp_path / "take.npz", again)
+    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
+    assert replay.end_of_first == 8
+
+
+def test_going_back_beyond_the_beginning_of_a_recording(dream, paths, tmp_path):
+    """From there on it is another way: what was recorded before belongs to no episode."""
+    ride = ride_by(dream, ACTIONS)
+    for _ in range(4):
+        ride.step()
+    ride.record(Take(tmp_path / "first.npz"))
+    ride.step()
+    ride.stop_recording()
+    ride.record(Take(tmp_path / "take.npz"))
+    for _ in range(2):
+        ride.step()
+    for _ in range(5):
+        ride.go_back()
+    assert ride.take.num_frames == 0 and ride.age == 2
+    for _ in range(3):
+        ride.step()
+    ride.stop_recording()
+    again = open_dream(**paths)
+    replay = Replay.load(tmp_path / "take.npz", again)
+    assert replay.actions.tolist() == ACTIONS[2:5] and [mark["age"] for mark in replay.marks] == [2]
+    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
+
+
+def test_a_recording_without_a_frame_leaves_no_file(dream, tmp_path):
+    ride = ride_by(dream, ACTIONS)
+    ride.record(Take(tmp_path / "new folder" / "take.npz"))
+    ride.stop_recording()
+    assert list((tmp_path / "new folder").iterdir()) == []
+    with pytest.raises(BadInput, match="cannot record to"):
+        Take(tmp_path / "model.pt" / "take.npz")
+
+
+@pytest.mark.parametrize("harm", ["no recording", "another's", "cut off", "another dream's", "actions"])
+def test_what_cannot_be_driven_again_is_refused(dream, tmp_path, harm):
+    path = tmp_path / "take.npz"
+    drive_and_record(dream, path)
+    whole = dict(np.load(path))
+    if harm == "no recording":
+        path.unlink()
+    elif harm == "another's":
+        np.savez(path, frames=whole["frames"], actions=whole["actions"])
+    elif harm == "cut off":
+        path.write_bytes(path.read_bytes()[:3000])
+    elif harm == "another dream's":
+        np.savez(path, **{**whole, "replay/latents": np.zeros((2, 4, 4, 28, 64), np.float32)})
+    else:
+        np.savez(path, **{**whole, "actions": whole["actions"] + 9})
+    with pytest.raises(BadInput, match=r"take\.npz") as caught:
+        Replay.load(path, dream)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_script_drives_a_recording_again(paths, tmp_path, capsys):
+    def play(*argv):
+        words = [f"--{name.replace('_', '-')}={path}" for name, path in paths.items()]
+        play_sd.main(play_sd.parse_args([*words, "--backend", "torch", "--headless", *map(str, argv)]))
+
+    (tmp_path / "keys.txt").write_text("left 5\nright 4\n")
+    take = tmp_path / "take.npz"
+    play("--keys", tmp_path / "keys.txt", "--steps", 2, "--seed", 3, "--start", 1, "--record", take)
+    capsys.readouterr()
+    play("--replay", take)
+    assert "9 of 9 frames are the same as recorded" in capsys.readouterr().out
+    whole = dict(np.load(take))
+    whole["frames"][0, 4] = 0
+    np.savez(take, **whole)
+    with pytest.raises(BadInput, match="rounds otherwise"):
+        play("--replay", take)
+    assert "8 of 9" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------ the game itself
+
+GAME = """
+    import gymnasium
+    import numpy as np
+
+    class Line(gymnasium.Env):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 15}
+        action_space = gymnasium.spaces.Discrete(3)
+        observation_space = gymnasium.spaces.Box(0, 255, (32, 48, 3), np.uint8)
+
+        def __init__(self, render_mode=None, wide=0):
+            self.render_mode, self.wide = render_mode, wide
+
+        def reset(self, seed=None, options=None):
+            super().reset(seed=seed)
+            self.x = (options or {}).get("state", {"x": 9})["x"]
+            return self.render(), {}
+
+        def step(self, action):
+            self.x += (0, -1, 1)[action] * (1 + self.wide)
+            return self.render(), 0.0, self.x >= 40, False, {}
+
+        def render(self):
+            return np.full((32, 48, 3), self.x, np.uint8)
+
+        def get_state(self):
+            return self.x
+
+        def set_state(self, state):
+            self.x = state
+
+    gymnasium.register("Line-v0", Line)
+    gymnasium.register("Words-v0", lambda render_mode=None: gymnasium.wrappers.TransformObservation(
+        Line(render_mode), lambda seen: float(seen[0, 0, 0]), gymnasium.spaces.Box(0, 255, ())))
+"""
+
+
+@pytest.fixture
+def game(tmp_path, monkeypatch):
+    """An installed package `a_game`, in a folder that Python does not look into by itself."""
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    (folder / "a_game.py").write_text(textwrap.dedent(GAME))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield str(folder)
+    sys.modules.pop("a_game", None)
+
+
+def knowing_places(dream):
+    dream.places.truth = {"x": np.array([5, 38, np.nan], np.float32)}
+    return dream
+
+
+def test_the_game_goes_beside_its_dream(dream, game):
+    """From the same place, by the same actions, and back with it."""
+    ride = ride_by(knowing_places(dream), [2, 2, 1], real=Real("a_game:Line-v0", 3, game))
+    assert ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 5
+    shown = []
+    for _ in range(3):
+        ride.step()
+        shown.append(int(ride.real.frame_u8[0, 0, 0]))
+    assert shown == [6, 7, 6]
+    ride.go_back()
+    ride.go_back()
+    assert ride.real.frame_u8[0, 0, 0] == 6 and ride.real.in_step
+    ride.step()
+    assert ride.real.frame_u8[0, 0, 0] == 7
+    ride.real.close()
+
+
+def test_a_game_that_stands_elsewhere_says_so(dream, game):
+    ride = ride_by(knowing_places(dream), [2, 2, 2], real=Real("a_game:Line-v0", 3, game, ["wide=1"]))
+    ride.go_to_place(1)
+    assert ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 38
+    ride.step()  # it ends there and begins anew; the dream goes on
+    assert not ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 9
+    ride.go_back()
+    assert ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 38
+    ride.go_to_place(1)  # of which nobody knows the true state
+    assert not ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 9
+    words = Real("a_game:Words-v0", 3, game)  # what it gives is no picture: it is asked to draw
+    assert words.frame_u8.shape == (32, 48, 3)
+    del type(words.env.unwrapped).get_state
+    words.reset({"x": 5.0})
+    words.set_state(words.get_state())  # it cannot go back
+    assert not words.in_step
+
+
+@pytest.mark.parametrize(
+    ("name", "num_actions", "path", "settings", "said"),
+    [
+        ("nowhere:Line-v0", 3, None, [], "--real-path"),
+        ("a_game:Other-v0", 3, "game", [], "cannot be made"),
+        ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be made"),
+        ("a_game:Line-v0", 6, "game", [], "the dream knows 6 actions"),
+        ("a_game:Line-v0", 3, "game", ["wide"], "NAME=VALUE"),
+    ],
+)
+def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, said):
+    with pytest.raises(BadInput, match=said) as caught:
+        Real(name, num_actions, path and game, settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_json_or_words():
+    assert [setting(words) for words in ("track=1", "start=line", "flag=true", 'x="1"')] == [
+        ("track", 1),
+        ("start", "line"),
+        ("flag", True),
+        ("x", "1"),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ places
+
+
+def test_places_of_a_recording_know_the_true_state(tmp_path):
+    """One that begins an episode, one that goes badly but moves, and between them good ones."""
+    rows, steps = 2, 80
+    starts = np.zeros((rows, steps), bool)
+    starts[:, 0] = starts[0, 40] = True
+    rewards = np.ones((rows, steps), np.float32)
+    rewards[1, 20:30], rewards[1, 50:60] = -5, -9  # off the road, and standing at a wall
+    frames = np.random.default_rng(0).integers(256, size=(rows, steps, 3, 8, 8)).astype(np.uint8)
+    frames[1, 50:60] = 7
+    meta = {"game": "Test-v0", "fps": 15.0, "action_keys": [[], ["up"]], "record_envs": 2}
+    path = tmp_path / "recording.npz"
+    np.savez(
+        path, frames=frames, actions=np.zeros((rows, steps), int), episode_starts=starts, rewards=rewards,
+        action_names=np.array(["nothing", "up"]), meta=np.array(json.dumps(meta)),
+    )  # fmt: skip
+    data = open_trajectories(path)
+    places = places_to_start(data, np.ones((rows, steps), bool), 4, 8)
+    assert len(places) == 8 and len(np.unique(places, axis=0)) == 8
+    assert starts[tuple(places[1])]
+    row, t = places[-1]
+    assert row == 1 and 17 <= t < 30
+    assert (rewards[places[2:-1, 0], places[2:-1, 1]] == 1).all()

@@ -1,0 +1,579 @@
+"""The window, without and with a real screen, on a dream that is none; and on the dream that is shipped."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from dream.commands import SPEEDS, VIEWS, command
+from dream.drivers import drivers_of
+from dream.keys import COMMANDS
+from dream.ride import Ride
+from fakes import COLOURS, FakeClock, FakeDream, FakeGame
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def make_window(monkeypatch, tmp_path):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    from dream.window import DreamWindow
+
+    windows = []
+
+    def make(dream, start=0, real=None, keys=None, **options):
+        ride = Ride(dream, start, drivers_of(dream, keys), real)
+        windows.append(DreamWindow(ride, output_dir=tmp_path / "output", **options))
+        return windows[-1]
+
+    yield make
+    for window in windows:
+        window.close()
+
+
+def send(window, *names, up=False):
+    import pygame
+
+    for name in names:
+        event = pygame.KEYUP if up else pygame.KEYDOWN
+        pygame.event.post(pygame.event.Event(event, key=pygame.key.key_code(name)))
+    window.handle_events(0)
+
+
+def test_held_keys_reach_the_dream(make_window):
+    dream = FakeDream()
+    window = make_window(dream)
+    window.step()
+    send(window, "up", "left")
+    window.step()
+    window.step()
+    send(window, "left", up=True)
+    window.step()
+    send(window, "up", up=True)
+    window.step()
+    assert dream.actions == [0, 4, 4, 1, 0]
+    send(window, "right")
+    send(window, "right", up=True)
+    window.step()  # a tap between two frames is not lost
+    window.step()
+    assert dream.actions[5:] == [3, 0] and window.ride.age == window.times.num_frames == 7
+
+
+def test_how_long_a_key_waits_for_its_frame(make_window):
+    """From when it is taken, through the wait for the frame's turn and the dreaming, until it is on the screen."""
+    clock, dream = FakeClock(), FakeDream()
+    dream.fps = 10.0
+    window = make_window(dream, now=clock)
+    wait, step = window.handle_events, dream.step
+
+    def press_half_way(wait_s):
+        if wait_s > 0:
+            clock.time_s += wait_s / 2
+            send(window, "up")
+            clock.time_s += wait_s / 2
+        wait(0)
+
+    def dream_for_20_ms(action):
+        clock.time_s += 0.02
+        if len(dream.actions) == 5:
+            window.running = False
+        return step(action)
+
+    window.handle_events, dream.step = press_half_way, dream_for_20_ms
+    window.run()
+    np.testing.assert_allclose(window.times.key_to_frame_s[1:], (0.1 - 0.02) / 2 + 0.02)
+    assert len(window.times.key_to_frame_s) >= 4
+    window = make_window(dream)
+    send(window, "up", "p")
+    assert window.paused and window.pressed_at is None  # a pause is not the dream's
+
+
+def test_no_key_stays_down_when_the_window_loses_the_keyboard(make_window):
+    import pygame
+
+    dream = FakeDream()
+    window = make_window(dream)
+    send(window, "up")
+    window.step()
+    pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    window.handle_events(0)
+    window.step()
+    assert dream.actions == [1, 0]
+
+
+def test_restart_and_next_place(make_window):
+    dream = FakeDream()
+    window = make_window(dream, start=1)
+    window.step()
+    send(window, "r")
+    assert window.ride.age == 0
+    send(window, "return", "n", "n")
+    assert dream.starts == [1, 1, 1, 2, 0]
+
+
+def run_for(window, num_draws, keys_before_draw):
+    """Runs the real loop; before draw number i presses keys_before_draw[i]; quits after the last."""
+    draw, draws = window.draw, []
+
+    def draw_and_press():
+        draws.append(window.times.num_frames)
+        draw()
+        send(window, *keys_before_draw.get(len(draws), ()))
+        if len(draws) >= num_draws:
+            send(window, "q")
+
+    window.draw = draw_and_press
+    window.run()
+    return draws
+
+
+def test_loop_pauses_steps_and_quits(make_window):
+    dream = FakeDream()
+    dream.fps = 500.0
+    window = make_window(dream)
+    frames = run_for(window, 10, {2: ["space"], 4: ["p"], 6: ["."], 8: ["space", "up"]})
+    assert frames == [
+        0,
+        0,
+        1,
+        2,
+        2,
+        2,
+        3,
+        3,
+        4,
+        5,
+    ]  # frames dreamed by each draw; it waits for a key to begin
+    assert dream.actions == [0, 0, 0, 1, 1] and not window.running
+
+
+def test_a_start_waits_for_a_key_and_drives_on_with_one_that_is_held(make_window):
+    """Somebody who held a key through a restart sat before "press a key" for as long as he held it."""
+    dream = FakeDream()
+    dream.fps = 500.0
+    window = make_window(dream)
+    frames = run_for(window, 8, {2: ["left"], 3: ["n"], 5: ["up"], 6: ["r"]})
+    assert frames == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert dream.actions == [2, 2, 2, 4, 4, 4] and dream.starts == [0, 1, 1]
+    window.keyboard.clear()
+    command("restart")(window)
+    assert window.waiting
+
+
+def test_the_game_has_its_keys_first(make_window):
+    dream = FakeDream()
+    dream.action_names, dream.action_keys = ("nothing", "shoot"), ((), ("space",))
+    window = make_window(dream)
+    send(window, "space")
+    window.step()
+    window.draw()
+    assert dream.actions == [1] and not window.paused
+    send(window, "p")
+    assert window.paused
+
+
+def test_picture_video_and_bar(make_window, tmp_path):
+    dream = FakeDream()
+    window = make_window(dream, start=2)
+    window.started_at -= 10  # the eyes are open
+    send(window, "v", "up")
+    for _ in range(6):
+        window.step()
+    send(window, "v", "f12", "i", "s")
+    assert sorted(os.listdir(tmp_path / "output")) == ["dream_001.mp4", "dream_001.png", "dream_002.png"]
+    film = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
+    assert picture.shape == (28 * 4 + 64, 64 * 4, 3)
+    np.testing.assert_array_equal(picture[40, 10], (255, 255, 255))  # the stripe of start 2
+    np.testing.assert_array_equal(picture[40, 60], COLOURS[1])
+
+
+def test_video_from_the_first_frame_survives_quitting(make_window, tmp_path):
+    dream = FakeDream()
+    dream.fps = 500.0
+    run_for(make_window(dream, record_path=tmp_path / "all.gif"), 4, {1: ["up"]})
+    assert os.listdir(tmp_path) == ["all.gif"]
+
+
+def test_drawn_at_any_size(make_window):
+    import pygame
+
+    window = make_window(FakeDream())
+    for size in ((1, 1), (90, 140), (300, 80), (1500, 300)):
+        pygame.display.set_mode(size, pygame.RESIZABLE)
+        window.paused = not window.paused
+        window.say("hello")
+        window.draw()
+
+
+def test_each_command_has_a_key_and_does_something_by_its_name(make_window):
+    """Another key is a line in COMMANDS and a function: a command without one would close the window when pressed."""
+    for name in COMMANDS:
+        assert callable(command(name)), name
+    window = make_window(FakeDream())
+    assert all(window.command_keys.values())
+    assert len(window.command_of) == sum(len(keys) for keys, _ in COMMANDS.values())  # no key twice
+    for name in COMMANDS:
+        command(name)(window)
+        window.draw()
+    assert not window.running
+
+
+def test_hold_to_go_back_and_drive_on_from_there(make_window):
+    dream = FakeDream()
+    dream.fps = 500.0
+    window = make_window(dream)
+    send(window, "up")
+    for _ in range(6):
+        window.step()
+    send(window, "up", up=True)
+    send(window, "right", "backspace")
+    assert window.going_back
+    for _ in range(4):
+        window.back_one()
+    assert window.ride.age == 2 and (window.ride.frame_u8[0, 0] == COLOURS[1]).all()
+    send(window, "backspace", up=True)
+    assert not window.going_back
+    window.step()
+    assert dream.actions[6:] == [3] and window.ride.age == 3
+    send(window, "z")
+    for _ in range(9):  # to the place itself and no further
+        window.back_one()
+    assert window.ride.age == 0 and not window.going_back and (window.ride.frame_u8[0, 0] == COLOURS[0]).all()
+
+
+def test_going_back_ends_when_the_keyboard_is_lost(make_window):
+    import pygame
+
+    window = make_window(FakeDream())
+    window.step()
+    send(window, "z")
+    pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    window.handle_events(0)
+    assert not window.going_back
+
+
+def test_who_drives_is_swapped_and_what_he_presses_lights_up(make_window):
+    dream = FakeDream()
+    window = make_window(dream, keys=("my list", [4, 4, 2, 1]))
+    window.step()
+    send(window, "tab")
+    window.step()  # the list is of frames since the start, so its first is past
+    window.step()
+    assert window.shown_keys == {"left"}
+    send(window, "right")  # and a person beside it changes nothing
+    window.step()
+    window.step()
+    send(window, "tab")
+    window.step()
+    assert dream.actions == [0, 4, 2, 1, 0, 3]
+
+
+def test_a_place_is_kept_and_found_again(make_window, tmp_path):
+    dream = FakeDream()
+    window = make_window(dream)
+    send(window, "k", "b")
+    assert (tmp_path / "output/places.npz").exists() and dream.starts[-1] == 3
+    window.output_dir = tmp_path / "output/places.npz"  # no folder
+    send(window, "k")
+    assert "not kept" in window.message
+
+
+def test_the_knobs_turn_within_bounds(make_window):
+    dream = FakeDream()
+    window = make_window(dream)
+    send(window, *["2"] * 9, "1", *["4"] * 3, "3", "x", "-", "-", "=")
+    assert (dream.steps, dream.context_level, dream.seed) == (7, 0.2, 1)
+    assert window.speed == 0.5 and window.pacer.period_s == pytest.approx(1 / 30)
+    assert "7 steps, noise told 0.2, seed 1, 0.5x" in window.message
+    send(window, *["1"] * 9, *["3"] * 9, *["="] * 9)
+    assert (dream.steps, dream.context_level, window.speed) == (1, 0.0, SPEEDS[-1])
+    send(window, *["4"] * 12, *["-"] * 12)
+    assert (dream.context_level, window.speed) == (1.0, SPEEDS[0])
+    window.draw()
+
+
+def test_the_game_beside_its_dream(make_window):
+    dream, game = FakeDream(), FakeGame()
+    window = make_window(dream, real=game)
+    assert game.truths == [{"x": 0.0}] and window.view == "both"
+    send(window, "up")
+    window.step()
+    assert dream.actions == game.actions == [1]
+    seen = {}
+    for view in VIEWS:
+        seen[view] = list(window.frames(view))
+        window.draw()
+        assert window.view in VIEWS
+        send(window, "t")
+    assert seen == {
+        "dream": ["the dream"],
+        "game": ["the game"],
+        "both": ["the game", "the dream"],
+        "difference": ["the game", "the dream", "difference"],
+    }
+    frames = window.frames("difference")
+    np.testing.assert_array_equal(
+        frames["difference"][0, 0], 128 + (COLOURS[1] // 2 - COLOURS[1].astype(int)) // 2
+    )
+    send(window, "b")  # a place of which nobody knows the game's state
+    assert game.truths[-1] is None and "the game, elsewhere" in window.frames("game")
+    send(window, "n")
+    window.step()
+    window.step()
+    window.back_one()
+    assert (game.frame_u8 == COLOURS[1] // 2).all()  # it goes back with the dream
+    send(make_window(dream), "t")  # without a game: a word, no other view
+
+
+def test_a_video_is_of_what_was_in_view(make_window, tmp_path):
+    window = make_window(FakeDream(), real=FakeGame())
+    send(window, "v", "up")
+    window.step()
+    send(window, "t", "t")
+    window.step()
+    send(window, "v")
+    film = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and film.get(cv2.CAP_PROP_FRAME_WIDTH) == 2 * 2 * 64
+
+
+def test_a_full_disk_ends_the_recording_not_the_ride(make_window, monkeypatch, tmp_path):
+    import dream.take
+
+    dream_, usage = FakeDream(), shutil.disk_usage(tmp_path)
+    window = make_window(dream_)
+    send(window, "c")
+    for _ in range(70):
+        window.step()
+    monkeypatch.setattr(dream.take.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    for _ in range(80):
+        window.step()
+    assert window.ride.take is None and len(dream_.actions) == window.ride.age == 150
+    assert "no room" in window.message and "saved" in window.message
+    with np.load(tmp_path / "output/dream_001.npz") as file:
+        assert file["actions"].shape == (1, 128)
+    assert os.listdir(tmp_path / "output") == ["dream_001.npz"]
+    send(window, "c")
+    window.step()
+    assert window.ride.take is None  # no room for a first frame either
+
+
+def test_colours_and_pixels_are_the_dream_s(make_window, tmp_path):
+    """Red for blue, a gamma, or a smoothed edge would be seen by nobody who does not know the game."""
+    dream = FakeDream()
+    frame_u8 = np.random.default_rng(0).integers(256, size=(28, 64, 3)).astype(np.uint8)
+    dream.step = lambda action: frame_u8
+    window = make_window(dream, scale=3)
+    window.started_at -= 10
+    window.waiting = False
+    window.step()
+    send(window, "s")
+    picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
+    np.testing.assert_array_equal(picture[: 3 * 28], frame_u8.repeat(3, axis=0).repeat(3, axis=1))
+
+
+def test_the_bar_hides_and_the_window_fills_the_screen(make_window):
+    import pygame
+
+    window = make_window(FakeDream())
+    window.started_at -= 10
+    size = pygame.display.get_surface().get_size()
+    window.draw()
+    before = pygame.surfarray.array3d(pygame.display.get_surface())
+    send(window, "f2")
+    window.draw()
+    assert (before != pygame.surfarray.array3d(pygame.display.get_surface())).any()
+    send(window, "f11")
+    assert pygame.display.get_surface().get_flags() & pygame.FULLSCREEN
+    window.draw()
+    send(window, "f")
+    assert pygame.display.get_surface().get_size() == size
+    assert not pygame.display.get_surface().get_flags() & pygame.FULLSCREEN
+
+
+GAMES = {
+    "the kart": (FakeDream.action_names, FakeDream.action_keys),
+    "one with many buttons": (
+        tuple(f"a long name of action {number}" for number in range(20)),
+        tuple((key,) for key in "zxcvbnmasdfghjklqwer"),
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [(1024, 512), (512, 288), (1500, 300)])
+@pytest.mark.parametrize("game", GAMES)
+def test_help_is_readable(make_window, monkeypatch, size, game):
+    """All of it inside the picture, no line on another, and what is held lit."""
+    import pygame
+    from dream import overlays
+
+    names, keys = GAMES[game]
+    window = make_window(FakeDream())
+    written, write = [], overlays.write
+
+    def remember(on, words, size, colour, **corner):
+        place = write(on, words, size, colour, **corner)
+        written.append((words, place, overlays.font(size).size(words)))
+        return place
+
+    monkeypatch.setattr(overlays, "write", remember)
+    screen = pygame.display.set_mode(size, pygame.RESIZABLE)
+    area = pygame.Rect(0, 0, size[0], size[1] - overlays.BAR_HEIGHT)
+    actions = dict(zip(names, keys, strict=True))
+    overlays.draw_help(screen, area, actions, window.command_keys, {keys[1][0]}, ("one line", "another"))
+    said = [words for words, _, _ in written]
+    for wanted in (*names, *(words for _, words in COMMANDS.values()), "one line"):
+        assert any(wanted.startswith(words.rstrip("…")) and words for words in said), wanted
+    for number, (words, place, (width, _)) in enumerate(written):
+        assert area.contains(place) and place.width == width, words
+        for other, elsewhere, _ in written[:number]:
+            assert not place.inflate(0, -6).colliderect(elsewhere.inflate(0, -6)), (words, other)
+    picture = pygame.surfarray.array3d(screen)
+    assert (picture == overlays.MOON).all(axis=2).any()
+
+
+def test_a_gamepad_plays(make_window):
+    """What the kernel of a test machine has no device for: pygame's own events."""
+    import pygame
+
+    dream = FakeDream()
+    window = make_window(dream)
+
+    def pad(kind, **what):
+        pygame.event.post(pygame.event.Event(kind, instance_id=3, **what))
+        window.handle_events(0)
+
+    pad(pygame.JOYBUTTONDOWN, button=0)  # a kart has no other keys than arrows: the first button is gas
+    pad(pygame.JOYAXISMOTION, axis=0, value=-0.9)
+    window.step()
+    pad(pygame.JOYAXISMOTION, axis=0, value=0.1)  # a stick at rest is seldom at 0
+    window.step()
+    pad(pygame.JOYHATMOTION, hat=0, value=(1, 0))
+    window.step()
+    pad(pygame.JOYBUTTONDOWN, button=7)
+    assert window.paused
+    pad(pygame.JOYBUTTONDOWN, button=7)
+    send(window, "left")  # beside the keyboard: left and right cancel
+    window.step()
+    pad(pygame.JOYDEVICEREMOVED)  # pulled out with gas and right held
+    window.step()
+    assert dream.actions == [4, 1, 5, 1, 2]
+
+
+# ---------------------------------------------------------------------------------------------------- a real window
+
+
+def show_window(folder):
+    """Runs in a process of its own, on the screen that DISPLAY names: FakeDream until a key quits."""
+    from dream.window import DreamWindow
+
+    dream = FakeDream()
+    dream.frame_shape = (56, 128)
+    DreamWindow(Ride(dream), scale=4, output_dir=Path(folder)).run()
+    print(*sorted(set(dream.actions)))
+
+
+class Screen:
+    """A screen without a monitor, and a window on it in a process of its own."""
+
+    def __init__(self, folder, size="800x500x24"):
+        told, tell = os.pipe()
+        command = [
+            "Xvfb",
+            "-displayfd",
+            str(tell),
+            "-screen",
+            "0",
+            size,
+            "-fbdir",
+            str(folder),
+            "-nolisten",
+            "tcp",
+        ]
+        self.server = subprocess.Popen(command, pass_fds=[tell], stderr=subprocess.DEVNULL)
+        os.close(tell)
+        with os.fdopen(told) as file:
+            display = f":{file.readline().strip()}"
+        self.env = {
+            key: value for key, value in os.environ.items() if not key.startswith(("SDL_", "WAYLAND_"))
+        }
+        self.env |= {"DISPLAY": display, "PYTHONPATH": f"{ROOT}/sd:{ROOT}/tests"}
+        self.memory, self.window = folder / "Xvfb_screen0", None
+
+    def start(self, *command):
+        self.window = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def press(self, *words):
+        subprocess.run(["xdotool", *words], env=self.env, check=True, stdout=subprocess.DEVNULL)
+
+    def picture(self):
+        """uint8 (H, W, 3), from the memory of Xvfb, which is in the XWD format."""
+        data = self.memory.read_bytes()
+        header_size, _, _, _, width, height = np.frombuffer(data, ">u4", 6)
+        bytes_per_line, num_colours = np.frombuffer(data, ">u4", 20)[[12, 19]]
+        pixels = np.frombuffer(data, np.uint8, height * bytes_per_line, header_size + 12 * num_colours)
+        return pixels.reshape(height, bytes_per_line // 4, 4)[:, :width, 2::-1]  # BGRx -> RGB
+
+    def shows(self, colour, x=300, y=200):
+        """SDL puts the window into the middle."""
+        return np.array_equal(self.picture()[y, x], colour)
+
+    def close(self):
+        for process in (self.window, self.server):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def wait_until(what, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def screen(tmp_path):
+    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
+        pytest.skip("needs Xvfb and xdotool (Linux packages)")
+    screen = Screen(tmp_path)
+    yield screen
+    screen.close()
+
+
+FAKE = "import sys, test_window; test_window.show_window(sys.argv[1])"
+
+
+def test_a_real_window(screen, tmp_path):
+    screen.start("-c", FAKE, tmp_path / "output")  # 512x288 in the middle of 800x500
+    wait_until(lambda: screen.shows(COLOURS[0]))
+    screen.press("mousemove", "400", "200", "keydown", "Up", "keydown", "Left")
+    wait_until(lambda: screen.shows(COLOURS[4]))
+    screen.press("key", "F12")
+    wait_until(lambda: (tmp_path / "output/dream_001.png").exists())
+    screen.press("keyup", "Left")
+    wait_until(lambda: screen.shows(COLOURS[1]))
+    screen.press("key", "h")  # over all of the picture
+    wait_until(lambda: not screen.shows(COLOURS[1]))
+    screen.press("key", "F1")
+    wait_until(lambda: screen.shows(COLOURS[1]))
+    screen.press("keyup", "Up", "key", "q")
+    said, _ = screen.window.communicate(timeout=20)
+    assert screen.window.returncode == 0
+    assert {"1", "4"} <= set(said.splitlines()[-1].split())
+    picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
+    assert picture.shape == (56 * 4 + 64, 128 * 4, 3)
+    np.testing.assert_array_equal(picture[112, 256], COLOURS[4])
