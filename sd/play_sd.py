@@ -244,7 +244,7 @@ def main(args: argparse.Namespace) -> None:
             )
             return
         window.run()
-        report(window.times, dream.fps, window.saved_last)
+        report(window.times, dream.fps, None)
     finally:
         if ride.real:
             ride.real.close()

@@ -1,5 +1,6 @@
 """Who drives? A person's keys, a list of actions, the agent of ppo/. No pygame; torch only for the agent."""
 
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -69,12 +70,17 @@ class AgentAtTheWheel:
         self.path, self.action_names, self.seed, self.agent = path, action_names, seed, None
 
     def take_over(self, frames: Sequence[np.ndarray], age: int) -> None:
+        alone = (
+            "torch" not in sys.modules
+        )  # what dreams has threads of its own then: two pools wait for each other
         try:
             import torch
 
             from dream.agent import load_agent
         except ImportError:
             raise BadInput("the agent needs PyTorch to drive: make setup, or pip install torch") from None
+        if alone:
+            torch.set_num_threads(1)  # on two cores 33 ms a frame in place of 93
         if self.agent is None:
             self.agent = load_agent(self.path, self.action_names)
             self.generator = torch.Generator().manual_seed(self.seed)

@@ -81,7 +81,7 @@ def draw_frames(screen: pygame.Surface, frames: dict[str, np.ndarray], area: pyg
         corner = (area.left + i % across * cell.width, area.top + i // across * cell.height)
         places.append(draw_frame(screen, frame_u8, cell.move(corner)))
         if len(frames) > 1:
-            draw_pill(screen, name, PAPER, topleft=(places[i].left + 8, places[i].top + 8))
+            draw_pill(screen, name, PAPER, bottomright=(places[i].right - 8, places[i].bottom - 8))
     return places[0]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from dream.commands import command
 from dream.gamepad import Gamepads
 from dream.keys import command_keys
+from dream.lost_screen import when_x_is_lost
 from dream.overlays import (
     AMBER,
     BAR_HEIGHT,
@@ -95,13 +96,16 @@ class DreamWindow:
         if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
             raise pygame.error("no screen here")
         desktop_width, desktop_height = pygame.display.get_desktop_sizes()[0]
-        fits = min(0.95 * desktop_width / W, (0.9 * desktop_height - BAR_HEIGHT) / H)
+        across = 2 if self.ride.real else 1
+        fits = min(0.95 * desktop_width / (across * W), (0.9 * desktop_height - BAR_HEIGHT) / H)
         scale = max(1, min(scale, int(fits)))
-        self.size = (W * scale, H * scale + BAR_HEIGHT)
+        self.size = (across * W * scale, H * scale + BAR_HEIGHT)
         pygame.display.set_icon(icon())
         pygame.display.set_caption("a dreamed game")
         pygame.display.set_mode(self.size, pygame.RESIZABLE)
         pygame.joystick.init()
+        if pygame.display.get_driver() == "x11":
+            self.lost = when_x_is_lost(self.keep_recordings)
 
     @property
     def held(self) -> set[str]:
@@ -131,13 +135,14 @@ class DreamWindow:
             self.close()
 
     def close(self) -> None:
-        """What is being recorded is kept."""
-        if self.film:
-            self.film.close()
-            self.saved_last = self.film.path
-        if self.ride.take:
-            self.saved_last = self.ride.stop_recording().path
+        self.keep_recordings()
         pygame.quit()
+
+    def keep_recordings(self) -> str:
+        for running in filter(None, (self.film, self.ride.take)):
+            self.stop_recording(running)
+            self.saved_last = running.path
+        return self.message if self.saved_last else "nothing was being recorded"
 
     def step(self) -> None:
         self.shown_keys = self.held | self.tapped
@@ -336,7 +341,7 @@ class DreamWindow:
             seconds = int(recorded.num_frames / self.fps)
             words = f"REC {seconds // 60}:{seconds % 60:02d}"
             draw_pill(screen, words, RED, topright=(area.right - 10, area.top + 10))
-        if self.now() < self.message_until:
+        if self.now() < self.message_until and not self.show_help:
             draw_pill(screen, self.message, PAPER, bottomleft=(area.left + 10, area.bottom - 10))
 
     def draw_bar(self, bar: pygame.Surface) -> None:

@@ -1,0 +1,60 @@
+"""Writes figures/window.png: the window as it plays, with its help, and with the game beside its dream.
+
+python figures/make_window.py
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "sd"))
+os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window that nobody needs to see
+import play_sd  # noqa: E402
+import pygame  # noqa: E402
+from dream.errors import run_script  # noqa: E402
+from dream.window import DreamWindow  # noqa: E402
+
+MARGIN, BACKGROUND = 12, (255, 255, 255)
+REAL = ["--real", "player:Mode7Kart-v0", "--real-path", str(HERE.parent / "ppo")]
+SIZE = (768, 400)
+VIEWS = (
+    ("dream", False),
+    ("dream", True),
+    ("both", False),
+    ("difference", False),
+)  # what is in view, help or not
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=45, help="before the pictures (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=HERE / "window.png", metavar="FILE")
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    play = play_sd.parse_args(["--driver", "list", *REAL])
+    dream = play_sd.load_dream(play)
+    window = DreamWindow(play_sd.open_ride(play, dream, dream.fps), scale=3)
+    pygame.display.set_mode(SIZE)
+    window.started_at -= 10  # the eyes are open
+    for _ in range(args.frames):
+        window.step()
+    pictures = []
+    for window.view, window.show_help in VIEWS:
+        window.draw()
+        pictures.append(pygame.display.get_surface().copy())
+    width, height = pictures[0].get_size()
+    page = pygame.Surface((2 * width + MARGIN, 2 * height + MARGIN))
+    page.fill(BACKGROUND)
+    for number, picture in enumerate(pictures):
+        page.blit(picture, (number % 2 * (width + MARGIN), number // 2 * (height + MARGIN)))
+    pygame.image.save(page, str(args.output))
+    window.close()
+    print(f"wrote {args.output}")
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
