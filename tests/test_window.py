@@ -1,6 +1,8 @@
 """The window, without and with a real screen, on a dream that is none; and on the dream that is shipped."""
 
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +16,10 @@ from dream.commands import SPEEDS, VIEWS, command
 from dream.drivers import drivers_of
 from dream.keys import COMMANDS
 from dream.ride import Ride
+from dream.trajectories import open_trajectories
 from fakes import COLOURS, FakeClock, FakeDream, FakeGame
 from PIL import Image
+from test_world import moved_right
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -577,3 +581,58 @@ def test_a_real_window(screen, tmp_path):
     picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
     assert picture.shape == (56 * 4 + 64, 128 * 4, 3)
     np.testing.assert_array_equal(picture[112, 256], COLOURS[4])
+
+
+def test_the_shipped_dream_on_a_real_screen(screen, tmp_path):
+    """By keys held there: steering left turns the world right, a pause is a still picture, the figures are sane."""
+    screen.start(ROOT / "sd" / "play_sd.py", "--scale", "2", "--start", "5", "--driver", "person")
+    area = (slice(138, 362), slice(144, 656))  # 512 x 224 above the bar, in the middle of 800 x 500
+
+    def frame_u8():
+        return screen.picture()[area][::2, ::2]
+
+    wait_until(lambda: screen.picture()[area].std() > 20, timeout_s=60)
+    screen.press("mousemove", "400", "300")
+    time.sleep(1.0)  # the eyes open
+    waiting = frame_u8()
+    screen.press("keydown", "Up", "keydown", "Left")
+    wait_until(lambda: (frame_u8() != waiting).mean() > 0.5)
+    frames = [frame_u8()]
+    while len(frames) < 10:
+        wait_until(lambda: (frame_u8() != frames[-1]).mean() > 0.05)
+        frames.append(frame_u8())
+    moved = [moved_right(*pair) for pair in itertools.pairwise(frames)]
+    assert sum(moved) > 30, moved
+    screen.press("key", "p", "keyup", "Up", "keyup", "Left")
+    time.sleep(0.5)
+    paused = frame_u8()
+    time.sleep(0.5)
+    np.testing.assert_array_equal(frame_u8(), paused)
+    screen.press("key", "period")
+    wait_until(lambda: (frame_u8() != paused).any())
+    screen.press("key", "q")
+    said, complained = screen.window.communicate(timeout=20)
+    assert (screen.window.returncode, complained) == (0, ""), complained
+    played, milliseconds = re.search(r"(\d+) frames, ([\d.]+) ms a frame", said).groups()
+    assert int(played) >= 10 and 0 < float(milliseconds) < 1000
+
+
+def test_a_screen_that_goes_away_loses_no_recording(screen, tmp_path):
+    """Xlib ends the process in C; what was recorded lay aside, without its end."""
+    script = ROOT / "sd" / "play_sd.py"
+    screen.start(
+        script,
+        "--driver",
+        "list",
+        "--keys",
+        ROOT / "sd/pretrained/drive.txt",
+        "--record",
+        tmp_path / "all.npz",
+    )
+    aside = tmp_path / "all.writing.frames"
+    wait_until(lambda: aside.exists() and aside.stat().st_size > 10 * 3 * 112 * 256, timeout_s=60)
+    screen.server.kill()
+    _, complained = screen.window.communicate(timeout=20)
+    assert screen.window.returncode == 1 and complained.count("\n") == 1
+    assert complained.startswith("error: the screen is gone; saved")
+    assert open_trajectories(tmp_path / "all.npz").num_frames >= 10 and not aside.exists()
