@@ -1,7 +1,7 @@
 """Who drives? A person's keys, a list of actions, the agent of ppo/. No pygame; torch only for the agent."""
 
-import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -70,17 +70,12 @@ class AgentAtTheWheel:
         self.path, self.action_names, self.seed, self.agent = path, action_names, seed, None
 
     def take_over(self, frames: Sequence[np.ndarray], age: int) -> None:
-        alone = (
-            "torch" not in sys.modules
-        )  # what dreams has threads of its own then: two pools wait for each other
         try:
             import torch
 
             from dream.agent import load_agent
         except ImportError:
             raise BadInput("the agent needs PyTorch to drive: make setup, or pip install torch") from None
-        if alone:
-            torch.set_num_threads(1)  # on two cores 33 ms a frame in place of 93
         if self.agent is None:
             self.agent = load_agent(self.path, self.action_names)
             self.generator = torch.Generator().manual_seed(self.seed)
@@ -91,10 +86,25 @@ class AgentAtTheWheel:
     def see(self, frame_u8: np.ndarray) -> None:
         import torch
 
-        self.agent.see(torch.from_numpy(frame_u8)[None])
+        with one_thread():
+            self.agent.see(torch.from_numpy(frame_u8)[None])
 
     def choose(self, held: Collection[str], age: int) -> int:
-        return int(self.agent.choose(self.generator))
+        with one_thread():
+            return int(self.agent.choose(self.generator))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What dreams may have threads of its own, and two pools on the same cores wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def drivers_of(
