@@ -48,6 +48,23 @@ def test_back_and_the_same_way_again_is_the_same(dream):
         np.testing.assert_array_equal(ride.step(), frames[number])
 
 
+def test_a_knob_shows_on_the_frame_one_looks_at(dream, tmp_path):
+    ride = ride_by(dream, ACTIONS)
+    ride.record(Take(tmp_path / "take.npz"))
+    ride.dream_again()  # a place was not dreamed
+    for _ in range(3):
+        ride.step()
+    before = ride.frame_u8.copy()
+    dream.seed = 9
+    ride.dream_again()
+    assert ride.age == dream.age == ride.take.num_frames == 3 and ride.action == ACTIONS[2]
+    assert (ride.frame_u8 != before).any()
+    dream.seed = 0
+    ride.dream_again()
+    np.testing.assert_array_equal(ride.frame_u8, before)
+    ride.stop_recording()
+
+
 def test_the_way_back_ends_at_the_place_and_after_some_seconds(dream):
     ride = ride_by(dream, ACTIONS)
     assert not ride.go_back()
@@ -174,6 +191,22 @@ def test_driven_again_a_recording_gives_the_same_frames(dream, paths, tmp_path):
     frames = np.stack([frame.copy() for frame in replay.drive(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
     assert replay.end_of_first == 8
+
+
+def test_a_knob_turned_before_the_first_frame(dream, paths, tmp_path):
+    """It belongs to the episode's beginning, which must not be lost by it."""
+    ride = ride_by(dream, ACTIONS)
+    ride.record(Take(tmp_path / "take.npz"))
+    for seed in (3, 4):
+        dream.seed = seed
+        ride.step()
+        ride.step()
+        ride.restart()
+    ride.stop_recording()
+    again = open_dream(**paths)
+    replay = Replay.load(tmp_path / "take.npz", again)
+    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
 def test_going_back_beyond_the_beginning_of_a_recording(dream, paths, tmp_path):

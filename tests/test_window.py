@@ -304,6 +304,17 @@ def test_the_knobs_turn_within_bounds(make_window):
     window.draw()
 
 
+def test_in_a_pause_a_knob_shows_at_once(make_window):
+    dream = FakeDream()
+    window = make_window(dream)
+    send(window, "left")
+    window.step()
+    send(window, "x")
+    assert dream.actions == [2]
+    send(window, "p", "x")
+    assert dream.actions == [2, 2] and window.ride.age == 1
+
+
 def test_the_game_beside_its_dream(make_window):
     dream, game = FakeDream(), FakeGame()
     window = make_window(dream, real=game)

@@ -88,7 +88,15 @@ class Ride:
     def step(self, held: Collection[str] = ()) -> np.ndarray:
         """One frame on; `held`: keys. Returns it, uint8 (H, W, 3). Raises OSError where it cannot be recorded; nothing
         has moved then."""
-        action = self.driver.choose(held, self.age)
+        return self.go_on(self.driver.choose(held, self.age))
+
+    def dream_again(self) -> None:
+        """The last frame once more, by the knobs as they are now."""
+        action = self.action
+        if self.go_back():
+            self.go_on(action)
+
+    def go_on(self, action: int) -> np.ndarray:
         world, real = self.dream.get_state(), self.real and self.real.get_state()
         before = Moment(world, self.frame_u8, self.action, real, self.take)
         if self.take:

@@ -58,7 +58,9 @@ class Take:
         if self.num_frames % 64 == 0 and shutil.disk_usage(self.path.parent).free < self.file.tell() + ROOM:
             raise OSError("no room to go on recording")  # the file itself is written only at the end
         knobs = knobs_of(dream)
-        if {name: self.marks[-1][name] for name in KNOBS} != knobs:
+        if self.marks[-1]["t"] == self.num_frames:
+            self.marks[-1].update(knobs)
+        elif {name: self.marks[-1][name] for name in KNOBS} != knobs:
             self.marks.append({"t": self.num_frames, **knobs})
         self.file.write(np.ascontiguousarray(frame_u8.transpose(2, 0, 1)).tobytes())
         self.actions.append(action)

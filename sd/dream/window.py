@@ -240,9 +240,11 @@ class DreamWindow:
         self.tapped.clear()
 
     def turn(self, **knob) -> None:
-        """A knob of the dream; it counts from the next frame on."""
+        """A knob of the dream. It counts from the next frame on; in a pause the last one shows it at once."""
         for name, value in knob.items():
             setattr(self.dream, name, value)
+        if self.paused:
+            self.ride.dream_again()
         self.say(self.knobs())
 
     def change_speed(self, speed: float) -> None:
