@@ -12,6 +12,8 @@ import pytest
 from dream.errors import BadInput
 
 pygame = pytest.importorskip("pygame")
+from dream import browser, sheet  # noqa: E402 (pygame may be missing)
+
 SCRIPT = Path(inspect_trajectories.__file__)
 N, T, H, W = 4, 10, 14, 32
 NAMES = ("nothing", "forward", "left")
@@ -67,21 +69,21 @@ def test_what_was_assumed_is_printed(tmp_path, capsys):
 def test_sheet_shows_the_frames(recording, tmp_path):
     path = tmp_path / "new folder" / "sheet.png"
     run("--trajectories", recording, "--save", path)
-    sheet = pygame.image.load(str(path))
-    columns, rows = inspect_trajectories.SHEET_COLUMNS, inspect_trajectories.SHEET_ROWS
-    width, height, margin = 9 * W, 9 * H, inspect_trajectories.MARGIN  # nine fold: 288 pixels wide
-    line_height = height + inspect_trajectories.CAPTION_HEIGHT + margin
-    head = inspect_trajectories.HEAD_HEIGHT
-    assert sheet.get_size() == (margin + columns * (width + margin), head + rows * line_height)
+    picture = pygame.image.load(str(path))
+    columns, rows = sheet.SHEET_COLUMNS, sheet.SHEET_ROWS
+    width, height, margin = 9 * W, 9 * H, sheet.MARGIN  # nine fold: 288 pixels wide
+    line_height = height + sheet.CAPTION_HEIGHT + margin
+    head = sheet.HEAD_HEIGHT
+    assert picture.get_size() == (margin + columns * (width + margin), head + rows * line_height)
 
     shades = []
     for line in range(rows):
         for column in range(columns):
             left, top = margin + column * (width + margin), head + line * line_height
-            red, green, blue, _ = sheet.get_at((left + width // 2, top + height // 2))
+            red, green, blue, _ = picture.get_at((left + width // 2, top + height // 2))
             assert red == green == blue
             shades.append(red // 3)
-            marked = sheet.get_at((left - 2, top - 2))[:3] == inspect_trajectories.MARK
+            marked = picture.get_at((left - 2, top - 2))[:3] == sheet.MARK
             assert marked == (shades[-1] in (0, 5, 10, 24, 37))  # the episode starts
     assert len(set(shades)) == 30 and shades == sorted(shades)
     assert shades[0] == 0 and shades[-1] == 39
@@ -101,19 +103,18 @@ def browse_with(monkeypatch, recording, keys) -> list[int]:
     """Presses one key a drawn frame; returns the positions that were drawn."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     keys, drawn = list(keys), []
-    draw_frame = inspect_trajectories.draw_frame
+    draw = browser.Browser.draw
 
-    def draw_and_press(surface, trajectories, position, *rest):
-        draw_frame(surface, trajectories, position, *rest)
-        drawn.append(position)
-        left, top, width, height = rest[0]
-        assert surface.get_at((left + width // 2, top + height // 2))[0] == 3 * position
+    def draw_and_press(window):
+        draw(window)
+        drawn.append(window.position)
+        assert pygame.display.get_surface().get_at(window.picture.center)[0] == 3 * window.position
         if len(drawn) == 1:
             pygame.time.set_timer(pygame.QUIT, 10_000, 1)  # a test that has gone wrong ends too
         if keys:
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=keys.pop(0)))
 
-    monkeypatch.setattr(inspect_trajectories, "draw_frame", draw_and_press)
+    monkeypatch.setattr(browser.Browser, "draw", draw_and_press)
     run("--trajectories", recording)
     assert not keys and not pygame.display.get_init()
     return drawn

@@ -27,7 +27,17 @@ ARROWS = {  # as on a keyboard: column, row, corners of the arrow
     "down": (1, 1, ((0, 4), (-4, -3), (4, -3))),
     "right": (2, 1, ((4, 0), (-3, -4), (-3, 4))),
 }
-SPELLED = {"backspace": "Back", "escape": "Esc", "return": "Enter", "space": "Space", "tab": "Tab"}
+SPELLED = {
+    "backspace": "Back",
+    "end": "End",
+    "escape": "Esc",
+    "home": "Home",
+    "page down": "PgDn",
+    "page up": "PgUp",
+    "return": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+}
 
 
 def font(size: int) -> pygame.font.Font:
@@ -64,7 +74,8 @@ def draw_frame(screen: pygame.Surface, frame_u8: np.ndarray, area: pygame.Rect) 
     """A frame, uint8 (H, W, 3), as large as it can be; pixels stay sharp where a whole number of them fits."""
     H, W, _ = frame_u8.shape
     place = pygame.Rect(fit((W, H), area.size)).move(area.topleft)
-    frame = pygame.image.frombuffer(np.ascontiguousarray(frame_u8).tobytes(), (W, H), "RGB").convert(screen)
+    frame = pygame.Surface((W, H), 0, screen)  # of its format: convert() would want a display
+    frame.blit(pygame.image.frombuffer(np.ascontiguousarray(frame_u8).tobytes(), (W, H), "RGB"), (0, 0))
     whole = place.width % W == 0 and place.height % H == 0
     scale = pygame.transform.scale if whole else pygame.transform.smoothscale
     screen.blit(scale(frame, place.size), place)
@@ -117,6 +128,8 @@ def draw_pill(screen: pygame.Surface, words: str, colour: Colour, **corner: tupl
 
 
 def spelled(key: str) -> str:
+    if key.startswith("shift+"):
+        return f"Shift {spelled(key[6:])}"
     return SPELLED.get(key, key.upper() if len(key) == 1 or key[1:].isdigit() else key)
 
 
@@ -190,13 +203,14 @@ def draw_chart(on: pygame.Surface, times: FrameTimes, fps: float, right: int) ->
 
 
 def draw_help(
-    screen: pygame.Surface, place: pygame.Rect, actions: dict[str, Sequence[str]], commands: dict[str, list[str]],
-    lit: Collection[str], footer: Sequence[str],
+    screen: pygame.Surface, place: pygame.Rect, actions: dict[str, Sequence[str]], commands: dict[str, Sequence[str]],
+    lit: Collection[str], footer: Sequence[str], table: dict[str, tuple[Sequence[str], str]] = COMMANDS,
 ) -> None:  # fmt: skip
-    """All keys: of the game's `actions`, by name, and of the window's `commands`; those held are lit."""
-    rows = [("THE GAME", ())] + [(name, keys or ("no key",)) for name, keys in actions.items()]
-    rows += [("", ()), ("THE WINDOW", ())]
-    rows += [(COMMANDS[command][1], keys[:2]) for command, keys in commands.items() if keys]
+    """All keys: of the game's `actions`, by name, and of the window's `commands`, a `table` of which says what they
+    do; those held are lit."""
+    rows = [("THE GAME", ())] + [(name, keys or ("no key",)) for name, keys in actions.items()] + [("", ())]
+    rows = (rows if actions else []) + [("THE WINDOW", ())]
+    rows += [(table[command][1], keys[:2]) for command, keys in commands.items() if keys]
     rows += [("", ()), *((line, ()) for line in footer)]
     panel = pygame.Surface(place.size, pygame.SRCALPHA)
     panel.fill((*NIGHT, 225))
