@@ -300,23 +300,24 @@ def draw_actions(
     now: int, chosen: int,
 ) -> None:  # fmt: skip
     """Bars of how often each action was chosen, int (A,): the one at this frame is lit, the chosen one green."""
-    row_height, num_rows = 22, len(order)
-    num_rows = max(1, min(num_rows, (area.height - 60) // row_height))
+    row_height = 22
+    num_rows = max(1, min(len(order), (area.height - 60) // row_height))
     first = min(max(order.index(chosen) - num_rows // 2, 0), len(order) - num_rows)
-    panel = pygame.Surface((min(480, area.width - 20), num_rows * row_height + 38), pygame.SRCALPHA)
+    panel = pygame.Surface((max(1, min(480, area.width - 20)), num_rows * row_height + 38), pygame.SRCALPHA)
     panel.fill((*NIGHT, 225))
     write(panel, "ACTIONS", 18, MOON, midleft=(14, 18))
     write(panel, "frames", 18, DIM, midright=(panel.get_width() - 66, 18))
     write(panel, "share", 18, DIM, midright=(panel.get_width() - 12, 18))
     widest = min(max(font(18).size(name)[0] for name in names), panel.get_width() // 3)
-    left, right = 26 + widest + 10, panel.get_width() - 130
+    left = 26 + widest + 10
+    room = max(0, panel.get_width() - 130 - left)
     for i, action in enumerate(order[first : first + num_rows]):
         y = 32 + i * row_height + row_height // 2
         colour = MOON if action == now else GREEN if action == chosen else PAPER
         if action == chosen:
             pygame.draw.polygon(panel, GREEN, [(12, y - 5), (12, y + 5), (19, y)])
         write(panel, shortened(names[action], 18, widest), 18, colour, midleft=(26, y))
-        length = round((right - left) * counts[action] / counts.max())
+        length = round(room * counts[action] / counts.max())
         if counts[action]:
             bar = (left, y - 6, max(length, 1), 12)
             pygame.draw.rect(panel, DIM if colour == PAPER else colour, bar, border_radius=3)
