@@ -259,7 +259,7 @@ def test_the_keys_of_the_action_are_lit_and_the_frame_is_its_own(make_browser, p
 
 
 def test_pixels_are_whole_multiples(make_browser, tmp_path):
-    frames = np.random.default_rng(0).integers(256, size=(1, 5, 3, 20, 50)).astype(np.uint8)
+    frames = np.random.default_rng(0).integers(256, size=(1, 5, 3, 100, 256)).astype(np.uint8)
     np.savez(
         tmp_path / "t.npz",
         frames=frames,
@@ -269,8 +269,8 @@ def test_pixels_are_whole_multiples(make_browser, tmp_path):
     window = make_browser(tmp_path / "t.npz")
     picture = pixels(window)
     place = window.picture
-    scale = place.width // 50
-    assert scale >= 4 and place.size == (50 * scale, 20 * scale)
+    scale = place.width // 256
+    assert scale >= 2 and place.size == (256 * scale, 100 * scale)
     found = picture[place.top : place.bottom, place.left : place.right]
     np.testing.assert_array_equal(found, frames[0, 0].transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1))
 

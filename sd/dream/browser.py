@@ -49,7 +49,7 @@ from dream.trajectories import Trajectories
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
-IN_THE_BAR = ("help", "play", "actions", "choose", "next run", "next episode", "quit")
+IN_THE_BAR = ("help", "play", "actions", "choose", "next run", "quit")
 VALUES_HEIGHT, TIMELINE_HEIGHT = 18, 28  # of the bar, below what the dream's window has too
 MOST_CAPS = 12  # of a game with more keys only those that are held are shown
 PICTURE_SIZE, LEAST_SIZE = (1024, 768), (640, 280)  # to begin with
