@@ -3,10 +3,10 @@
     python ppo/benchmark_ppo.py --output benchmark_ppo.json
     python ppo/benchmark_ppo.py --games Mode7Kart-v0 --n-envs 2 --seconds 0.5 --rounds 1      # a tiny one
 
-"stepping": random actions alone. "whole loop": epochs of train_ppo.py, playing, recording in memory and learning; the
-other side differs in what steps the games, and is float32 throughout; an emulator is stepped there as its package
-does, with a screen and an info for each frame, also for those that are skipped. Both take turns: a busy machine slows
-both alike.
+"stepping": random actions alone, and the agent's view of the frames. "whole loop": epochs of train_ppo.py, playing,
+recording in memory and learning; the other side differs in what steps the games, makes the views of all of them in one
+process, and is float32 throughout; an emulator is stepped there as its package does, with a screen and an info for each
+frame, also for those that are skipped. Both take turns: a busy machine slows both alike.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from player.games import Game, find_game
 from player.hands import Hands
 from player.play import Players
 from player.update import PPOConfig, update
+from player.view import agent_views
 from tqdm import tqdm
 
 FRAME_SKIP = 4
@@ -161,7 +162,9 @@ def stepping(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
 
     def loop() -> int:
         for _ in range(16):
-            envs.step(random.integers(num_actions, size=envs.num_envs))
+            frames, _, _, _, infos = envs.step(random.integers(num_actions, size=envs.num_envs))
+            if "views" not in infos:
+                agent_views(frames)
         return 16 * envs.num_envs
 
     return loop

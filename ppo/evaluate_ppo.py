@@ -21,6 +21,7 @@ from player.envs import make_env
 from player.errors import BadInput, run_script
 from player.games import Game, find_game
 from player.options import add_game_options, check_game_options, emulator_options
+from player.view import agent_views
 
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
 MOST_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
@@ -109,7 +110,7 @@ def play(envs: List[gymnasium.Env], choose: Choose, seeds: List[int], game: Game
         tallies = [Tally(seed, info, game) for (_, seed), (_, info) in zip(batch, starts)]
         frames = np.stack([frame for frame, _ in starts])  # (B, H, W, 3)
         stack = ViewStack(len(batch), torch.device("cpu"))
-        views = stack.push(torch.from_numpy(frames), torch.ones(len(batch), dtype=torch.bool))
+        views = stack.push(agent_views(frames), np.ones(len(batch), bool))
         while True:
             going = [i for i, tally in enumerate(tallies) if not tally.over]
             if not going:
@@ -117,7 +118,7 @@ def play(envs: List[gymnasium.Env], choose: Choose, seeds: List[int], game: Game
             for i, action in zip(going, choose(views[going])):
                 frames[i], reward, terminated, truncated, info = envs[i].step(int(action))
                 tallies[i].add(float(reward), terminated, truncated, info)
-            views = stack.push(torch.from_numpy(frames), torch.zeros(len(batch), dtype=torch.bool))
+            views = stack.push(agent_views(frames), np.zeros(len(batch), bool))
         episodes += [tally.episode(envs[i]) for i, tally in enumerate(tallies)]
     return episodes
 

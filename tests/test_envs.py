@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from player.envs import SharedVectorEnv, make_vector_env
 from player.errors import BadInput
 from player.games import find_game
+from player.view import agent_views
 
 
 class Counter(gymnasium.Env):
@@ -77,6 +78,7 @@ def test_they_are_gymnasiums_own(counters, num_processes, context):
     (frames, infos), (wanted, _) = ours.reset(seed=seeds), theirs.reset(seed=seeds)
     np.testing.assert_array_equal(frames, wanted)
     np.testing.assert_array_equal(infos["truth"], [[107, 3], [106, 8], [105, 5], [104, 2], [103, 7]])
+    np.testing.assert_array_equal(infos["views"], agent_views(frames))
     random = np.random.default_rng(0)
     for _ in range(40):
         actions = random.integers(3, size=5)
@@ -84,6 +86,7 @@ def test_they_are_gymnasiums_own(counters, num_processes, context):
         for one, other in zip(found[:4], wanted[:4], strict=True):
             np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(found[4]["truth"], np.stack(wanted[4]["truth"]))
+        np.testing.assert_array_equal(found[4]["views"], agent_views(wanted[0]))
         assert set(found[4]["final_obs"]) == set(np.flatnonzero(found[2] | found[3]))
         for i, frame in found[4]["final_obs"].items():
             np.testing.assert_array_equal(frame, wanted[4]["final_obs"][i])
@@ -134,6 +137,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(counters, caps
     kill(envs, 1)  # it had the last two
     frames, rewards, terminated, truncated, infos = envs.step(np.ones(5, np.int64))
     assert frames[:, 0, 0, 0].tolist() == [102, 103, 104, 0, 0]  # seeds 0, 1, 2, two steps; two begin anew
+    assert infos["views"][:, 83, 83].tolist() == [102, 103, 104, 0, 0]
     assert rewards.tolist() == [0.5, 0.5, 0.5, 0, 0] and not terminated.any()
     assert truncated.tolist() == [False, False, False, True, True] and set(infos["final_obs"]) == {3, 4}
     np.testing.assert_array_equal([infos["final_obs"][i] for i in (3, 4)], before[3:])

@@ -31,6 +31,7 @@ from dream.trajectories import episode_ids, open_trajectories, split_episodes
 from dream.truths import SECTORS, SectorCount, laps_in_the_dream, teach_truth_judge, truth_errors
 from PIL import Image
 from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
+from player.view import agent_views
 from small import CPU, GAME, moving_square, moving_unet, small_autoencoder, small_unet, wake_up
 
 
@@ -269,7 +270,10 @@ def test_sticky_keys_are_held_and_all_come():
 
 
 def test_both_sides_build_the_same_agent(tmp_path):
-    """sd/ rebuilds the agent of ppo/: a view that differs by a pixel, or a stack turned round, drives into walls."""
+    """sd/ rebuilds the agent of ppo/: a view moved by a pixel, or a stack turned round, drives into walls.
+
+    Its view is torch's, and theirs numpy's: a mean of just x.5 may be rounded up here and down there.
+    """
     torch.manual_seed(0)
     theirs = wake_up(Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))).eval()
     save_checkpoint(agent_checkpoint(theirs), tmp_path / "best.pt")
@@ -277,9 +281,11 @@ def test_both_sides_build_the_same_agent(tmp_path):
     stack = ViewStack(2, CPU)
     for t in range(6):
         frames = torch.randint(256, (2, 50, 70, 3), dtype=torch.uint8, generator=seeded(t))
-        views = stack.push(frames, torch.tensor([t == 0] * 2))
+        views = stack.push(agent_views(frames.numpy()), np.array([t == 0] * 2))
         ours.see(frames)
-        assert torch.equal(ours.views, views)
+        apart = (ours.views.int() - views.int()).abs()
+        assert apart.max() <= 1 and apart.sum() <= 1e-4 * apart.numel()
+    ours.views = views
     for seed in range(20):
         wanted, _, _ = theirs.act(views, seeded(seed))
         assert torch.equal(ours.choose(seeded(seed)), wanted)

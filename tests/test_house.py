@@ -56,7 +56,7 @@ FLOORS = {
         {"browser", "sheet"},
     ],
     "player": [
-        {"errors", "games.assembler", "games.race_rules", "options", "video"},
+        {"errors", "games.assembler", "games.race_rules", "options", "video", "view"},
         {"games.boot", "games.mode7_tracks", "hands", "runs", "trajectories"},
         {"games.mode7_sprites", "agent"},
         {"games.kart_cart_art", "games.mode7_draw", "buffer"},
@@ -196,6 +196,7 @@ def test_games_need_no_torch():
         player / "envs.py",
         player / "__init__.py",
         player / "errors.py",
+        player / "view.py",
     ]:
         assert "torch" not in outside(path), path
 

@@ -18,23 +18,22 @@ import train_ppo
 from dream.trajectories import open_trajectories
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from player.agent import (
-    GREY,
     STACK,
-    VIEW,
     Agent,
     AgentConfig,
     ViewStack,
     agent_checkpoint,
-    agent_view,
     load_agent,
 )
 from player.buffer import Minibatch, ReturnScale, Rollout, gae, minibatches
+from player.envs import SharedVectorEnv
 from player.errors import BadInput, run_script
 from player.games import find_game
 from player.hands import Hands
 from player.play import Players
 from player.runs import load_checkpoint, save_checkpoint
 from player.update import PPOConfig, ppo_loss, update
+from player.view import GREY, VIEW, agent_view, agent_views
 
 CPU = torch.device("cpu")
 SCRIPT = Path(train_ppo.__file__)
@@ -88,6 +87,7 @@ class TellTale(gymnasium.Env):
 
     observation_space = gymnasium.spaces.Box(0, 255, (12, 16, 3), np.uint8)
     action_space = gymnasium.spaces.Discrete(NUM_ACTIONS)
+    saved_state = b""
 
     def __init__(self, episodes: list[tuple[int, bool]]) -> None:
         self.episodes, self.number = episodes, -1
@@ -128,11 +128,11 @@ GAMES = (
 )
 
 
-def collect(num_steps: int, recorded: tuple = (0, 1, 2), wander_envs: int = 0):
-    envs = SyncVectorEnv(
-        [lambda episodes=episodes: TellTale(episodes) for episodes in GAMES],
-        autoreset_mode=AutoresetMode.SAME_STEP,
-    )
+MAKERS = [lambda episodes=episodes: TellTale(episodes) for episodes in GAMES]
+
+
+def collect(num_steps: int, recorded: tuple = (0, 1, 2), wander_envs: int = 0, envs=None):
+    envs = envs or SyncVectorEnv(MAKERS, autoreset_mode=AutoresetMode.SAME_STEP)
     kinds = ["agent"] * (envs.num_envs - wander_envs) + ["wander"] * wander_envs
     players = Players(envs, 0, ("shade",), CPU, Hands(kinds, NUM_ACTIONS))
     rollout = Rollout.empty(num_steps, len(GAMES) - wander_envs, CPU)
@@ -182,6 +182,35 @@ def test_recorded_action_leads_from_its_frame_to_the_next():
     assert players.frames[2, 0, 0, 0] % 36 == 40 % 7
 
 
+def test_views_that_the_games_processes_make_are_those_of_their_frames():
+    """Gymnasium's own vector environments bring frames alone; ours must lead to the same rollout and recording."""
+    envs = SharedVectorEnv(MAKERS, 1, num_processes=2)
+    try:
+        rollout, played, players = collect(40, envs=envs)
+        state = players.state()
+    finally:
+        envs.close()
+    wanted, theirs, others = collect(40)
+    for name in Rollout.__dataclass_fields__:
+        assert torch.equal(getattr(rollout, name), getattr(wanted, name)), name
+    for key, rows in theirs.rows.items():
+        np.testing.assert_array_equal(played.rows[key], rows, err_msg=key)
+    assert_same({**state, "games": []}, {**others.state(), "games": []})
+
+
+def test_a_state_stays_as_it_was_when_the_games_go_on():
+    """The frames lie where the next step writes."""
+    envs = SharedVectorEnv(MAKERS, 1, num_processes=1)
+    try:
+        rollout, _, players = collect(10, envs=envs)
+        state, before = players.state(), players.frames.copy()
+        players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(2), [])
+        assert (players.frames != before).any()
+        np.testing.assert_array_equal(state["frames"], before)
+    finally:
+        envs.close()
+
+
 def test_a_wandering_game_is_recorded_and_not_learned_from():
     """The rollout holds the agent's own games alone; the stranger's keys are what the recording says was pressed."""
     rollout, played, _ = collect(400, recorded=(0, 2), wander_envs=1)
@@ -206,10 +235,10 @@ def test_no_rows_where_nothing_is_recorded():
 
 @pytest.mark.parametrize(("H", "W"), [(112, 256), (224, 320), (60, 50)])
 def test_agent_view_against_a_slow_area_average(H, W):
-    frame = torch.randint(256, (1, H, W, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frame = np.random.default_rng(1).integers(256, size=(H, W, 3), dtype=np.uint8)
     view = agent_view(frame)
-    assert view.shape == (1, VIEW, VIEW) and view.dtype == torch.uint8
-    grey = frame[0].double().numpy() @ np.array(GREY)
+    assert view.shape == (VIEW, VIEW) and view.dtype == np.uint8
+    grey = frame @ np.array(GREY)
     for row, column in np.random.default_rng(0).integers(VIEW, size=(12, 2)):
         total = area = 0.0
         for r in range(H):
@@ -218,15 +247,15 @@ def test_agent_view_against_a_slow_area_average(H, W):
                 wide = min(c + 1, (column + 1) * W / VIEW) - max(c, column * W / VIEW)
                 if tall > 0 and wide > 0:
                     total, area = total + tall * wide * grey[r, c], area + tall * wide
-        assert abs(total / area - int(view[0, row, column])) <= 0.51
+        assert abs(total / area - int(view[row, column])) <= 0.5001
 
 
 def test_a_lit_pixel_lands_where_it_should():
     """The original scrambled the pixels by a reshape in place of a permute."""
     for r, c in ((0, 0), (0, 255), (111, 0), (50, 200), (77, 31)):
-        frames = torch.zeros(2, 112, 256, 3, dtype=torch.uint8)
+        frames = np.zeros((2, 112, 256, 3), np.uint8)
         frames[1, r, c] = 255
-        dark, lit = agent_view(frames)
+        dark, lit = agent_views(frames)
         assert dark.max() == 0
         brightest = divmod(int(lit.argmax()), VIEW)
         assert brightest == (int((r + 0.5) * VIEW / 112), int((c + 0.5) * VIEW / 256))
@@ -234,18 +263,18 @@ def test_a_lit_pixel_lands_where_it_should():
 
 
 def test_stack_order_and_reset():
-    def shades(*values: int) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.uint8)[:, None, None, None].expand(-1, 12, 16, 3)
+    def shades(*values: int) -> np.ndarray:
+        return np.tile(np.uint8(values)[:, None, None], (1, VIEW, VIEW))
 
     stack = ViewStack(2, CPU)
-    stack.push(shades(1, 101), torch.tensor([True, True]))
+    stack.push(shades(1, 101), np.array([True, True]))
     for number in (2, 3, 4):
-        views = stack.push(shades(number, 100 + number), torch.tensor([False, False]))
+        views = stack.push(shades(number, 100 + number), np.array([False, False]))
     assert views[:, :, 5, 7].tolist() == [[1, 2, 3, 4], [101, 102, 103, 104]]  # the oldest first
-    peeked = stack.peek(shades(200), torch.tensor([1]))
+    peeked = stack.peek(shades(200), np.array([1]))
     assert peeked[:, :, 0, 0].tolist() == [[102, 103, 104, 200]]
     assert stack.views[1, :, 0, 0].tolist() == [101, 102, 103, 104]  # peeking adds nothing
-    views = stack.push(shades(5, 9), torch.tensor([False, True]))
+    views = stack.push(shades(5, 9), np.array([False, True]))
     assert views[:, :, 0, 0].tolist() == [[2, 3, 4, 5], [9, 9, 9, 9]]
 
 

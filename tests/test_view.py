@@ -18,6 +18,7 @@ from player.drivers import KeysDriver, Race
 from player.errors import BadInput
 from player.games import DRIVING_ACTIONS, Action, Game, find_game
 from player.runs import save_checkpoint
+from player.view import agent_view
 
 NAMES = tuple(action.name for action in DRIVING_ACTIONS)
 
@@ -224,7 +225,7 @@ def test_the_agent_sees_and_acts_as_in_training(checkpoint):
     stack, (frame, _) = ViewStack(1, torch.device("cpu")), env.reset(seed=7)
     for step in range(12):
         np.testing.assert_array_equal(race.frame_u8, frame)
-        views = stack.push(torch.from_numpy(frame[None]), torch.tensor([step == 0]))
+        views = stack.push(agent_view(frame)[None], np.array([step == 0]))
         frame = env.step(int(agent.act(views, generator)[0][0]))[0]
         for _ in range(4):
             race.step()

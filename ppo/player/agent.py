@@ -1,20 +1,19 @@
 """The agent: four small grey pictures in, a policy over the actions and a value out. Pure tensors."""
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Tuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from player.errors import BadInput
 from player.runs import load_checkpoint, mixed_precision
+from player.view import VIEW
 
-VIEW = 84  # pixels on a side of what the agent sees
 STACK = 4  # pictures at once: enough to see speed and turning
-GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -25,24 +24,6 @@ class AgentConfig:
     action_names: Tuple[str, ...]
     game: str
     frame_skip: int
-
-
-@lru_cache(maxsize=8)
-def averaging_matrix(size: int, target: int) -> Tensor:
-    """(target, size): row i averages the stretch of `size` pixels that falls on target pixel i."""
-    edges = torch.arange(size + 1, dtype=torch.float64) * target / size
-    cells = torch.arange(target, dtype=torch.float64)[:, None]
-    overlap = (torch.minimum(edges[1:], cells + 1) - torch.maximum(edges[:-1], cells)).clamp(min=0)
-    return (overlap / overlap.sum(dim=1, keepdim=True)).float()
-
-
-def agent_view(frames_u8: Tensor) -> Tensor:
-    """RGB frames uint8 (B, H, W, 3) -> grey uint8 (B, VIEW, VIEW), each pixel the mean of what it covers."""
-    _, H, W, _ = frames_u8.shape
-    grey = frames_u8.float() @ torch.tensor(GREY, device=frames_u8.device)  # (B, H, W)
-    columns = averaging_matrix(W, VIEW).to(frames_u8.device)
-    rows = averaging_matrix(H, VIEW).to(frames_u8.device)
-    return (rows @ (grey @ columns.T)).round().clamp(0, 255).to(torch.uint8)
 
 
 class Agent(nn.Module):
@@ -77,7 +58,9 @@ class Agent(nn.Module):
         with mixed_precision(views_u8.device):
             kind, mixed = views_u8.device.type, torch.is_autocast_enabled(views_u8.device.type)
             precision = torch.get_autocast_dtype(kind) if mixed else torch.float32
-            features = self.features(views_u8.to(precision) / 255)  # as by way of float32, and sooner
+            # Channels last, or each convolution would bring its pictures into that order, and their gradients.
+            views = torch.empty_like(views_u8, dtype=precision, memory_format=torch.channels_last)
+            features = self.features(views.copy_(views_u8).div_(255))  # as by way of float32, and sooner
         return self.policy(features.float()), self.value(features.float()).squeeze(1)
 
     @torch.no_grad()
@@ -103,17 +86,18 @@ class ViewStack:
     def __init__(self, num_envs: int, device: torch.device) -> None:
         self.views = torch.zeros(num_envs, STACK, VIEW, VIEW, dtype=torch.uint8, device=device)
 
-    def push(self, frames_u8: Tensor, first: Tensor) -> Tensor:
-        """Adds frames (B, H, W, 3); where `first` (B,) the history is that frame alone. Returns (B, STACK, ...)."""
-        view = agent_view(frames_u8.to(self.views.device))
+    def push(self, seen: np.ndarray, first: np.ndarray) -> Tensor:
+        """Adds views, uint8 (B, VIEW, VIEW); where `first` (B,) the history is that one alone. Returns
+        (B, STACK, ...)."""
+        view = torch.from_numpy(seen).to(self.views.device)
         self.views = torch.cat([self.views[:, 1:], view[:, None]], dim=1)
-        self.views[first] = view[first][:, None]
+        self.views[torch.from_numpy(first)] = view[torch.from_numpy(first)][:, None]
         return self.views
 
-    def peek(self, frames_u8: Tensor, which: Tensor) -> Tensor:
-        """What the stack of games `which` (M,) would be after frames (M, H, W, 3), without adding them."""
-        view = agent_view(frames_u8.to(self.views.device))
-        return torch.cat([self.views[which, 1:], view[:, None]], dim=1)
+    def peek(self, seen: np.ndarray, which: np.ndarray) -> Tensor:
+        """What the stack of games `which` (M,) would be after views (M, VIEW, VIEW), without adding them."""
+        view = torch.from_numpy(seen).to(self.views.device)
+        return torch.cat([self.views[torch.from_numpy(which), 1:], view[:, None]], dim=1)
 
 
 def agent_checkpoint(agent: Agent) -> dict:

@@ -9,6 +9,7 @@ import numpy as np
 from player.envs import make_env
 from player.errors import BadInput
 from player.games import DRIVING_ACTIONS, Game, find_game
+from player.view import agent_view
 
 RANDOM_HOLD_FRAMES = 4  # game frames a random choice lasts, as long as an agent's
 
@@ -78,7 +79,7 @@ class AgentDriver:
 
         from player.agent import ViewStack, load_agent
 
-        self.torch, self.agent = torch, load_agent(Path(path))
+        self.agent = load_agent(Path(path))
         config = self.agent.config
         if config.action_names != tuple(action.name for action in game.actions):
             raise BadInput(f"{path} learned {config.game}, not {game.name}: choose --game {config.game}")
@@ -87,7 +88,7 @@ class AgentDriver:
         self.generator = torch.Generator().manual_seed(seed)
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
-        views = self.stack.push(self.torch.from_numpy(frame_u8[None].copy()), self.torch.tensor([first]))
+        views = self.stack.push(agent_view(frame_u8)[None], np.array([first]))
         actions, _, _ = self.agent.act(views, self.generator)
         return int(actions[0])
 

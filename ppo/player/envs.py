@@ -17,6 +17,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from player.errors import BadInput
 from player.games import Game
+from player.view import VIEW, agent_view
 
 MAX_DEATHS = 20  # of worker processes in a run: more are no accident
 
@@ -82,6 +83,7 @@ class SharedVectorEnv(VectorEnv):
         self.context, self.makers, self.deaths = multiprocessing.get_context(context), makers, 0
         shapes = {
             "frames": (np.uint8, (N, *self.single_observation_space.shape)),
+            "views": (np.uint8, (N, VIEW, VIEW)),
             "actions": (np.int64, (N,)),
             "rewards": (np.float64, (N,)),
             "terminated": (np.bool_, (N,)),
@@ -116,7 +118,7 @@ class SharedVectorEnv(VectorEnv):
         if seed is None or isinstance(seed, int):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
         self.ask("reset", [[seed[i] for i in share] for share in self.shares])
-        return self.arrays["frames"], {"truth": self.arrays["truth"].copy()}
+        return self.arrays["frames"], {"truth": self.arrays["truth"].copy(), "views": self.arrays["views"]}
 
     def step(self, actions: np.ndarray):
         self.arrays["actions"][:] = actions
@@ -126,7 +128,8 @@ class SharedVectorEnv(VectorEnv):
         rewards, terminated, truncated, truth = (
             self.arrays[name].copy() for name in ("rewards", "terminated", "truncated", "truth")
         )
-        return self.arrays["frames"], rewards, terminated, truncated, {"truth": truth, "final_obs": last}
+        infos = {"truth": truth, "final_obs": last, "views": self.arrays["views"]}
+        return self.arrays["frames"], rewards, terminated, truncated, infos
 
     def get_attr(self, name: str) -> list:
         return [value for values in self.ask("get", [name] * len(self.pipes)) for value in values]
@@ -225,7 +228,7 @@ def work(
 
 def answer_to(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
     def show(i: int, frame: np.ndarray, info: dict) -> None:
-        arrays["frames"][i] = frame
+        arrays["frames"][i], arrays["views"][i] = frame, agent_view(frame)
         if arrays["truth"].size:
             arrays["truth"][i] = info["truth"]
 

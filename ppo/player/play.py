@@ -14,6 +14,7 @@ from gymnasium.vector import VectorEnv
 from player.agent import Agent, ViewStack
 from player.buffer import Rollout
 from player.hands import Hands
+from player.view import agent_views
 
 
 @dataclass
@@ -81,8 +82,7 @@ class Players:
                 self.fill_next_values(rollout, t - 1, values)
             if truncated[:N].any():
                 which = np.flatnonzero(truncated[:N])
-                last_frames = torch.from_numpy(np.stack([infos["final_obs"][i] for i in which]))
-                last_views = self.stack.peek(last_frames, torch.from_numpy(which))
+                last_views = self.stack.peek(agent_views([infos["final_obs"][i] for i in which]), which)
                 rollout.next_values[t, which] = agent.value_of(last_views)
             if played.rows:
                 played.rows["rewards"][:, t] = rewards[recorded]
@@ -97,8 +97,8 @@ class Players:
 
     def see(self, frames: np.ndarray, first: np.ndarray, infos: dict) -> None:
         """What a step of the games brought; `first` (N + W,) bool: where it is the first frame after a reset."""
-        self.frames, self.first, self.truth = frames.copy(), first, self.read_truth(infos)
-        self.stack.push(torch.from_numpy(self.frames), torch.from_numpy(first))
+        self.frames, self.first, self.truth = frames, first, self.read_truth(infos)
+        self.stack.push(infos["views"] if "views" in infos else agent_views(frames), first)
 
     @staticmethod
     def fill_next_values(rollout: Rollout, t: int, values: torch.Tensor) -> None:
@@ -125,7 +125,8 @@ class Players:
         """Frame t is what was seen when action t was chosen. games: the K that are recorded."""
         if not rows:
             return
-        rows["frames"][:, t] = self.frames[games].transpose(0, 3, 1, 2)  # (K, H, W, 3) -> (K, 3, H, W)
+        for row, game in zip(rows["frames"], games):  # one by one: self.frames[games] would be a copy
+            row[t] = self.frames[game].transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
         rows["actions"][:, t] = actions[games]
         rows["episode_starts"][:, t] = self.first[games]
         if self.tracks is not None:
@@ -137,7 +138,7 @@ class Players:
         """All that is needed to go on with the same games; the games' own states where they can be saved."""
         return {
             "games": [torch.from_numpy(np.array(bytearray(one), np.uint8)) for one in self.game_states()],
-            "frames": torch.from_numpy(self.frames),
+            "frames": torch.from_numpy(self.frames.copy()),
             "truth": torch.from_numpy(self.truth),
             "first": torch.from_numpy(self.first),
             "returns": torch.from_numpy(self.returns),
