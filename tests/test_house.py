@@ -30,6 +30,7 @@ FLOORS = {
             "playing",
             "previews",
             "report",
+            "view",
         },
         {
             "engine",
@@ -230,7 +231,7 @@ def test_nothing_is_unpickled():
                     assert isinstance(value, ast.Constant) and value.value is wanted, f"{path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("name", ["errors.py", "runs.py"])
+@pytest.mark.parametrize("name", ["errors.py", "runs.py", "view.py"])
 def test_twins_are_equal(name):
     """What is written on both sides drifts apart unless something holds it."""
     texts = [(ROOT / side / package / name).read_text(encoding="utf-8") for side, package in SIDES.items()]

@@ -1,4 +1,7 @@
-"""What the agent sees of a frame: grey, VIEW x VIEW. numpy alone, so that the games' own processes can make it."""
+"""What the agent sees of a frame: grey, VIEW x VIEW. numpy alone, so that the games' own processes can make it.
+
+The same lines stand in sd/dream/view.py: the two sides share no Python, and a test holds the copies equal.
+"""
 
 from functools import lru_cache
 from math import gcd

@@ -1,9 +1,8 @@
 """The agent of ppo/ at the wheel of a dream: it sees dreamed frames as it saw the game's, and chooses an action.
 
-The two sides share no Python, so its network and its view stand here a second time; a test holds both to one answer.
+The two sides share no Python, so its network stands here a second time; a test holds both to one answer.
 """
 
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -11,19 +10,9 @@ from torch import Tensor, nn
 
 from dream.errors import BadInput
 from dream.runs import load_checkpoint, mixed_precision
+from dream.view import agent_views
 
-VIEW = 84  # pixels on a side of what it sees
 STACK = 4  # pictures at once
-GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
-
-
-@cache
-def averaging_matrix(size: int, target: int) -> Tensor:
-    """(target, size): row i averages the stretch of `size` pixels that falls on target pixel i."""
-    edges = torch.arange(size + 1, dtype=torch.float64) * target / size
-    cells = torch.arange(target, dtype=torch.float64)[:, None]
-    overlap = (torch.minimum(edges[1:], cells + 1) - torch.maximum(edges[:-1], cells)).clamp(min=0)
-    return (overlap / overlap.sum(dim=1, keepdim=True)).float()
 
 
 class Agent(nn.Module):
@@ -47,10 +36,7 @@ class Agent(nn.Module):
 
     def see(self, frames_u8: Tensor) -> None:
         """Frames uint8 (B, H, W, 3) come after those before; the first fill the stack."""
-        _, H, W, _ = frames_u8.shape
-        grey = frames_u8.float() @ torch.tensor(GREY)
-        view = averaging_matrix(H, VIEW) @ (grey @ averaging_matrix(W, VIEW).T)
-        view = view.round().clamp(0, 255).to(torch.uint8)[:, None]
+        view = torch.from_numpy(agent_views(frames_u8.numpy()))[:, None]
         self.views = (
             view.expand(-1, STACK, -1, -1)
             if self.views is None
