@@ -13,6 +13,7 @@ H shows all keys of the window. Where there is no screen, ten seconds are record
 """
 
 import argparse
+import signal
 import time
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from dream.errors import BadInput, run_script
 from dream.onnx_engine import starts_beside
 from dream.playing import FrameTimes, may_have_screen
 from dream.real import Real
+from dream.recorder import Recorder
 from dream.ride import Ride
-from dream.take import KNOBS, Replay, Take
-from dream.video import SUFFIXES, VideoFile, usual_suffix
+from dream.take import KNOBS, Replay
+from dream.video import SUFFIXES, usual_suffix
 from dream.world import Dream
 
 HERE = Path(__file__).resolve().parent
@@ -107,6 +109,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--record {args.record}: the name must end in {' or '.join(kinds)}")
     if args.frames and not args.headless:
         parser.error("--frames plays without a window: add --headless")
+    beside = [name for name in ("record", "keys", "frames", "driver", "steps", "real") if getattr(args, name)]
+    if args.headless and args.replay and beside:
+        parser.error(f"--headless --replay dreams all of it again, as it was: without --{beside[0]}")
     if args.headless and args.driver == "person":
         parser.error("--headless has no keys for a person: --driver list or agent")
     if args.driver == "agent" and not args.agent_path:
@@ -132,6 +137,8 @@ def open_ride(args: argparse.Namespace, dream, fps: float) -> Ride:
     start, replay = args.start, Replay.load(args.replay, dream) if args.replay else None
     if replay:
         mark = replay.marks[0]
+        if any(other["t"] < replay.end_of_first for other in replay.marks[1:]):
+            print("the knobs that were turned in it stay as they were at first (--headless turns them)")
         dream.places.add(replay.latents[0], replay.before[0], mark["age"])
         start, actions = dream.num_starts - 1, replay.actions[: replay.end_of_first]
         dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
@@ -151,10 +158,7 @@ def open_ride(args: argparse.Namespace, dream, fps: float) -> Ride:
         real = Real(args.real, len(dream.action_names), args.real_path, args.real_settings)
     ride = Ride(dream, start, drivers, real)
     wanted = args.driver or ("list" if args.headless or args.keys or replay else "person")
-    while ride.driver is not drivers[DRIVERS.index(wanted)]:
-        said = ride.next_driver()
-        if ride.driver is drivers[0]:
-            raise BadInput(said)
+    ride.put_at_the_wheel(drivers[DRIVERS.index(wanted)])
     return ride
 
 
@@ -173,27 +177,22 @@ def open_window(args: argparse.Namespace, ride: Ride):
 
 
 def play_headless(ride: Ride, num_frames: int, fps: float, record_path: Path | None) -> None:
-    dream, film = ride.dream, None
-    if record_path and record_path.suffix.lower() == ".npz":
-        ride.record(Take(record_path))
-    elif record_path:
-        film = VideoFile(record_path, fps, dream.frame_shape)
+    recorder = Recorder(ride, fps)
+    if record_path:
+        recorder.start(record_path)
     times = FrameTimes()
     try:
         for _ in range(num_frames):
             began = time.perf_counter()
-            frame_u8 = ride.step()
+            ride.step()
             done = time.perf_counter()
             times.add(done, done - began)
             times.key_to_frame_s.append(done - began)  # no key waits for its turn here, no screen shows it
-            if film:
-                film.write(frame_u8)
-    finally:  # after a Ctrl-C too: what was played is kept and reported
-        if film:
-            film.close()
-        if ride.take:
-            ride.stop_recording()
-        report(times, dream.fps, record_path)
+            recorder.write()
+    finally:  # after a Ctrl-C or on a full disk too: what was played is kept and reported
+        for running in recorder.running():
+            recorder.stop(running)
+        report(times, ride.dream.fps, record_path)
 
 
 def replay_all(path: Path, dream) -> None:
@@ -223,6 +222,12 @@ def report(times: FrameTimes, fps: float, record_path: Path | None) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    for name in (
+        "SIGTERM",
+        "SIGHUP",
+    ):  # a terminal that is closed: as Ctrl-C, so that what is recorded is kept
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     print(f"seed {args.seed}")
     dream = load_dream(args)
     fps = args.fps or dream.fps
@@ -232,16 +237,16 @@ def main(args: argparse.Namespace) -> None:
     ride = open_ride(args, dream, fps)
     try:
         if args.headless:
-            listed = len(ride.drivers[1].actions) if args.keys else 150
+            listed = len(ride.drivers[DRIVERS.index("list")].actions) if args.keys else 150
             play_headless(ride, args.frames or listed, fps, args.record)
             return
         window = open_window(args, ride)
         if isinstance(window, str):
             print(f"no screen to play on ({window}): recording ten seconds instead")
-            ride.next_driver()  # the list
-            play_headless(
-                ride, len(ride.drivers[1].actions), fps, args.record or OUTPUT_DIR / f"dream{usual_suffix()}"
-            )
+            if ride.person_drives:
+                ride.put_at_the_wheel(ride.drivers[DRIVERS.index("list")])
+            record_path = args.record or OUTPUT_DIR / f"dream{usual_suffix()}"
+            play_headless(ride, len(ride.drivers[DRIVERS.index("list")].actions), fps, record_path)
             return
         window.run()
         report(window.times, dream.fps, None)

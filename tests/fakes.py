@@ -13,25 +13,25 @@ class FakeDream:
     action_names = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
     action_keys = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
     fps, num_starts, frame_shape = 60.0, 3, (28, 64)
-    backend, seed, steps, context_level = "a fake", 0, 1, 0.0
+    backend, fingerprint, seed, steps, context_level = "a fake", "none", 0, 1, 0.0
 
     def __init__(self):
-        self.actions, self.starts, self.state = [], [], (0, 0)
+        self.actions, self.starts, self.state = [], [], (0, 0, 0)
 
     def reset(self, start=0):
         self.starts.append(start)
-        return self.set_state((start, 0))
+        return self.set_state((start, 0, 0))
 
     def step(self, action):
         self.actions.append(action)
-        return self.set_state((self.state[0], action))
+        return self.set_state((self.state[0], action, self.age + 1))
 
     def get_state(self):
         return self.state
 
     def set_state(self, state):
         self.state = state
-        start, action = state
+        start, action, self.age = state
         frame_u8 = np.full((*self.frame_shape, 3), COLOURS[action], np.uint8)
         frame_u8[:, : 4 * start] = 255
         return frame_u8
@@ -55,6 +55,13 @@ class FakeGame:
     def __init__(self):
         self.in_step, self.truths, self.actions = True, [], []
 
+    @property
+    def label(self):
+        return "the game" if self.in_step else "the game, elsewhere"
+
+    def try_truths(self, truths):
+        self.heard = list(truths)
+
     def reset(self, truth):
         self.truths.append(truth)
         self.in_step = truth is not None
@@ -65,10 +72,10 @@ class FakeGame:
         self.frame_u8 = np.full_like(self.frame_u8, COLOURS[action] // 2)
 
     def get_state(self):
-        return self.frame_u8
+        return self.frame_u8, self.in_step
 
     def set_state(self, state):
-        self.frame_u8 = state
+        self.frame_u8, self.in_step = state
 
 
 class FakeClock:

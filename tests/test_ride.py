@@ -119,9 +119,9 @@ def test_a_list_goes_on_where_it_is_and_presses_nothing_after_its_end(dream):
 def test_who_cannot_drive_is_passed_over_with_a_word(dream, tmp_path):
     drivers = drivers_of(dream, ("a list", [2]), tmp_path / "no agent.pt")
     ride = Ride(dream, drivers=drivers)
-    assert ride.driver.name == "you" and ride.next_driver() == "a list drives"
+    assert ride.driver.name == "you" and ride.next_driver() == "at the wheel: a list"
     said = ride.next_driver()
-    assert "no agent.pt" in said and said.endswith("you drives") and ride.driver is drivers[0]
+    assert "no agent.pt" in said and said.endswith("at the wheel: you") and ride.driver is drivers[0]
     alone = Ride(dream, drivers=[drivers[0], drivers[2]])
     assert "nobody else" in alone.next_driver()
 
@@ -374,8 +374,8 @@ def test_a_game_that_stands_elsewhere_says_so(dream, game):
     ("name", "num_actions", "path", "settings", "said"),
     [
         ("nowhere:Line-v0", 3, None, [], "--real-path"),
-        ("a_game:Other-v0", 3, "game", [], "cannot be made"),
-        ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be made"),
+        ("a_game:Other-v0", 3, "game", [], "cannot be played"),
+        ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be played"),
         ("a_game:Line-v0", 6, "game", [], "the dream knows 6 actions"),
         ("a_game:Line-v0", 3, "game", ["wide"], "NAME=VALUE"),
     ],

@@ -248,9 +248,9 @@ def test_hold_to_go_back_and_drive_on_from_there(make_window):
     window.step()
     assert dream.actions[6:] == [3] and window.ride.age == 3
     send(window, "z")
-    for _ in range(9):  # to the place itself and no further
+    for _ in range(9):  # to the place itself and no further, and there it stands while the key is held
         window.back_one()
-    assert window.ride.age == 0 and not window.going_back and (window.ride.frame_u8[0, 0] == COLOURS[0]).all()
+    assert window.ride.age == 0 and window.going_back and (window.ride.frame_u8[0, 0] == COLOURS[0]).all()
 
 
 def test_going_back_ends_when_the_keyboard_is_lost(make_window):
@@ -284,10 +284,16 @@ def test_a_place_is_kept_and_found_again(make_window, tmp_path):
     dream = FakeDream()
     window = make_window(dream)
     send(window, "k", "b")
-    assert (tmp_path / "output/places.npz").exists() and dream.starts[-1] == 3
-    window.output_dir = tmp_path / "output/places.npz"  # no folder
+    assert (tmp_path / "output/places_001.npz").exists() and dream.starts[-1] == 3
     send(window, "k")
-    assert "not kept" in window.message
+    assert os.listdir(tmp_path / "output") == ["places_001.npz"]  # all of one window's
+    again = make_window(dream)
+    send(again, "k")  # those of the first must not be lost
+    assert sorted(os.listdir(tmp_path / "output")) == ["places_001.npz", "places_002.npz"]
+    other = make_window(dream)
+    other.output_dir = tmp_path / "output/places_001.npz"  # no folder
+    send(other, "k")
+    assert "not kept" in other.message
 
 
 def test_the_knobs_turn_within_bounds(make_window):
@@ -296,7 +302,7 @@ def test_the_knobs_turn_within_bounds(make_window):
     send(window, *["2"] * 9, "1", *["4"] * 3, "3", "x", "-", "-", "=")
     assert (dream.steps, dream.context_level, dream.seed) == (7, 0.2, 1)
     assert window.speed == 0.5 and window.pacer.period_s == pytest.approx(1 / 30)
-    assert "7 steps, noise told 0.2, seed 1, 0.5x" in window.message
+    assert "7 steps (made for 1), noise told 0.2, seed 1, 0.5x" in window.message
     send(window, *["1"] * 9, *["3"] * 9, *["="] * 9)
     assert (dream.steps, dream.context_level, window.speed) == (1, 0.0, SPEEDS[-1])
     send(window, *["4"] * 12, *["-"] * 12)
@@ -640,7 +646,7 @@ def test_a_screen_that_goes_away_loses_no_recording(screen, tmp_path):
         "--record",
         tmp_path / "all.npz",
     )
-    aside = tmp_path / "all.writing.frames"
+    aside = tmp_path / "all.writing.npz.frames"
     wait_until(lambda: aside.exists() and aside.stat().st_size > 10 * 3 * 112 * 256, timeout_s=60)
     screen.server.kill()
     _, complained = screen.window.communicate(timeout=20)

@@ -37,7 +37,7 @@ def previous_place(window) -> None:
 
 
 def keep_place(window) -> None:
-    path = window.output_dir / "places.npz"
+    window.places_path = path = window.places_path or free_path(window.output_dir, ".npz", "places")
     try:
         window.say(f"place {window.dream.keep_place(path)} is kept: --trajectory-path {path}")
     except OSError as problem:
@@ -75,7 +75,7 @@ def fewer_steps(window) -> None:
 
 
 def more_steps(window) -> None:
-    window.turn(steps=min(MOST_STEPS, window.dream.steps + 1))
+    window.turn(steps=max(window.dream.steps, min(MOST_STEPS, window.dream.steps + 1)))
 
 
 def less_noise(window) -> None:
@@ -153,7 +153,7 @@ def recording(window) -> None:
 def start_or_stop(window, suffix: str) -> None:
     """A recording of this kind ends where one is running, or begins."""
     try:
-        running = window.ride.take if suffix == ".npz" else window.film
+        running = window.recorder.of_kind(suffix)
         if running:
             window.stop_recording(running)
         else:

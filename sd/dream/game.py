@@ -19,4 +19,7 @@ class GameInfo:
             raise ValueError(
                 f"{len(game.action_names)} names of {len(keys)} actions, {game.fps} frames a second"
             )
+        names = [*game.action_names, *(key for keys in game.action_keys for key in keys)]
+        if not "".join(names).isprintable():
+            raise ValueError("names of actions or keys that cannot be shown")
         return game

@@ -24,8 +24,8 @@ DRIVE = (
     (("up",), 1.5),
 )
 
-# What the window's own keys do: a command, its keys, its line of help; window.py has a method of each name. A key that
-# the game uses is the game's; each command shows the first one left to it.
+# What the window's own keys do: a command, its keys, its line of help; commands.py has a function of each name. A key
+# that the game uses is the game's; each command shows the first one left to it.
 COMMANDS = {
     "help": (("h", "f1"), "all keys"),
     "restart": (("r", "return"), "this place again"),
@@ -45,7 +45,7 @@ COMMANDS = {
     "faster": (("=", "+"), "faster"),
     "other seed": (("x",), "another seed"),
     "picture": (("f12", "s"), "save a picture"),
-    "video": (("v",), "record a video"),
+    "video": (("v",), "record a video, once more to end it"),
     "gif": (("g",), "record a gif"),
     "recording": (("c",), "record .npz, to train on"),
     "hide this": (("i", "f2"), "hide the bar"),

@@ -82,8 +82,10 @@ def draw_frame(screen: pygame.Surface, frame_u8: np.ndarray, area: pygame.Rect) 
     return place
 
 
-def draw_frames(screen: pygame.Surface, frames: dict[str, np.ndarray], area: pygame.Rect) -> pygame.Rect:
-    """Frames with their names, side by side or in rows, whichever shows them larger. Returns where the first stands."""
+def draw_frames(
+    screen: pygame.Surface, frames: dict[str, np.ndarray], area: pygame.Rect, named: bool
+) -> pygame.Rect:
+    """Frames, `named` or not, side by side or in rows, whichever shows them larger. Returns where the first stands."""
     H, W, _ = next(iter(frames.values())).shape
     grids = [(columns, -(-len(frames) // columns)) for columns in range(1, len(frames) + 1)]
     across, down = max(grids, key=lambda grid: min(area.width // grid[0] / W, area.height // grid[1] / H))
@@ -91,7 +93,7 @@ def draw_frames(screen: pygame.Surface, frames: dict[str, np.ndarray], area: pyg
     for i, (name, frame_u8) in enumerate(frames.items()):
         corner = (area.left + i % across * cell.width, area.top + i // across * cell.height)
         places.append(draw_frame(screen, frame_u8, cell.move(corner)))
-        if len(frames) > 1:
+        if named:
             draw_pill(screen, name, PAPER, bottomright=(places[i].right - 8, places[i].bottom - 8))
     return places[0]
 

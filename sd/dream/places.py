@@ -26,7 +26,7 @@ class Places:
 
     def add(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> None:
         """One more, (L, C, h, w) and (L,), of which there is no true state; `age`: frames dreamed before it."""
-        self.ages[len(self)] = age
+        self.ages = {**self.ages, len(self): age}
         self.latents = np.concatenate([self.latents, latents[None].astype(np.float32)])
         self.actions = np.concatenate([self.actions, actions[None]])
         self.truth = {name: np.append(values, np.float32(np.nan)) for name, values in self.truth.items()}

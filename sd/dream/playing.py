@@ -17,6 +17,8 @@ class Playable(Protocol):
     num_starts: int
     frame_shape: tuple[int, int]  # H, W
     backend: str  # as it is shown
+    fingerprint: str  # of whose latents
+    age: int  # frames dreamed since a place of the game's, by which the noise is drawn
     seed: int  # the knobs, which may be turned between frames
     steps: int
     context_level: float

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from dream.drivers import SEEN, Driver, drivers_of
+from dream.drivers import SEEN, Driver, Person, drivers_of
 from dream.errors import BadInput
 from dream.playing import Playable
 from dream.real import Real
 from dream.take import Take
 
-BACK_S = 20.0  # of the way that can be gone back
+BACK_S = 20.0  # of the way that can be gone back: 0.5 MB a frame of the dream that ships
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Ride:
         self.drivers = self.drivers or drivers_of(self.dream)
         self.driver = self.drivers[0]
         self.back: deque[Moment] = deque(maxlen=round(BACK_S * self.dream.fps))
+        if self.real:
+            self.real.try_truths(self.dream.truth_of(place) for place in range(self.dream.num_starts))
         self.restart()
 
     # -- where -----------------------------------------------------------------------------------------------------
@@ -54,7 +56,7 @@ class Ride:
         if self.real:
             self.real.reset(self.dream.truth_of(self.start))
         if self.take:
-            self.take.begin(self.dream, self.age)
+            self.take.begin(self.dream)
         self.driver.take_over([self.frame_u8], self.age)
 
     def go_to_place(self, step: int) -> None:
@@ -74,7 +76,7 @@ class Ride:
         if self.take and moment.take is self.take:
             self.take.drop_last()
         elif self.take:
-            self.take.begin(self.dream, self.age)
+            self.take.begin(self.dream)
         self.driver.take_over(self.last_frames(), self.age)
         return True
 
@@ -86,8 +88,8 @@ class Ride:
     # -- on --------------------------------------------------------------------------------------------------------
 
     def step(self, held: Collection[str] = ()) -> np.ndarray:
-        """One frame on; `held`: keys. Returns it, uint8 (H, W, 3). Raises OSError where it cannot be recorded; nothing
-        has moved then."""
+        """One frame on; `held`: keys. Returns it, uint8 (H, W, 3). Raises NoRoom where it cannot be recorded;
+        nothing has moved then."""
         return self.go_on(self.driver.choose(held, self.age))
 
     def dream_again(self) -> None:
@@ -109,26 +111,33 @@ class Ride:
         self.driver.see(frame_u8)
         return frame_u8
 
+    @property
+    def person_drives(self) -> bool:
+        return isinstance(self.driver, Person)
+
+    def put_at_the_wheel(self, driver: Driver) -> None:
+        """Raises BadInput where he cannot drive here."""
+        driver.take_over(self.last_frames(), self.age)
+        self.driver = driver
+
     def next_driver(self) -> str:
         """Who can drive takes over; returns what to say."""
-        told = ""
-        first = self.drivers.index(self.driver)
+        told, first = "", self.drivers.index(self.driver)
         for number in range(1, len(self.drivers)):
             driver = self.drivers[(first + number) % len(self.drivers)]
             try:
-                driver.take_over(self.last_frames(), self.age)
+                self.put_at_the_wheel(driver)
             except BadInput as problem:
                 told = f"{problem}; "
                 continue
-            self.driver = driver
-            return f"{told}{driver.name} drives"
+            return f"{told}at the wheel: {driver.name}"
         return f"{told}nobody else can drive here"
 
     # -- what is recorded --------------------------------------------------------------------------------------------
 
     def record(self, take: Take) -> None:
         self.take = take
-        take.begin(self.dream, self.age)
+        take.begin(self.dream)
 
     def stop_recording(self) -> Take:
         take, self.take = self.take, None

@@ -17,12 +17,14 @@ def usual_suffix() -> str:
     return ".mp4" if importlib.util.find_spec("cv2") else ".gif"
 
 
-def free_path(folder: Path, suffix: str) -> Path:
+def free_path(folder: Path, suffix: str, stem: str = "dream") -> Path:
     """dream_001, dream_002 ...: the first that neither exists nor is being written."""
     number = 1
-    while any((folder / f"dream_{number:03d}{part}{suffix}").exists() for part in ("", ".writing")):
+    while (folder / f"{stem}_{number:03d}{suffix}").exists() or any(
+        folder.glob(f"{stem}_{number:03d}.writing{suffix}*")
+    ):
         number += 1
-    return folder / f"dream_{number:03d}{suffix}"
+    return folder / f"{stem}_{number:03d}{suffix}"
 
 
 class VideoFile:

@@ -7,6 +7,7 @@ line in COMMANDS (keys.py) and a function in commands.py.
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,13 @@ from dream.overlays import (
     draw_row,
     icon,
     pace_of,
+    shortened,
     spelled,
 )
 from dream.playing import FrameTimes, Pacer
+from dream.recorder import Recorder
 from dream.ride import Ride
-from dream.take import Take
+from dream.take import NoRoom, Take
 from dream.video import VideoFile
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -66,8 +69,7 @@ class DreamWindow:
         `output_dir`: where pictures and videos go. `record_path`: record there from the first frame on."""
         self.ride, self.dream, self.fps = ride, ride.dream, fps or ride.dream.fps
         self.output_dir, self.now = output_dir, now
-        self.saved_last: Path | None = None  # what was being recorded when the window closed
-        self.film: VideoFile | None = None
+        self.places_path: Path | None = None  # of those that are kept
         try:
             self._open(scale)
         except pygame.error as problem:
@@ -77,9 +79,11 @@ class DreamWindow:
         self.command_of = {key: command for command, keys in self.command_keys.items() for key in keys}
         self.pads, self.joysticks = Gamepads(self.dream.action_keys), {}
         self.pacer, self.times = Pacer(self.fps, now), FrameTimes()
+        self.recorder = Recorder(ride, self.fps)
         self.running, self.paused, self.step_once = True, False, False
         self.show_bar, self.show_help, self.view = True, False, "both" if ride.real else "dream"
         self.speed = 1.0  # times the game's own
+        self.own_steps = self.dream.steps
         self.keyboard: set[str] = set()  # keys of the game that are down
         self.tapped: set[str] = set()
         self.going_back = False
@@ -139,10 +143,12 @@ class DreamWindow:
         pygame.quit()
 
     def keep_recordings(self) -> str:
-        for running in filter(None, (self.film, self.ride.take)):
+        """Ends what is being recorded; returns what to say of it."""
+        said = []
+        for running in self.recorder.running():
             self.stop_recording(running)
-            self.saved_last = running.path
-        return self.message if self.saved_last else "nothing was being recorded"
+            said.append(self.message)
+        return "; ".join(said) or "nothing was being recorded"
 
     def step(self) -> None:
         self.shown_keys = self.held | self.tapped
@@ -151,20 +157,20 @@ class DreamWindow:
         began = self.now()
         try:
             self.ride.step(self.shown_keys)
-        except OSError as problem:  # of the recording, before anything moved
-            self.stop_recording(self.ride.take, f"{problem}; ")
+        except NoRoom as problem:  # before anything moved
+            self.stop_recording(self.ride.take, f"{problem.strerror}; ")
             self.ride.step(self.shown_keys)
         done = self.now()
         self.times.add(done, done - began)
-        if self.ride.driver is not self.ride.drivers[0]:  # not a person: what is pressed for him lights up
+        if not self.ride.person_drives:  # what is pressed lights up all the same
             self.shown_keys = set(self.dream.action_keys[self.ride.action])
-        if self.film:
-            self.film.write(self.filmed())
+        self.recorder.write()
 
     def back_one(self) -> None:
-        self.going_back = self.ride.go_back()
+        """At the end of the way back it stands there for as long as the key is held."""
+        if self.ride.go_back():
+            self.waiting = False
         self.times.interrupt()
-        self.waiting = False
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -182,9 +188,7 @@ class DreamWindow:
                 self.keyboard.clear()
                 self.going_back = False
             elif event.type == pygame.JOYDEVICEADDED:
-                pad = pygame.joystick.Joystick(event.device_index)
-                self.joysticks[pad.get_instance_id()] = pad  # kept, or it is closed again
-                self.say(f"{pad.get_name()} drives too")
+                self.plug_in(event.device_index)
             elif event.type == pygame.JOYDEVICEREMOVED:
                 self.joysticks.pop(event.instance_id, None)
                 self.pads.unplugged(event.instance_id)
@@ -195,6 +199,14 @@ class DreamWindow:
                 pygame.JOYBUTTONUP,
             ):
                 self.gamepad(event)
+
+    def plug_in(self, number: int) -> None:
+        try:
+            pad = pygame.joystick.Joystick(number)
+        except pygame.error:  # pulled out again by now
+            return
+        self.joysticks[pad.get_instance_id()] = pad  # kept, or it is closed again
+        self.say(f"{pad.get_name()} drives too")
 
     def gamepad(self, event: pygame.event.Event) -> None:
         before, name = self.pads.held, None
@@ -230,12 +242,14 @@ class DreamWindow:
             self.pressed_at = self.now()
 
     def say(self, message: str) -> None:
-        print(message)
+        with suppress(OSError):  # nobody reads it any more
+            print(message)
         self.message, self.message_until = message, self.now() + 3.0
 
     def begin_again(self) -> None:
         self.started_at = self.now()
-        self.waiting = not self.held and self.ride.driver is self.ride.drivers[0]  # who holds a key drives on
+        self.waiting = not self.held and self.ride.person_drives  # who holds a key drives on
+        self.shown_keys = self.held
         self.times.interrupt()
         self.tapped.clear()
 
@@ -270,26 +284,13 @@ class DreamWindow:
     # -- what is recorded --------------------------------------------------------------------------------------------
 
     def start_recording(self, path: Path) -> None:
-        if path.suffix.lower() == ".npz":
-            self.ride.record(Take(path))
-        else:
-            self.film_view = self.view
-            self.film = VideoFile(path, self.fps, self.filmed().shape[:2])
-
-    def filmed(self) -> np.ndarray:
-        """What goes into a video: what was in view when it began, side by side; uint8 (H, W, 3)."""
-        frames = list(self.frames(self.film_view).values())
-        alike = all(frame.shape == frames[0].shape for frame in frames)
-        return np.hstack(frames) if alike else self.ride.frame_u8
+        view = self.view  # what was in view when it began
+        self.recorder.start(path, lambda: list(self.frames(view).values()))
+        self.say(f"recording {path}")
 
     def stop_recording(self, running: Take | VideoFile, why: str = "") -> None:
         try:
-            if running is self.film:
-                self.film = None
-                running.close()
-            else:
-                self.ride.stop_recording()
-            self.say(f"{why}saved {running.path}" if running.num_frames else f"{why}nothing was recorded")
+            self.say(why + self.recorder.stop(running))
         except OSError as problem:
             self.say(f"{why}{running.path} cannot be written: {problem}")
 
@@ -304,7 +305,7 @@ class DreamWindow:
         return self.fps * self.speed
 
     def knobs(self) -> str:
-        steps = f"{self.dream.steps} step{'s' * (self.dream.steps > 1)}"
+        steps = f"{self.dream.steps} step{'s' * (self.dream.steps > 1)} (made for {self.own_steps})"
         return f"{steps}, noise told {self.dream.context_level:.1f}, seed {self.dream.seed}, {self.speed:g}x"
 
     def draw(self) -> None:
@@ -322,29 +323,29 @@ class DreamWindow:
         dream, real = self.ride.frame_u8, self.ride.real
         if real is None or view == "dream":
             return {"the dream": dream}
-        game = {"the game" if real.in_step else "the game, elsewhere": real.frame_u8}
+        game = {real.label: real.frame_u8}
         if view == "game":
             return game
         both = {**game, "the dream": dream}
         return both if view == "both" else {**both, "difference": difference(real.frame_u8, dream)}
 
     def draw_picture(self, screen: pygame.Surface, area: pygame.Rect) -> None:
-        place = draw_frames(screen, self.frames(self.view), area)
+        place = draw_frames(screen, self.frames(self.view), area, named=self.ride.real is not None)
         draw_eyelids(screen, place, (self.now() - self.started_at) / 0.7)
         if self.show_help:
             actions = dict(zip(self.dream.action_names, self.dream.action_keys, strict=True))
-            footer = (self.knobs(), f"{self.ride.driver.name} at the wheel", self.dream.backend)
+            footer = (self.knobs(), f"at the wheel: {self.ride.driver.name}", self.dream.backend)
             draw_help(screen, area, actions, self.command_keys, self.shown_keys, footer)
         elif self.waiting or self.paused:
             words = "press a key" if self.waiting else "paused"
             draw_pill(screen, words, PAPER, center=place.center)
-        recorded = self.film or self.ride.take
-        if recorded:
+        for recorded in self.recorder.running()[:1]:
             seconds = int(recorded.num_frames / self.fps)
             words = f"REC {seconds // 60}:{seconds % 60:02d}"
-            draw_pill(screen, words, RED, topright=(area.right - 10, area.top + 10))
+            draw_pill(screen, words, RED, midtop=(area.centerx, area.top + 10))
         if self.now() < self.message_until and not self.show_help:
-            draw_pill(screen, self.message, PAPER, bottomleft=(area.left + 10, area.bottom - 10))
+            message = shortened(self.message, 20, area.width - 60)
+            draw_pill(screen, message, PAPER, bottomleft=(area.left + 10, area.bottom - 10))
 
     def draw_bar(self, bar: pygame.Surface) -> None:
         """Above: keys, action, pace. Below: help, what dreams, place."""
@@ -359,6 +360,6 @@ class DreamWindow:
         dreamed_by = f"{self.dream.backend}, {self.dream.steps} step{'s' * (self.dream.steps > 1)}"
         where = f"place {self.ride.start} of 0-{self.dream.num_starts - 1}, frame {self.ride.age}"
         lower = [(dreamed_by, 18, DIM), (where, 18, DIM)]
-        if self.ride.driver is not self.ride.drivers[0]:
-            lower = [(f"{self.ride.driver.name} drives", 18, AMBER), *lower]
+        if not self.ride.person_drives:
+            lower = [(f"at the wheel: {self.ride.driver.name}", 18, AMBER), *lower]
         draw_row(bar, 46, left, (shown, 18, DIM), lower)

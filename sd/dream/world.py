@@ -1,5 +1,6 @@
 """Dream: a world one can act in. It holds where one stands; step(action) gives the next frame. No pygame, no torch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ class Dream:
     def truth_of(self, start: int) -> dict[str, float] | None:
         """The game's true state at a place, where the recording knew it."""
         return self.places.truth_of(start)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells it from another dream, whose latents mean other pictures."""
+        return self.engine.autoencoder
 
     @property
     def backend(self) -> str:
@@ -80,8 +86,13 @@ class Dream:
     def keep_place(self, path: Path) -> int:
         """Makes where one stands a place to start from, here and in the file `path`, which holds them all. Returns its
         number."""
+        before = replace(self.places)
         self.places.add(*self.place())
-        self.places.save(path, self.engine.autoencoder)
+        try:
+            self.places.save(path, self.engine.autoencoder)
+        except OSError:
+            self.places = before
+            raise
         return self.num_starts - 1
 
     def get_state(self) -> tuple[State, int]:
