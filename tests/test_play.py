@@ -1,7 +1,10 @@
 """The play side with a dream that is none: video files, pace, the script."""
 
+import errno
 import os
+import signal
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,6 +12,7 @@ import play_sd
 import pytest
 from dream.errors import BadInput
 from dream.playing import FrameTimes, Pacer, fit
+from dream.trajectories import open_trajectories
 from dream.video import VideoFile, free_path
 from fakes import FakeClock, FakeDream
 from PIL import Image
@@ -166,6 +170,50 @@ def test_without_a_screen_ten_seconds_are_recorded(dream, monkeypatch, tmp_path,
     monkeypatch.setenv("DISPLAY", ":9876")  # a screen is promised, and there is none
     play("--fps", 6, "--record", tmp_path / "promised.gif", "--model-path", tmp_path / "model.pt")
     assert sorted(os.listdir(tmp_path)) == ["output", "promised.gif"]
+
+
+def test_without_a_screen_who_drives_goes_on_driving(dream, monkeypatch, tmp_path):
+    """Somebody's keys were handed on to the agent, in silence."""
+    monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
+    (tmp_path / "keys.txt").write_text("left 5\nright 5\n")
+    play("--keys", tmp_path / "keys.txt", "--model-path", tmp_path / "model.pt")
+    assert dream.actions == [2] * 5 + [3] * 5
+
+
+def test_a_full_disk_keeps_what_was_recorded(dream, monkeypatch, tmp_path, capsys):
+    import dream.take as take
+
+    usage = iter([10**9, 10**9, 1000])
+    monkeypatch.setattr(take.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(usage)))
+    with pytest.raises(OSError, match="no room") as caught:
+        play("--headless", "--record", tmp_path / "take.npz")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename.endswith("take.npz")
+    assert "128 frames" in capsys.readouterr().out
+    assert open_trajectories(tmp_path / "take.npz").num_frames == 128
+    assert os.listdir(tmp_path) == ["take.npz"]
+
+
+@pytest.mark.parametrize("beside", ["--record a.mp4", "--steps 2", "--keys a.txt", "--frames 9"])
+def test_what_a_replay_would_ignore_is_refused(beside, capsys):
+    with pytest.raises(SystemExit):
+        play_sd.parse_args(["--headless", "--replay", "a.npz", *beside.split()])
+    assert beside.split()[0] in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no such signals here")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_closed_terminal_loses_no_recording(dream, monkeypatch, tmp_path, name):
+    step = dream.step
+    monkeypatch.setattr(
+        dream,
+        "step",
+        lambda action: (
+            step(action) if len(dream.actions) < 9 else os.kill(os.getpid(), getattr(signal, name))
+        ),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        play("--headless", "--record", tmp_path / "take.npz")
+    assert open_trajectories(tmp_path / "take.npz").num_frames >= 9
 
 
 def test_a_drive_beside_the_model_is_what_is_recorded_without_a_screen(dream, monkeypatch, tmp_path):

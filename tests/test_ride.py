@@ -7,14 +7,17 @@ import textwrap
 import numpy as np
 import play_sd
 import pytest
+import torch
 from dream.drivers import AgentAtTheWheel, KeyList, Person, drivers_of
 from dream.errors import BadInput
+from dream.latents import save_starts
 from dream.places import load_places
 from dream.real import Real, setting
 from dream.ride import BACK_S, Ride
-from dream.take import Replay, Take
+from dream.take import NoRoom, Replay, Take
 from dream.trajectories import episode_ids, open_trajectories, places_to_start
-from small import open_dream, save_dream
+from dream.video import free_path
+from small import moving_square, open_dream, save_dream
 
 ACTIONS = [0, 1, 2, 2, 1, 0, 2, 1]
 
@@ -143,6 +146,9 @@ def test_the_agent_sees_the_last_frames_when_it_takes_over(dream, monkeypatch):
     assert driver.agent.views is None and seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
     ride.step()
     assert ride.action == 1 and seen[4:] == [int(ride.frame_u8[0, 0, 0])]
+    seen.clear()
+    ride.go_back()  # what it saw since is undone
+    assert seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
 
 
 # ------------------------------------------------------------------------------------------------ recordings
@@ -233,16 +239,120 @@ def test_going_back_beyond_the_beginning_of_a_recording(dream, paths, tmp_path):
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
+def test_a_recording_that_begins_on_the_way(dream, paths, tmp_path):
+    """The noise hangs on the frames since the game's place, also where a replay begins at none of the game's."""
+    ride = ride_by(dream, ACTIONS)
+    for _ in range(4):
+        ride.step()
+    dream.places.add(*dream.place(), dream.age)
+    ride.go_to_place(-1)
+    ride.record(Take(tmp_path / "take.npz"))
+    for _ in range(3):
+        ride.step()
+    assert (ride.age, dream.age) == (3, 7)
+    ride.stop_recording()
+    again = open_dream(**paths)
+    replay = Replay.load(tmp_path / "take.npz", again)
+    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
+
+
+def test_who_is_in_a_hurry_loses_nothing(dream, monkeypatch, tmp_path):
+    """A second Ctrl-C comes while the file is written."""
+    ride, write, interrupts = ride_by(dream, ACTIONS), Take.write, [KeyboardInterrupt]
+    ride.record(Take(tmp_path / "take.npz"))
+    for _ in range(5):
+        ride.step()
+
+    def interrupted(take):
+        if interrupts:
+            raise interrupts.pop()
+        write(take)
+
+    monkeypatch.setattr(Take, "write", interrupted)
+    ride.stop_recording()
+    assert open_trajectories(tmp_path / "take.npz").num_frames == 5
+
+
+def test_a_frame_that_is_not_written_whole_is_none(dream, paths, tmp_path):
+    """A disk that fills between two looks at it: all before that frame is kept."""
+    ride = ride_by(dream, ACTIONS)
+    ride.record(Take(tmp_path / "take.npz"))
+    for _ in range(5):
+        ride.step()
+    file = ride.take.file
+
+    class Full:
+        def __getattr__(self, name):
+            return getattr(file, name)
+
+        def write(self, pixels):
+            return file.write(pixels[:100])
+
+    ride.take.file = Full()
+    with pytest.raises(NoRoom, match=r"take\.npz"):
+        ride.step()
+    assert ride.age == dream.age == ride.take.num_frames == 5
+    ride.stop_recording()
+    assert open_trajectories(tmp_path / "take.npz").num_frames == 5
+
+
+def test_what_cannot_be_saved_stays_aside(dream, monkeypatch, tmp_path):
+    ride = ride_by(dream, ACTIONS)
+    ride.record(Take(tmp_path / "take.npz"))
+    ride.step()
+    monkeypatch.setattr(np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        ride.stop_recording()
+    assert [path.name for path in tmp_path.glob("take*")] == ["take.writing.npz.frames"]
+
+
 def test_a_recording_without_a_frame_leaves_no_file(dream, tmp_path):
     ride = ride_by(dream, ACTIONS)
     ride.record(Take(tmp_path / "new folder" / "take.npz"))
     ride.stop_recording()
     assert list((tmp_path / "new folder").iterdir()) == []
-    with pytest.raises(BadInput, match="cannot record to"):
-        Take(tmp_path / "model.pt" / "take.npz")
+    for path in (tmp_path / "model.pt" / "take.npz", tmp_path / "new folder"):
+        with pytest.raises(BadInput, match="cannot record to"):
+            Take(path)
+    ride.record(Take(free_path(tmp_path, ".npz")))
+    assert free_path(tmp_path, ".npz").name == "dream_002.npz"  # another window's, at the same time
+    ride.stop_recording()
 
 
-@pytest.mark.parametrize("harm", ["no recording", "another's", "cut off", "another dream's", "actions"])
+HARMS = {  # what is written over a recording's own, and its marks
+    "another dream's shape": ({"replay/latents": np.zeros((2, 4, 4, 28, 64), np.float32)}, {}),
+    "not a number": ({"replay/latents": np.full((2, 4, 4, 8, 12), np.nan, np.float32)}, {}),
+    "an action too many": ({"actions": np.full((1, 11), 9)}, {}),
+    "an action below 0": ({"actions": np.full((1, 11), -1)}, {}),
+    "actions of another type": ({"actions": np.zeros((1, 11))}, {}),
+    "no frames": ({"actions": np.zeros((1, 0), int), "frames": np.zeros((1, 0, 3, 32, 48), np.uint8)}, {}),
+    "actions before it": ({"replay/actions": np.full((2, 4), 7)}, {}),
+    "too few before it": ({"replay/actions": np.zeros((2, 3), int)}, {}),
+    "steps": ({}, {"steps": 10**9}),
+    "no steps": ({}, {"steps": 0}),
+    "words": ({}, {"steps": "x"}),
+    "a seed below 0": ({}, {"seed": -1}),
+    "an age below 0": ({}, {"age": -1}),
+    "a level": ({}, {"context_level": float("nan")}),
+    "a mark elsewhere": ({}, {"t": 3}),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_hostile_recording_is_refused(dream, tmp_path, harm):
+    path = tmp_path / "take.npz"
+    drive_and_record(dream, path)
+    whole, (arrays, mark) = dict(np.load(path)), HARMS[harm]
+    meta = json.loads(str(whole["meta"]))
+    meta["replay"][0].update(mark)
+    np.savez(path, **{**whole, **arrays, "meta": json.dumps(meta)})
+    with pytest.raises(BadInput, match=r"take\.npz cannot be driven again") as caught:
+        Replay.load(path, dream)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("harm", ["no recording", "another's", "cut off", "another dream's"])
 def test_what_cannot_be_driven_again_is_refused(dream, tmp_path, harm):
     path = tmp_path / "take.npz"
     drive_and_record(dream, path)
@@ -253,10 +363,9 @@ def test_what_cannot_be_driven_again_is_refused(dream, tmp_path, harm):
         np.savez(path, frames=whole["frames"], actions=whole["actions"])
     elif harm == "cut off":
         path.write_bytes(path.read_bytes()[:3000])
-    elif harm == "another dream's":
-        np.savez(path, **{**whole, "replay/latents": np.zeros((2, 4, 4, 28, 64), np.float32)})
     else:
-        np.savez(path, **{**whole, "actions": whole["actions"] + 9})
+        meta = {**json.loads(str(whole["meta"])), "dream": "another"}
+        np.savez(path, **{**whole, "meta": json.dumps(meta)})
     with pytest.raises(BadInput, match=r"take\.npz") as caught:
         Replay.load(path, dream)
     assert "\n" not in str(caught.value)
@@ -313,7 +422,12 @@ GAME = """
         def set_state(self, state):
             self.x = state
 
+    class Blind(Line):
+        def render(self):
+            return None
+
     gymnasium.register("Line-v0", Line)
+    gymnasium.register("Blind-v0", Blind)
     gymnasium.register("Words-v0", lambda render_mode=None: gymnasium.wrappers.TransformObservation(
         Line(render_mode), lambda seen: float(seen[0, 0, 0]), gymnasium.spaces.Box(0, 255, ())))
 """
@@ -352,6 +466,46 @@ def test_the_game_goes_beside_its_dream(dream, game):
     ride.real.close()
 
 
+def test_a_game_that_does_not_hear_where_to_stand(dream, game):
+    """Shown beside the dream as if it stood there, it would make a good dream look wrong."""
+    real = Real("a_game:Line-v0", 3, game)
+    reset = real.env.unwrapped.reset
+    real.env.unwrapped.reset = lambda seed=None, options=None: reset(seed=seed)
+    ride = ride_by(knowing_places(dream), [2, 2], real=real)
+    assert not real.in_step and real.label == "the game, elsewhere" and real.frame_u8[0, 0, 0] == 9
+    ride.step()
+    assert real.frame_u8[0, 0, 0] == 10
+
+
+@pytest.mark.parametrize("mistake", ["step", "picture", "state"])
+def test_a_game_s_own_mistakes_stop_the_game_alone(dream, game, mistake):
+    real = Real("a_game:Line-v0", 3, game)
+    inner = real.env.unwrapped
+    ride = ride_by(knowing_places(dream), [2] * 5, real=real)
+    ride.step()
+    if mistake == "step":
+        inner.step = lambda action: 1 / 0
+    elif mistake == "picture":
+        inner.render = lambda: np.zeros((4, 4), np.float32)
+    else:
+        inner.reset = lambda seed=None, options=None: {}["nothing"]
+        ride.restart()
+    before = real.frame_u8.copy()
+    for _ in range(2):
+        ride.step()
+    assert real.label.startswith("the game, stopped: ") and not real.in_step
+    np.testing.assert_array_equal(real.frame_u8, before)
+    if mistake == "step":
+        del inner.step
+        ride.restart()
+        assert real.label == "the game"
+
+
+def test_a_game_without_pictures_is_refused(game):
+    with pytest.raises(BadInput, match="it draws no pictures"):
+        Real("a_game:Blind-v0", 3, game)
+
+
 def test_a_game_that_stands_elsewhere_says_so(dream, game):
     ride = ride_by(knowing_places(dream), [2, 2, 2], real=Real("a_game:Line-v0", 3, game, ["wide=1"]))
     ride.go_to_place(1)
@@ -374,6 +528,7 @@ def test_a_game_that_stands_elsewhere_says_so(dream, game):
     ("name", "num_actions", "path", "settings", "said"),
     [
         ("nowhere:Line-v0", 3, None, [], "--real-path"),
+        ("a_game:Line-v0", 3, "no folder", [], "is no folder"),
         ("a_game:Other-v0", 3, "game", [], "cannot be played"),
         ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be played"),
         ("a_game:Line-v0", 6, "game", [], "the dream knows 6 actions"),
@@ -382,7 +537,7 @@ def test_a_game_that_stands_elsewhere_says_so(dream, game):
 )
 def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, said):
     with pytest.raises(BadInput, match=said) as caught:
-        Real(name, num_actions, path and game, settings)
+        Real(name, num_actions, game if path == "game" else path, settings)
     assert "\n" not in str(caught.value)
 
 
@@ -398,7 +553,7 @@ def test_settings_are_json_or_words():
 # ------------------------------------------------------------------------------------------------ places
 
 
-def test_places_of_a_recording_know_the_true_state(tmp_path):
+def test_places_of_a_recording(tmp_path):
     """One that begins an episode, one that goes badly but moves, and between them good ones."""
     rows, steps = 2, 80
     starts = np.zeros((rows, steps), bool)
@@ -420,3 +575,22 @@ def test_places_of_a_recording_know_the_true_state(tmp_path):
     row, t = places[-1]
     assert row == 1 and 17 <= t < 30
     assert (rewards[places[2:-1, 0], places[2:-1, 1]] == 1).all()
+
+
+def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):
+    """One frame late, and the game beside the dream is ahead of it for ever."""
+    frames, actions = moving_square(rows=4, steps=24)
+    times = np.arange(4 * 24, dtype=np.float32).reshape(4, 24)
+    path = tmp_path / "recording.npz"
+    np.savez(path, frames=frames, actions=actions, **{"truth/time": times})
+    data, mask = open_trajectories(path), np.ones((4, 24), bool)
+    latents = torch.from_numpy(
+        np.broadcast_to(times[:, :, None, None, None], (4, 24, 4, 8, 12)).astype(np.float16)
+    )
+    save_starts(data, latents, mask, 4, dream.fingerprint, tmp_path / "places.npz")
+    places = load_places(tmp_path / "places.npz", dream.engine)
+    assert len(places) == 8
+    for place in range(len(places)):
+        assert places.truth_of(place) == {"time": places.latents[place, -1, 0, 0, 0]}
+    places.truth["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
+    assert places.truth_of(3) is None and places.truth_of(4) is not None  # half a truth is none
