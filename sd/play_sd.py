@@ -15,6 +15,8 @@ H shows all keys of the window. Where there is no screen, ten seconds are record
 import argparse
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -221,13 +223,20 @@ def report(times: FrameTimes, fps: float, record_path: Path | None) -> None:
         print(f"recorded {record_path}")
 
 
+@contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """By a terminal that is closed too, so that what is recorded is kept."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.default_int_handler) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+@ended_like_ctrl_c()
 def main(args: argparse.Namespace) -> None:
-    for name in (
-        "SIGTERM",
-        "SIGHUP",
-    ):  # a terminal that is closed: as Ctrl-C, so that what is recorded is kept
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
     print(f"seed {args.seed}")
     dream = load_dream(args)
     fps = args.fps or dream.fps
