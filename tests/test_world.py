@@ -153,6 +153,7 @@ def test_in_the_shipped_dream_steering_left_turns_the_world_right(shipped, side,
 def test_in_the_shipped_dream_no_gas_comes_to_a_stop(shipped, start):
     """And the picture stays whole: it once broke into confetti where nobody pressed a key."""
     dream = open_dream(**shipped)
+    dream.reset(start)
     nothing = next(i for i, keys in enumerate(dream.action_keys) if not keys)
     frames = play(dream, [nothing] * 150).astype(int)
     change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
