@@ -575,6 +575,16 @@ def test_places_of_a_recording(tmp_path):
     row, t = places[-1]
     assert row == 1 and 17 <= t < 30
     assert (rewards[places[2:-1, 0], places[2:-1, 1]] == 1).all()
+    later = np.ones((rows, steps), bool)
+    later[starts] = False
+    where = places_to_start(data, later, 4, 8)
+    went = [rewards[row, t : t + 4].sum() for row, t in where]
+    assert (
+        len(went) == 8 and went[-1] < min(went[:-1]) == 4
+    )  # the bad one stands at the end without the other too
+    few = np.zeros((rows, steps), bool)
+    few[0, 40:44] = few[1, 20:24] = True
+    assert places_to_start(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
 
 
 def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):

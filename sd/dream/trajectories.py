@@ -207,22 +207,24 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
 def places_to_start(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """int64 (M, 2), M at most `count`: good starts; where there is room, after the first of them one where an episode
     begins, and at the end, where rewards are recorded, one that goes badly but moves, such as off the road."""
-    rare = []
+    first, last = [], []
     starts = window_starts(trajectories.episode_starts, mask, length)
     begins = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]
     rewards = trajectories.extras.get("rewards")
-    if count >= 4 and len(begins):
-        rare.append(begins[0])
+    if count >= 4:
+        first = [*begins[:1]]
     if count >= 4 and rewards is not None and rewards.ndim == 2:
         earned = [np.nan_to_num(rewards[row, t : t + length]).sum() for row, t in starts]
         poor = starts[np.argsort(earned, kind="stable")[: max(1, len(starts) // 10)]]
         for row, t in np.random.default_rng(0).permutation(poor)[:200]:
             frames = trajectories.frames[row, [t, t + length - 1]].astype(np.int16)
             if np.abs(frames[1] - frames[0]).mean() > MOVES:
-                rare.append(np.array([row, t]))
+                last = [np.array([row, t])]
                 break
-    good = good_starts(trajectories, mask, length, count - len(rare))
-    return np.stack([good[0], *rare[:1], *good[1:], *rare[1:]])
+    good = good_starts(trajectories, mask, length, count - len(first) - len(last))
+    places = np.stack([good[0], *first, *good[1:], *last])
+    _, seen_first = np.unique(places, axis=0, return_index=True)
+    return places[np.sort(seen_first)]  # each once
 
 
 def _split_blocks(trajectories: Trajectories, validation_share: float) -> tuple[np.ndarray, np.ndarray]:
