@@ -207,8 +207,10 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
         load_engine(decoder, model, backend="openvino")
     with pytest.raises(BadInput, match="pip install onnxruntime"):
         load_engine(decoder, model, backend="onnxruntime")
-    with pytest.raises(BadInput, match="NVIDIA GPU"):
+    with pytest.raises(BadInput, match="--device cuda needs PyTorch and an NVIDIA GPU"):
         load_engine(decoder, model, device="cuda")
+    with pytest.raises(BadInput, match="--backend cuda needs PyTorch and an NVIDIA GPU"):
+        load_engine(decoder, model, backend="cuda")
     there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
     monkeypatch.setattr(backends, "has_cuda", lambda: True)
     assert chosen() == "cuda" and chosen("cpu") == "openvino"

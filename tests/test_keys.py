@@ -71,9 +71,9 @@ def test_keys_file_says_which_line_is_wrong(tmp_path, text, complaint):
 
 def test_keys_file_that_is_none(tmp_path):
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
-    for path in (tmp_path / "missing.txt", tmp_path, tmp_path / "picture.png"):
-        with pytest.raises(BadInput, match="cannot be read"):
-            read_keys_file(path, NAMES, KEYS)
+    for name, why in (("missing.txt", "No such file"), (".", "directory"), ("picture.png", "not UTF-8")):
+        with pytest.raises(BadInput, match=rf"cannot be read as a text file \([^\[]*{why}"):
+            read_keys_file(tmp_path / name, NAMES, KEYS)
 
 
 def test_drive_script_fits_any_game():

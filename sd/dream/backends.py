@@ -27,16 +27,16 @@ def load_engine(
     if len(missing) == 1 or (missing and not is_of(exported_folder(model_path), decoder_path, model_path)):
         # said before anything is exported, or missed elsewhere
         raise BadInput(f"no checkpoint at {missing[0]}: {made_by[missing[0]]} makes one")
+    asked = f"--backend {backend}"
     if backend == "auto":
         backend = choose(decoder_path, model_path, device)
+        asked = "--device cuda" if backend == "cuda" else f"--backend {backend}"
     if not available(backend):
         needs = {
             "torch": "PyTorch (pip install torch; or is .venv/bin/python the one that you mean?)",
             "cuda": "PyTorch and an NVIDIA GPU",
         }
-        raise BadInput(
-            f"--backend {backend} needs {needs.get(backend, f'it installed: pip install {backend}')}"
-        )
+        raise BadInput(f"{asked} needs {needs.get(backend, f'it installed: pip install {backend}')}")
     if backend in RUNTIMES:
         if device == "cuda":
             raise BadInput(

@@ -93,7 +93,8 @@ def read_keys_file(
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(f"--keys {path} cannot be read as a text file ({problem})") from None
+        why = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+        raise BadInput(f"--keys {path} cannot be read as a text file ({why})") from None
     actions = []
     for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].split()
