@@ -16,37 +16,16 @@ from dream.commands import command
 from dream.gamepad import Gamepads
 from dream.keys import command_keys
 from dream.lost_screen import when_x_is_lost
-from dream.overlays import (
-    AMBER,
-    BAR_HEIGHT,
-    DIM,
-    LINE,
-    NIGHT,
-    PAPER,
-    RED,
-    difference,
-    draw_chart,
-    draw_eyelids,
-    draw_frames,
-    draw_help,
-    draw_keys,
-    draw_pill,
-    draw_row,
-    icon,
-    pace_of,
-    shortened,
-    spelled,
-)
+from dream.overlays import BAR_HEIGHT, difference, icon
 from dream.playing import FrameTimes, Pacer
 from dream.recorder import Recorder
 from dream.ride import Ride
+from dream.shown import draw_window
 from dream.take import NoRoom, Take
 from dream.video import VideoFile
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
-
-IN_THE_BAR = ("help", "restart", "pause", "go back", "driver", "video", "quit")
 
 
 class NoScreen(Exception):
@@ -309,13 +288,7 @@ class DreamWindow:
         return f"{steps}, noise told {self.dream.context_level:.1f}, seed {self.dream.seed}, {self.speed:g}x"
 
     def draw(self) -> None:
-        screen = pygame.display.get_surface()
-        width, height = screen.get_size()
-        bar_height = BAR_HEIGHT if self.show_bar and height > 2 * BAR_HEIGHT else 0
-        screen.fill(NIGHT)
-        self.draw_picture(screen, pygame.Rect(0, 0, width, height - bar_height))
-        if bar_height:
-            self.draw_bar(screen.subsurface((0, height - bar_height, width, bar_height)))
+        draw_window(self, pygame.display.get_surface())
         pygame.display.flip()
 
     def frames(self, view: str) -> dict[str, np.ndarray]:
@@ -328,38 +301,3 @@ class DreamWindow:
             return game
         both = {**game, "the dream": dream}
         return both if view == "both" else {**both, "difference": difference(real.frame_u8, dream)}
-
-    def draw_picture(self, screen: pygame.Surface, area: pygame.Rect) -> None:
-        place = draw_frames(screen, self.frames(self.view), area, named=self.ride.real is not None)
-        draw_eyelids(screen, place, (self.now() - self.started_at) / 0.7)
-        if self.show_help:
-            actions = dict(zip(self.dream.action_names, self.dream.action_keys, strict=True))
-            footer = (self.knobs(), f"at the wheel: {self.ride.driver.name}", self.dream.backend)
-            draw_help(screen, area, actions, self.command_keys, self.shown_keys, footer)
-        elif self.waiting or self.paused:
-            words = "press a key" if self.waiting else "paused"
-            draw_pill(screen, words, PAPER, center=place.center)
-        for recorded in self.recorder.running()[:1]:
-            seconds = int(recorded.num_frames / self.fps)
-            words = f"REC {seconds // 60}:{seconds % 60:02d}"
-            draw_pill(screen, words, RED, midtop=(area.centerx, area.top + 10))
-        if self.now() < self.message_until and not self.show_help:
-            message = shortened(self.message, 20, area.width - 60)
-            draw_pill(screen, message, PAPER, bottomleft=(area.left + 10, area.bottom - 10))
-
-    def draw_bar(self, bar: pygame.Surface) -> None:
-        """Above: keys, action, pace. Below: help, what dreams, place."""
-        pygame.draw.line(bar, LINE, (0, 0), (bar.get_width(), 0))
-        left = draw_keys(bar, self.dream.action_keys, self.shown_keys, 16) + 18
-        action = (self.dream.action_names[self.ride.action], 28, PAPER)
-        right = draw_row(bar, 20, left, action, pace_of(self.times, self.pace(), self.paused))
-        if right - 130 > left + 220:
-            draw_chart(bar, self.times, self.pace(), right - 10)
-        shown = ((command, self.command_keys[command]) for command in IN_THE_BAR)
-        shown = "   ".join(f"{spelled(keys[0])} {command}" for command, keys in shown if keys)
-        dreamed_by = f"{self.dream.backend}, {self.dream.steps} step{'s' * (self.dream.steps > 1)}"
-        where = f"place {self.ride.start} of 0-{self.dream.num_starts - 1}, frame {self.ride.age}"
-        lower = [(dreamed_by, 18, DIM), (where, 18, DIM)]
-        if not self.ride.person_drives:
-            lower = [(f"at the wheel: {self.ride.driver.name}", 18, AMBER), *lower]
-        draw_row(bar, 46, left, (shown, 18, DIM), lower)
