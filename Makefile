@@ -43,6 +43,8 @@ dream: setup
 # on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
 # stage, and how it learns, for a GPU of more than 30 GB where there is one, else for two CPU cores; less or more:
 # make pretrained SD_MINUTES=30
+AGENT_EPOCHS ?= 61
+FRAMES ?= 163840
 AE_MINUTES ?= $(if $(BIG_GPU),1.5,30)
 SD_MINUTES ?= $(if $(BIG_GPU),6,150)
 AE_LEARNS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
@@ -59,13 +61,13 @@ pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/s
 	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
 $(P)/agent/.done: | setup
-	$(PY) ppo/train_ppo.py --n-epochs 61 --record-envs 0 --wander-envs 0 --output-dir $(P)/agent $(call resume,agent)
+	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --wander-envs 0 --output-dir $(P)/agent $(call resume,agent)
 	touch $@
 
 $(P)/trajectories.npz: $(P)/agent/.done
 	rm -rf $(P)/new.npz $(P)/new.recording
 	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt \
-		--policy agent=1,wander=4,sticky=3 --frames 163840 --output $(P)/new.npz
+		--policy agent=1,wander=4,sticky=3 --frames $(FRAMES) --output $(P)/new.npz
 	mv $(P)/new.npz $@
 
 $(P)/autoencoder/.done: $(P)/trajectories.npz
