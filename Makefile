@@ -42,7 +42,7 @@ dream: setup
 # A dream to ship, from nothing, into output/pretrained and then over ppo/pretrained and sd/pretrained. A stopped one goes
 # on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
 # stage, and how it learns, for a GPU of more than 30 GB where there is one, else for two CPU cores; less or more:
-# make pretrained SD_MINUTES=30
+# make pretrained SD_MINUTES=30. To see it work: AGENT_EPOCHS=2 FRAMES=6000 AE_MINUTES=1 SD_MINUTES=1
 AGENT_EPOCHS ?= 61
 FRAMES ?= 163840
 AE_MINUTES ?= $(if $(BIG_GPU),1.5,30)

@@ -207,12 +207,10 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
 def places_to_start(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """int64 (M, 2), M at most `count`: good starts; where there is room, after the first of them one where an episode
     begins, and at the end, where rewards are recorded, one that goes badly but moves, such as off the road."""
-    first, last = [], []
     starts = window_starts(trajectories.episode_starts, mask, length)
     begins = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]
     rewards = trajectories.extras.get("rewards")
-    if count >= 4:
-        first = [*begins[:1]]
+    first, last = [*begins[:1]] if count >= 4 else [], []
     if count >= 4 and rewards is not None and rewards.ndim == 2:
         earned = [np.nan_to_num(rewards[row, t : t + length]).sum() for row, t in starts]
         poor = starts[np.argsort(earned, kind="stable")[: max(1, len(starts) // 10)]]
