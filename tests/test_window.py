@@ -448,7 +448,9 @@ def test_help_is_readable(make_window, monkeypatch, size, game):
     screen = pygame.display.set_mode(size, pygame.RESIZABLE)
     area = pygame.Rect(0, 0, size[0], size[1] - overlays.BAR_HEIGHT)
     actions = dict(zip(names, keys, strict=True))
-    overlays.draw_help(screen, area, actions, window.command_keys, {keys[1][0]}, ("one line", "another"))
+    overlays.draw_help(
+        screen, area, actions, window.command_keys, {keys[1][0]}, ("one line", "another", "a third")
+    )
     said = [words for words, _, _ in written]
     for wanted in (*names, *(words for _, words in COMMANDS.values()), "one line"):
         assert any(wanted.startswith(words.rstrip("…")) and words for words in said), wanted
@@ -456,6 +458,10 @@ def test_help_is_readable(make_window, monkeypatch, size, game):
         assert area.contains(place) and place.width == width, words
         for other, elsewhere, _ in written[:number]:
             assert not place.inflate(0, -6).colliderect(elsewhere.inflate(0, -6)), (words, other)
+    footer = [
+        place.left for words, place, _ in written if words.rstrip("…") in ("one line", "another", "a third")
+    ]
+    assert len(set(footer)) == 1, footer  # not torn
     picture = pygame.surfarray.array3d(screen)
     assert (picture == overlays.MOON).all(axis=2).any()
 

@@ -216,10 +216,13 @@ def draw_help(
     rows += [("", ()), *((line, ()) for line in footer)]
     panel = pygame.Surface(place.size, pygame.SRCALPHA)
     panel.fill((*NIGHT, 225))
-    for height in range(24, 13, -1):  # of a row, as high as leaves the columns wide enough
+    for height in range(
+        24, 13, -1
+    ):  # of a row, as high as leaves the columns wide enough, and the footer whole
         per_column = max(1, (place.height - 16) // height)
         columns = -(-len(rows) // per_column)
-        if place.width // columns >= 300:
+        torn = columns > 1 and len(rows) - (columns - 1) * per_column <= len(footer)
+        if place.width // columns >= 300 and not torn:
             break
     width, size = place.width // columns, 18 if height > 16 else 15
     for i, (words, keys) in enumerate(rows):
