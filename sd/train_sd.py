@@ -85,8 +85,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--learning-rate", type=float, default=1e-3, help="at its peak (default: %(default)s)"
     )
     learning.add_argument("--own-frames", type=int, default=64, help="how often the model goes on from its own last "
-                          "frame, on average, before it begins anew or goes astray; it comes to that little by little "
-                          "(0 = never, default: %(default)s)")  # fmt: skip
+                          "frame, on average, before it begins anew or goes astray (0 = never, "
+                          "default: %(default)s)")  # fmt: skip
+    learning.add_argument("--grow", action=argparse.BooleanOptionalAction, default=True, help="walks on own frames "
+                          "come to that length little by little; --no-grow: at once, for an --init-from that "
+                          "has learned such walks (default: --grow)")  # fmt: skip
     learning.add_argument("--flow-first", type=float, default=0.1, metavar="SHARE", help="of the budget, in which the "
                           "motion is learned alone (default: %(default)s)")  # fmt: skip
     learning.add_argument("--discriminator", type=float, default=0.4, metavar="SHARE", help="of the other losses' "
@@ -140,6 +143,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         args.astray = 0.0
     if args.reference and (args.channels or args.predicts or args.actions_by or args.motion is not None):
         parser.error("--reference is a network of its own: no --channels, --predicts, --actions-by, --motion")
+    if not (args.grow or args.init_from or args.resume):
+        parser.error(
+            "--no-grow needs --init-from: a model that has just begun learns nothing from long walks"
+        )
     if len(args.channels or ()) > 2:
         parser.error("--channels: one or two widths, the latent's sides are halved twice at the most")
     if args.max_minutes < 0 or args.own_frames < 0 or args.learning_rate <= 0:
@@ -245,7 +252,8 @@ def main(args: argparse.Namespace) -> None:
                 streams.restart(walks)
             else:
                 # a resumed run with more minutes stands at less progress than it did: walks stay as long as they were
-                streams.length = max(streams.length, walk_length(args.own_frames, own_frames_from, progress))
+                grown = progress if args.grow else 1.0
+                streams.length = max(streams.length, walk_length(args.own_frames, own_frames_from, grown))
                 learned_to_begin = progress > own_frames_from or streams.length > 0
                 if args.discriminator and learned_to_begin and as_played.any():
                     judged = (real[:, -1], as_played, ~streams.astray[walks])

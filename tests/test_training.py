@@ -804,6 +804,30 @@ def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models,
     assert set(oldest) == {0}
 
 
+def test_a_model_that_knows_long_walks_takes_them_at_once(
+    taught, tmp_path, small_models, monkeypatch, capsys
+):
+    """Walks that grow anew would be nine tenths of the time shorter than those that it has learned already."""
+    lengths = []
+
+    def spy(streams, walks, dreamed, as_played, length, *rest):
+        lengths.append(length)
+        Streams.advance(streams, walks, dreamed, as_played, length, *rest)
+
+    monkeypatch.setattr(train_sd, "Streams", type("Spied", (Streams,), {"advance": spy}))
+    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 16,
+             "--batch-size", 4, "--flow-first", 0, "--own-frames", 32, "--init-from", taught / "b" / "best.pt",
+             "--epochs", 1]  # fmt: skip
+    teach_dream(*flags, "--output-dir", tmp_path / "grown")
+    assert len(lengths) == 4 and lengths[0] == 0 and lengths[1] < 32
+    lengths.clear()
+    teach_dream(*flags, "--output-dir", tmp_path / "at_once", "--no-grow")
+    assert lengths == [32] * 4
+    with pytest.raises(SystemExit):
+        train_sd.parse_args(["--no-grow"])
+    assert "--no-grow needs --init-from" in capsys.readouterr().err
+
+
 def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, small_models, monkeypatch):
     """Without one nothing at all would be learned from them."""
     shares = []
