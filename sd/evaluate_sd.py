@@ -12,10 +12,11 @@ LPIPS wants its weights, else it is not measured:
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from dream.agent import Agent, load_agent
 from dream.autoencoder import Decoder
@@ -257,10 +258,10 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
     if data.fps != game.fps:
         print(f"the dream was trained at {game.fps:g} frames a second, the recording has {data.fps:g}")
     recording = recording_fingerprint(data)
-    seeds = [one["seed"] for one in checkpoint.get("trained_on", []) if one["recording"] == recording]
+    seeds = {one["seed"] for one in checkpoint.get("trained_on", []) if one["recording"] == recording}
     if seeds:
-        train, held_out = split_episodes(data, seed=seeds[-1])
-        split = f"episodes that training set aside (seed {seeds[-1]})"
+        train, held_out = set_aside(data, sorted(seeds))
+        split = f"episodes that training set aside ({', '.join(f'seed {seed}' for seed in sorted(seeds))})"
     else:
         train, held_out = split_episodes(data, FOREIGN_SHARE, args.seed)
         split = f"{FOREIGN_SHARE:.0%} of a recording that the dream was not trained on (seed {args.seed})"
@@ -275,6 +276,17 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
         unet = ExportedUNet(unet, engine).see_with(encoder, decoder)
     name = engine.name if args.backend in RUNTIMES else f"torch {device.type}"
     return Subject(data, train, held_out, encoder, decoder, unet, steps, device, name), game, split
+
+
+def set_aside(data: Trajectories, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(train, held_out), bool (N, T) each: what no training by any of these seeds learned from is held out."""
+    splits = [split_episodes(data, seed=seed) for seed in seeds]
+    held_out = np.logical_and.reduce([held_out for _, held_out in splits])
+    if not held_out.any():
+        raise BadInput(
+            f"trainings by the seeds {list(seeds)} have each learned what the others set aside: record anew"
+        )
+    return splits[-1][0], held_out
 
 
 def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:

@@ -8,6 +8,7 @@ import pickle
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import evaluate_sd
 import numpy as np
@@ -402,6 +403,17 @@ def test_the_episodes_are_those_that_training_set_aside(evaluated, tmp_path):
     subject, _, split = evaluate_sd.load_subject(evaluate_sd.parse_args([*map(str, flags)]), CPU)
     np.testing.assert_array_equal(subject.held_out, split_episodes(data, seed=3)[1])
     assert "set aside" in split and "seed 3" in split
+
+
+def test_what_one_of_two_trainings_learned_from_is_not_held_out():
+    starts = np.tile(np.arange(200) % 10 == 0, (2, 1))  # 40 episodes
+    data = SimpleNamespace(episode_starts=starts, num_rows=2, record_envs=2, meta={})
+    by_3, by_4 = (split_episodes(data, seed=seed)[1] for seed in (3, 4))
+    train, held_out = evaluate_sd.set_aside(data, [3, 4])
+    np.testing.assert_array_equal(held_out, by_3 & by_4)
+    assert held_out.any() and (by_3 & ~by_4).any() and not (train & held_out).any()
+    with pytest.raises(BadInput, match="record anew"):
+        evaluate_sd.set_aside(data, range(30))
 
 
 def test_random_keys_of_a_recording(evaluated):
