@@ -1,7 +1,7 @@
 """How good is a dream? Measured on episodes it has not seen: a table, evaluation.json, a plot of drift, films.
 
     python sd/evaluate_sd.py --trajectories FILE --encoder-path output/autoencoder/encoder.pt \\
-        --decoder-path output/sd/decoder.pt --model-path output/sd/best.pt --output-dir output/evaluation
+        --decoder-path output/sd/decoder.pt --model-path output/sd/final.pt --output-dir output/evaluation
     python sd/evaluate_sd.py --trajectories FILE --quick          # the dream that ships; minutes on two CPU cores
 
 Held-out are the episodes that training set aside, as the model's file remembers; of another recording a part.
@@ -25,7 +25,7 @@ from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
 from dream.game import GameInfo
 from dream.judging import inverse_dynamics, told_apart
-from dream.latents import recording_fingerprint
+from dream.latents import recording_beginning, recording_fingerprint
 from dream.models import load_autoencoder, load_dream_parts
 from dream.onnx_engine import RUNTIMES
 from dream.onnx_modules import ExportedDecoder, ExportedUNet
@@ -36,11 +36,12 @@ from dream.runs import pick_device, seed_everything
 from dream.stability import AGES_WIDTH, stability
 from dream.subject import Subject
 from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes, window_starts
-from dream.truths import laps_in_the_dream, teach_truth_judge, truth_errors
+from dream.truths import lap_control, laps_in_the_dream, teach_truth_judge, truth_errors
 from dream.video import VideoFile
 
 HERE = Path(__file__).resolve().parent
 STRIP_ROLL_OUTS = 4
+CONTROLS = 4  # stretches of the game itself in which laps are counted, for each drive in the dream
 MIN_WINDOWS = 8  # held-out ones that a roll-out of some length must have
 FOREIGN_SHARE = 0.4  # held out of a recording that the dream was not trained on; the rest teaches the judges
 
@@ -129,8 +130,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device("cpu" if args.backend in RUNTIMES else args.device)
     effort = effort_of(args)
     seed_everything(args.seed)
-    subject, game, split = load_subject(args, device)
-    random_keys = open_checked(args.random_keys, subject.decoder, game) if args.random_keys else None
+    subject, random_keys, game, split = load_subject(args, device)
     weights = find_weights(args.lpips_weights)
     alexnet = load_alexnet(weights).to(device) if weights else None
     agent = load_agent(args.agent_path, game.action_names) if args.agent_path else None
@@ -247,18 +247,22 @@ def judge_the_world(
     places = good_starts(subject.data, subject.held_out, subject.unet.config.context, effort.drives)
     places = torch.from_numpy(places)
     drive = or_why_not(laps_in_the_dream, subject, judge, agent, places, effort.drive_frames, seed)
+    drive["game"] = or_why_not(lap_control, subject, judge, CONTROLS * effort.drives)
     return {**found, "drive": drive}
 
 
-def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subject, GameInfo, str]:
-    """Also the dream's game, and which episodes are held out, in words."""
+def load_subject(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[Subject, Trajectories | None, GameInfo, str]:
+    """Also the recording of random keys, the dream's game, and which episodes are held out, in words."""
     encoder, _ = load_autoencoder(args.encoder_path, args.decoder_path)
     decoder, unet, game, checkpoint = load_dream_parts(args.decoder_path, args.model_path)
     data = open_checked(args.trajectories, decoder, game)
-    if data.fps != game.fps:
-        print(f"the dream was trained at {game.fps:g} frames a second, the recording has {data.fps:g}")
-    recording = recording_fingerprint(data)
-    seeds = {one["seed"] for one in checkpoint.get("trained_on", []) if one["recording"] == recording}
+    trained_on = checkpoint.get("trained_on", [])
+    seeds = seeds_of(data, trained_on, args.trajectories)
+    random_keys = open_checked(args.random_keys, decoder, game) if args.random_keys else None
+    if random_keys and seeds_of(random_keys, trained_on, args.random_keys):
+        raise BadInput(f"the dream has learned from {args.random_keys}: record random keys by another --seed")
     if seeds:
         train, held_out = set_aside(data, sorted(seeds))
         split = f"episodes that training set aside ({', '.join(f'seed {seed}' for seed in sorted(seeds))})"
@@ -275,7 +279,20 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> tuple[Subjec
         decoder = ExportedDecoder(decoder, engine)
         unet = ExportedUNet(unet, engine).see_with(encoder, decoder)
     name = engine.name if args.backend in RUNTIMES else f"torch {device.type}"
-    return Subject(data, train, held_out, encoder, decoder, unet, steps, device, name), game, split
+    subject = Subject(data, train, held_out, encoder, decoder, unet, steps, device, name)
+    return subject, random_keys, game, split
+
+
+def seeds_of(data: Trajectories, trained_on: Sequence[dict], path: Path) -> set[int]:
+    """Of the trainings on this recording; none where it is another. Raises BadInput where it begins like one of those
+    that were learned from: by the same seed a game is the same, however long."""
+    recording, beginning = recording_fingerprint(data), recording_beginning(data)
+    seeds = {one["seed"] for one in trained_on if one["recording"] == recording}
+    if not seeds and any(one.get("beginning") == beginning for one in trained_on):
+        raise BadInput(
+            f"{path} begins like a recording that the dream has learned from: record by another --seed"
+        )
+    return seeds
 
 
 def set_aside(data: Trajectories, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -300,6 +317,8 @@ def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:
     unnamed = any("action_names" in line for line in data.assumptions)
     if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
         raise BadInput(f"the dream knows the actions {game.action_names}, the recording {data.action_names}")
+    if data.fps != game.fps:
+        print(f"the dream was trained at {game.fps:g} frames a second, {path} has {data.fps:g}")
     return data
 
 

@@ -26,7 +26,7 @@ from dream.discriminator import Adversary
 from dream.errors import BadInput, run_script
 from dream.game import GameInfo
 from dream.gpu import on_device
-from dream.latents import encode_recording, frames_at, recording_fingerprint, save_starts
+from dream.latents import encode_recording, frames_at, recording_beginning, recording_fingerprint, save_starts
 from dream.models import dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
 from dream.optimizer import HIDDEN, Optimizer
 from dream.previews import save_rows
@@ -188,7 +188,12 @@ def main(args: argparse.Namespace) -> None:
     unet, trained_before = make_unet(args, data, resumed)
     unet = unet.to(device, memory_format=torch.channels_last).see_with(encoder, decoder)
     own_frames_from = 0 if trained_before else OWN_FRAMES_FROM
-    trained_on = [*trained_before, {"recording": fixed["--trajectories"], "seed": args.seed}]
+    learned = {
+        "recording": fixed["--trajectories"],
+        "beginning": recording_beginning(data),
+        "seed": args.seed,
+    }
+    trained_on = [*trained_before, learned]
     L = unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
     starts = train_windows(data, train_mask, L)

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 from dream import agent as dream_agent
-from dream import perceptual
+from dream import perceptual, truths
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, gains, roll_outs, summary
 from dream.frechet import frechet_distance, principal_axes
 from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
 from dream.judging import LEARNED, inverse_dynamics, shake, tell, told_apart
-from dream.latents import recording_fingerprint
+from dream.latents import recording_beginning, recording_fingerprint
 from dream.metrics import psnr, ssim
 from dream.models import dream_checkpoint, fingerprint, part_checkpoint
 from dream.perceptual import random_alexnet
@@ -29,7 +29,14 @@ from dream.runs import save_checkpoint
 from dream.stability import halves, keys_from, stability
 from dream.subject import Subject, sticky_keys
 from dream.trajectories import episode_ids, open_trajectories, split_episodes
-from dream.truths import SECTORS, SectorCount, laps_in_the_dream, teach_truth_judge, truth_errors
+from dream.truths import (
+    SECTORS,
+    SectorCount,
+    lap_control,
+    laps_in_the_dream,
+    teach_truth_judge,
+    truth_errors,
+)
 from PIL import Image
 from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
 from player.view import agent_views
@@ -254,9 +261,22 @@ def test_laps_count_only_where_the_sectors_come_in_order():
     count = SectorCount(4)
     for places in drivers.T:
         count.add(places)
-    laps = count.count / SECTORS
+    laps, driven = count.count / SECTORS, count.driven / SECTORS
+    assert driven[0] == pytest.approx(3, abs=0.2) and driven[1] == pytest.approx(-3, abs=0.2)
+    assert driven[2] == 0 and driven[3] == 0
     assert laps[0] == pytest.approx(3, abs=0.2)
     assert laps[1] < 0.5 and laps[2] == 0 and laps[3] == 0  # backwards, standing, never twice in one place
+
+
+def test_a_leap_costs_most_of_a_lap_in_order_and_nothing_of_what_is_driven():
+    fine = torch.arange(0, 2 * 2 * math.pi, 2 * math.pi / (4 * SECTORS))
+    count = SectorCount(1)
+    for place in torch.cat(
+        [fine[:40], fine[40:] + 3 * 2 * math.pi / SECTORS]
+    ):  # three sectors on, after 1.25 laps
+        count.add(place[None])
+    assert count.driven.item() / SECTORS == pytest.approx(2 - 1 / SECTORS, abs=0.13)
+    assert count.count.item() / SECTORS == pytest.approx(1.25, abs=0.13)
 
 
 def test_sticky_keys_are_held_and_all_come():
@@ -400,7 +420,7 @@ def test_the_episodes_are_those_that_training_set_aside(evaluated, tmp_path):
     )
     save_checkpoint(checkpoint, tmp_path / "model.pt")
     flags = [*evaluated["flags"], "--model-path", tmp_path / "model.pt", "--seed", 5]
-    subject, _, split = evaluate_sd.load_subject(evaluate_sd.parse_args([*map(str, flags)]), CPU)
+    subject, _, _, split = evaluate_sd.load_subject(evaluate_sd.parse_args([*map(str, flags)]), CPU)
     np.testing.assert_array_equal(subject.held_out, split_episodes(data, seed=3)[1])
     assert "set aside" in split and "seed 3" in split
 
@@ -416,11 +436,25 @@ def test_what_one_of_two_trainings_learned_from_is_not_held_out():
         evaluate_sd.set_aside(data, range(30))
 
 
-def test_random_keys_of_a_recording(evaluated):
-    """It is dreamed by its very keys, past the end of a row from its beginning, and held beside all of its frames."""
+def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
+    """By the same seed it holds all that was learned, under another fingerprint."""
     data = open_trajectories(evaluated["folder"] / "a.npz")
-    keys = keys_from(data.actions, torch.tensor([[1, 38], [2, 0]]), 5)
-    assert keys.tolist() == [data.actions[1, [38, 39, 0, 1, 2]].tolist(), data.actions[2, :5].tolist()]
+    shorter = SimpleNamespace(actions=data.actions[:2], frames=data.frames[:2])
+    other = SimpleNamespace(actions=data.actions[1:], frames=data.frames[1:])
+    known = {"recording": recording_fingerprint(data), "beginning": recording_beginning(data), "seed": 3}
+    assert evaluate_sd.seeds_of(data, [known], "a.npz") == {3}
+    assert evaluate_sd.seeds_of(other, [known], "a.npz") == set()
+    with pytest.raises(BadInput, match=r"b\.npz begins like"):
+        evaluate_sd.seeds_of(shorter, [known], "b.npz")
+
+
+def test_random_keys_of_a_recording(evaluated):
+    """It is dreamed by its very keys, past the end of a row by those of its game's next, and held beside all of its
+    frames."""
+    data = open_trajectories(evaluated["folder"] / "a.npz")
+    games = SimpleNamespace(actions=np.arange(24).reshape(4, 6), num_rows=4, num_steps=6, record_envs=2)
+    keys = keys_from(games, torch.tensor([[0, 4], [3, 5], [2, 5]]), 4)  # rows 0 and 2 are of one game
+    assert keys.tolist() == [[4, 5, 12, 13], [23, 0, 1, 2], [17, 6, 7, 8]]
     subject = subject_of(evaluated["folder"] / "a.npz")
     found, last = stability(subject, 4, (8, 20), random_alexnet(), 0, data)
     assert found["keys"] == "of the recording" and len(last) == 4
@@ -504,6 +538,43 @@ def test_a_dream_that_is_blind_to_keys_gains_nothing_by_true_ones(evaluated):
     assert found["delta_psnr_db"] == 0
     assert not torch.equal(subject.unet.seen[-1][:, -1], subject.actions(starts, 7)[:, -1])
     assert torch.equal(subject.unet.seen[-1][:, 0], subject.actions(starts, 4)[:, 3]) is False
+
+
+class Reader:
+    """In place of the judge: place is how bright the last frame is; or it says the same of every clip."""
+
+    numbers, angles = (), ("truth/place",)
+
+    def __init__(self, awake: bool) -> None:
+        self.awake = awake
+
+    def read(self, clips_u8):
+        place = 2 * math.pi * self.awake * clips_u8[:, -1, 0, 0, 0] / 255
+        return {"truth/place": torch.stack([place.cos(), place.sin()], dim=1)}
+
+
+def test_laps_of_the_game_itself_are_counted_too(evaluated, monkeypatch):
+    monkeypatch.setattr(truths, "CONTROL_LENGTHS", (100, 40))  # no row has 100
+    subject = subject_of(evaluated["folder"] / "a.npz")
+    place = np.tile(np.linspace(0, 0.6, 40, dtype=np.float32), (12, 1))
+    frames = np.tile(np.uint8(255 * place)[..., None, None, None], (1, 1, *subject.data.frames.shape[2:]))
+    data = replace(subject.data, frames=frames, extras={"truth/place": place})
+    subject = replace(subject, data=data, held_out=np.ones((12, 40), dtype=bool))
+    found = lap_control(subject, Reader(awake=True), 3)
+    assert found == {"seen": found["true"], "true": 3 * 4 / SECTORS, "windows": 3, "frames": 40}
+    assert lap_control(subject, Reader(awake=False), 3)["seen"] == 0
+    with pytest.raises(BadInput, match="no 40 held-out frames"):
+        lap_control(replace(subject, held_out=np.zeros((12, 40), dtype=bool)), Reader(awake=True), 3)
+
+
+def test_truth_that_is_no_number_is_refused(evaluated):
+    """One of them would make every weight of the judge NaN, and its laps a plausible 0."""
+    subject = subject_of(evaluated["folder"] / "a.npz")
+    broken = np.array(subject.data.extras["truth/place"])
+    broken[3, 5] = np.nan
+    data = replace(subject.data, extras={**subject.data.extras, "truth/place": broken})
+    with pytest.raises(BadInput, match="truth/place"):
+        teach_truth_judge(replace(subject, data=data), 2, seed=0)
 
 
 class Passenger:

@@ -190,7 +190,8 @@ def tell(
 
 
 def shake(unet: UNet, noise: float, seed: int) -> UNet:
-    """The same network with noise on its weights, of a share of their deviation: a dream that is deliberately weak."""
+    """The same network with noise on its weights, of a share of their deviation: a dream that is deliberately weak. In
+    PyTorch, whichever backend dreams otherwise: weights of an export stay as they are."""
     weak = UNet(unet.config)
     weak.load_state_dict(unet.state_dict())
     weak.eyes = unet.eyes

@@ -19,6 +19,7 @@ from dream.runs import mixed_precision
 from dream.trajectories import Trajectories, places_to_start
 
 ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames at a time
+BEGINNING = 128  # steps by which a longer recording of the same play is known
 NUM_STARTS = 8  # places in initial_sequence.npz
 
 
@@ -81,6 +82,14 @@ def recording_fingerprint(trajectories: Trajectories) -> str:
     digest = hashlib.sha1(str(trajectories.frames.shape).encode())
     digest.update(np.ascontiguousarray(trajectories.actions))
     digest.update(np.ascontiguousarray(trajectories.frames[:, ::97, :, ::16, ::16]))
+    return digest.hexdigest()[:12]
+
+
+def recording_beginning(trajectories: Trajectories) -> str:
+    """Tells whether two recordings may be of the same play, although one is longer, by the actions and a few
+    pixels with which their first rows begin."""
+    digest = hashlib.sha1(trajectories.actions[0, :BEGINNING].astype(np.int64))
+    digest.update(np.ascontiguousarray(trajectories.frames[0, :BEGINNING:16, :, ::16, ::16]))
     return digest.hexdigest()[:12]
 
 

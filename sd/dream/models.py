@@ -65,8 +65,8 @@ def dream_checkpoint(
     unet: UNet, game: GameInfo, autoencoder: str, steps: int, trained_on: Sequence[dict] = ()
 ) -> dict:
     """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number;
-    `trained_on`: a dict for each training, the last one last, with the "recording" (its fingerprint) and the "seed"
-    that set its held-out episodes aside."""
+    `trained_on`: a dict for each training, the last one last, with the "recording" and its "beginning" (fingerprints),
+    and the "seed" that set its held-out episodes aside."""
     return {
         "kind": "dream",
         "config": asdict(unet.config),

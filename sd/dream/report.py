@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,8 +88,8 @@ def judged(found: dict) -> Iterator[str]:
         for kind, what in (
             ("decoded", "from decoded real"),
             ("raw", "from raw real"),
-            ("weak", "a weak dream"),
-            ("weaker", "a weaker one"),
+            ("weak", "a weak dream (torch)"),
+            ("weaker", "a weaker one (torch)"),
         ):
             one = told[kind]
             last = f", {one['psnr_db']:.2f} dB in the last frame" if "psnr_db" in one else ""
@@ -105,8 +106,12 @@ def lasting(stable: dict) -> Iterator[str]:
         yield f"{stable['roll_outs']} long roll-outs under random keys ({stable['keys']}):"
         for key in stable["frechet"]:
             name = "real against real" if key == "real" else f"dream, up to frame {key}"
-            motion = f"motion {stable['motion'][key]:5.2f}"
-            yield f"{name:<26} Frechet distance {stable['frechet'][key]:9.2f}   {motion}   ({stable['frames_a_set']})"
+            distance, motion = (
+                f"{stable[what][key]:7.2f}"
+                + (f" +- {stable['chance'][what][key]:6.2f}" if key in stable["chance"][what] else " " * 10)
+                for what in ("frechet", "motion")
+            )
+            yield f"{name:<26} Frechet distance {distance}   motion {motion}   ({stable['frames_a_set']})"
 
 
 def placed(truth: dict) -> Iterator[str]:
@@ -122,11 +127,20 @@ def placed(truth: dict) -> Iterator[str]:
     if "not_measured" in drive:
         yield f"laps of the agent in the dream: not measured, {drive['not_measured']}"
     else:
-        laps = sorted(drive["laps"])
+        laps = drive["laps"]
         yield (
             f"the agent in the dream, {drive['frames']} frames: three laps in {drive['three_laps']} of "
-            f"{drive['roll_outs']}, laps {laps[0]:.1f} to {laps[-1]:.1f}, median {laps[len(laps) // 2]:.1f}"
+            f"{drive['roll_outs']}, laps {min(laps):.1f} to {max(laps):.1f}, median {statistics.median(laps):.1f}; "
+            f"driven, leaps left out, median {statistics.median(drive['driven']):.1f}"
         )
+        control = drive["game"]
+        if "not_measured" in control:
+            yield f"laps counted off the game's own frames: not measured, {control['not_measured']}"
+        else:
+            yield (
+                f"laps counted off the game's own frames, {control['windows']} times {control['frames']}: "
+                f"{control['seen']:.1f} of {control['true']:.1f}"
+            )
 
 
 def plot_drift(drift: Tensor, copied: Tensor, ceiling_db: float, fps: float, path: Path) -> None:

@@ -18,13 +18,14 @@ from dream.latents import to_frames
 from dream.metrics import as_shown
 from dream.perceptual import AlexNet
 from dream.subject import DREAM_BATCH, Subject, sticky_keys
-from dream.trajectories import Trajectories, episode_ids
+from dream.trajectories import Trajectories, episode_ids, game_by_game
 
 AGES_WIDTH = 100  # frames looked at before each age
 SAMPLES = 2048  # frames a set, at most
 DIMENSIONS = 64  # that features are reduced to, well below the samples
 MOST_CROWDED = 8  # samples a dimension, at the least
 FEATURES_BATCH = 64
+RESAMPLES = 100  # of the roll-outs, for the part that chance has
 
 
 def stability(
@@ -33,6 +34,7 @@ def stability(
 ) -> tuple[dict, Tensor]:  # fmt: skip
     """Frechet distance to the game's own frames, and the amount of motion, of roll-outs over the AGES_WIDTH frames
     before each age, beside the same between two halves of the held-out episodes; and the last frames (M, 3, H, W).
+    `chance`: deviations of both over other draws of as many roll-outs; frames of one roll-out are alike.
 
     random_keys: a recording to begin in, by whose keys to dream, and to stand beside, in place of those episodes.
     """
@@ -42,7 +44,7 @@ def stability(
         subject = replace(subject, data=random_keys, held_out=everywhere)
     starts = subject.windows(subject.held_out, L, count, "long roll-outs")
     if random_keys:
-        actions = keys_from(random_keys.actions, starts, L - 1 + max(ages))
+        actions = keys_from(random_keys, starts, L - 1 + max(ages))
     else:
         keys = sticky_keys(len(starts), max(ages), subject.unet.config.num_actions, seed)
         actions = torch.cat([subject.actions(starts, L - 1), keys], dim=1)
@@ -53,7 +55,7 @@ def stability(
     }
     if min(map(len, looked_at.values())) * len(starts) < 2 * MOST_CROWDED:
         raise BadInput(f"{len(starts)} roll-outs up to frames {ages} are too few for a Frechet distance")
-    sets = {age: ([], []) for age in ages}
+    sets = {age: ([], [], []) for age in ages}  # features, motion, and of which roll-out
     last = []
     batch = DREAM_BATCH[subject.device.type]
     for part, (some, keys) in enumerate(zip(context.split(batch), actions.split(batch), strict=True)):
@@ -64,36 +66,54 @@ def stability(
                     previous, frames = (as_shown(decode(subject.decoder, x)) for x in (before, latent))
                     sets[age][0].append(pair_features(alexnet, previous, frames))
                     sets[age][1].append(motion(previous, frames))
+                    sets[age][2].append(torch.arange(len(frames)) + part * batch)
             before = latent
         last.append((as_shown(decode(subject.decoder, before)) * 255).to(torch.uint8).cpu())
-    sets = {age: (torch.cat(features), torch.cat(motions)) for age, (features, motions) in sets.items()}
-    samples = min(len(features) for features, _ in sets.values())
+    sets = {age: tuple(map(torch.cat, lists)) for age, lists in sets.items()}
+    samples = min(len(features) for features, *_ in sets.values())
     real = [real_set(subject, alexnet, half, samples) for half in halves(subject)]
     samples = min(samples, *(len(features) for features, _ in real))
     if samples < 2 * MOST_CROWDED:
         raise BadInput(f"{samples} frames a set are too few for a Frechet distance")
-    everything = [even(features, samples) for features, _ in (*real, *sets.values())]
+    everything = [even(features, samples) for features, *_ in (*real, *sets.values())]
     # axes of dreamed frames too: what a dream shows that the game never does must not be projected away
     mean, axes = principal_axes(torch.cat(everything), min(DIMENSIONS, samples // MOST_CROWDED))
-    one, other, *dreams = ((features - mean) @ axes for features in everything)
+    one, other = ((features - mean) @ axes for features in everything[:2])
     found = {
         "frechet": {"real": frechet_distance(one, other)},
         "motion": {"real": torch.cat([motions for _, motions in real]).mean().item()},
+        "chance": {"frechet": {}, "motion": {}},
         "keys": "of the recording" if random_keys else "sticky",
         "roll_outs": len(starts),
         "frames_a_set": samples,
         "dimensions": axes.shape[1],
     }
-    for (age, (_, motions)), dreamed in zip(sets.items(), dreams, strict=True):
-        found["frechet"][str(age)] = (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
-        found["motion"][str(age)] = motions.mean().item()
+    generator = torch.Generator().manual_seed(seed)
+    for age, (features, motions, whose) in sets.items():
+        features = (features - mean) @ axes
+
+        def distance_and_motion(of: Tensor, features=features, motions=motions) -> tuple[float, float]:
+            dreamed = even(features[of], samples)
+            distance = (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
+            return distance, motions[of].mean().item()
+
+        frames_of = [(whose == i).nonzero()[:, 0] for i in range(len(starts))]
+        draws = torch.randint(len(starts), (RESAMPLES, len(starts)), generator=generator)
+        again = [distance_and_motion(torch.cat([frames_of[i] for i in draw])) for draw in draws.tolist()]
+        both = distance_and_motion(torch.arange(len(whose)))
+        for what, value, others in zip(("frechet", "motion"), both, zip(*again, strict=True), strict=True):
+            found[what][str(age)], found["chance"][what][str(age)] = value, float(np.std(others))
     return found, torch.cat(last)
 
 
-def keys_from(actions: np.ndarray, starts: Tensor, length: int) -> Tensor:
-    """int64 (M, length): of actions (N, T), those that follow each of starts (M, 2); after a row's last its first."""
-    rows, times = starts[:, :1], (starts[:, 1:] + torch.arange(length)) % actions.shape[1]
-    return torch.from_numpy(actions.astype(np.int64))[rows, times]
+def keys_from(data: Trajectories, starts: Tensor, length: int) -> Tensor:
+    """int64 (M, length): the actions that follow each of starts (M, 2), through the rows of its game, and then of the
+    next game, so that long roll-outs do not go round in a few keys."""
+    order = game_by_game(data)
+    place_of_row = np.argsort(order)
+    keys = torch.from_numpy(data.actions[order].astype(np.int64)).flatten()
+    begin = torch.from_numpy(place_of_row[starts[:, 0].numpy()] * data.num_steps) + starts[:, 1]
+    return keys[(begin[:, None] + torch.arange(length)) % len(keys)]
 
 
 def pair_features(alexnet: AlexNet, before: Tensor, frames: Tensor) -> Tensor:

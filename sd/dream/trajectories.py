@@ -132,10 +132,16 @@ def episode_ids(trajectories: Trajectories) -> np.ndarray:
     epochs = trajectories.meta.get("epochs")
     if isinstance(epochs, list) and len(epochs) * K == N and all(isinstance(epoch, int) for epoch in epochs):
         starts[np.repeat(np.diff(epochs, prepend=epochs[0] - 1) != 1, K), 0] = True
-    order = np.arange(N).reshape(N // K, K).T.ravel()  # environment by environment
+    order = game_by_game(trajectories)
     ids = np.empty(starts.shape, np.int64)
     ids[order] = np.cumsum(starts[order].ravel()).reshape(starts.shape) - 1
     return ids
+
+
+def game_by_game(trajectories: Trajectories) -> np.ndarray:
+    """int64 (N,): the rows of one environment after the other, each in the order of its time."""
+    N = trajectories.num_rows
+    return np.arange(N).reshape(-1, trajectories.record_envs or N).T.ravel()
 
 
 def split_episodes(

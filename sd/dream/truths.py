@@ -29,6 +29,11 @@ ANGLES = {
     "truth/place": 2 * math.pi,
 }  # name -> radians a unit; place is a share of the lap
 SECTORS = 8  # of a lap, which must be passed one after another
+CONTROL_LENGTHS = (
+    400,
+    200,
+    100,
+)  # frames of the game itself whose laps are counted; the longest that was held out
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,16 @@ class TruthJudge:
 
 def teach_truth_judge(subject: Subject, num_steps: int, seed: int) -> TruthJudge:
     """On the episodes that the dream was taught on too. Angles are learned as (cos, sin): they have no edge. Raises
-    BadInput where the recording has no truth."""
+    BadInput where the recording has no truth, or one that is not finite."""
     extras = subject.data.extras
-    names, angles = (tuple(name for name in wanted if name in extras) for wanted in (NUMBERS, ANGLES))
+    shape = subject.data.actions.shape
+    names, angles = (
+        tuple(name for name in wanted if name in extras and extras[name].shape == shape)
+        for wanted in (NUMBERS, ANGLES)
+    )
+    for name in (*names, *angles):
+        if not np.isfinite(extras[name]).all():
+            raise BadInput(f"{name} of the recording is not a finite number everywhere")
     pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, CLIP))
     if not names or not angles or len(pool) == 0:
         raise BadInput(f"the recording has none of {', '.join(NUMBERS)}, or none of {', '.join(ANGLES)}")
@@ -135,7 +147,8 @@ def laps_in_the_dream(
     subject: Subject, judge: TruthJudge, agent: Agent, starts: Tensor, num_frames: int, seed: int
 ) -> dict:
     """An agent of the real game drives in the dream, from real contexts at starts (M, 2), for num_frames frames. A lap
-    counts where the judge sees its SECTORS passed in order, so that a leap of the dream is none."""
+    counts where the judge sees its SECTORS passed in order, so that a leap of the dream is none, and most of a lap is
+    lost by it; `driven` is how far the kart came, in laps, leaps left out."""
     if "truth/place" not in judge.angles:
         raise BadInput("the recording has no truth/place")
     L, device = subject.unet.config.context, subject.device
@@ -157,23 +170,48 @@ def laps_in_the_dream(
         agent.see(frame[:, 0].movedim(1, -1))
         clip = torch.cat([clip, frame], dim=1)[:, -CLIP:]
         if i % CLIP == CLIP - 1:
-            place = judge.read(clip)["truth/place"]
-            passed.add(torch.atan2(place[:, 1], place[:, 0]))
+            passed.add(place_seen(judge, clip))
     laps = passed.count / SECTORS
     return {
         "laps": laps.tolist(),
+        "driven": (passed.driven / SECTORS).tolist(),
         "three_laps": int((laps >= 3).sum()),
         "roll_outs": len(starts),
         "frames": num_frames,
     }
 
 
+def lap_control(subject: Subject, judge: TruthJudge, count: int) -> dict:
+    """What the count of laps itself gets wrong: laps in `count` held-out windows of the game's own frames, all
+    together, as the judge sees them (`seen`) and by the truth (`true`)."""
+    lengths = [
+        n for n in CONTROL_LENGTHS if len(window_starts(subject.data.episode_starts, subject.held_out, n))
+    ]
+    if not lengths:
+        raise BadInput(f"no {min(CONTROL_LENGTHS)} held-out frames in a row to count laps of the game itself")
+    starts = subject.windows(subject.held_out, lengths[0], count, "laps of the game itself")
+    seen, true = SectorCount(len(starts)), SectorCount(len(starts))
+    for i in range(0, lengths[0] - CLIP + 1, CLIP):
+        seen.add(place_seen(judge, subject.real(starts, i, CLIP)))
+        true.add(true_state(subject, judge, starts, i + CLIP - 1)["truth/place"])
+    laps = {name: one.count.sum().item() / SECTORS for name, one in (("seen", seen), ("true", true))}
+    return {**laps, "windows": len(starts), "frames": lengths[0]}
+
+
+def place_seen(judge: TruthJudge, clips_u8: Tensor) -> Tensor:
+    """Radians (M,) along the lap, of clips uint8 (M, CLIP, 3, H, W)."""
+    place = judge.read(clips_u8)["truth/place"]
+    return torch.atan2(place[:, 1], place[:, 0])
+
+
 class SectorCount:
-    """How many sectors of a lap each of M drivers has passed in order. One counts once it was seen twice running."""
+    """How many sectors of a lap each of M drivers has passed in order (`count`), and how many they came forward
+    wherever a leap had put them (`driven`). One counts once it was seen twice running."""
 
     def __init__(self, num_drivers: int) -> None:
-        self.count = torch.zeros(num_drivers)
-        self.at = torch.full((num_drivers,), -1)  # the sector that each is in
+        self.count, self.driven = torch.zeros(num_drivers), torch.zeros(num_drivers)
+        self.at = torch.full((num_drivers,), -1)  # the last sector that counted
+        self.here = torch.full((num_drivers,), -1)  # the sector that each is in
         self.last_seen = torch.full((num_drivers,), -1)
 
     def add(self, radians: Tensor) -> None:
@@ -184,4 +222,7 @@ class SectorCount:
         moves = sure & (self.at >= 0) & (sector == (self.at + 1) % SECTORS)
         self.count += moves
         self.at = torch.where(begins | moves, sector, self.at)
+        onward = (sector - self.here + 1) % SECTORS - 1  # -1: one back, 1: one on; all else is a leap
+        self.driven += torch.where(sure & (self.here >= 0) & (onward.abs() == 1), onward, 0)
+        self.here = torch.where(sure, sector, self.here)
         self.last_seen = sector
