@@ -26,7 +26,7 @@ from dream.metrics import psnr, ssim
 from dream.models import dream_checkpoint, fingerprint, part_checkpoint
 from dream.perceptual import random_alexnet
 from dream.runs import save_checkpoint
-from dream.stability import halves, keys_from, stability
+from dream.stability import chance, halves, keys_from, stability
 from dream.subject import Subject, sticky_keys
 from dream.trajectories import episode_ids, open_trajectories, split_episodes
 from dream.truths import (
@@ -461,6 +461,15 @@ def test_random_keys_of_a_recording(evaluated):
     whole = replace(subject, held_out=np.ones(data.actions.shape, dtype=bool))
     real, _ = stability(whole, 4, (8, 20), random_alexnet(), 0)
     assert found["motion"]["real"] == real["motion"]["real"]  # of all its episodes
+
+
+def test_the_part_of_chance_is_that_of_roll_outs_not_of_frames():
+    """Frames of one roll-out are alike: a thousand more of them make nothing surer."""
+    for frames in (1, 1000):
+        whose = torch.arange(4).repeat(frames)
+        values = whose.float() % 2  # 0 or 1, the same all through a roll-out
+        deviation = chance(lambda of, values=values: values[of].mean().item(), whose, seed=0)
+        assert deviation == pytest.approx(0.5 / math.sqrt(4), rel=0.2)
 
 
 def test_judges_hold_a_perfect_dream_for_the_game(evaluated):

@@ -5,6 +5,7 @@ of the recording, which its own player drove: then a distance also holds what ra
 is how it grows with age, and whether motion dies.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -88,22 +89,27 @@ def stability(
         "frames_a_set": samples,
         "dimensions": axes.shape[1],
     }
-    generator = torch.Generator().manual_seed(seed)
     for age, (features, motions, whose) in sets.items():
         features = (features - mean) @ axes
 
-        def distance_and_motion(of: Tensor, features=features, motions=motions) -> tuple[float, float]:
+        def distance(of: Tensor, features=features) -> float:
             dreamed = even(features[of], samples)
-            distance = (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
-            return distance, motions[of].mean().item()
+            return (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
 
-        frames_of = [(whose == i).nonzero()[:, 0] for i in range(len(starts))]
-        draws = torch.randint(len(starts), (RESAMPLES, len(starts)), generator=generator)
-        again = [distance_and_motion(torch.cat([frames_of[i] for i in draw])) for draw in draws.tolist()]
-        both = distance_and_motion(torch.arange(len(whose)))
-        for what, value, others in zip(("frechet", "motion"), both, zip(*again, strict=True), strict=True):
-            found[what][str(age)], found["chance"][what][str(age)] = value, float(np.std(others))
+        measures = {"frechet": distance, "motion": lambda of, motions=motions: motions[of].mean().item()}
+        for what, measure in measures.items():
+            found[what][str(age)] = measure(torch.arange(len(whose)))
+            found["chance"][what][str(age)] = chance(measure, whose, seed)
     return found, torch.cat(last)
+
+
+def chance(measure: Callable[[Tensor], float], whose: Tensor, seed: int) -> float:
+    """The deviation of a measure of frames, asked by their indices (M,), over draws of as many roll-outs with
+    replacement (the bootstrap, Efron 1979). whose: int64 (M,), the roll-out 0, 1, ... that each frame is of."""
+    frames_of = [(whose == i).nonzero()[:, 0] for i in range(whose.max() + 1)]
+    shape, generator = (RESAMPLES, len(frames_of)), torch.Generator().manual_seed(seed)
+    draws = torch.randint(len(frames_of), shape, generator=generator)
+    return float(np.std([measure(torch.cat([frames_of[i] for i in draw])) for draw in draws.tolist()]))
 
 
 def keys_from(data: Trajectories, starts: Tensor, length: int) -> Tensor:

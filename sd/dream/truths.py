@@ -29,11 +29,7 @@ ANGLES = {
     "truth/place": 2 * math.pi,
 }  # name -> radians a unit; place is a share of the lap
 SECTORS = 8  # of a lap, which must be passed one after another
-CONTROL_LENGTHS = (
-    400,
-    200,
-    100,
-)  # frames of the game itself whose laps are counted; the longest that was held out
+CONTROL_LENGTHS = (400, 200, 100)  # frames of the game itself; laps are counted in the longest held out
 
 
 @dataclass(frozen=True)
