@@ -12,11 +12,10 @@ LPIPS wants its weights, else it is not measured:
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from dream.agent import Agent, load_agent
 from dream.autoencoder import Decoder
@@ -24,8 +23,8 @@ from dream.backends import choose, load_engine
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, next_frames, roll_outs
 from dream.game import GameInfo
+from dream.held_out import seeds_of, set_aside
 from dream.judging import inverse_dynamics, told_apart
-from dream.latents import recording_beginning, recording_fingerprint
 from dream.models import load_autoencoder, load_dream_parts
 from dream.onnx_engine import RUNTIMES
 from dream.onnx_modules import ExportedDecoder, ExportedUNet
@@ -281,29 +280,6 @@ def load_subject(
     name = engine.name if args.backend in RUNTIMES else f"torch {device.type}"
     subject = Subject(data, train, held_out, encoder, decoder, unet, steps, device, name)
     return subject, random_keys, game, split
-
-
-def seeds_of(data: Trajectories, trained_on: Sequence[dict], path: Path) -> set[int]:
-    """Of the trainings on this recording; none where it is another. Raises BadInput where it begins like one of those
-    that were learned from: by the same seed a game is the same, however long."""
-    recording, beginning = recording_fingerprint(data), recording_beginning(data)
-    seeds = {one["seed"] for one in trained_on if one["recording"] == recording}
-    if not seeds and any(one.get("beginning") == beginning for one in trained_on):
-        raise BadInput(
-            f"{path} begins like a recording that the dream has learned from: record by another --seed"
-        )
-    return seeds
-
-
-def set_aside(data: Trajectories, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(train, held_out), bool (N, T) each: what no training by any of these seeds learned from is held out."""
-    splits = [split_episodes(data, seed=seed) for seed in seeds]
-    held_out = np.logical_and.reduce([held_out for _, held_out in splits])
-    if not held_out.any():
-        raise BadInput(
-            f"trainings by the seeds {list(seeds)} have each learned what the others set aside: record anew"
-        )
-    return splits[-1][0], held_out
 
 
 def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:

@@ -19,6 +19,7 @@ from dream import perceptual, truths
 from dream.errors import BadInput, run_script
 from dream.evaluation import action_effect, gains, roll_outs, summary
 from dream.frechet import frechet_distance, principal_axes
+from dream.held_out import seeds_of, set_aside
 from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
 from dream.judging import LEARNED, inverse_dynamics, shake, tell, told_apart
 from dream.latents import recording_beginning, recording_fingerprint
@@ -271,9 +272,10 @@ def test_laps_count_only_where_the_sectors_come_in_order():
 def test_a_leap_costs_most_of_a_lap_in_order_and_nothing_of_what_is_driven():
     fine = torch.arange(0, 2 * 2 * math.pi, 2 * math.pi / (4 * SECTORS))
     count = SectorCount(1)
-    for place in torch.cat(
+    leaping = torch.cat(
         [fine[:40], fine[40:] + 3 * 2 * math.pi / SECTORS]
-    ):  # three sectors on, after 1.25 laps
+    )  # three sectors on, after 1.25 laps
+    for place in leaping:
         count.add(place[None])
     assert count.driven.item() / SECTORS == pytest.approx(2 - 1 / SECTORS, abs=0.13)
     assert count.count.item() / SECTORS == pytest.approx(1.25, abs=0.13)
@@ -429,11 +431,11 @@ def test_what_one_of_two_trainings_learned_from_is_not_held_out():
     starts = np.tile(np.arange(200) % 10 == 0, (2, 1))  # 40 episodes
     data = SimpleNamespace(episode_starts=starts, num_rows=2, record_envs=2, meta={})
     by_3, by_4 = (split_episodes(data, seed=seed)[1] for seed in (3, 4))
-    train, held_out = evaluate_sd.set_aside(data, [3, 4])
+    train, held_out = set_aside(data, [3, 4])
     np.testing.assert_array_equal(held_out, by_3 & by_4)
     assert held_out.any() and (by_3 & ~by_4).any() and not (train & held_out).any()
     with pytest.raises(BadInput, match="record anew"):
-        evaluate_sd.set_aside(data, range(30))
+        set_aside(data, range(30))
 
 
 def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
@@ -442,10 +444,10 @@ def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
     shorter = SimpleNamespace(actions=data.actions[:2], frames=data.frames[:2])
     other = SimpleNamespace(actions=data.actions[1:], frames=data.frames[1:])
     known = {"recording": recording_fingerprint(data), "beginning": recording_beginning(data), "seed": 3}
-    assert evaluate_sd.seeds_of(data, [known], "a.npz") == {3}
-    assert evaluate_sd.seeds_of(other, [known], "a.npz") == set()
+    assert seeds_of(data, [known], "a.npz") == {3}
+    assert seeds_of(other, [known], "a.npz") == set()
     with pytest.raises(BadInput, match=r"b\.npz begins like"):
-        evaluate_sd.seeds_of(shorter, [known], "b.npz")
+        seeds_of(shorter, [known], "b.npz")
 
 
 def test_random_keys_of_a_recording(evaluated):
@@ -563,7 +565,7 @@ class Reader:
 
 
 def test_laps_of_the_game_itself_are_counted_too(evaluated, monkeypatch):
-    monkeypatch.setattr(truths, "CONTROL_LENGTHS", (100, 40))  # no row has 100
+    monkeypatch.setattr(truths, "CONTROL_FRAMES", 40)
     subject = subject_of(evaluated["folder"] / "a.npz")
     place = np.tile(np.linspace(0, 0.6, 40, dtype=np.float32), (12, 1))
     frames = np.tile(np.uint8(255 * place)[..., None, None, None], (1, 1, *subject.data.frames.shape[2:]))
@@ -572,8 +574,21 @@ def test_laps_of_the_game_itself_are_counted_too(evaluated, monkeypatch):
     found = lap_control(subject, Reader(awake=True), 3)
     assert found == {"seen": found["true"], "true": 3 * 4 / SECTORS, "windows": 3, "frames": 40}
     assert lap_control(subject, Reader(awake=False), 3)["seen"] == 0
-    with pytest.raises(BadInput, match="no 40 held-out frames"):
+    with pytest.raises(BadInput, match="no 40 frames in a row for laps"):
         lap_control(replace(subject, held_out=np.zeros((12, 40), dtype=bool)), Reader(awake=True), 3)
+
+
+def test_a_recording_without_places_has_no_laps(evaluated, monkeypatch):
+    """It may tell all else; nothing of that is lost."""
+    monkeypatch.setattr(truths, "CONTROL_FRAMES", 20)
+    subject = subject_of(evaluated["folder"] / "a.npz", Blind())
+    extras = {name: truth for name, truth in subject.data.extras.items() if name != "truth/place"}
+    subject = replace(subject, data=replace(subject.data, extras=extras))
+    starts = subject.windows(subject.held_out, 4 + 20, 4, "this test")
+    effort, dreamed = replace(TINY, drive_frames=4), subject.real(starts, 4, 20)
+    found = evaluate_sd.judge_the_world(subject, effort, starts, dreamed, Passenger(), 0)
+    assert "heading_degrees" in found["after_1_s"]["dream"]
+    assert "truth/place" in found["drive"]["not_measured"]
 
 
 def test_truth_that_is_no_number_is_refused(evaluated):

@@ -47,7 +47,7 @@ FLOORS = {
         {"discriminator", "onnx_engine", "places", "take", "unet"},
         {"agent", "judges", "models", "rollout", "trajectories"},
         {"drivers", "latents", "training"},
-        {"onnx_modules", "streams", "subject", "torch_engine", "validation", "world"},
+        {"held_out", "onnx_modules", "streams", "subject", "torch_engine", "validation", "world"},
         {"cuda_engine", "evaluation", "quantize", "stability", "truths"},
         {"export"},
         {"backends", "judging"},

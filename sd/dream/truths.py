@@ -29,7 +29,7 @@ ANGLES = {
     "truth/place": 2 * math.pi,
 }  # name -> radians a unit; place is a share of the lap
 SECTORS = 8  # of a lap, which must be passed one after another
-CONTROL_LENGTHS = (400, 200, 100)  # frames of the game itself; laps are counted in the longest held out
+CONTROL_FRAMES = 400  # of the game itself, in which laps are counted
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,6 @@ def laps_in_the_dream(
     """An agent of the real game drives in the dream, from real contexts at starts (M, 2), for num_frames frames. A lap
     counts where the judge sees its SECTORS passed in order, so that a leap of the dream is none, and most of a lap is
     lost by it; `driven` is how far the kart came, in laps, leaps left out."""
-    if "truth/place" not in judge.angles:
-        raise BadInput("the recording has no truth/place")
     L, device = subject.unet.config.context, subject.device
     frames = subject.real(starts, 0, L)
     actions = subject.actions(starts, L).to(device)
@@ -180,22 +178,19 @@ def laps_in_the_dream(
 def lap_control(subject: Subject, judge: TruthJudge, count: int) -> dict:
     """What the count of laps itself gets wrong: laps in `count` held-out windows of the game's own frames, all
     together, as the judge sees them (`seen`) and by the truth (`true`)."""
-    lengths = [
-        n for n in CONTROL_LENGTHS if len(window_starts(subject.data.episode_starts, subject.held_out, n))
-    ]
-    if not lengths:
-        raise BadInput(f"no {min(CONTROL_LENGTHS)} held-out frames in a row to count laps of the game itself")
-    starts = subject.windows(subject.held_out, lengths[0], count, "laps of the game itself")
+    starts = subject.windows(subject.held_out, CONTROL_FRAMES, count, "laps of the game itself")
     seen, true = SectorCount(len(starts)), SectorCount(len(starts))
-    for i in range(0, lengths[0] - CLIP + 1, CLIP):
+    for i in range(0, CONTROL_FRAMES - CLIP + 1, CLIP):
         seen.add(place_seen(judge, subject.real(starts, i, CLIP)))
         true.add(true_state(subject, judge, starts, i + CLIP - 1)["truth/place"])
     laps = {name: one.count.sum().item() / SECTORS for name, one in (("seen", seen), ("true", true))}
-    return {**laps, "windows": len(starts), "frames": lengths[0]}
+    return {**laps, "windows": len(starts), "frames": CONTROL_FRAMES}
 
 
 def place_seen(judge: TruthJudge, clips_u8: Tensor) -> Tensor:
-    """Radians (M,) along the lap, of clips uint8 (M, CLIP, 3, H, W)."""
+    """Radians (M,) along the lap, of clips uint8 (M, CLIP, 3, H, W). Or BadInput: it has learned none."""
+    if "truth/place" not in judge.angles:
+        raise BadInput("the recording has no truth/place")
     place = judge.read(clips_u8)["truth/place"]
     return torch.atan2(place[:, 1], place[:, 0])
 
