@@ -14,10 +14,10 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
-from dream.agent import load_agent  # noqa: E402
-from dream.backends import load_engine  # noqa: E402
-from dream.errors import run_script  # noqa: E402
-from dream.world import Dream  # noqa: E402
+from dream.common.errors import run_script  # noqa: E402
+from dream.inference.select_backend import load_engine  # noqa: E402
+from dream.inference.world_model_env import Dream  # noqa: E402
+from dream.models.agent import load_agent  # noqa: E402
 
 PRETRAINED = HERE.parent / "sd" / "pretrained"
 

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
-from dream.models import load_part, load_unet  # noqa: E402
-from dream.unet import FOLD  # noqa: E402
+from dream.models.checkpoints import load_part, load_unet  # noqa: E402
+from dream.models.unet import FOLD  # noqa: E402
 
 SIZE = (1640, 760)
 PAPER, INK, GREY = "#fcfbf7", "#22242c", "#6b7080"

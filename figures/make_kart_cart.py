@@ -12,9 +12,9 @@ from torchvision.io import write_png
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "ppo"))
-from player.errors import run_script  # noqa: E402
-from player.games import find_courses, find_game  # noqa: E402
-from player.games.library import KART_CART  # noqa: E402
+from player.common.errors import run_script  # noqa: E402
+from player.games.registry import find_courses, find_game  # noqa: E402
+from player.games.retro.roms import KART_CART  # noqa: E402
 
 SCREEN = (0, 0, 256, 224)
 # Course: decisions and how often each; forward is 1, forward and left or right 4 and 5.

@@ -13,8 +13,8 @@ sys.path.insert(0, str(HERE.parent / "sd"))
 os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window that nobody needs to see
 import play_sd  # noqa: E402
 import pygame  # noqa: E402
-from dream.errors import run_script  # noqa: E402
-from dream.window import DreamWindow  # noqa: E402
+from dream.common.errors import run_script  # noqa: E402
+from dream.window.window import DreamWindow  # noqa: E402
 
 MARGIN, BACKGROUND = 12, (255, 255, 255)
 REAL = ["--real", "player:Mode7Kart-v0", "--real-path", str(HERE.parent / "ppo")]

@@ -21,15 +21,16 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
-from player.agent import Agent, AgentConfig
-from player.buffer import Rollout
-from player.envs import make_env, make_vector_env
-from player.errors import run_script
-from player.games import Game, find_game
-from player.hands import Hands
-from player.play import Players
-from player.update import PPOConfig, update
-from player.view import agent_views
+from player.common.agent_view import agent_views
+from player.common.errors import run_script
+from player.envs.vector_env import make_env, make_vector_env
+from player.games.game import Game
+from player.games.registry import find_game
+from player.rl.agent import Agent, AgentConfig
+from player.rl.behavior import Hands
+from player.rl.collector import Players
+from player.rl.ppo import PPOConfig, update
+from player.rl.rollout_buffer import Rollout
 from tqdm import tqdm
 
 FRAME_SKIP = 4

@@ -16,12 +16,13 @@ from typing import Any, Callable, Dict, List
 import gymnasium
 import numpy as np
 import torch
-from player.agent import Agent, ViewStack, load_agent
-from player.envs import make_env
-from player.errors import BadInput, run_script
-from player.games import Game, find_game
-from player.options import add_game_options, check_game_options, emulator_options
-from player.view import agent_views
+from player.common.agent_view import agent_views
+from player.common.errors import BadInput, run_script
+from player.envs.vector_env import make_env
+from player.games.cli import add_game_options, check_game_options, emulator_options
+from player.games.game import Game
+from player.games.registry import find_game
+from player.rl.agent import Agent, ViewStack, load_agent
 
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
 MOST_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean

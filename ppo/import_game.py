@@ -16,9 +16,9 @@ import zlib
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from player.errors import BadInput, run_script
-from player.games.library import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom, sha1_of
-from player.games.retro import known_hashes, rom_name, states_of
+from player.common.errors import BadInput, run_script
+from player.games.retro.integration import known_hashes, rom_name, states_of
+from player.games.retro.roms import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom, sha1_of
 
 HEADER = 512  # bytes that some copiers of SNES cartridges put in front
 LARGEST = 64 * 2**20  # bytes

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
-from player.errors import BadInput, run_script
-from player.options import crop
-from player.trajectories import TrajectoryWriter, check_disk_space, recording_bytes
+from player.common.errors import BadInput, run_script
+from player.games.cli import crop
+from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
 from tqdm import tqdm
 
 VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov")

@@ -12,13 +12,13 @@ import argparse
 import gzip
 from pathlib import Path
 
-from player.drivers import PAD_KEYS, KeysDriver, Race
-from player.errors import BadInput, run_script
-from player.games import find_game
-from player.games.emulator import POWER_ON, use_folders
-from player.games.known import KNOWN_GAMES, UNKNOWN
-from player.games.library import data_folder, write_aside
-from player.games.retro_package import emulator_package, name_there
+from player.common.errors import BadInput, run_script
+from player.games.registry import find_game
+from player.games.retro.compat import emulator_package, name_there
+from player.games.retro.env import POWER_ON, use_folders
+from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN
+from player.games.retro.roms import data_folder, write_aside
+from player.window.controllers import PAD_KEYS, KeysDriver, Race
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -97,7 +97,7 @@ class Console(Race):
 
 def make_by_hand(args: argparse.Namespace) -> None:
     try:
-        from player.window import Window  # brings pygame
+        from player.window.window import Window  # brings pygame
     except ImportError:
         raise BadInput("no pygame for a window: `pip install pygame`, or give a --script") from None
     console = Console(args)

@@ -18,15 +18,16 @@ from typing import Dict, List, Optional, Set
 
 import numpy as np
 import torch
-from player.agent import Agent, load_agent
-from player.drivers import Race
-from player.envs import make_vector_env
-from player.errors import BadInput, run_script
-from player.games import Game, find_courses
-from player.hands import HANDS, Hands, share_out
-from player.options import add_game_options, check_game_options, emulator_options
-from player.play import Players
-from player.trajectories import TrajectoryWriter, check_disk_space, recording_bytes
+from player.common.errors import BadInput, run_script
+from player.envs.vector_env import make_vector_env
+from player.games.cli import add_game_options, check_game_options, emulator_options
+from player.games.game import Game
+from player.games.registry import find_courses
+from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
+from player.rl.agent import Agent, load_agent
+from player.rl.behavior import HANDS, Hands, share_out
+from player.rl.collector import Players
+from player.window.controllers import Race
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
@@ -260,7 +261,7 @@ def record_person(args: argparse.Namespace, game: Game, courses: List[dict], par
 
 def open_window(race: Race):
     try:
-        from player.window import Window  # brings pygame, which nothing else here needs
+        from player.window.window import Window  # brings pygame, which nothing else here needs
     except ImportError:
         raise BadInput("--policy person needs pygame: `pip install pygame`") from None
     return Window(race, scale=4, instead="--policy person needs one; the others do not")

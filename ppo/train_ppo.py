@@ -16,15 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from player.agent import Agent, AgentConfig, agent_checkpoint, load_agent
-from player.buffer import ReturnScale, Rollout
-from player.envs import make_vector_env
-from player.errors import BadInput, run_script
-from player.games import Game, find_courses
-from player.hands import Hands
-from player.options import add_game_options, check_game_options, emulator_options
-from player.play import Players
-from player.runs import (
+from player.common.errors import BadInput, run_script
+from player.common.runs import (
     MetricsLog,
     pick_device,
     read_last,
@@ -33,9 +26,22 @@ from player.runs import (
     save_checkpoint,
     seed_everything,
 )
-from player.trajectories import TrajectoryWriter, check_disk_space, pack_leftovers, recording_bytes
-from player.update import PPOConfig, update
-from player.video import save_video
+from player.common.video import save_video
+from player.envs.vector_env import make_vector_env
+from player.games.cli import add_game_options, check_game_options, emulator_options
+from player.games.game import Game
+from player.games.registry import find_courses
+from player.recording.trajectory_writer import (
+    TrajectoryWriter,
+    check_disk_space,
+    pack_leftovers,
+    recording_bytes,
+)
+from player.rl.agent import Agent, AgentConfig, agent_checkpoint, load_agent
+from player.rl.behavior import Hands
+from player.rl.collector import Players
+from player.rl.ppo import PPOConfig, update
+from player.rl.rollout_buffer import ReturnScale, Rollout
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent

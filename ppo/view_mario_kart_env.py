@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 import numpy as np
-from player.drivers import Race
-from player.errors import BadInput, run_script
-from player.options import add_emulator_options, check_game_options, emulator_options
-from player.video import save_video
+from player.common.errors import BadInput, run_script
+from player.common.video import save_video
+from player.games.cli import add_emulator_options, check_game_options, emulator_options
+from player.window.controllers import Race
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> None:
 
 def open_window(race: Race, scale: int):
     try:
-        from player.window import Window  # brings pygame, which nothing else here needs
+        from player.window.window import Window  # brings pygame, which nothing else here needs
     except ImportError:
         raise BadInput("no pygame for a window: `pip install pygame`, or add --headless") from None
     return Window(race, scale)

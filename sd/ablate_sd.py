@@ -18,13 +18,13 @@ from pathlib import Path
 
 import evaluate_sd
 import train_sd
-from dream.errors import BadInput, run_script
-from dream.evaluation import next_frames, roll_outs
-from dream.perceptual import AlexNet, find_weights, load_alexnet
-from dream.report import save_json
-from dream.runs import pick_device
-from dream.subject import Subject
-from dream.unet import GROUP
+from dream.common.errors import BadInput, run_script
+from dream.common.runs import pick_device
+from dream.evaluation.evaluator import Subject
+from dream.evaluation.frame_quality import next_frames, roll_outs
+from dream.evaluation.lpips import AlexNet, find_weights, load_alexnet
+from dream.evaluation.report import save_json
+from dream.models.unet import GROUP
 
 HERE = Path(__file__).resolve().parent
 HORIZONS_S = (4 / 15, 16 / 15, 64 / 15)  # of roll-outs: 4, 16 and 64 frames of a game at 15 a second

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dream.backends import BACKENDS, available, load_engine
-from dream.engine import Engine
-from dream.errors import BadInput, run_script
-from dream.report import save_json
-from dream.torch_engine import TorchEngine
-from dream.unet import REFERENCE, REFERENCE_STEPS, UNet
-from dream.world import Dream
+from dream.common.errors import BadInput, run_script
+from dream.evaluation.report import save_json
+from dream.inference.backend import Engine
+from dream.inference.select_backend import BACKENDS, available, load_engine
+from dream.inference.torch_backend import TorchEngine
+from dream.inference.world_model_env import Dream
+from dream.models.unet import REFERENCE, REFERENCE_STEPS, UNet
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent

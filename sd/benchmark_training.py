@@ -27,14 +27,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.errors import BadInput, run_script
-from dream.models import load_autoencoder
-from dream.report import save_json
-from dream.runs import mixed_precision, pick_device
-from dream.training import Truth, train_windows, training_loss
-from dream.trajectories import Trajectories, open_trajectories
-from dream.unet import UNet, UNetConfig
+from dream.common.errors import BadInput, run_script
+from dream.common.runs import mixed_precision, pick_device
+from dream.data.trajectories import Trajectories, open_trajectories
+from dream.evaluation.report import save_json
+from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.models.checkpoints import load_autoencoder
+from dream.models.unet import UNet, UNetConfig
+from dream.training.losses import Truth, train_windows, training_loss
 from torch import Tensor
 from tqdm import tqdm
 from train_autoencoder import CROP

@@ -17,26 +17,32 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from dream.agent import Agent, load_agent
-from dream.autoencoder import Decoder
-from dream.backends import choose, load_engine
-from dream.errors import BadInput, run_script
-from dream.evaluation import action_effect, next_frames, roll_outs
-from dream.game import GameInfo
-from dream.held_out import seeds_of, set_aside
-from dream.judging import inverse_dynamics, told_apart
-from dream.models import load_autoencoder, load_dream_parts
-from dream.onnx_engine import RUNTIMES
-from dream.onnx_modules import ExportedDecoder, ExportedUNet
-from dream.perceptual import AlexNet, find_weights, load_alexnet, random_alexnet
-from dream.previews import save_rows
-from dream.report import Findings, plot_drift, table
-from dream.runs import pick_device, seed_everything
-from dream.stability import AGES_WIDTH, stability
-from dream.subject import Subject
-from dream.trajectories import Trajectories, good_starts, open_trajectories, split_episodes, window_starts
-from dream.truths import lap_control, laps_in_the_dream, teach_truth_judge, truth_errors
-from dream.video import VideoFile
+from dream.common.errors import BadInput, run_script
+from dream.common.game_info import GameInfo
+from dream.common.runs import pick_device, seed_everything
+from dream.common.video import VideoFile
+from dream.data.held_out import seeds_of, set_aside
+from dream.data.trajectories import (
+    Trajectories,
+    good_starts,
+    open_trajectories,
+    split_episodes,
+    window_starts,
+)
+from dream.evaluation.evaluator import Subject
+from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
+from dream.evaluation.frame_quality import action_effect, next_frames, roll_outs
+from dream.evaluation.image_grid import save_rows
+from dream.evaluation.long_rollouts import AGES_WIDTH, stability
+from dream.evaluation.lpips import AlexNet, find_weights, load_alexnet, random_alexnet
+from dream.evaluation.probe_tests import inverse_dynamics, told_apart
+from dream.evaluation.report import Findings, plot_drift, table
+from dream.evaluation.state_probe import lap_control, laps_in_the_dream, teach_truth_judge, truth_errors
+from dream.inference.onnx_backend import RUNTIMES
+from dream.inference.select_backend import choose, load_engine
+from dream.models.agent import Agent, load_agent
+from dream.models.autoencoder import Decoder
+from dream.models.checkpoints import load_autoencoder, load_dream_parts
 
 HERE = Path(__file__).resolve().parent
 STRIP_ROLL_OUTS = 4

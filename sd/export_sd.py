@@ -10,9 +10,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from dream.backends import EXPORT_NEEDS
-from dream.errors import BadInput, run_script
-from dream.onnx_engine import exported_folder, starts_beside
+from dream.common.errors import BadInput, run_script
+from dream.inference.onnx_backend import exported_folder, starts_beside
+from dream.inference.select_backend import EXPORT_NEEDS
 
 HERE = Path(__file__).resolve().parent
 
@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     try:
-        from dream.export import export_dream
+        from dream.inference.export import export_dream
 
         starts = None if args.float else args.trajectory_path
         export_dream(args.decoder_path, args.model_path, starts, args.output_dir)

@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from dream.browsing import spread
-from dream.errors import BadInput, run_script
-from dream.trajectories import Trajectories, episode_ids, open_trajectories
+from dream.common.errors import BadInput, run_script
+from dream.data.trajectories import Trajectories, episode_ids, open_trajectories
+from dream.window.dataset_commands import spread
 
 OUTPUT_DIR = Path(__file__).resolve().parent.parent / "output"
 SAMPLED_FRAMES = 64  # frames that are read for the range of values
@@ -38,8 +38,8 @@ def main(args: argparse.Namespace) -> None:
     trajectories = open_trajectories(args.trajectories)
     print_summary(args.trajectories, trajectories)
     try:
-        from dream.browser import Browser
-        from dream.sheet import save_sheet
+        from dream.window.contact_sheet import save_sheet
+        from dream.window.dataset_viewer import Browser
     except ImportError as problem:
         raise BadInput(
             f"pygame, which draws, is not installed ({problem}): pip install -r sd/req.txt"

@@ -20,18 +20,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from dream import keys
-from dream.backends import BACKENDS, load_engine
-from dream.drivers import drivers_of
-from dream.errors import BadInput, run_script
-from dream.onnx_engine import starts_beside
-from dream.playing import FrameTimes, may_have_screen
-from dream.real import Real
-from dream.recorder import Recorder
-from dream.ride import Ride
-from dream.take import KNOBS, Replay
-from dream.video import SUFFIXES, usual_suffix
-from dream.world import Dream
+from dream.common.errors import BadInput, run_script
+from dream.common.video import SUFFIXES, usual_suffix
+from dream.inference.onnx_backend import starts_beside
+from dream.inference.select_backend import BACKENDS, load_engine
+from dream.inference.world_model_env import Dream
+from dream.play import keys
+from dream.play.controllers import drivers_of
+from dream.play.real_env import Real
+from dream.play.recorder import Recorder
+from dream.play.recording import KNOBS, Replay
+from dream.play.session import Ride
+from dream.play.timing import FrameTimes, may_have_screen
 
 HERE = Path(__file__).resolve().parent
 OUTPUT_DIR = HERE.parent / "output"
@@ -169,7 +169,7 @@ def open_window(args: argparse.Namespace, ride: Ride):
     if not may_have_screen():
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     try:
-        from dream.window import DreamWindow, NoScreen
+        from dream.window.window import DreamWindow, NoScreen
     except ImportError as problem:
         return f"pygame is not installed ({problem})"
     try:

@@ -17,16 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dream.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
-from dream.budget import Budget, learning_rate
-from dream.errors import BadInput, run_script
-from dream.gpu import generator_on, on_device, sent
-from dream.latents import recording_fingerprint, to_frames
-from dream.metrics import psnr
-from dream.models import fingerprint, load_part, part_checkpoint, refusing
-from dream.optimizer import Optimizer
-from dream.previews import save_rows
-from dream.runs import (
+from dream.common.device import generator_on, on_device, sent
+from dream.common.distributed import ALONE, Shards
+from dream.common.errors import BadInput, run_script
+from dream.common.runs import (
     MetricsLog,
     mixed_precision,
     pick_device,
@@ -36,8 +30,14 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.shards import ALONE, Shards
-from dream.trajectories import Trajectories, open_trajectories, split_episodes
+from dream.data.latents import recording_fingerprint, to_frames
+from dream.data.trajectories import Trajectories, open_trajectories, split_episodes
+from dream.evaluation.image_grid import save_rows
+from dream.evaluation.metrics import psnr
+from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
+from dream.models.checkpoints import fingerprint, load_part, part_checkpoint, refusing
+from dream.training.optimizer import Optimizer
+from dream.training.schedule import Budget, learning_rate
 from torch import Tensor
 from tqdm import tqdm
 

@@ -19,18 +19,11 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from dream.autoencoder import decode
-from dream.budget import Budget, learning_rate
-from dream.diffusion import LOSSES, PREDICTIONS
-from dream.discriminator import Adversary
-from dream.errors import BadInput, run_script
-from dream.game import GameInfo
-from dream.gpu import on_device
-from dream.latents import encode_recording, frames_at, recording_beginning, recording_fingerprint, save_starts
-from dream.models import dream_checkpoint, fingerprint, load_autoencoder, load_unet, part_checkpoint
-from dream.optimizer import HIDDEN, Optimizer
-from dream.previews import save_rows
-from dream.runs import (
+from dream.common.device import on_device
+from dream.common.distributed import Shards
+from dream.common.errors import BadInput, run_script
+from dream.common.game_info import GameInfo
+from dream.common.runs import (
     MetricsLog,
     mixed_precision,
     pick_device,
@@ -40,12 +33,39 @@ from dream.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.shards import Shards
-from dream.streams import Streams, walk_length
-from dream.training import NOISY_CONTEXTS, Lesson, Truth, flow_loss, train_windows, training_loss, update_ema
-from dream.trajectories import Trajectories, open_trajectories, split_episodes
-from dream.unet import GROUP, REFERENCE, UNet, UNetConfig
-from dream.validation import dream_each_action, validate, validation_set
+from dream.data.latents import (
+    encode_recording,
+    frames_at,
+    recording_beginning,
+    recording_fingerprint,
+    save_starts,
+)
+from dream.data.trajectories import Trajectories, open_trajectories, split_episodes
+from dream.evaluation.image_grid import save_rows
+from dream.evaluation.validation import dream_each_action, validate, validation_set
+from dream.models.autoencoder import decode
+from dream.models.checkpoints import (
+    dream_checkpoint,
+    fingerprint,
+    load_autoencoder,
+    load_unet,
+    part_checkpoint,
+)
+from dream.models.diffusion import LOSSES, PREDICTIONS
+from dream.models.discriminator import Adversary
+from dream.models.unet import GROUP, REFERENCE, UNet, UNetConfig
+from dream.training.losses import (
+    NOISY_CONTEXTS,
+    Lesson,
+    Truth,
+    flow_loss,
+    train_windows,
+    training_loss,
+    update_ema,
+)
+from dream.training.optimizer import HIDDEN, Optimizer
+from dream.training.rollout_pool import Streams, walk_length
+from dream.training.schedule import Budget, learning_rate
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.game import GameInfo
-from dream.models import dream_checkpoint, fingerprint, part_checkpoint
-from dream.runs import save_checkpoint
-from dream.torch_engine import TorchEngine
-from dream.unet import UNet, UNetConfig
-from dream.world import Dream
+from dream.common.game_info import GameInfo
+from dream.common.runs import save_checkpoint
+from dream.inference.torch_backend import TorchEngine
+from dream.inference.world_model_env import Dream
+from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.models.checkpoints import dream_checkpoint, fingerprint, part_checkpoint
+from dream.models.unet import UNet, UNetConfig
 
 CPU = torch.device("cpu")
 GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 import train_sd
-from dream.diffusion import MOST_NOISE
-from dream.optimizer import Optimizer
-from dream.rollout import roll_out
-from dream.subject import Subject
-from dream.training import Lesson, training_loss
-from dream.unet import LARGEST, REFERENCE, UNet, UNetConfig
+from dream.evaluation.evaluator import Subject
+from dream.models.diffusion import MOST_NOISE
+from dream.models.rollout import roll_out
+from dream.models.unet import LARGEST, REFERENCE, UNet, UNetConfig
+from dream.training.losses import Lesson, training_loss
+from dream.training.optimizer import Optimizer
 from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 
 SCRIPT = Path(ablate_sd.__file__)
@@ -174,8 +174,8 @@ def test_the_script(tmp_path):
     frames, actions = moving_square(rows=8, steps=100)
     np.savez(tmp_path / "square.npz", frames=frames, actions=actions)
     encoder, decoder = small_autoencoder()
-    from dream.models import fingerprint, part_checkpoint
-    from dream.runs import save_checkpoint
+    from dream.common.runs import save_checkpoint
+    from dream.models.checkpoints import fingerprint, part_checkpoint
 
     save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / "a" / "encoder.pt")
     save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "a" / "decoder.pt")

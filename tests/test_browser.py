@@ -7,7 +7,8 @@ from pathlib import Path
 import inspect_trajectories
 import numpy as np
 import pytest
-from dream.browsing import (
+from dream.data.trajectories import open_trajectories
+from dream.window.dataset_commands import (
     COMMANDS,
     clock,
     column_of,
@@ -21,7 +22,6 @@ from dream.browsing import (
     shares,
     values_at,
 )
-from dream.trajectories import open_trajectories
 from PIL import Image
 from test_window import screen, send, wait_until  # noqa: F401 (screen is a fixture)
 
@@ -60,7 +60,7 @@ def path(tmp_path):
 @pytest.fixture
 def make_browser(monkeypatch, tmp_path):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    from dream.browser import Browser
+    from dream.window.dataset_viewer import Browser
 
     yield lambda path: Browser(open_trajectories(path), path.name, tmp_path / "output")
     pygame.quit()
@@ -74,7 +74,8 @@ def pixels(window) -> np.ndarray:
 
 def words_of(window, monkeypatch) -> list[str]:
     """All that it writes when it draws."""
-    from dream import browser, overlays
+    from dream.window import dataset_viewer as browser
+    from dream.window import draw as overlays
 
     written, write = [], overlays.write
 
@@ -243,7 +244,8 @@ def test_playing_goes_on_after_a_drag(make_browser, path):
 
 
 def test_the_keys_of_the_action_are_lit_and_the_frame_is_its_own(make_browser, path, monkeypatch):
-    from dream import browser, overlays
+    from dream.window import dataset_viewer as browser
+    from dream.window import draw as overlays
 
     window, lit = make_browser(path), []
     draw_keys = overlays.draw_keys
@@ -276,7 +278,7 @@ def test_pixels_are_whole_multiples(make_browser, tmp_path):
 
 
 def test_the_line_shows_the_action_the_episodes_and_the_place(make_browser, path):
-    from dream.overlays import DIM, GREEN, LINE, MOON
+    from dream.window.draw import DIM, GREEN, LINE, MOON
 
     window = make_browser(path)
     send(window, "tab")
@@ -304,7 +306,7 @@ def test_values_of_the_frame_are_written(make_browser, path, monkeypatch):
 
 
 def test_the_histogram_counts_and_lights_the_action_at_hand(make_browser, path, monkeypatch):
-    from dream.overlays import DIM, GREEN, MOON
+    from dream.window.draw import DIM, GREEN, MOON
 
     window = make_browser(path)
     before = pixels(window)
@@ -380,7 +382,7 @@ def test_a_real_window(screen, path):  # noqa: F811
     wait_until(lambda: screen.shows([shade(0)] * 3))
     screen.press("key", "n")
     wait_until(lambda: screen.shows([shade(27)] * 3))
-    from dream.overlays import MOON
+    from dream.window.draw import MOON
 
     lower = screen.picture()[410:]  # the end of the bar: nothing else is of this colour there
     y, x = (int(where.mean()) for where in np.nonzero((lower == MOON).all(axis=2)))

@@ -5,9 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from dream.diffusion import PREDICTIONS, denoising_loss, draw_levels, mix, output_error, sample, to_clean
-from dream.metrics import psnr
-from dream.unet import level_features
+from dream.evaluation.metrics import psnr
+from dream.models.diffusion import (
+    PREDICTIONS,
+    denoising_loss,
+    draw_levels,
+    mix,
+    output_error,
+    sample,
+    to_clean,
+)
+from dream.models.unet import level_features
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from dream.discriminator import BEGINNING, Adversary
+from dream.models.discriminator import BEGINNING, Adversary
 from small import CPU
 
 

@@ -11,19 +11,20 @@ import export_sd
 import numpy as np
 import pytest
 import torch
-from dream import backends, export
-from dream.autoencoder import decode
-from dream.backends import load_engine
-from dream.cuda_engine import CudaEngine
-from dream.engine import State, noise_levels
-from dream.errors import BadInput
-from dream.onnx_engine import ABOUT, PARTS, OnnxEngine, exported_folder, is_of, made_of
-from dream.onnx_modules import ExportedDecoder, ExportedUNet
-from dream.rollout import next_latent
-from dream.runs import load_checkpoint, save_checkpoint
-from dream.torch_engine import TorchEngine
-from dream.unet import REFERENCE, UNet
-from dream.world import Dream
+from dream.common.errors import BadInput
+from dream.common.runs import load_checkpoint, save_checkpoint
+from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
+from dream.inference import export
+from dream.inference import select_backend as backends
+from dream.inference.backend import State, noise_levels
+from dream.inference.cuda_backend import CudaEngine
+from dream.inference.onnx_backend import ABOUT, PARTS, OnnxEngine, exported_folder, is_of, made_of
+from dream.inference.select_backend import load_engine
+from dream.inference.torch_backend import TorchEngine
+from dream.inference.world_model_env import Dream
+from dream.models.autoencoder import decode
+from dream.models.rollout import next_latent
+from dream.models.unet import REFERENCE, UNet
 from small import CPU, save_dream
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -214,7 +215,7 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
     monkeypatch.setattr(backends, "has_cuda", lambda: True)
     assert chosen() == "cuda" and chosen("cpu") == "openvino"
-    monkeypatch.setattr("dream.runs.pick_device", lambda device: CPU)
+    monkeypatch.setattr("dream.common.runs.pick_device", lambda device: CPU)
     assert isinstance(load_engine(decoder, model), CudaEngine)
     assert type(load_engine(decoder, model, backend="torch")) is TorchEngine
     monkeypatch.setattr(shutil, "which", lambda name: None)

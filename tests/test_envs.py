@@ -13,10 +13,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from player.envs import SharedVectorEnv, make_vector_env
-from player.errors import BadInput
-from player.games import find_game
-from player.view import agent_views
+from player.common.agent_view import agent_views
+from player.common.errors import BadInput
+from player.envs.vector_env import SharedVectorEnv, make_vector_env
+from player.games.registry import find_game
 
 
 class Counter(gymnasium.Env):
@@ -152,7 +152,7 @@ def test_a_worker_that_is_killed_again_and_again_is_one_clear_line(counters, mon
     kill(envs, 0)
     with pytest.raises(BadInput, match="out of memory"):  # what it had cannot be asked for
         envs.get_attr("length")
-    monkeypatch.setattr("player.envs.MAX_DEATHS", 3)
+    monkeypatch.setattr("player.envs.vector_env.MAX_DEATHS", 3)
     for _ in range(2):
         envs.step(np.ones(5, np.int64))
         kill(envs, 1)
@@ -178,7 +178,7 @@ DIES_IN_A_STEP = f"""
 import os, signal, sys
 sys.path[:0] = {[str(Path(benchmark_ppo.__file__).parent), str(Path(__file__).parent)]!r}
 import numpy as np
-from player.envs import SharedVectorEnv
+from player.envs.vector_env import SharedVectorEnv
 from test_envs import MAKERS
 envs = SharedVectorEnv(MAKERS, 2, 3)
 envs.reset(seed=0)

@@ -14,23 +14,22 @@ import evaluate_sd
 import numpy as np
 import pytest
 import torch
-from dream import agent as dream_agent
-from dream import perceptual, truths
-from dream.errors import BadInput, run_script
-from dream.evaluation import action_effect, gains, roll_outs, summary
-from dream.frechet import frechet_distance, principal_axes
-from dream.held_out import seeds_of, set_aside
-from dream.judges import accuracy_by_class, angle_error, ask, new_judge, train_judge
-from dream.judging import LEARNED, inverse_dynamics, shake, tell, told_apart
-from dream.latents import recording_beginning, recording_fingerprint
-from dream.metrics import psnr, ssim
-from dream.models import dream_checkpoint, fingerprint, part_checkpoint
-from dream.perceptual import random_alexnet
-from dream.runs import save_checkpoint
-from dream.stability import chance, halves, keys_from, stability
-from dream.subject import Subject, sticky_keys
-from dream.trajectories import episode_ids, open_trajectories, split_episodes
-from dream.truths import (
+from dream.common.errors import BadInput, run_script
+from dream.common.runs import save_checkpoint
+from dream.data.held_out import seeds_of, set_aside
+from dream.data.latents import recording_beginning, recording_fingerprint
+from dream.data.trajectories import episode_ids, open_trajectories, split_episodes
+from dream.evaluation import lpips as perceptual
+from dream.evaluation import state_probe as truths
+from dream.evaluation.evaluator import Subject, sticky_keys
+from dream.evaluation.frame_quality import action_effect, gains, roll_outs, summary
+from dream.evaluation.frechet import frechet_distance, principal_axes
+from dream.evaluation.long_rollouts import chance, halves, keys_from, stability
+from dream.evaluation.lpips import random_alexnet
+from dream.evaluation.metrics import psnr, ssim
+from dream.evaluation.probe_tests import LEARNED, inverse_dynamics, shake, tell, told_apart
+from dream.evaluation.probes import accuracy_by_class, angle_error, ask, new_judge, train_judge
+from dream.evaluation.state_probe import (
     SECTORS,
     SectorCount,
     lap_control,
@@ -38,9 +37,11 @@ from dream.truths import (
     teach_truth_judge,
     truth_errors,
 )
+from dream.models import agent as dream_agent
+from dream.models.checkpoints import dream_checkpoint, fingerprint, part_checkpoint
 from PIL import Image
-from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
-from player.view import agent_views
+from player.common.agent_view import agent_views
+from player.rl.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
 from small import CPU, GAME, moving_square, moving_unet, small_autoencoder, small_unet, wake_up
 
 

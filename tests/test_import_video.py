@@ -5,8 +5,8 @@ import json
 import import_video
 import numpy as np
 import pytest
-from dream.trajectories import open_trajectories
-from player.errors import BadInput
+from dream.data.trajectories import open_trajectories
+from player.common.errors import BadInput
 
 cv2 = pytest.importorskip("cv2")
 

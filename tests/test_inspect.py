@@ -9,10 +9,11 @@ from pathlib import Path
 import inspect_trajectories
 import numpy as np
 import pytest
-from dream.errors import BadInput
+from dream.common.errors import BadInput
 
 pygame = pytest.importorskip("pygame")
-from dream import browser, sheet  # noqa: E402 (pygame may be missing)
+from dream.window import contact_sheet as sheet  # noqa: E402 (pygame may be missing)
+from dream.window import dataset_viewer as browser  # noqa: E402 (pygame may be missing)
 
 SCRIPT = Path(inspect_trajectories.__file__)
 N, T, H, W = 4, 10, 14, 32

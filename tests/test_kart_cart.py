@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import record_trajectories
 import train_ppo
-from dream.trajectories import open_trajectories
-from player.errors import BadInput
-from player.games import find_courses, find_game
-from player.games.assembler import assemble
-from player.games.boot import read_script, run_script
-from player.games.kart_cart import ROM_SIZE, build
-from player.games.known import kart_cart_boot, read_actions
-from player.games.library import KART_CART, KART_CART_SHA1, MARIO_KART
-from player.games.mode7_tracks import COURSES, sample_spline
-from player.games.race_rules import RaceRules
+from dream.data.trajectories import open_trajectories
+from player.common.errors import BadInput
+from player.games.game import read_actions
+from player.games.kart_cart.assembler import assemble
+from player.games.kart_cart.build import ROM_SIZE, build
+from player.games.mode7.tracks import COURSES, sample_spline
+from player.games.registry import find_courses, find_game
+from player.games.retro.boot_script import read_script, run_script
+from player.games.retro.known_games import kart_cart_boot
+from player.games.retro.race_reward import RaceRules
+from player.games.retro.roms import KART_CART, KART_CART_SHA1, MARIO_KART
 
 COURSE_NAMES = ["MeadowCircuit", "CoralCove", "AuroraLake"]
 BUTTONS = ("B", "Y", "SELECT", "START", "LEFT", "RIGHT")

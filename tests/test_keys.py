@@ -1,8 +1,8 @@
 """Held keys to actions, the window's own keys, files of keys. No window here."""
 
 import pytest
-from dream.errors import BadInput
-from dream.keys import action_for_keys, command_keys, drive_script, nothing_action, read_keys_file
+from dream.common.errors import BadInput
+from dream.play.keys import action_for_keys, command_keys, drive_script, nothing_action, read_keys_file
 
 NAMES = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
 KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))

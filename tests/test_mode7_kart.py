@@ -10,10 +10,10 @@ import numpy as np
 import player  # noqa: F401 (registers the game)
 import pytest
 from gymnasium.utils.env_checker import check_env
-from player.games import DRIVING_ACTIONS, find_game
-from player.games.mode7_draw import Renderer
-from player.games.mode7_kart import BUTTONS, REWARD_PER_PIXEL, TRUTH_NAMES, Mode7Kart
-from player.games.mode7_tracks import (
+from player.games.game import DRIVING_ACTIONS
+from player.games.mode7.env import BUTTONS, REWARD_PER_PIXEL, TRUTH_NAMES, Mode7Kart
+from player.games.mode7.renderer import Renderer
+from player.games.mode7.tracks import (
     KERB_WIDTH,
     OFF_ROAD,
     OFF_ROAD_WIDTH,
@@ -24,6 +24,7 @@ from player.games.mode7_tracks import (
     WATER,
     load_track,
 )
+from player.games.registry import find_game
 
 ACTION = {action.name: index for index, action in enumerate(DRIVING_ACTIONS)}
 PPO = Path(__file__).resolve().parent.parent / "ppo"
@@ -103,7 +104,7 @@ def test_settings_out_of_range_are_refused(wrong):
 
 def test_needs_numpy_and_gymnasium_only():
     program = (
-        f"import sys; sys.path.insert(0, {str(PPO)!r}); import player.games.mode7_kart as game\n"
+        f"import sys; sys.path.insert(0, {str(PPO)!r}); import player.games.mode7.env as game\n"
         "game.Mode7Kart().reset(seed=0)\n"
         "print([name for name in ('torch', 'cv2', 'pygame', 'stable_retro') if name in sys.modules])"
     )

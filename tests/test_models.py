@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dream.autoencoder import AutoencoderConfig, Decoder, Encoder, decode
-from dream.errors import BadInput
-from dream.latents import to_frames, to_u8
-from dream.models import (
+from dream.common.errors import BadInput
+from dream.common.runs import save_checkpoint
+from dream.data.latents import to_frames, to_u8
+from dream.data.start_states import load_places
+from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder, decode
+from dream.models.checkpoints import (
     dream_checkpoint,
     fingerprint,
     half_weights,
@@ -19,8 +21,6 @@ from dream.models import (
     load_unet,
     part_checkpoint,
 )
-from dream.places import load_places
-from dream.runs import save_checkpoint
 from small import CPU, GAME, open_dream, save_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
 

@@ -5,14 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dream.errors import BadInput
-from dream.models import dream_checkpoint, fingerprint, load_dream_parts, load_unet, part_checkpoint
-from dream.motion import Flow, in_pixels, motion_loss, move
-from dream.rollout import next_latent
-from dream.runs import save_checkpoint
-from dream.torch_engine import TorchEngine
-from dream.training import Truth, training_loss
-from dream.unet import UNet
+from dream.common.errors import BadInput
+from dream.common.runs import save_checkpoint
+from dream.inference.torch_backend import TorchEngine
+from dream.models.checkpoints import (
+    dream_checkpoint,
+    fingerprint,
+    load_dream_parts,
+    load_unet,
+    part_checkpoint,
+)
+from dream.models.flow import Flow, in_pixels, motion_loss, move
+from dream.models.rollout import next_latent
+from dream.models.unet import UNet
+from dream.training.losses import Truth, training_loss
 from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, wake_up
 
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from dream.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.optimizer import HIDDEN, Muon, Optimizer, as_matrix
-from dream.unet import UNet, UNetConfig
+from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.models.unet import UNet, UNetConfig
+from dream.training.optimizer import HIDDEN, Muon, Optimizer, as_matrix
 
 RATE, WEIGHT_DECAY = 1e-2, 1e-2
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import play_sd
 import pytest
-from dream.errors import BadInput
-from dream.playing import FrameTimes, Pacer, fit
-from dream.trajectories import open_trajectories
-from dream.video import VideoFile, free_path
+from dream.common.errors import BadInput
+from dream.common.video import VideoFile, free_path
+from dream.data.trajectories import open_trajectories
+from dream.play.timing import FrameTimes, Pacer, fit
 from fakes import FakeClock, FakeDream
 from PIL import Image
 
@@ -183,7 +183,7 @@ def test_without_a_screen_who_drives_goes_on_driving(dream, monkeypatch, tmp_pat
 
 
 def test_a_full_disk_keeps_what_was_recorded(dream, monkeypatch, tmp_path, capsys):
-    import dream.take as take
+    import dream.play.recording as take
 
     usage = iter([10**9, 10**9, 1000])
     monkeypatch.setattr(take.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(usage)))

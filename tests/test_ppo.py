@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 import torch
 import train_ppo
-from dream.trajectories import open_trajectories
+from dream.data.trajectories import open_trajectories
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from player.agent import (
+from player.common.agent_view import GREY, VIEW, agent_view, agent_views
+from player.common.errors import BadInput, run_script
+from player.common.runs import load_checkpoint, save_checkpoint
+from player.envs.vector_env import SharedVectorEnv
+from player.games.registry import find_game
+from player.rl.agent import (
     STACK,
     Agent,
     AgentConfig,
@@ -25,15 +30,10 @@ from player.agent import (
     agent_checkpoint,
     load_agent,
 )
-from player.buffer import Minibatch, ReturnScale, Rollout, gae, minibatches
-from player.envs import SharedVectorEnv
-from player.errors import BadInput, run_script
-from player.games import find_game
-from player.hands import Hands
-from player.play import Players
-from player.runs import load_checkpoint, save_checkpoint
-from player.update import PPOConfig, ppo_loss, update
-from player.view import GREY, VIEW, agent_view, agent_views
+from player.rl.behavior import Hands
+from player.rl.collector import Players
+from player.rl.ppo import PPOConfig, ppo_loss, update
+from player.rl.rollout_buffer import Minibatch, ReturnScale, Rollout, gae, minibatches
 
 CPU = torch.device("cpu")
 SCRIPT = Path(train_ppo.__file__)

@@ -13,8 +13,8 @@ PACKAGES = ["gym-retro==0.8.0", "gym==0.17.2", "gymnasium>=1.1"]
 PLAY = """
 import hashlib, sys
 sys.path.insert(0, sys.argv[1])
-from player.games import find_game
-from player.games.retro_package import emulator_package
+from player.games.registry import find_game
+from player.games.retro.compat import emulator_package
 digest, rewards = hashlib.sha1(), []
 for name, state, actions in (("KartCart-Snes", "CoralCove", [1, 1, 5, 4]), ("Airstriker-Genesis-v0", None, [4, 0, 3])):
     env = find_game(name, state=state).make(frame_skip=4)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import record_trajectories
 import torch
-from dream.trajectories import open_trajectories
-from player.envs import make_env
-from player.errors import BadInput
-from player.games import find_game
-from player.hands import Hands, share_out
+from dream.data.trajectories import open_trajectories
+from player.common.errors import BadInput
+from player.envs.vector_env import make_env
+from player.games.registry import find_game
+from player.rl.behavior import Hands, share_out
 from record_trajectories import PERSON_STEPS, RecordedRace, make_writer, parse_args
 
 SCRIPT = Path(record_trajectories.__file__)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import record_trajectories
-from dream.trajectories import open_trajectories
+from dream.data.trajectories import open_trajectories
 from gymnasium.utils.env_checker import check_env
-from player.drivers import Race
-from player.envs import make_env
-from player.errors import BadInput
-from player.games import find_game
+from player.common.errors import BadInput
+from player.envs.vector_env import make_env
+from player.games.registry import find_game
+from player.window.controllers import Race
 
 pytest.importorskip("pygame", reason="CartPole draws itself with it")
 cv2 = pytest.importorskip("cv2")

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from player.envs import SharedVectorEnv
-from player.errors import BadInput
-from player.games import Action, find_game
-from player.games.known import generic_actions
-from player.games.race_rules import READS
-from player.games.retro_package import name_there
+from player.common.errors import BadInput
+from player.envs.vector_env import SharedVectorEnv
+from player.games.game import Action
+from player.games.registry import find_game
+from player.games.retro.compat import name_there
+from player.games.retro.known_games import generic_actions
+from player.games.retro.race_reward import READS
 
 stable_retro = pytest.importorskip("stable_retro", reason="stable-retro is not installed")
 pytestmark = pytest.mark.emulator

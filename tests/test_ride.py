@@ -8,15 +8,15 @@ import numpy as np
 import play_sd
 import pytest
 import torch
-from dream.drivers import AgentAtTheWheel, KeyList, Person, drivers_of
-from dream.errors import BadInput
-from dream.latents import save_starts
-from dream.places import load_places
-from dream.real import Real, setting
-from dream.ride import BACK_S, Ride
-from dream.take import NoRoom, Replay, Take
-from dream.trajectories import episode_ids, open_trajectories, places_to_start
-from dream.video import free_path
+from dream.common.errors import BadInput
+from dream.common.video import free_path
+from dream.data.latents import save_starts
+from dream.data.start_states import load_places
+from dream.data.trajectories import episode_ids, open_trajectories, places_to_start
+from dream.play.controllers import AgentAtTheWheel, KeyList, Person, drivers_of
+from dream.play.real_env import Real, setting
+from dream.play.recording import NoRoom, Replay, Take
+from dream.play.session import BACK_S, Ride
 from small import moving_square, open_dream, save_dream
 
 ACTIONS = [0, 1, 2, 2, 1, 0, 2, 1]

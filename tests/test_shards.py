@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dream.errors import BadInput
-from dream.models import fingerprint, load_part, part_checkpoint
-from dream.runs import save_checkpoint
-from dream.shards import ALONE, Shards
+from dream.common.distributed import ALONE, Shards
+from dream.common.errors import BadInput
+from dream.common.runs import save_checkpoint
+from dream.models.checkpoints import fingerprint, load_part, part_checkpoint
 from small import CPU, moving_square, small_autoencoder
 
 SD = Path(__file__).resolve().parent.parent / "sd"

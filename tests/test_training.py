@@ -17,21 +17,21 @@ import pytest
 import torch
 import train_autoencoder
 import train_sd
-from dream import budget as budget_module
-from dream import runs
-from dream.autoencoder import AutoencoderConfig
-from dream.budget import Budget, learning_rate
-from dream.errors import BadInput, run_script
-from dream.gpu import generator_on, indices, on_device
-from dream.latents import encode_recording, gather_windows
-from dream.models import load_part, load_unet
-from dream.rollout import next_latent, roll_out, settle
-from dream.runs import MetricsLog, load_checkpoint, save_checkpoint
-from dream.streams import Streams, walk_length
-from dream.training import train_windows, training_loss, update_ema
-from dream.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
-from dream.unet import UNet, UNetConfig
-from dream.validation import validation_set
+from dream.common import runs
+from dream.common.device import generator_on, indices, on_device
+from dream.common.errors import BadInput, run_script
+from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
+from dream.data.latents import encode_recording, gather_windows
+from dream.data.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
+from dream.evaluation.validation import validation_set
+from dream.models.autoencoder import AutoencoderConfig
+from dream.models.checkpoints import load_part, load_unet
+from dream.models.rollout import next_latent, roll_out, settle
+from dream.models.unet import UNet, UNetConfig
+from dream.training import schedule as budget_module
+from dream.training.losses import train_windows, training_loss, update_ema
+from dream.training.rollout_pool import Streams, walk_length
+from dream.training.schedule import Budget, learning_rate
 from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
 

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dream.errors import BadInput as BadFile
-from dream.trajectories import episode_ids, good_starts, open_trajectories, split_episodes, window_starts
-from player import trajectories as writing
-from player.errors import BadInput
-from player.trajectories import TrajectoryWriter, check_disk_space, pack_leftovers, recording_bytes
+from dream.common.errors import BadInput as BadFile
+from dream.data.trajectories import episode_ids, good_starts, open_trajectories, split_episodes, window_starts
+from player.common.errors import BadInput
+from player.recording import trajectory_writer as writing
+from player.recording.trajectory_writer import (
+    TrajectoryWriter,
+    check_disk_space,
+    pack_leftovers,
+    recording_bytes,
+)
 
 K, T, H, W = 2, 6, 4, 8
 NAMES = ["nothing", "forward", "left"]
@@ -185,7 +190,7 @@ def test_killed_between_replacing_and_clearing_up(tmp_path, monkeypatch):
 KILLED_RUN = """
 import sys, numpy as np
 from pathlib import Path
-from player import trajectories
+from player.recording import trajectory_writer as trajectories
 sys.path.insert(0, sys.argv[2])
 from test_trajectories import epoch_rows, new_writer
 

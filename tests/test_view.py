@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 import view_mario_kart_env as view
-from player.agent import Agent, AgentConfig, ViewStack, agent_checkpoint, load_agent
-from player.drivers import KeysDriver, Race
-from player.errors import BadInput
-from player.games import DRIVING_ACTIONS, Action, Game, find_game
-from player.runs import save_checkpoint
-from player.view import agent_view
+from player.common.agent_view import agent_view
+from player.common.errors import BadInput
+from player.common.runs import save_checkpoint
+from player.games.game import DRIVING_ACTIONS, Action, Game
+from player.games.registry import find_game
+from player.rl.agent import Agent, AgentConfig, ViewStack, agent_checkpoint, load_agent
+from player.window.controllers import KeysDriver, Race
 
 NAMES = tuple(action.name for action in DRIVING_ACTIONS)
 
@@ -33,7 +34,7 @@ def pygame(monkeypatch):
 
 @pytest.fixture
 def window(pygame):
-    from player.window import Window
+    from player.window.window import Window
 
     return Window(Race(), scale=2)
 

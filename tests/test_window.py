@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from dream.commands import SPEEDS, VIEWS, command
-from dream.drivers import drivers_of
-from dream.keys import COMMANDS
-from dream.ride import Ride
-from dream.trajectories import open_trajectories
+from dream.data.trajectories import open_trajectories
+from dream.play.controllers import drivers_of
+from dream.play.keys import COMMANDS
+from dream.play.session import Ride
+from dream.window.commands import SPEEDS, VIEWS, command
 from fakes import COLOURS, FakeClock, FakeDream, FakeGame
 from PIL import Image
 from test_world import moved_right
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture
 def make_window(monkeypatch, tmp_path):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    from dream.window import DreamWindow
+    from dream.window.window import DreamWindow
 
     windows = []
 
@@ -366,14 +366,14 @@ def test_a_video_is_of_what_was_in_view(make_window, tmp_path):
 
 
 def test_a_full_disk_ends_the_recording_not_the_ride(make_window, monkeypatch, tmp_path):
-    import dream.take
+    from dream.play import recording
 
     dream_, usage = FakeDream(), shutil.disk_usage(tmp_path)
     window = make_window(dream_)
     send(window, "c")
     for _ in range(70):
         window.step()
-    monkeypatch.setattr(dream.take.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr(recording.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     for _ in range(80):
         window.step()
     assert window.ride.take is None and len(dream_.actions) == window.ride.age == 150
@@ -433,7 +433,7 @@ GAMES = {
 def test_help_is_readable(make_window, monkeypatch, size, game):
     """All of it inside the picture, no line on another, and what is held lit."""
     import pygame
-    from dream import overlays
+    from dream.window import draw as overlays
 
     names, keys = GAMES[game]
     window = make_window(FakeDream())
@@ -499,7 +499,7 @@ def test_a_gamepad_plays(make_window):
 
 def show_window(folder):
     """Runs in a process of its own, on the screen that DISPLAY names: FakeDream until a key quits."""
-    from dream.window import DreamWindow
+    from dream.window.window import DreamWindow
 
     dream = FakeDream()
     dream.frame_shape = (56, 128)

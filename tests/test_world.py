@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dream.autoencoder import decode
-from dream.latents import to_u8
-from dream.world import Dream
+from dream.data.latents import to_u8
+from dream.inference.world_model_env import Dream
+from dream.models.autoencoder import decode
 from small import open_dream, save_dream
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,4 +2,4 @@
 
 import gymnasium
 
-gymnasium.register("Mode7Kart-v0", entry_point="player.games.mode7_kart:Mode7Kart")
+gymnasium.register("Mode7Kart-v0", entry_point="player.games.mode7.env:Mode7Kart")

@@ -1,0 +1,33 @@
+"""Which episodes of a recording has no training of a dream learned from?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dream.common.errors import BadInput
+from dream.data.latents import recording_beginning, recording_fingerprint
+from dream.data.trajectories import Trajectories, split_episodes
+
+
+def seeds_of(data: Trajectories, trained_on: Sequence[dict], path: Path) -> set[int]:
+    """Of the trainings on this recording; none where it is another. Raises BadInput where it begins like one of those
+    that were learned from: by the same seed a game is the same, however long."""
+    recording, beginning = recording_fingerprint(data), recording_beginning(data)
+    seeds = {one["seed"] for one in trained_on if one["recording"] == recording}
+    if not seeds and any(one.get("beginning") == beginning for one in trained_on):
+        raise BadInput(
+            f"{path} begins like a recording that the dream has learned from: record by another --seed"
+        )
+    return seeds
+
+
+def set_aside(data: Trajectories, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(train, held_out), bool (N, T) each: what no training by any of these seeds learned from is held out."""
+    splits = [split_episodes(data, seed=seed) for seed in seeds]
+    held_out = np.logical_and.reduce([held_out for _, held_out in splits])
+    if not held_out.any():
+        raise BadInput(
+            f"trainings by the seeds {list(seeds)} have each learned what the others set aside: record anew"
+        )
+    return splits[-1][0], held_out

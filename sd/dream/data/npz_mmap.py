@@ -1,0 +1,77 @@
+"""Arrays of an .npz where they lie in the file, mapped into memory; none is read before it is looked at."""
+
+import math
+import os
+import struct
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from dream.common.errors import BadInput
+
+CHUNK_BYTES = 4 * 2**20  # unpacked at a time
+
+
+def members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    for info in archive.infolist():
+        if info.filename.endswith(".npy"):
+            yield info.filename[: -len(".npy")], info
+
+
+def map_member(
+    path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, assumptions: list[str]
+) -> np.ndarray:
+    """The array where it lies in the file; a compressed one by way of a temporary file. Nothing is unpickled."""
+    if info.flag_bits & 1:
+        raise BadInput(f"{path}: {info.filename} is encrypted: save it without a password")
+    if info.compress_type == zipfile.ZIP_STORED:
+        with open(path, "rb") as file:
+            file.seek(info.header_offset)
+            local_header = file.read(30)  # its name and extra field may differ in length from the directory's
+            if local_header[:4] != b"PK\x03\x04":
+                raise zipfile.BadZipFile(f"no member where {info.filename} should be")
+            content = info.header_offset + 30 + sum(struct.unpack("<HH", local_header[26:30]))
+            return _map_npy(file, content, info, path)
+    if info.file_size > CHUNK_BYTES:
+        assumptions.append(
+            f"{info.filename} is compressed: unpacked to a temporary file of {info.file_size / 1e6:.0f} MB "
+            "(np.savez instead of np.savez_compressed saves that)"
+        )
+    folder = path.parent if os.access(path.parent, os.W_OK) else None  # not /tmp, which may be memory
+    with tempfile.TemporaryFile(dir=folder) as file, archive.open(info) as member:
+        while chunk := member.read(CHUNK_BYTES):
+            file.write(chunk)
+        file.flush()
+        return _map_npy(file, 0, info, path)
+
+
+def _map_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    file.seek(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, fortran_order, dtype = read_header(file)
+    except ValueError as problem:
+        raise BadInput(
+            f"{path}: {info.filename} is no numpy array ({problem}): record or save it again"
+        ) from None
+    if dtype.hasobject:
+        raise BadInput(
+            f"{path}: {info.filename} holds pickled objects, which are never loaded: save plain numbers"
+        )
+    data = file.tell()
+    num_bytes = math.prod(shape) * dtype.itemsize
+    found = min(os.fstat(file.fileno()).st_size, content + info.file_size) - data
+    if found < num_bytes:
+        raise BadInput(
+            f"{path}: {info.filename} has {found} bytes of {num_bytes}: copy or record the file again"
+        )
+    if num_bytes == 0:
+        return np.empty(shape, dtype)
+    return np.memmap(file, dtype, "r", data, shape, "F" if fortran_order else "C")
