@@ -13,7 +13,7 @@ from torchvision.io import write_png
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "ppo"))
 from player.common.errors import run_script  # noqa: E402
-from player.games.registry import find_courses, find_game  # noqa: E402
+from player.games.registry import find_game, find_tracks  # noqa: E402
 from player.games.retro.roms import KART_CART  # noqa: E402
 
 SCREEN = (0, 0, 256, 224)
@@ -35,7 +35,7 @@ def main() -> None:
                 frame, *_ = env.step(action)
         screens.append(frame.copy())
         env.close()
-    assert set(DRIVES) <= {course["state"] for course in find_courses(KART_CART, states="all")[1]}
+    assert set(DRIVES) <= {course["state"] for course in find_tracks(KART_CART, states="all")[1]}
     path = HERE / "kart_cart.png"
     write_png(torch.from_numpy(np.concatenate(screens, axis=1)).permute(2, 0, 1).contiguous(), str(path))
     print(f"wrote {path}")

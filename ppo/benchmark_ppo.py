@@ -21,14 +21,14 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
-from player.common.agent_view import agent_views
+from player.common.agent_view import preprocess_frames
 from player.common.errors import run_script
 from player.envs.vector_env import make_env, make_vector_env
 from player.games.game import Game
 from player.games.registry import find_game
 from player.rl.agent import Agent, AgentConfig
-from player.rl.behavior import Hands
-from player.rl.collector import Players
+from player.rl.behavior import BehaviorPolicies
+from player.rl.collector import RolloutCollector
 from player.rl.ppo import PPOConfig, update
 from player.rl.rollout_buffer import Rollout
 from tqdm import tqdm
@@ -38,7 +38,7 @@ STEPS = 128  # of an epoch of the whole loop
 CPU = torch.device("cpu")
 
 
-class PlainAgent(Agent):
+class Float32Agent(Agent):
     """The same network in float32."""
 
     def forward(self, views_u8: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
@@ -46,7 +46,7 @@ class PlainAgent(Agent):
         return self.policy(features), self.value(features).squeeze(1)
 
 
-class PlainRetro(gymnasium.Wrapper):
+class StockRetroEnv(gymnasium.Wrapper):
     """An emulator as its package's own environment, its frames skipped by a loop, its screen cut as the game's."""
 
     def __init__(self, game: Game) -> None:
@@ -78,7 +78,7 @@ class PlainRetro(gymnasium.Wrapper):
         return {"truth": np.array([info.get(name, 0) for name in self.game.truth_names], np.float32)}
 
 
-AGENTS = {"ours": Agent, "gymnasium": PlainAgent}
+AGENTS = {"ours": Agent, "gymnasium": Float32Agent}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -144,7 +144,9 @@ def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
 
 def async_envs(game: Game, n: int) -> VectorEnv:
     """A process and two pickles a step for each; frames in shared memory there too."""
-    makers = [partial(make_env, game, FRAME_SKIP) if game.shares_process else partial(PlainRetro, game)] * n
+    makers = [
+        partial(make_env, game, FRAME_SKIP) if game.shares_process else partial(StockRetroEnv, game)
+    ] * n
     return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
@@ -165,7 +167,7 @@ def stepping(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
         for _ in range(16):
             frames, _, _, _, infos = envs.step(random.integers(num_actions, size=envs.num_envs))
             if "views" not in infos:
-                agent_views(frames)
+                preprocess_frames(frames)
         return 16 * envs.num_envs
 
     return loop
@@ -177,7 +179,7 @@ def whole_loop(envs: VectorEnv, game: Game, kind: Type[Agent]) -> Callable[[], i
     names = tuple(action.name for action in game.actions)
     agent = kind(AgentConfig(len(names), names, game.name, FRAME_SKIP))
     optimizer = torch.optim.Adam(agent.parameters(), lr=1e-4)
-    players = Players(envs, 0, game.truth_names, CPU, Hands(["agent"] * n, len(names)))
+    players = RolloutCollector(envs, 0, game.truth_names, CPU, BehaviorPolicies(["agent"] * n, len(names)))
     rollout = Rollout.empty(STEPS, n, CPU)
 
     def loop() -> int:

@@ -16,13 +16,13 @@ from typing import Any, Callable, Dict, List
 import gymnasium
 import numpy as np
 import torch
-from player.common.agent_view import agent_views
-from player.common.errors import BadInput, run_script
+from player.common.agent_view import preprocess_frames
+from player.common.errors import InputError, run_script
 from player.envs.vector_env import make_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
 from player.games.registry import find_game
-from player.rl.agent import Agent, ViewStack, load_agent
+from player.rl.agent import Agent, FrameStack, load_agent
 
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
 MOST_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> None:
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     if agent.config.action_names != tuple(action.name for action in game.actions):
-        raise BadInput(f"{args.checkpoint} learned {agent.config.game}: choose --game {agent.config.game}")
+        raise InputError(f"{args.checkpoint} learned {agent.config.game}: choose --game {agent.config.game}")
     built_in = game.name == "Mode7Kart-v0"
     seeds = [args.seed + i for i in range(args.episodes)]
     print(f"{game.name}{f', track {args.track}' if built_in else ''}: seeds {seeds[0]} to {seeds[-1]}")
@@ -110,8 +110,8 @@ def play(envs: List[gymnasium.Env], choose: Choose, seeds: List[int], game: Game
         starts = [env.reset(seed=seed) for env, seed in batch]
         tallies = [Tally(seed, info, game) for (_, seed), (_, info) in zip(batch, starts)]
         frames = np.stack([frame for frame, _ in starts])  # (B, H, W, 3)
-        stack = ViewStack(len(batch), torch.device("cpu"))
-        views = stack.push(agent_views(frames), np.ones(len(batch), bool))
+        stack = FrameStack(len(batch), torch.device("cpu"))
+        views = stack.push(preprocess_frames(frames), np.ones(len(batch), bool))
         while True:
             going = [i for i, tally in enumerate(tallies) if not tally.over]
             if not going:
@@ -119,7 +119,7 @@ def play(envs: List[gymnasium.Env], choose: Choose, seeds: List[int], game: Game
             for i, action in zip(going, choose(views[going])):
                 frames[i], reward, terminated, truncated, info = envs[i].step(int(action))
                 tallies[i].add(float(reward), terminated, truncated, info)
-            views = stack.push(agent_views(frames), np.zeros(len(batch), bool))
+            views = stack.push(preprocess_frames(frames), np.zeros(len(batch), bool))
         episodes += [tally.episode(envs[i]) for i, tally in enumerate(tallies)]
     return episodes
 

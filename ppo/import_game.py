@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Iterator, Optional, Tuple
 
-from player.common.errors import BadInput, run_script
+from player.common.errors import InputError, run_script
 from player.games.retro.integration import known_hashes, rom_name, states_of
 from player.games.retro.roms import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, keep_rom, sha1_of
 
@@ -51,21 +51,21 @@ def main(args: argparse.Namespace) -> None:
             keep(content, game, Path(name).suffix.lower(), args.integrations)
             return
         largest = max(largest, (name, content), key=lambda one: len(one[1]))
-    raise BadInput(what_else(args.rom, *largest))
+    raise InputError(what_else(args.rom, *largest))
 
 
 def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
     """Name and content. Raises BadInput where there is nothing to read."""
     if not path.is_file():
-        raise BadInput(f"no file {path}: give the path of your ROM")
+        raise InputError(f"no file {path}: give the path of your ROM")
     if path.stat().st_size > LARGEST:
-        raise BadInput(f"{path} has {path.stat().st_size:,} bytes: too large for a cartridge")
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes: too large for a cartridge")
     if path.stat().st_size == 0:
-        raise BadInput(f"{path} is empty: copy your ROM again")
+        raise InputError(f"{path} is empty: copy your ROM again")
     if not zipfile.is_zipfile(path):
         content = path.read_bytes()
         if content.startswith(b"PK\3\4"):  # the list of its files stands at its end
-            raise BadInput(f"{path} is a zip file whose end is missing or damaged: copy it again")
+            raise InputError(f"{path} is a zip file whose end is missing or damaged: copy it again")
         yield path.name, content
         return
     try:
@@ -74,9 +74,9 @@ def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
                 if not info.is_dir() and 0 < info.file_size <= LARGEST:
                     yield info.filename, archive.read(info)
     except DAMAGED as problem:
-        raise BadInput(f"{path} cannot be unpacked ({problem}): copy it again") from None
+        raise InputError(f"{path} cannot be unpacked ({problem}): copy it again") from None
     except RuntimeError as problem:  # a password, or a method that is not known
-        raise BadInput(
+        raise InputError(
             f"{path} cannot be unpacked ({problem}): unpack it yourself and give the ROM"
         ) from None
 

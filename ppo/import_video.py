@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
-from player.common.errors import BadInput, run_script
+from player.common.errors import InputError, run_script
 from player.games.cli import crop
 from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
 from tqdm import tqdm
@@ -90,13 +90,13 @@ def main(args: argparse.Namespace) -> None:
         f"{len(names)} actions: {', '.join(names)}"
     )
     if rows == 0:
-        raise BadInput(
+        raise InputError(
             f"no video is {ROW_STEPS / args.fps:.1f} seconds long: that is the shortest row of a recording"
         )
     parts_dir = args.output.with_name(args.output.stem + ".recording")
     for path in (args.output, parts_dir):
         if path.exists():
-            raise BadInput(f"{path} is there already: choose another --output, or remove it")
+            raise InputError(f"{path} is there already: choose another --output, or remove it")
     check_disk_space(args.output.parent, 2 * recording_bytes(rows, ROW_STEPS, height, width))
     meta = {
         "game": args.folder.resolve().name, "fps": args.fps, "frame_skip": 1, "record_envs": 1, "seed": 0,
@@ -119,10 +119,10 @@ def main(args: argparse.Namespace) -> None:
 def find_videos(folder: Path, fps: float) -> List[Video]:
     """Those in `folder` with their logs, by name. Raises BadInput where one has none, or cannot be read."""
     if not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder: give one with videos, and a .csv beside each")
+        raise InputError(f"{folder} is not a folder: give one with videos, and a .csv beside each")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS)
     if not paths:
-        raise BadInput(f"no video in {folder} ({' '.join(VIDEOS)})")
+        raise InputError(f"no video in {folder} ({' '.join(VIDEOS)})")
     videos = []
     for path in paths:
         found = open_video(path)
@@ -131,7 +131,7 @@ def find_videos(folder: Path, fps: float) -> List[Video]:
         )  # cv2.CAP_PROP_FPS, FRAME_COUNT ...
         found.release()
         if rate <= 0 or count < 1:
-            raise BadInput(f"{path} does not say how many frames it has, or how fast: convert it to .mp4")
+            raise InputError(f"{path} does not say how many frames it has, or how fast: convert it to .mp4")
         log = read_log(path.with_suffix(".csv"), rate)
         videos.append(Video(path, log, rate, int(count / rate * fps), (int(width), int(height))))
     return videos
@@ -141,10 +141,10 @@ def open_video(path: Path):
     try:
         import cv2
     except ImportError:
-        raise BadInput("videos need OpenCV: `pip install opencv-python`") from None
+        raise InputError("videos need OpenCV: `pip install opencv-python`") from None
     found = cv2.VideoCapture(str(path))
     if not found.isOpened():
-        raise BadInput(f"{path} cannot be read as a video: copy or convert it again")
+        raise InputError(f"{path} cannot be read as a video: copy or convert it again")
     return found
 
 
@@ -153,20 +153,20 @@ def read_log(path: Path, frame_rate: float) -> Log:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.reader(file) if line]
     except FileNotFoundError:
-        raise BadInput(f"no log of keys at {path}: it has lines of time,keys") from None
+        raise InputError(f"no log of keys at {path}: it has lines of time,keys") from None
     except (UnicodeDecodeError, csv.Error) as problem:
-        raise BadInput(f"{path} is no text of lines and commas ({problem}): save it as UTF-8") from None
+        raise InputError(f"{path} is no text of lines and commas ({problem}): save it as UTF-8") from None
     if not lines or [cell.strip() for cell in lines[0]] not in (["time", "keys"], ["frame", "keys"]):
-        raise BadInput(f"{path}: the first line must be time,keys or frame,keys")
+        raise InputError(f"{path}: the first line must be time,keys or frame,keys")
     unit = 1.0 if lines[0][0].strip() == "time" else 1 / frame_rate
     log = Log([0.0], [frozenset()])
     for number, line in enumerate(lines[1:], 2):
         try:
             begins, keys = float(line[0]) * unit, "" if len(line) < 2 else line[1]
         except ValueError:
-            raise BadInput(f"{path}, line {number}: {line[0]!r} is no number") from None
+            raise InputError(f"{path}, line {number}: {line[0]!r} is no number") from None
         if len(line) > 2 or not log.begins[-1] <= begins < float("inf"):
-            raise BadInput(f"{path}, line {number}: wanted two columns, none earlier than the line before")
+            raise InputError(f"{path}, line {number}: wanted two columns, none earlier than the line before")
         log.begins.append(begins)
         log.keys.append(frozenset(key.strip().lower() for key in keys.split("+") if key.strip()))
     return log
@@ -186,7 +186,7 @@ def choose_actions(videos: List[Video], fps: float, most: int) -> List[Keys]:
     count: Counter = Counter(keys for video in videos for keys in held_at(video.log, steps_of(video, fps)))
     longest = [keys for keys, _ in count.most_common() if keys][: most - 1]
     if not longest:
-        raise BadInput("no key is held in any of the logs: a dream learns from what keys do")
+        raise InputError("no key is held in any of the logs: a dream learns from what keys do")
     return [frozenset(), *sorted(longest, key=lambda keys: (len(keys), sorted(keys)))]
 
 
@@ -234,14 +234,14 @@ def sampled(
             while at < wanted:
                 good, found = file.read()
                 if not good:
-                    raise BadInput(
+                    raise InputError(
                         f"{video.path} ends after {at + 1} frames, earlier than it says: convert it again"
                     )
                 at, frame = at + 1, found
             x, y, width, height = crop or (0, 0, *video.size)
             seen = frame[y : y + height, x : x + width]
             if seen.shape[:2] != (height, width):
-                raise BadInput(
+                raise InputError(
                     f"--crop leaves {video.path}, which has {video.size[0]} x {video.size[1]} pixels"
                 )
             seen = cv2.resize(seen, shape, interpolation=cv2.INTER_AREA)

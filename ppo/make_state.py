@@ -12,13 +12,13 @@ import argparse
 import gzip
 from pathlib import Path
 
-from player.common.errors import BadInput, run_script
+from player.common.errors import InputError, run_script
 from player.games.registry import find_game
 from player.games.retro.compat import emulator_package, name_there
 from player.games.retro.env import POWER_ON, use_folders
 from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN
 from player.games.retro.roms import data_folder, write_aside
-from player.window.controllers import PAD_KEYS, KeysDriver, Race
+from player.window.controllers import PAD_KEYS, ButtonController, GameSession
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -47,11 +47,11 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     if args.name in KNOWN_GAMES.get(args.game, UNKNOWN).boots:
-        raise BadInput(f"--name {args.name}: {args.game} has that one by itself; choose another")
+        raise InputError(f"--name {args.name}: {args.game} has that one by itself; choose another")
     use_folders(args.integrations and str(Path(args.integrations).expanduser().absolute()))
     path = state_path(args.game, args.name)
     if path.exists():
-        raise BadInput(f"{path} is there already: choose another --name, or remove it")
+        raise InputError(f"{path} is there already: choose another --name, or remove it")
     if args.script is None:
         make_by_hand(args)
     else:
@@ -62,7 +62,7 @@ def make_by_script(args: argparse.Namespace, path: Path) -> None:
     try:
         script = args.script.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(f"--script {args.script} cannot be read: {problem}") from None
+        raise InputError(f"--script {args.script} cannot be read: {problem}") from None
     env = find_game(args.game, args.integrations, args.state).make(frame_skip=1, **WITHOUT_RULES)
     try:
         env.run_script(script)
@@ -75,13 +75,13 @@ def make_by_script(args: argparse.Namespace, path: Path) -> None:
 WITHOUT_RULES = {"endless": True, "crop": None}
 
 
-class Console(Race):
+class Console(GameSession):
     """A game with all its buttons, and a key that saves where it is."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.base, self.saved = args.name, 0
         super().__init__(args.game, args.integrations, args.state, settings=WITHOUT_RULES)
-        self.driver = KeysDriver(self.game, self.driver.buttons, {**PAD_KEYS, "d": "L", "f": "R"})
+        self.driver = ButtonController(self.game, self.driver.buttons, {**PAD_KEYS, "d": "L", "f": "R"})
         self.hotkeys["f5"] = self.save
         self.note = f"F5 saves {self.base}"
 
@@ -99,14 +99,14 @@ def make_by_hand(args: argparse.Namespace) -> None:
     try:
         from player.window.window import Window  # brings pygame
     except ImportError:
-        raise BadInput("no pygame for a window: `pip install pygame`, or give a --script") from None
+        raise InputError("no pygame for a window: `pip install pygame`, or give a --script") from None
     console = Console(args)
     try:
         Window(console, args.scale, "give a --script").run()
     finally:
         console.env.close()
     if not console.saved:
-        raise BadInput("nothing was saved: F5 saves")
+        raise InputError("nothing was saved: F5 saves")
 
 
 def state_path(game: str, name: str) -> Path:

@@ -18,16 +18,16 @@ from typing import Dict, List, Optional, Set
 
 import numpy as np
 import torch
-from player.common.errors import BadInput, run_script
+from player.common.errors import InputError, run_script
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
-from player.games.registry import find_courses
+from player.games.registry import find_tracks
 from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
 from player.rl.agent import Agent, load_agent
-from player.rl.behavior import HANDS, Hands, share_out
-from player.rl.collector import Players
-from player.window.controllers import Race
+from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
+from player.rl.collector import RolloutCollector
+from player.window.controllers import GameSession
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +38,7 @@ PERSON_STEPS = 128  # of a person, who may leave at any moment: what is short of
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    kinds = "; ".join(f"{name}: {hand.words}" for name, hand in HANDS.items())
+    kinds = "; ".join(f"{name}: {hand.words}" for name, hand in BEHAVIORS.items())
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,8 +80,8 @@ def parse_shares(policy: str, parser: argparse.ArgumentParser) -> Dict[str, floa
             shares[kind] = float(share or 1)
         except ValueError:
             shares[kind] = 0.0
-        if kind not in HANDS or not 0 < shares[kind] < float("inf"):
-            known = ", ".join(HANDS)
+        if kind not in BEHAVIORS or not 0 < shares[kind] < float("inf"):
+            known = ", ".join(BEHAVIORS)
             parser.error(
                 f"--policy {part}: wanted KIND or KIND=SHARE, the share above 0, of {known}; or person"
             )
@@ -89,24 +89,24 @@ def parse_shares(policy: str, parser: argparse.ArgumentParser) -> Dict[str, floa
 
 
 def main(args: argparse.Namespace) -> None:
-    game, courses = find_courses(
+    game, courses = find_tracks(
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
     # Parts are written beside the output; a kill leaves them there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
     if args.output.exists():
-        raise BadInput(f"a recording stands at {args.output}: choose another --output, or remove it")
+        raise InputError(f"a recording stands at {args.output}: choose another --output, or remove it")
     if parts_dir.exists():
         pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
-        raise BadInput(
+        raise InputError(
             f"a stopped recording stands in {parts_dir}: remove it, or keep what it has by {pack} and "
             "move its trajectories.npz away"
         )
     if args.shares is None:
         record_person(args, game, courses, parts_dir)
     else:
-        record(args, game, courses, share_out(args.shares, args.n_envs), parts_dir)
+        record(args, game, courses, assign_envs(args.shares, args.n_envs), parts_dir)
 
 
 def record(
@@ -120,10 +120,10 @@ def record(
     envs = make_vector_env(game, K, args.frame_skip, courses)
     writer = None
     try:
-        agent = make_agent(args, game) if any(HANDS[kind].stranger < 1 for kind in kinds) else None
+        agent = make_agent(args, game) if any(BEHAVIORS[kind].stranger < 1 for kind in kinds) else None
         generator = torch.Generator().manual_seed(args.seed)
-        hands = Hands(kinds, len(game.actions))
-        players = Players(envs, args.seed, game.truth_names, torch.device("cpu"), hands, courses)
+        hands = BehaviorPolicies(kinds, len(game.actions))
+        players = RolloutCollector(envs, args.seed, game.truth_names, torch.device("cpu"), hands, courses)
         size = recording_bytes(K * num_parts, steps, *players.frames.shape[1:3])
         print(f"{K * num_parts * steps} frames, {size / 1e9:.2f} GB, and as much again while they are packed")
         check_disk_space(args.output.parent, 2 * size)
@@ -156,7 +156,7 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
         learned = agent.config.frame_skip
         print(f"assumed: an agent that learned to decide every {learned} frames can every {args.frame_skip}")
     if agent.config.action_names != tuple(action.name for action in game.actions):
-        raise BadInput(
+        raise InputError(
             f"{args.agent} learned {agent.config.game}, not {game.name}: give its own --agent (train_ppo.py makes "
             "one), or --policy random, sticky or person"
         )
@@ -172,10 +172,10 @@ def make_writer(
 
 def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None:
     if writer is None:
-        raise BadInput("nothing is recorded: stopped before the first frame")
+        raise InputError("nothing is recorded: stopped before the first frame")
     if not any(writer.run_dir.glob("*/epoch_*")):
         shutil.rmtree(str(writer.run_dir))
-        raise BadInput("nothing is recorded: stopped before the first row was full")
+        raise InputError("nothing is recorded: stopped before the first row was full")
     path = writer.pack()
     path.replace(args.output)
     writer.run_dir.rmdir()
@@ -185,7 +185,7 @@ def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None
     )
 
 
-class RecordedRace(Race):
+class RecordedRace(GameSession):
     """A race that keeps what the person at the keys saw at each decision, did, and got for it."""
 
     def __init__(self, num_frames: int, **settings) -> None:
@@ -259,11 +259,11 @@ def record_person(args: argparse.Namespace, game: Game, courses: List[dict], par
     finish(args, race.writer)
 
 
-def open_window(race: Race):
+def open_window(race: GameSession):
     try:
         from player.window.window import Window  # brings pygame, which nothing else here needs
     except ImportError:
-        raise BadInput("--policy person needs pygame: `pip install pygame`") from None
+        raise InputError("--policy person needs pygame: `pip install pygame`") from None
     return Window(race, scale=4, instead="--policy person needs one; the others do not")
 
 

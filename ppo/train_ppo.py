@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from player.common.errors import BadInput, run_script
+from player.common.errors import InputError, run_script
 from player.common.runs import (
     MetricsLog,
+    load_resume_state,
     pick_device,
-    read_last,
     restore_rng_state,
     rng_state,
     save_checkpoint,
@@ -30,18 +30,18 @@ from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
-from player.games.registry import find_courses
+from player.games.registry import find_tracks
 from player.recording.trajectory_writer import (
     TrajectoryWriter,
     check_disk_space,
-    pack_leftovers,
+    pack_trajectories,
     recording_bytes,
 )
 from player.rl.agent import Agent, AgentConfig, agent_checkpoint, load_agent
-from player.rl.behavior import Hands
-from player.rl.collector import Players
+from player.rl.behavior import BehaviorPolicies
+from player.rl.collector import RolloutCollector
 from player.rl.ppo import PPOConfig, update
-from player.rl.rollout_buffer import ReturnScale, Rollout
+from player.rl.rollout_buffer import RewardScaler, Rollout
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
@@ -164,10 +164,10 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     run_dir = Path(args.output_dir)
     if args.pack_only:
-        print(f"packed {pack_leftovers(run_dir)}")
+        print(f"packed {pack_trajectories(run_dir)}")
         return
     device = pick_device(args.device)
-    game, courses = find_courses(
+    game, courses = find_tracks(
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     fixed = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
@@ -175,9 +175,9 @@ def main(args: argparse.Namespace) -> None:
         fixed["--state"] = ",".join(course["state"] or args.state for course in courses)
     if args.actions is not None:  # what the file says now
         fixed["--actions"] = "; ".join(f"{one.name} {one.buttons} {one.keys}" for one in game.actions)
-    resumed = read_last(run_dir, "ppo_run", args.resume, fixed)
+    resumed = load_resume_state(run_dir, "ppo_run", args.resume, fixed)
     if resumed and "hands" not in resumed["players"]:
-        raise BadInput(
+        raise InputError(
             f"the run in {run_dir} is of an older version: begin another with --checkpoint-model its best.pt"
         )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
@@ -197,12 +197,14 @@ def train(
     agent = make_agent(args, game).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
     kinds = ["agent"] * args.n_envs + ["wander"] * args.wander_envs
-    players = Players(envs, args.seed, game.truth_names, device, Hands(kinds, len(game.actions)), courses)
+    players = RolloutCollector(
+        envs, args.seed, game.truth_names, device, BehaviorPolicies(kinds, len(game.actions)), courses
+    )
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
     )
-    scale = ReturnScale(args.n_envs, args.gamma, device)
+    scale = RewardScaler(args.n_envs, args.gamma, device)
     first_epoch, best_score = 0, float("-inf")
     if resumed:
         agent.load_state_dict(resumed["agent"]["model"])
@@ -213,7 +215,7 @@ def train(
         restore_rng_state(resumed["rng"])
         first_epoch, best_score = resumed["epochs_done"], resumed["best_score"]
     writer = make_writer(args, run_dir, game, courses, players.frames.shape[1:3], first_epoch)
-    log = MetricsLog(run_dir, keep_until=first_epoch if resumed else None)
+    log = MetricsLog(run_dir, resume_step=first_epoch if resumed else None)
 
     bar = tqdm(range(first_epoch, args.n_epochs), initial=first_epoch, total=args.n_epochs, unit="epoch")
     for epoch in bar:
@@ -281,7 +283,9 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
         return Agent(AgentConfig(len(names), names, game.name, args.frame_skip))
     agent = load_agent(args.checkpoint_model).train()
     if agent.config.action_names != names:
-        raise BadInput(f"{args.checkpoint_model} knows the actions {agent.config.action_names}, not {names}")
+        raise InputError(
+            f"{args.checkpoint_model} knows the actions {agent.config.action_names}, not {names}"
+        )
     agent.config = replace(agent.config, game=game.name, frame_skip=args.frame_skip)
     return agent
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 import numpy as np
-from player.common.errors import BadInput, run_script
+from player.common.errors import InputError, run_script
 from player.common.video import save_video
 from player.games.cli import add_emulator_options, check_game_options, emulator_options
-from player.window.controllers import Race
+from player.window.controllers import GameSession
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -59,7 +59,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
-    race = Race(
+    race = GameSession(
         args.game, args.integrations, args.state, args.track, args.rivals, args.policy, args.seed,
         emulator=emulator_options(args),
     )  # fmt: skip
@@ -72,15 +72,15 @@ def main(args: argparse.Namespace) -> None:
         race.env.close()
 
 
-def open_window(race: Race, scale: int):
+def open_window(race: GameSession, scale: int):
     try:
         from player.window.window import Window  # brings pygame, which nothing else here needs
     except ImportError:
-        raise BadInput("no pygame for a window: `pip install pygame`, or add --headless") from None
+        raise InputError("no pygame for a window: `pip install pygame`, or add --headless") from None
     return Window(race, scale)
 
 
-def run_headless(race: Race, num_frames: int, record_path: Optional[str]) -> None:
+def run_headless(race: GameSession, num_frames: int, record_path: Optional[str]) -> None:
     frames = play_frames(race, num_frames)
     if record_path is None:
         for _ in frames:
@@ -89,15 +89,15 @@ def run_headless(race: Race, num_frames: int, record_path: Optional[str]) -> Non
         try:
             save_video(frames, Path(record_path), race.game.frame_rate)
         except ImportError:
-            raise BadInput("--record needs OpenCV: `pip install opencv-python`") from None
+            raise InputError("--record needs OpenCV: `pip install opencv-python`") from None
         except OSError as problem:
             if problem.errno is not None and not isinstance(problem, (PermissionError, FileExistsError)):
                 raise
-            raise BadInput(f"--record {record_path}: {problem}") from None
+            raise InputError(f"--record {record_path}: {problem}") from None
         print(f"recorded {record_path}")
 
 
-def play_frames(race: Race, num_frames: int) -> Iterator[np.ndarray]:
+def play_frames(race: GameSession, num_frames: int) -> Iterator[np.ndarray]:
     """A race that ends is followed by the next."""
     races, reward, started = 0, 0.0, time.perf_counter()
     for _ in range(num_frames):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import evaluate_sd
 import train_sd
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.runs import pick_device
 from dream.evaluation.evaluator import Subject
 from dream.evaluation.frame_quality import next_frames, roll_outs
@@ -158,13 +158,13 @@ def read_report(path: Path, args: argparse.Namespace) -> dict:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         if any(path.parent.glob("*/last.pt")):
-            raise BadInput(
+            raise InputError(
                 f"trainings of unknown settings stand in {path.parent}: choose another --output-dir"
             )
         return {"settings": settings, "rows": {}}
     found = json.loads(path.read_text(encoding="utf-8"))
     if found["settings"] != settings:
-        raise BadInput(f"{path} is of other settings, {found['settings']}: choose another --output-dir")
+        raise InputError(f"{path} is of other settings, {found['settings']}: choose another --output-dir")
     return found
 
 

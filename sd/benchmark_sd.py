@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.evaluation.report import save_json
 from dream.inference.backend import Engine
 from dream.inference.select_backend import BACKENDS, available, load_engine
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> None:
         else:
             print(f"{name}: not on this machine")
     if len(engines) == 1:
-        raise BadInput(f"none of {', '.join(args.backends)} is on this machine")
+        raise InputError(f"none of {', '.join(args.backends)} is on this machine")
     dreams = {name: Dream.load(engine, args.trajectory_path, 0) for name, engine in engines.items()}
     print(f"{torch.get_num_threads()} threads; {args.rounds} turns of {args.frames} frames each")
 
@@ -149,7 +149,7 @@ def measure_starts(args: argparse.Namespace, backend: str) -> dict:
             peak = max(peak, peak_mb(process.pid))
             time.sleep(0.005)
         if process.returncode:
-            raise BadInput(f"{' '.join(command)} ended with {process.returncode}")
+            raise InputError(f"{' '.join(command)} ended with {process.returncode}")
         seconds.append(time.perf_counter() - began)
         most_mb.append(peak)
     found = {"start_up_s": statistics.median(seconds), "start_up_s_first": seconds[0]}

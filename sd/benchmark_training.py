@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dream.common.errors import BadInput, run_script
-from dream.common.runs import mixed_precision, pick_device
+from dream.common.errors import InputError, run_script
+from dream.common.runs import autocast, pick_device
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.report import save_json
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
@@ -132,7 +132,7 @@ def ours(args: argparse.Namespace, script: str, batch: int, folder: Path, proces
         command += ["--autoencoder-dir", args.autoencoder_dir, "--flow-first", 0]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
     if done.returncode:
-        raise BadInput(f"{script} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+        raise InputError(f"{script} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
     with open(run_dir / "metrics.csv", newline="") as file:
         return int(list(csv.DictReader(file))[-1]["step"]) * batch / args.seconds
 
@@ -222,7 +222,7 @@ def plain_optimizer(
 
     def learn(loss: Callable[[], Tensor]) -> None:
         optimizer.zero_grad()
-        with torch.autocast(device.type, enabled=False) if precise else mixed_precision(device):
+        with torch.autocast(device.type, enabled=False) if precise else autocast(device):
             value = loss()
         value.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.game_info import GameInfo
 from dream.common.runs import pick_device, seed_everything
 from dream.common.video import VideoFile
@@ -220,7 +220,7 @@ def or_why_not(measure: Callable, *inputs):
     """What `measure` finds; where the recording does not allow it, {"not_measured": why}. The rest goes on."""
     try:
         return measure(*inputs)
-    except BadInput as problem:
+    except InputError as problem:
         return {"not_measured": str(problem)}
 
 
@@ -233,7 +233,7 @@ def longest(subject: Subject, wanted: int, horizons: tuple[int, ...]) -> int:
         print(f"held-out episodes are too short for roll-outs of {length} frames")
     if not horizons:
         return 0
-    raise BadInput("no held-out episode is long enough for a roll-out: record more, or try another --seed")
+    raise InputError("no held-out episode is long enough for a roll-out: record more, or try another --seed")
 
 
 def judge_the_world(
@@ -267,7 +267,9 @@ def load_subject(
     seeds = seeds_of(data, trained_on, args.trajectories)
     random_keys = open_checked(args.random_keys, decoder, game) if args.random_keys else None
     if random_keys and seeds_of(random_keys, trained_on, args.random_keys):
-        raise BadInput(f"the dream has learned from {args.random_keys}: record random keys by another --seed")
+        raise InputError(
+            f"the dream has learned from {args.random_keys}: record random keys by another --seed"
+        )
     if seeds:
         train, held_out = set_aside(data, sorted(seeds))
         split = f"episodes that training set aside ({', '.join(f'seed {seed}' for seed in sorted(seeds))})"
@@ -295,10 +297,12 @@ def open_checked(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:
         print(f"assumed: {line}")
     size = (decoder.config.height, decoder.config.width)
     if (data.height, data.width) != size:
-        raise BadInput(f"the dream has frames {size}, the recording {(data.height, data.width)}")
+        raise InputError(f"the dream has frames {size}, the recording {(data.height, data.width)}")
     unnamed = any("action_names" in line for line in data.assumptions)
     if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
-        raise BadInput(f"the dream knows the actions {game.action_names}, the recording {data.action_names}")
+        raise InputError(
+            f"the dream knows the actions {game.action_names}, the recording {data.action_names}"
+        )
     if data.fps != game.fps:
         print(f"the dream was trained at {game.fps:g} frames a second, {path} has {data.fps:g}")
     return data

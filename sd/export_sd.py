@@ -10,7 +10,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.inference.onnx_backend import exported_folder, starts_beside
 from dream.inference.select_backend import EXPORT_NEEDS
 
@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> None:
         starts = None if args.float else args.trajectory_path
         export_dream(args.decoder_path, args.model_path, starts, args.output_dir)
     except ImportError as problem:
-        raise BadInput(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
+        raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
     print(f"wrote {args.output_dir}")
     print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", args.model_path.as_posix()]))
 

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.data.trajectories import Trajectories, episode_ids, open_trajectories
 from dream.window.dataset_commands import spread
 
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> None:
         from dream.window.contact_sheet import save_sheet
         from dream.window.dataset_viewer import Browser
     except ImportError as problem:
-        raise BadInput(
+        raise InputError(
             f"pygame, which draws, is not installed ({problem}): pip install -r sd/req.txt"
         ) from None
     if args.save is not None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.video import SUFFIXES, usual_suffix
 from dream.inference.onnx_backend import starts_beside
 from dream.inference.select_backend import BACKENDS, load_engine
@@ -128,7 +128,7 @@ def load_dream(args: argparse.Namespace):
     dream = Dream.load(engine, args.trajectory_path, args.seed)
     print(f"backend {engine.name}")
     if args.start >= dream.num_starts:
-        raise BadInput(
+        raise InputError(
             f"--start {args.start}: {args.trajectory_path} has the places 0 to {dream.num_starts - 1}"
         )
     return dream
@@ -206,7 +206,7 @@ def replay_all(path: Path, dream) -> None:
     )
     print(f"{same} of {len(replay.frames)} frames are the same as recorded")
     if same < len(replay.frames):
-        raise BadInput(
+        raise InputError(
             "another machine, backend or version rounds otherwise: the same keys, not the same frames"
         )
 

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from dream.common.device import generator_on, on_device, sent
 from dream.common.distributed import ALONE, Shards
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.runs import (
     MetricsLog,
-    mixed_precision,
+    autocast,
+    load_resume_state,
     pick_device,
-    read_last,
     restore_rng_state,
     rng_state,
     save_checkpoint,
@@ -112,7 +112,7 @@ def main(args: argparse.Namespace) -> None:
         "--trajectories": recording_fingerprint(data),
         "--init-from": str(args.init_from or ""),
     }
-    resumed = read_last(run_dir, "autoencoder_run", args.resume, fixed)
+    resumed = load_resume_state(run_dir, "autoencoder_run", args.resume, fixed)
     seed_everything(args.seed)
     encoder, decoder = make_autoencoder(args, data, resumed)
     encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
@@ -132,7 +132,7 @@ def main(args: argparse.Namespace) -> None:
     validation = validation_frames(data, validation_mask)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
-    log = MetricsLog(run_dir, keep_until=step if resumed else None) if shards.leads else None
+    log = MetricsLog(run_dir, resume_step=step if resumed else None) if shards.leads else None
     print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
     weights = sum(p.numel() for p in parameters)
     print(f"latents {decoder.config.latent_shape}, {weights:,} weights, seed {args.seed}, {device}")
@@ -143,7 +143,7 @@ def main(args: argparse.Namespace) -> None:
         while progress < 1:
             # step
             crops, corners = draw_crops(frames, train_frames, args.batch_size, generator, device, shards)
-            with mixed_precision(device):
+            with autocast(device):
                 latents = encoder(crops)
                 noise = torch.randn(
                     args.batch_size,
@@ -167,7 +167,7 @@ def main(args: argparse.Namespace) -> None:
                 break
         means = shards.mean_of_all(history)
         if not all(map(math.isfinite, means.values())):  # asked at each step, a GPU would stand still
-            raise BadInput(f"the loss is no number by step {step}: lower --learning-rate, then start again")
+            raise InputError(f"the loss is no number by step {step}: lower --learning-rate, then start again")
         if not shards.leads:  # the first one alone measures, logs and saves
             continue
 
@@ -226,7 +226,7 @@ def make_autoencoder(
             if part is encoder or path.exists():
                 loaded = load_part(path, kind)
                 if loaded.config != config:
-                    raise BadInput(f"{path} is of another shape: {loaded.config}, wanted {config}")
+                    raise InputError(f"{path} is of another shape: {loaded.config}, wanted {config}")
                 part.load_state_dict(loaded.state_dict())
     return encoder, decoder
 

@@ -21,13 +21,13 @@ from statistics import fmean
 import torch
 from dream.common.device import on_device
 from dream.common.distributed import Shards
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.game_info import GameInfo
 from dream.common.runs import (
     MetricsLog,
-    mixed_precision,
+    autocast,
+    load_resume_state,
     pick_device,
-    read_last,
     restore_rng_state,
     rng_state,
     save_checkpoint,
@@ -186,7 +186,7 @@ def main(args: argparse.Namespace) -> None:
     )
     if (decoder.config.height, decoder.config.width) != (data.height, data.width):
         size = (decoder.config.height, decoder.config.width)
-        raise BadInput(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
+        raise InputError(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
     encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
     autoencoder = fingerprint(decoder)
     fixed = {
@@ -202,7 +202,7 @@ def main(args: argparse.Namespace) -> None:
         "--discriminator": args.discriminator,
         "--astray": args.astray,
     }
-    resumed = read_last(run_dir, "dream_run", args.resume, fixed)
+    resumed = load_resume_state(run_dir, "dream_run", args.resume, fixed)
     seed_everything(args.seed)
     lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
@@ -246,7 +246,7 @@ def main(args: argparse.Namespace) -> None:
         # A copy: the dream stays whole when the autoencoder is trained on.
         save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
         save_checkpoint(part_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
-        log = MetricsLog(run_dir, keep_until=step if resumed else None)
+        log = MetricsLog(run_dir, resume_step=step if resumed else None)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
     print(f"{len(starts)} windows to train on, {len(held_out.context)} held out, {data.num_actions} actions;")
@@ -265,7 +265,7 @@ def main(args: argparse.Namespace) -> None:
                 last, following = (frames_at(frames, where, t, device) for t in (L - 1, L))
                 truth = Truth(shards.mine(real[:, :-1]), last, following)
             flow_alone = truth is not None and progress < args.flow_first
-            with mixed_precision(device):
+            with autocast(device):
                 if flow_alone:
                     loss, metrics = flow_loss(unet, shards.mine(context_actions), truth)
                 else:
@@ -299,7 +299,7 @@ def main(args: argparse.Namespace) -> None:
                 break
         means = shards.mean_of_all(history)
         if not all(map(math.isfinite, means.values())):  # asked at each step, a GPU would stand still
-            raise BadInput(f"the loss is no number by step {step}: lower --learning-rate, then --resume")
+            raise InputError(f"the loss is no number by step {step}: lower --learning-rate, then --resume")
         if not shards.leads:  # the first one alone measures, logs and saves
             continue
 
@@ -379,9 +379,9 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
     for name, choice in choices.items():
         if getattr(unet.config, name) != choice:
             flag = "--" + name.replace("_", "-")
-            raise BadInput(f"{flag} cannot be chosen anew: the network has {getattr(unet.config, name)}")
+            raise InputError(f"{flag} cannot be chosen anew: the network has {getattr(unet.config, name)}")
     if unet.config.num_actions != data.num_actions:
-        raise BadInput(f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}")
+        raise InputError(f"{args.init_from} knows {unet.config.num_actions} actions, not {data.num_actions}")
     return unet.train().requires_grad_(True), trained_before
 
 

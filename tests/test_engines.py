@@ -11,7 +11,7 @@ import export_sd
 import numpy as np
 import pytest
 import torch
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.runs import load_checkpoint, save_checkpoint
 from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
 from dream.inference import export
@@ -201,16 +201,16 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     there = {"torch"}
     assert chosen() == "torch"
     there = set()
-    with pytest.raises(BadInput, match="needs PyTorch"):
+    with pytest.raises(InputError, match="needs PyTorch"):
         load_engine(decoder, model)
     there = {"openvino"}
-    with pytest.raises(BadInput, match="no exported dream"):
+    with pytest.raises(InputError, match="no exported dream"):
         load_engine(decoder, model, backend="openvino")
-    with pytest.raises(BadInput, match="pip install onnxruntime"):
+    with pytest.raises(InputError, match="pip install onnxruntime"):
         load_engine(decoder, model, backend="onnxruntime")
-    with pytest.raises(BadInput, match="--device cuda needs PyTorch and an NVIDIA GPU"):
+    with pytest.raises(InputError, match="--device cuda needs PyTorch and an NVIDIA GPU"):
         load_engine(decoder, model, device="cuda")
-    with pytest.raises(BadInput, match="--backend cuda needs PyTorch and an NVIDIA GPU"):
+    with pytest.raises(InputError, match="--backend cuda needs PyTorch and an NVIDIA GPU"):
         load_engine(decoder, model, backend="cuda")
     there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
     monkeypatch.setattr(backends, "has_cuda", lambda: True)
@@ -242,7 +242,7 @@ def test_a_damaged_export_is_refused_in_one_line(copied, harm):
         about.write_text(json.dumps({**told, "format": 99}))
     else:
         about.write_text(json.dumps({**told, "game": {"fps": 15}}))
-    with pytest.raises(BadInput, match=r"sd/export_sd\.py") as refused:
+    with pytest.raises(InputError, match=r"sd/export_sd\.py") as refused:
         OnnxEngine(folder, "openvino", None)
     assert "\n" not in str(refused.value)
 

@@ -13,8 +13,8 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from player.common.agent_view import agent_views
-from player.common.errors import BadInput
+from player.common.agent_view import preprocess_frames
+from player.common.errors import InputError
 from player.envs.vector_env import SharedVectorEnv, make_vector_env
 from player.games.registry import find_game
 
@@ -34,7 +34,7 @@ class Counter(gymnasium.Env):
 
     def step(self, action):
         if action == 9:
-            raise BadInput("nine is no action")
+            raise InputError("nine is no action")
         self.number += int(action)
         over = self.number % 100 >= self.length
         return (
@@ -78,7 +78,7 @@ def test_they_are_gymnasiums_own(counters, num_processes, context):
     (frames, infos), (wanted, _) = ours.reset(seed=seeds), theirs.reset(seed=seeds)
     np.testing.assert_array_equal(frames, wanted)
     np.testing.assert_array_equal(infos["truth"], [[107, 3], [106, 8], [105, 5], [104, 2], [103, 7]])
-    np.testing.assert_array_equal(infos["views"], agent_views(frames))
+    np.testing.assert_array_equal(infos["views"], preprocess_frames(frames))
     random = np.random.default_rng(0)
     for _ in range(40):
         actions = random.integers(3, size=5)
@@ -86,7 +86,7 @@ def test_they_are_gymnasiums_own(counters, num_processes, context):
         for one, other in zip(found[:4], wanted[:4], strict=True):
             np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(found[4]["truth"], np.stack(wanted[4]["truth"]))
-        np.testing.assert_array_equal(found[4]["views"], agent_views(wanted[0]))
+        np.testing.assert_array_equal(found[4]["views"], preprocess_frames(wanted[0]))
         assert set(found[4]["final_obs"]) == set(np.flatnonzero(found[2] | found[3]))
         for i, frame in found[4]["final_obs"].items():
             np.testing.assert_array_equal(frame, wanted[4]["final_obs"][i])
@@ -116,7 +116,7 @@ def test_attributes_of_all(counters):
 def test_what_fails_in_a_worker_is_said_here(counters):
     envs = counters(MAKERS, 2, 2)
     envs.reset(seed=0)
-    with pytest.raises(BadInput, match="nine is no action"):
+    with pytest.raises(InputError, match="nine is no action"):
         envs.step(np.array([0, 0, 0, 9, 0]))
     with pytest.raises(AttributeError, match="no_such"):
         envs.get_attr("no_such")
@@ -150,13 +150,13 @@ def test_a_worker_that_is_killed_again_and_again_is_one_clear_line(counters, mon
     envs = counters(MAKERS, 2, 2)
     envs.reset(seed=0)
     kill(envs, 0)
-    with pytest.raises(BadInput, match="out of memory"):  # what it had cannot be asked for
+    with pytest.raises(InputError, match="out of memory"):  # what it had cannot be asked for
         envs.get_attr("length")
     monkeypatch.setattr("player.envs.vector_env.MAX_DEATHS", 3)
     for _ in range(2):
         envs.step(np.ones(5, np.int64))
         kill(envs, 1)
-    with pytest.raises(BadInput, match="out of memory"):
+    with pytest.raises(InputError, match="out of memory"):
         envs.step(np.ones(5, np.int64))
 
 

@@ -14,7 +14,7 @@ import evaluate_sd
 import numpy as np
 import pytest
 import torch
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.runs import save_checkpoint
 from dream.data.held_out import seeds_of, set_aside
 from dream.data.latents import recording_beginning, recording_fingerprint
@@ -40,7 +40,7 @@ from dream.evaluation.state_probe import (
 from dream.models import agent as dream_agent
 from dream.models.checkpoints import dream_checkpoint, fingerprint, part_checkpoint
 from PIL import Image
-from player.common.agent_view import agent_views
+from player.common.agent_view import preprocess_frames
 from player.rl.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
 from small import CPU, GAME, moving_square, moving_unet, small_autoencoder, small_unet, wake_up
 
@@ -184,15 +184,15 @@ def test_a_pickle_that_is_not_the_weights_is_not_run(weights_file, tmp_path, mon
 
     trap = pickle.dumps({"AlexNet_0": Trap()})
     path.write_bytes(trap)
-    with pytest.raises(BadInput, match="SHA-256"):
+    with pytest.raises(InputError, match="SHA-256"):
         perceptual.load_alexnet(path)
     with pytest.raises(pickle.UnpicklingError, match="not a numpy array"):
         perceptual.ArraysOnly(io.BytesIO(trap)).load()
     assert not (tmp_path / "sprung").exists()
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         perceptual.load_alexnet(tmp_path / "none.ckpt")
     (tmp_path / "short.tar.gz").write_bytes(b"\x1f\x8b")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         perceptual.load_alexnet(tmp_path / "short.tar.gz")
 
 
@@ -302,13 +302,13 @@ def test_both_sides_build_the_same_agent(tmp_path):
     stack = ViewStack(2, CPU)
     for t in range(6):
         frames = torch.randint(256, (2, 50, 70, 3), dtype=torch.uint8, generator=seeded(t))
-        views = stack.push(agent_views(frames.numpy()), np.array([t == 0] * 2))
+        views = stack.push(preprocess_frames(frames.numpy()), np.array([t == 0] * 2))
         ours.see(frames)
         assert torch.equal(ours.views, views)
     for seed in range(20):
         wanted, _, _ = theirs.act(views, seeded(seed))
         assert torch.equal(ours.choose(seeded(seed)), wanted)
-    with pytest.raises(BadInput, match="knows the actions"):
+    with pytest.raises(InputError, match="knows the actions"):
         dream_agent.load_agent(tmp_path / "best.pt", ("jump",))
 
 
@@ -435,7 +435,7 @@ def test_what_one_of_two_trainings_learned_from_is_not_held_out():
     train, held_out = set_aside(data, [3, 4])
     np.testing.assert_array_equal(held_out, by_3 & by_4)
     assert held_out.any() and (by_3 & ~by_4).any() and not (train & held_out).any()
-    with pytest.raises(BadInput, match="record anew"):
+    with pytest.raises(InputError, match="record anew"):
         set_aside(data, range(30))
 
 
@@ -447,7 +447,7 @@ def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
     known = {"recording": recording_fingerprint(data), "beginning": recording_beginning(data), "seed": 3}
     assert seeds_of(data, [known], "a.npz") == {3}
     assert seeds_of(other, [known], "a.npz") == set()
-    with pytest.raises(BadInput, match=r"b\.npz begins like"):
+    with pytest.raises(InputError, match=r"b\.npz begins like"):
         seeds_of(shorter, [known], "b.npz")
 
 
@@ -575,7 +575,7 @@ def test_laps_of_the_game_itself_are_counted_too(evaluated, monkeypatch):
     found = lap_control(subject, Reader(awake=True), 3)
     assert found == {"seen": found["true"], "true": 3 * 4 / SECTORS, "windows": 3, "frames": 40}
     assert lap_control(subject, Reader(awake=False), 3)["seen"] == 0
-    with pytest.raises(BadInput, match="no 40 frames in a row for laps"):
+    with pytest.raises(InputError, match="no 40 frames in a row for laps"):
         lap_control(replace(subject, held_out=np.zeros((12, 40), dtype=bool)), Reader(awake=True), 3)
 
 
@@ -598,7 +598,7 @@ def test_truth_that_is_no_number_is_refused(evaluated):
     broken = np.array(subject.data.extras["truth/place"])
     broken[3, 5] = np.nan
     data = replace(subject.data, extras={**subject.data.extras, "truth/place": broken})
-    with pytest.raises(BadInput, match="truth/place"):
+    with pytest.raises(InputError, match="truth/place"):
         teach_truth_judge(replace(subject, data=data), 2, seed=0)
 
 

@@ -6,7 +6,7 @@ import import_video
 import numpy as np
 import pytest
 from dream.data.trajectories import open_trajectories
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 cv2 = pytest.importorskip("cv2")
 
@@ -88,26 +88,26 @@ def test_logs_that_are_none_are_refused(folder, tmp_path, log, said):
     (tmp_path / "a.mp4").write_bytes((folder / "b.mp4").read_bytes())
     if log is not None:
         (tmp_path / "a.csv").write_bytes(log if isinstance(log, bytes) else log.encode())
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(InputError, match=said):
         bring_in(tmp_path, tmp_path / "a.npz")
     assert not list(tmp_path.glob("*.npz")) and not list(tmp_path.glob("*.recording"))
 
 
 def test_what_is_no_video_is_refused(folder, tmp_path):
-    with pytest.raises(BadInput, match="is not a folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         bring_in(tmp_path / "none", tmp_path / "a.npz")
-    with pytest.raises(BadInput, match="no video in"):
+    with pytest.raises(InputError, match="no video in"):
         bring_in(tmp_path, tmp_path / "a.npz")
     (tmp_path / "a.mp4").write_bytes(b"no video")
-    with pytest.raises(BadInput, match="cannot be read as a video"):
+    with pytest.raises(InputError, match="cannot be read as a video"):
         bring_in(tmp_path, tmp_path / "a.npz")
-    with pytest.raises(BadInput, match="is there already"):
+    with pytest.raises(InputError, match="is there already"):
         (tmp_path / "b.npz").touch()
         bring_in(folder, tmp_path / "b.npz")
-    with pytest.raises(BadInput, match="--crop leaves"):
+    with pytest.raises(InputError, match="--crop leaves"):
         bring_in(folder, tmp_path / "c.npz", "--crop", "0,0,500,64")
     film(tmp_path / "a.mp4", seconds=1)
     (tmp_path / "a.csv").write_text("time,keys\n0,up\n")
-    with pytest.raises(BadInput, match=r"no video is 8\.5 seconds long"):
+    with pytest.raises(InputError, match=r"no video is 8\.5 seconds long"):
         bring_in(tmp_path, tmp_path / "d.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.mp4", "b.npz"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import inspect_trajectories
 import numpy as np
 import pytest
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 pygame = pytest.importorskip("pygame")
 from dream.window import contact_sheet as sheet  # noqa: E402 (pygame may be missing)
@@ -149,7 +149,7 @@ def test_without_a_display_it_names_save(recording, monkeypatch):
 
     monkeypatch.setattr(pygame.display, "set_mode", no_display)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    with pytest.raises(BadInput, match="--save"):
+    with pytest.raises(InputError, match="--save"):
         run("--trajectories", recording)
     monkeypatch.undo()
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
@@ -158,7 +158,7 @@ def test_without_a_display_it_names_save(recording, monkeypatch):
     )  # what SDL falls back to in silence
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "set_mode", lambda *_: None)
-    with pytest.raises(BadInput, match="--save"):
+    with pytest.raises(InputError, match="--save"):
         run("--trajectories", recording)
 
 
@@ -167,7 +167,7 @@ def test_picture_that_cannot_be_written(recording, tmp_path, capsys):
         run("--trajectories", recording, "--save", tmp_path / "sheet.txt")
     assert caught.value.code != 0 and ".png" in capsys.readouterr().err
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(BadInput, match=r"taken\.png"):
+    with pytest.raises(InputError, match=r"taken\.png"):
         run("--trajectories", recording, "--save", tmp_path / "taken.png")
 
 

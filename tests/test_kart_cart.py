@@ -12,12 +12,12 @@ import pytest
 import record_trajectories
 import train_ppo
 from dream.data.trajectories import open_trajectories
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.games.game import read_actions
 from player.games.kart_cart.assembler import assemble
 from player.games.kart_cart.build import ROM_SIZE, build
 from player.games.mode7.tracks import COURSES, sample_spline
-from player.games.registry import find_courses, find_game
+from player.games.registry import find_game, find_tracks
 from player.games.retro.boot_script import read_script, run_script
 from player.games.retro.known_games import kart_cart_boot
 from player.games.retro.race_reward import RaceRules
@@ -160,7 +160,7 @@ def test_a_script_presses_and_waits():
     assert pressed[:3] == [(), (), ("B", "LEFT")]
     assert pressed[3:6] == [("START",)] * 3 and set(pressed[6:18]) == {()}  # tapped, not held
     assert pressed[18:21] == [("START",)] * 3 and len(pressed) == 3 + 20
-    with pytest.raises(BadInput, match="did not become 3"):
+    with pytest.raises(InputError, match="did not become 3"):
         run_script(read_script("B until mode 3", BUTTONS), pressed.append, lambda name: 1)
 
 
@@ -169,7 +169,7 @@ def test_a_script_presses_and_waits():
                                   "B " + "9" * 5000, "B until x " + "9" * 5000])  # fmt: skip
 def test_a_script_says_which_line_is_wrong(line):
     """Python's own numbers are wider, isdigit() and int() do not agree, and int() refuses the longest."""
-    with pytest.raises(BadInput, match="line 2, ") as caught:
+    with pytest.raises(InputError, match="line 2, ") as caught:
         read_script("none 1\n" + line, BUTTONS)
     assert "\n" not in str(caught.value)
 
@@ -186,9 +186,9 @@ def test_actions_from_a_file(tmp_path):
         ("a B b", "1 act"),
     ):
         file.write_text(text)
-        with pytest.raises(BadInput, match=said):
+        with pytest.raises(InputError, match=said):
             read_actions(str(file), list(BUTTONS))
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_actions(str(tmp_path / "none"), list(BUTTONS))
 
 
@@ -265,10 +265,10 @@ def test_other_people_s_integration_files_work_unchanged(make, tmp_path, monkeyp
     env.close()
     env = make(KART_CART, "theirs", "MeadowCircuit")  # their scenario.json, which pays nothing
     assert sum(env.step(1)[1] for _ in range(150)) == 0.0
-    with pytest.raises(BadInput, match="fast"):
+    with pytest.raises(InputError, match="fast"):
         find_game(KART_CART, "theirs", scenario="slow")
     (folder / "script.lua").unlink()
-    with pytest.raises(BadInput, match=r"script\.lua is missing"):
+    with pytest.raises(InputError, match=r"script\.lua is missing"):
         find_game(KART_CART, "theirs", scenario="fast")
 
 
@@ -286,9 +286,9 @@ def test_a_saved_race_goes_on_with_its_rules(make):
 
 @pytest.mark.emulator
 def test_games_spread_over_savestates_and_the_recording_says_which(emulator, tmp_path):
-    assert [course["state"] for course in find_courses(KART_CART, states="all")[1]][:3] == COURSE_NAMES
-    with pytest.raises(BadInput, match="--state Nowhere is not in"):
-        find_courses(KART_CART, states="MeadowCircuit,Nowhere")
+    assert [course["state"] for course in find_tracks(KART_CART, states="all")[1]][:3] == COURSE_NAMES
+    with pytest.raises(InputError, match="--state Nowhere is not in"):
+        find_tracks(KART_CART, states="MeadowCircuit,Nowhere")
     output = tmp_path / "a.npz"
     flags = ["--game", KART_CART, "--state", "CoralCove,AuroraLake", "--policy", "random", "--frames", 64,
              "--n-envs", 4, "--output", output]  # fmt: skip
@@ -325,9 +325,9 @@ def stand_in(make, tmp_path, monkeypatch):
 def test_all_savestates_of_a_game_without_a_default(stand_in, make, tmp_path):
     stand_in("Third", 2)
     stand_in("Second", 1)
-    game, courses = find_courses(MARIO_KART, states="all")
+    game, courses = find_tracks(MARIO_KART, states="all")
     assert courses == [{"state": "Second"}, {"state": "Third"}]
-    with pytest.raises(BadInput, match="by --state: Second, Third"):
+    with pytest.raises(InputError, match="by --state: Second, Third"):
         find_game(MARIO_KART)
     output = tmp_path / "a.npz"
     flags = ["--game", MARIO_KART, "--state", "all", "--policy", "random", "--frames", 48, "--n-envs", 3,
@@ -359,7 +359,7 @@ def test_a_run_goes_on_only_with_the_savestates_it_began_with(stand_in, tmp_path
     train("all", "--n-epochs", 2, "--resume")
     stand_in("Third", 2)
     for states in ("all", "Second,Third", "Third"):
-        with pytest.raises(BadInput, match="began with --state Second: resume it with the same"):
+        with pytest.raises(InputError, match="began with --state Second: resume it with the same"):
             train(states, "--n-epochs", 3, "--resume")
     train("Second", "--n-epochs", 3, "--resume")
     assert len(open_trajectories(tmp_path / "run" / "trajectories.npz").frames) == 6
@@ -379,10 +379,10 @@ def test_a_savestate_by_a_script(make, tmp_path, capsys):
     truth = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
     assert truth["kart1_speed"] > 500 and truth["kart1_X"] > 700  # on Coral Cove, whose start is at the right
     env.close()
-    with pytest.raises(BadInput, match="is there already"):
+    with pytest.raises(InputError, match="is there already"):
         make_state.main(make_state.parse_args(flags))
     script.write_text("START until coinz 3")
-    with pytest.raises(BadInput, match=r"no variable coinz; it has .*coins"):
+    with pytest.raises(InputError, match=r"no variable coinz; it has .*coins"):
         make_state.main(make_state.parse_args([*flags[:3], "Another", *flags[4:]]))
     with pytest.raises(SystemExit):
         make_state.parse_args(["--game", KART_CART, "--name", "../x"])
@@ -392,7 +392,7 @@ def test_a_savestate_by_a_script(make, tmp_path, capsys):
 @pytest.mark.parametrize("name", COURSE_NAMES)
 def test_a_course_s_own_name_is_not_given_away(emulator, data_folder, name):
     """`--state` would never find the file: the course that a script makes comes first."""
-    with pytest.raises(BadInput, match=f"--name {name}: .*choose another"):
+    with pytest.raises(InputError, match=f"--name {name}: .*choose another"):
         make_state.main(make_state.parse_args(["--game", KART_CART, "--name", name, "--script", "none.txt"]))
     assert not (data_folder / KART_CART / f"{name}.state").exists()
 
@@ -426,7 +426,7 @@ def test_a_savestate_by_hand(emulator, data_folder, monkeypatch):
     for path in states:
         path.unlink()
     turn["number"] = 81
-    with pytest.raises(BadInput, match="nothing was saved"):
+    with pytest.raises(InputError, match="nothing was saved"):
         make_state.main(make_state.parse_args(flags))
 
 
@@ -481,7 +481,7 @@ def snes_header(title: str, region: int, revision: int) -> bytes:
 def test_unknown_roms_are_told_what_they_are(emulator, tmp_path, data_folder, content, said):
     path = tmp_path / "rom.sfc"
     path.write_bytes(content)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         bring_in(path)
     assert said in str(caught.value) and "\n" not in str(caught.value)
     assert not (data_folder / MARIO_KART).exists()
@@ -490,7 +490,7 @@ def test_unknown_roms_are_told_what_they_are(emulator, tmp_path, data_folder, co
 @pytest.mark.emulator
 def test_what_is_no_rom_is_refused(emulator, tmp_path):
     for path in (tmp_path / "none.sfc", tmp_path):
-        with pytest.raises(BadInput, match="no file"):
+        with pytest.raises(InputError, match="no file"):
             bring_in(path)
 
 
@@ -520,27 +520,27 @@ def test_damaged_zips_are_refused_in_one_line(emulator, tmp_path, method, suffix
     }
     for harm, (content, said) in harms.items():
         path.write_bytes(content)
-        with pytest.raises(BadInput, match=said) as caught:
+        with pytest.raises(InputError, match=said) as caught:
             bring_in(path)
         assert "\n" not in str(caught.value) and str(path) in str(caught.value), harm
 
 
 @pytest.mark.emulator
 def test_super_mario_kart_says_what_is_missing(emulator, data_folder):
-    with pytest.raises(BadInput, match=r"import_game\.py FILE.* 524,288 bytes, SHA-1 47e103d8"):
+    with pytest.raises(InputError, match=r"import_game\.py FILE.* 524,288 bytes, SHA-1 47e103d8"):
         find_game(MARIO_KART)
     rom = data_folder / MARIO_KART / "rom.sfc"
     rom.parent.mkdir()
     try:
         rom.write_bytes(bytes(524_288))
         with pytest.raises(
-            BadInput, match=r"no savestate yet: `python ppo/make_state\.py --game SuperMarioKart"
+            InputError, match=r"no savestate yet: `python ppo/make_state\.py --game SuperMarioKart"
         ):
             find_game(MARIO_KART)
         game = find_game(MARIO_KART, state="power-on")
         assert [action.name for action in game.actions][4] == "forward+left" and "lap" in game.truth_names
         (rom.parent / "MarioCircuit.state").write_bytes(gzip.compress(b"state"))
-        with pytest.raises(BadInput, match="by --state: MarioCircuit"):
+        with pytest.raises(InputError, match="by --state: MarioCircuit"):
             find_game(MARIO_KART)
     finally:
         for path in rom.parent.iterdir():

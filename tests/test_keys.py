@@ -1,7 +1,7 @@
 """Held keys to actions, the window's own keys, files of keys. No window here."""
 
 import pytest
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.play.keys import action_for_keys, command_keys, drive_script, nothing_action, read_keys_file
 
 NAMES = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
@@ -65,14 +65,14 @@ def test_keys_file(tmp_path):
 def test_keys_file_says_which_line_is_wrong(tmp_path, text, complaint):
     path = tmp_path / "keys.txt"
     path.write_text(text)
-    with pytest.raises(BadInput, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         read_keys_file(path, NAMES, KEYS)
 
 
 def test_keys_file_that_is_none(tmp_path):
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
     for name, why in (("missing.txt", "No such file"), (".", "directory"), ("picture.png", "not UTF-8")):
-        with pytest.raises(BadInput, match=rf"cannot be read as a text file \([^\[]*{why}"):
+        with pytest.raises(InputError, match=rf"cannot be read as a text file \([^\[]*{why}"):
             read_keys_file(tmp_path / name, NAMES, KEYS)
 
 

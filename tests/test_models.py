@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
 from dream.data.latents import to_frames, to_u8
 from dream.data.start_states import load_places
@@ -273,7 +273,7 @@ class Hostile:
 
 def refused(load, path: Path) -> str:
     """The one line in which it says no; it must name the file."""
-    with pytest.raises(BadInput) as problem:
+    with pytest.raises(InputError) as problem:
         load(path)
     line = str(problem.value)
     assert "\n" not in line and str(path) in line and len(line) < 500
@@ -375,7 +375,7 @@ def test_a_decoder_of_another_autoencoder_is_refused(tmp_path):
     paths = save_dream(tmp_path)
     open_dream(**paths)
     save_checkpoint(part_checkpoint("decoder", small_autoencoder(seed=5)[1]), paths["decoder_path"])
-    with pytest.raises(BadInput, match="another autoencoder"):
+    with pytest.raises(InputError, match="another autoencoder"):
         open_dream(**paths)
 
 

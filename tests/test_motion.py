@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
 from dream.inference.torch_backend import TorchEngine
 from dream.models.checkpoints import (
@@ -192,5 +192,5 @@ def test_a_dream_with_motion_that_lost_its_encoder_is_refused(tmp_path):
     checkpoint = dream_checkpoint(unet, GAME, fingerprint(decoder), 1)
     save_checkpoint({**checkpoint, "encoder": {}}, tmp_path / "model.pt")
     assert load_unet(tmp_path / "model.pt")[0].config.motion
-    with pytest.raises(BadInput, match=r"model\.pt does not fit"):
+    with pytest.raises(InputError, match=r"model\.pt does not fit"):
         load_dream_parts(tmp_path / "decoder.pt", tmp_path / "model.pt")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import play_sd
 import pytest
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.video import VideoFile, free_path
 from dream.data.trajectories import open_trajectories
 from dream.play.timing import FrameTimes, Pacer, fit
@@ -65,7 +65,7 @@ def test_video_that_cannot_be_opened(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder.mp4").mkdir()
     for path in (tmp_path / "film.avi", tmp_path / "file/film.mp4", tmp_path / "folder.mp4"):
-        with pytest.raises(BadInput, match="cannot record to"):
+        with pytest.raises(InputError, match="cannot record to"):
             VideoFile(path, 15, (28, 64))
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.mp4"]
 
@@ -235,7 +235,7 @@ def test_without_opencv_videos_are_gifs(dream, monkeypatch, tmp_path):
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
     play("--fps", 6, "--model-path", tmp_path / "model.pt")
     assert os.listdir(tmp_path / "output") == ["dream.gif"]
-    with pytest.raises(BadInput, match="opencv-python"):
+    with pytest.raises(InputError, match="opencv-python"):
         play("--headless", "--frames", 2, "--record", tmp_path / "film.mp4")
     assert os.listdir(tmp_path) == ["output"]
 

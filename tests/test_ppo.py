@@ -17,8 +17,8 @@ import torch
 import train_ppo
 from dream.data.trajectories import open_trajectories
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from player.common.agent_view import GREY, VIEW, agent_view, agent_views
-from player.common.errors import BadInput, run_script
+from player.common.agent_view import GREY, VIEW, preprocess_frame, preprocess_frames
+from player.common.errors import InputError, run_script
 from player.common.runs import load_checkpoint, save_checkpoint
 from player.envs.vector_env import SharedVectorEnv
 from player.games.registry import find_game
@@ -26,14 +26,14 @@ from player.rl.agent import (
     STACK,
     Agent,
     AgentConfig,
-    ViewStack,
+    FrameStack,
     agent_checkpoint,
     load_agent,
 )
-from player.rl.behavior import Hands
-from player.rl.collector import Players
+from player.rl.behavior import BehaviorPolicies
+from player.rl.collector import RolloutCollector
 from player.rl.ppo import PPOConfig, ppo_loss, update
-from player.rl.rollout_buffer import Minibatch, ReturnScale, Rollout, gae, minibatches
+from player.rl.rollout_buffer import Minibatch, RewardScaler, Rollout, gae, minibatches
 
 CPU = torch.device("cpu")
 SCRIPT = Path(train_ppo.__file__)
@@ -134,7 +134,7 @@ MAKERS = [lambda episodes=episodes: TellTale(episodes) for episodes in GAMES]
 def collect(num_steps: int, recorded: tuple = (0, 1, 2), wander_envs: int = 0, envs=None):
     envs = envs or SyncVectorEnv(MAKERS, autoreset_mode=AutoresetMode.SAME_STEP)
     kinds = ["agent"] * (envs.num_envs - wander_envs) + ["wander"] * wander_envs
-    players = Players(envs, 0, ("shade",), CPU, Hands(kinds, NUM_ACTIONS))
+    players = RolloutCollector(envs, 0, ("shade",), CPU, BehaviorPolicies(kinds, NUM_ACTIONS))
     rollout = Rollout.empty(num_steps, len(GAMES) - wander_envs, CPU)
     played = players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(1), list(recorded))
     return rollout, played, players
@@ -236,7 +236,7 @@ def test_no_rows_where_nothing_is_recorded():
 @pytest.mark.parametrize(("H", "W"), [(112, 256), (224, 320), (60, 50)])
 def test_agent_view_against_a_slow_area_average(H, W):
     frame = np.random.default_rng(1).integers(256, size=(H, W, 3), dtype=np.uint8)
-    view = agent_view(frame)
+    view = preprocess_frame(frame)
     assert view.shape == (VIEW, VIEW) and view.dtype == np.uint8
     grey = frame @ np.array(GREY)
     for row, column in np.random.default_rng(0).integers(VIEW, size=(12, 2)):
@@ -255,7 +255,7 @@ def test_a_lit_pixel_lands_where_it_should():
     for r, c in ((0, 0), (0, 255), (111, 0), (50, 200), (77, 31)):
         frames = np.zeros((2, 112, 256, 3), np.uint8)
         frames[1, r, c] = 255
-        dark, lit = agent_views(frames)
+        dark, lit = preprocess_frames(frames)
         assert dark.max() == 0
         brightest = divmod(int(lit.argmax()), VIEW)
         assert brightest == (int((r + 0.5) * VIEW / 112), int((c + 0.5) * VIEW / 256))
@@ -266,12 +266,12 @@ def test_stack_order_and_reset():
     def shades(*values: int) -> np.ndarray:
         return np.tile(np.uint8(values)[:, None, None], (1, VIEW, VIEW))
 
-    stack = ViewStack(2, CPU)
+    stack = FrameStack(2, CPU)
     stack.push(shades(1, 101), np.array([True, True]))
     for number in (2, 3, 4):
         views = stack.push(shades(number, 100 + number), np.array([False, False]))
     assert views[:, :, 5, 7].tolist() == [[1, 2, 3, 4], [101, 102, 103, 104]]  # the oldest first
-    peeked = stack.peek(shades(200), np.array([1]))
+    peeked = stack.preview(shades(200), np.array([1]))
     assert peeked[:, :, 0, 0].tolist() == [[102, 103, 104, 200]]
     assert stack.views[1, :, 0, 0].tolist() == [101, 102, 103, 104]  # peeking adds nothing
     views = stack.push(shades(5, 9), np.array([False, True]))
@@ -381,7 +381,7 @@ def test_minibatches_take_every_step_once(batch_size, sizes):
 
 def test_return_scale_against_numpy_over_several_epochs():
     random = np.random.default_rng(0)
-    scale, running, seen = ReturnScale(4, 0.9, CPU), np.zeros(4), []
+    scale, running, seen = RewardScaler(4, 0.9, CPU), np.zeros(4), []
     for _ in range(5):
         rewards = random.normal(3, 5, (30, 4)).astype(np.float32)
         ended = random.random((30, 4)) < 0.1
@@ -420,8 +420,8 @@ def test_learns_what_a_picture_asks_for():
     agent = Agent(AgentConfig(2, ("left", "right"), "LeftOrRight", 1))
     optimizer = torch.optim.Adam(agent.parameters(), lr=3e-4, eps=1e-5)
     generator = torch.Generator().manual_seed(0)
-    hands = Hands(["agent"] * 8, NUM_ACTIONS)
-    players, rollout = Players(envs, 0, (), CPU, hands), Rollout.empty(16, 8, CPU)
+    hands = BehaviorPolicies(["agent"] * 8, NUM_ACTIONS)
+    players, rollout = RolloutCollector(envs, 0, (), CPU, hands), Rollout.empty(16, 8, CPU)
     for _ in range(6):
         players.collect(agent, rollout, generator, [])
         metrics = update(agent, optimizer, rollout, PPOConfig(batch_size=64, train_iters=2), generator)
@@ -567,7 +567,7 @@ def finished_run(tmp_path_factory) -> Path:
 
 def test_a_run_is_not_written_over(finished_run):
     before = (finished_run / "last.pt").read_bytes()
-    with pytest.raises(BadInput, match="--resume, or choose another --output-dir"):
+    with pytest.raises(InputError, match="--resume, or choose another --output-dir"):
         train("--n-epochs", 1, "--output-dir", finished_run)
     assert (finished_run / "last.pt").read_bytes() == before
 
@@ -584,14 +584,14 @@ def test_best_is_the_agent_that_played(finished_run):
 
 @pytest.mark.parametrize("flag", ["--seed", "--n-steps", "--rivals"])
 def test_a_run_goes_on_only_as_it_began(finished_run, flag):
-    with pytest.raises(BadInput, match=f"began with {flag} "):
+    with pytest.raises(InputError, match=f"began with {flag} "):
         train("--n-epochs", 2, "--output-dir", finished_run, "--resume", flag, 7)
 
 
 def test_resume_wants_something_to_go_on_with(tmp_path):
-    with pytest.raises(BadInput, match="no checkpoint at"):
+    with pytest.raises(InputError, match="no checkpoint at"):
         train("--output-dir", tmp_path / "nothing", "--resume")
-    with pytest.raises(BadInput, match="nothing is recorded"):
+    with pytest.raises(InputError, match="nothing is recorded"):
         train("--output-dir", tmp_path / "nothing", "--pack-only")
 
 
@@ -603,7 +603,7 @@ def test_starts_from_a_given_agent(finished_run, tmp_path):
     fewer = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))
     save_checkpoint(fewer, tmp_path / "fewer.pt")
     args.checkpoint_model = tmp_path / "fewer.pt"
-    with pytest.raises(BadInput, match="knows the actions"):
+    with pytest.raises(InputError, match="knows the actions"):
         train_ppo.make_agent(args, game)
 
 

@@ -12,10 +12,10 @@ import pytest
 import record_trajectories
 import torch
 from dream.data.trajectories import open_trajectories
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.envs.vector_env import make_env
 from player.games.registry import find_game
-from player.rl.behavior import Hands, share_out
+from player.rl.behavior import BehaviorPolicies, assign_envs
 from record_trajectories import PERSON_STEPS, RecordedRace, make_writer, parse_args
 
 SCRIPT = Path(record_trajectories.__file__)
@@ -25,7 +25,7 @@ AGENTS_CHOICE = 7  # no key of the stranger's
 
 def pressed_by(kind: str, num_games: int = 32, num_steps: int = 2000) -> np.ndarray:
     """(N, T): what is pressed where the agent would always choose AGENTS_CHOICE."""
-    hands, generator = Hands([kind] * num_games, NUM_ACTIONS), torch.Generator().manual_seed(0)
+    hands, generator = BehaviorPolicies([kind] * num_games, NUM_ACTIONS), torch.Generator().manual_seed(0)
     chosen = torch.full((num_games,), AGENTS_CHOICE)
     return torch.stack([hands.press(chosen, generator) for _ in range(num_steps)], dim=1).numpy()
 
@@ -57,24 +57,24 @@ def test_long_and_short_turns_are_both_common():
 
 def test_hands_go_on_where_they_were():
     generator = torch.Generator().manual_seed(3)
-    hands = Hands(["wander", "noisy", "sticky"], NUM_ACTIONS)
+    hands = BehaviorPolicies(["wander", "noisy", "sticky"], NUM_ACTIONS)
     chosen = torch.full((3,), AGENTS_CHOICE)
     for _ in range(10):
         hands.press(chosen, generator)
     state, chance = hands.state(), generator.get_state()
     wanted = [hands.press(chosen, generator) for _ in range(50)]
-    other = Hands(["wander", "noisy", "sticky"], NUM_ACTIONS)
+    other = BehaviorPolicies(["wander", "noisy", "sticky"], NUM_ACTIONS)
     other.restore(state)
     generator.set_state(chance)
     assert all(torch.equal(other.press(chosen, generator), one) for one in wanted)
 
 
 def test_games_are_shared_out():
-    assert share_out({"agent": 1, "wander": 7}, 16) == ["agent"] * 2 + ["wander"] * 14
-    assert share_out({"agent": 1, "noisy": 1, "random": 1}, 4).count("agent") == 2
-    assert share_out({"random": 0.3}, 3) == ["random"] * 3
-    with pytest.raises(BadInput, match="'random' gets none of 4 games"):
-        share_out({"agent": 99, "random": 1}, 4)
+    assert assign_envs({"agent": 1, "wander": 7}, 16) == ["agent"] * 2 + ["wander"] * 14
+    assert assign_envs({"agent": 1, "noisy": 1, "random": 1}, 4).count("agent") == 2
+    assert assign_envs({"random": 0.3}, 3) == ["random"] * 3
+    with pytest.raises(InputError, match="'random' gets none of 4 games"):
+        assign_envs({"agent": 99, "random": 1}, 4)
 
 
 # ---------------------------------------------------------------------------------------------------- the script

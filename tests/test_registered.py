@@ -5,10 +5,10 @@ import pytest
 import record_trajectories
 from dream.data.trajectories import open_trajectories
 from gymnasium.utils.env_checker import check_env
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.envs.vector_env import make_env
 from player.games.registry import find_game
-from player.window.controllers import Race
+from player.window.controllers import GameSession
 
 pytest.importorskip("pygame", reason="CartPole draws itself with it")
 cv2 = pytest.importorskip("cv2")
@@ -54,22 +54,22 @@ def test_choices_from_a_file_and_a_part_of_the_picture(tmp_path):
     env.close()
     assert [action.name for action in find_game(CART_POLE).actions] == ["0", "1"]
     file.write_text("a 7 x\nb 0 y\n")
-    with pytest.raises(BadInput, match="no button 7; there are 0, 1"):
+    with pytest.raises(InputError, match="no button 7; there are 0, 1"):
         find_game(CART_POLE, actions=str(file))
     file.write_text("a none x\nb 0 y\n")
-    with pytest.raises(BadInput, match="must be one number"):
+    with pytest.raises(InputError, match="must be one number"):
         find_game(CART_POLE, actions=str(file))
-    with pytest.raises(BadInput, match="--crop leaves"):
+    with pytest.raises(InputError, match="--crop leaves"):
         find_game(CART_POLE, crop=(0, 0, 900, 100)).make()
 
 
 def test_what_cannot_be_played_is_refused():
     for name, said in (("Pendulum-v1", "only a list of choices"), ("nowhere:Game-v0", "Gymnasium cannot make"),
                        ("CliffWalking-v99", "no game")):  # fmt: skip
-        with pytest.raises(BadInput, match=said) as caught:
+        with pytest.raises(InputError, match=said) as caught:
             find_game(name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(BadInput, match="are of emulators"):
+    with pytest.raises(InputError, match="are of emulators"):
         find_game(CART_POLE, state="Level1")
 
 
@@ -80,7 +80,7 @@ def test_a_recording_and_a_person(tmp_path):
     data = open_trajectories(output)
     assert data.frames.shape == (2, 32, 3, 176, 256) and data.fps == 12.5
     assert 2 < data.episode_starts.sum() < 20 and len(np.unique(data.frames[0, :, 0, 80])) > 3
-    race = Race(CART_POLE)
+    race = GameSession(CART_POLE)
     for _ in range(3):
         race.step(frozenset({"1"}))
     assert race.action == 1 and race.total_reward == 3.0

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.envs.vector_env import SharedVectorEnv
 from player.games.game import Action
 from player.games.registry import find_game
@@ -220,7 +220,7 @@ def test_generic_actions_hold_what_the_console_has():
 
 def refusal(name, **options):
     """What the user is told: one line."""
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InputError) as caught:
         find_game(name, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -280,7 +280,7 @@ def test_unknown_and_broken_states_are_refused(own_folder):
     (folder / "Damaged.state").write_bytes(packed)
     assert "not a savestate" in refusal(**options, state="Damaged")
     (folder / "Foreign.state").write_bytes(gzip.compress(b"of another emulator"))
-    with pytest.raises(BadInput, match="another emulator"):
+    with pytest.raises(InputError, match="another emulator"):
         find_game(**options, state="Foreign").make()
     (folder / "metadata.json").write_text(json.dumps({"default_state": "Gone"}))
     assert "metadata.json" in refusal(**options)

@@ -8,7 +8,7 @@ import numpy as np
 import play_sd
 import pytest
 import torch
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.video import free_path
 from dream.data.latents import save_starts
 from dream.data.start_states import load_places
@@ -313,7 +313,7 @@ def test_a_recording_without_a_frame_leaves_no_file(dream, tmp_path):
     ride.stop_recording()
     assert list((tmp_path / "new folder").iterdir()) == []
     for path in (tmp_path / "model.pt" / "take.npz", tmp_path / "new folder"):
-        with pytest.raises(BadInput, match="cannot record to"):
+        with pytest.raises(InputError, match="cannot record to"):
             Take(path)
     ride.record(Take(free_path(tmp_path, ".npz")))
     assert free_path(tmp_path, ".npz").name == "dream_002.npz"  # another window's, at the same time
@@ -347,7 +347,7 @@ def test_a_hostile_recording_is_refused(dream, tmp_path, harm):
     meta = json.loads(str(whole["meta"]))
     meta["replay"][0].update(mark)
     np.savez(path, **{**whole, **arrays, "meta": json.dumps(meta)})
-    with pytest.raises(BadInput, match=r"take\.npz cannot be driven again") as caught:
+    with pytest.raises(InputError, match=r"take\.npz cannot be driven again") as caught:
         Replay.load(path, dream)
     assert "\n" not in str(caught.value)
 
@@ -366,7 +366,7 @@ def test_what_cannot_be_driven_again_is_refused(dream, tmp_path, harm):
     else:
         meta = {**json.loads(str(whole["meta"])), "dream": "another"}
         np.savez(path, **{**whole, "meta": json.dumps(meta)})
-    with pytest.raises(BadInput, match=r"take\.npz") as caught:
+    with pytest.raises(InputError, match=r"take\.npz") as caught:
         Replay.load(path, dream)
     assert "\n" not in str(caught.value)
 
@@ -385,7 +385,7 @@ def test_the_script_drives_a_recording_again(paths, tmp_path, capsys):
     whole = dict(np.load(take))
     whole["frames"][0, 4] = 0
     np.savez(take, **whole)
-    with pytest.raises(BadInput, match="rounds otherwise"):
+    with pytest.raises(InputError, match="rounds otherwise"):
         play("--replay", take)
     assert "8 of 9" in capsys.readouterr().out
 
@@ -502,7 +502,7 @@ def test_a_game_s_own_mistakes_stop_the_game_alone(dream, game, mistake):
 
 
 def test_a_game_without_pictures_is_refused(game):
-    with pytest.raises(BadInput, match="it draws no pictures"):
+    with pytest.raises(InputError, match="it draws no pictures"):
         Real("a_game:Blind-v0", 3, game)
 
 
@@ -536,7 +536,7 @@ def test_a_game_that_stands_elsewhere_says_so(dream, game):
     ],
 )
 def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, said):
-    with pytest.raises(BadInput, match=said) as caught:
+    with pytest.raises(InputError, match=said) as caught:
         Real(name, num_actions, game if path == "game" else path, settings)
     assert "\n" not in str(caught.value)
 

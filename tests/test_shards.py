@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from dream.common.distributed import ALONE, Shards
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
 from dream.models.checkpoints import fingerprint, load_part, part_checkpoint
 from small import CPU, moving_square, small_autoencoder
@@ -76,7 +76,7 @@ def test_a_batch_is_shared_out_without_rest(monkeypatch):
     rows = [Shards(rank, 3).mine(batch) for rank in range(3)]
     assert torch.equal(torch.cat(rows), batch) and all(len(each) == 2 for each in rows)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(BadInput, match="--batch-size 6 is of all processes"):
+    with pytest.raises(InputError, match="--batch-size 6 is of all processes"):
         Shards.open(CPU, 6)
 
 

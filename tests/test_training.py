@@ -19,7 +19,7 @@ import train_autoencoder
 import train_sd
 from dream.common import runs
 from dream.common.device import generator_on, indices, on_device
-from dream.common.errors import BadInput, run_script
+from dream.common.errors import InputError, run_script
 from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
 from dream.data.latents import encode_recording, gather_windows
 from dream.data.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
@@ -394,7 +394,7 @@ def test_metrics_of_a_resumed_run(tmp_path):
     log = MetricsLog(tmp_path)
     for step in (4, 8, 12):
         log.write(step, {"loss": float(step)})
-    resumed = MetricsLog(tmp_path, keep_until=8)
+    resumed = MetricsLog(tmp_path, resume_step=8)
     resumed.write(10, {"loss": 10.0, "new": 1.0})
     with open(tmp_path / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -480,9 +480,9 @@ def test_episodes_too_short_to_train_on_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", frames=frames, actions=actions, episode_starts=starts)
     data = open_trajectories(tmp_path / "a.npz")
     mask = np.ones((4, 24), bool)
-    with pytest.raises(BadInput, match="record longer episodes"):
+    with pytest.raises(InputError, match="record longer episodes"):
         train_windows(data, mask, L)
-    with pytest.raises(BadInput, match="held-out"):
+    with pytest.raises(InputError, match="held-out"):
         validation_set(data, on_device(data.frames, CPU), torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
 
 
@@ -1056,7 +1056,7 @@ def test_bfloat16_by_what_the_cpu_is(monkeypatch, cpu, pays):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     monkeypatch.setattr(runs.platform, "processor", lambda: cpu)
     monkeypatch.setattr(runs.Path, "exists", lambda path: False)
-    assert runs.bfloat16_pays.__wrapped__() is pays
+    assert runs.cpu_bfloat16_is_fast.__wrapped__() is pays
     monkeypatch.setattr(runs, "bfloat16_pays", lambda: pays)
-    with runs.mixed_precision(CPU):
+    with runs.autocast(CPU):
         assert torch.is_autocast_enabled("cpu") is pays

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dream.common.errors import BadInput as BadFile
+from dream.common.errors import InputError as BadFile
 from dream.data.trajectories import episode_ids, good_starts, open_trajectories, split_episodes, window_starts
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.recording import trajectory_writer as writing
 from player.recording.trajectory_writer import (
     TrajectoryWriter,
     check_disk_space,
-    pack_leftovers,
+    pack_trajectories,
     recording_bytes,
 )
 
@@ -136,7 +136,7 @@ def test_packed_epochs_that_are_done_again_are_replaced(tmp_path):
     """Packed at epoch 3, but the checkpoint to go on from is older: its epochs must not stand there twice."""
     record(tmp_path, range(4)).pack()
     record(tmp_path, range(2, 5))
-    assert_holds(pack_leftovers(tmp_path), range(5))
+    assert_holds(pack_trajectories(tmp_path), range(5))
 
 
 @pytest.mark.parametrize(
@@ -160,12 +160,12 @@ def test_a_damaged_recording_is_not_added_to(tmp_path, compressed, place, byte):
     damaged[at] = byte
     path.write_bytes(damaged)
     with pytest.raises(
-        BadInput, match=r"trajectories\.npz cannot be added to .*move it out of the way"
+        InputError, match=r"trajectories\.npz cannot be added to .*move it out of the way"
     ) as caught:
-        pack_leftovers(tmp_path)
+        pack_trajectories(tmp_path)
     assert "\n" not in str(caught.value) and path.read_bytes() == damaged
     path.unlink()
-    assert_holds(pack_leftovers(tmp_path), range(4, 5))
+    assert_holds(pack_trajectories(tmp_path), range(4, 5))
 
 
 def test_killed_between_replacing_and_clearing_up(tmp_path, monkeypatch):
@@ -177,13 +177,13 @@ def test_killed_between_replacing_and_clearing_up(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(writing.os, "rename", killed)  # the first step of clearing up
-        pack_leftovers(tmp_path)
+        pack_trajectories(tmp_path)
     assert_holds(tmp_path / "trajectories.npz", range(3))
     assert (tmp_path / "trajectories.partial/epoch_000002").is_dir()
-    assert_holds(pack_leftovers(tmp_path), range(3))
+    assert_holds(pack_trajectories(tmp_path), range(3))
     half_cleared = tmp_path / "packed.trajectories.partial/epoch_000002"  # killed a moment later
     half_cleared.mkdir(parents=True)
-    assert_holds(pack_leftovers(tmp_path), range(3))
+    assert_holds(pack_trajectories(tmp_path), range(3))
     assert os.listdir(tmp_path) == ["trajectories.npz"]
 
 
@@ -219,7 +219,7 @@ def test_kill_9_in_the_middle_of_an_epoch(tmp_path):
     run.stdin.close()
     run.stdout.close()
     assert (tmp_path / "trajectories.partial/epoch_000002.writing/frames.npy").exists()
-    assert_holds(pack_leftovers(tmp_path), range(2))
+    assert_holds(pack_trajectories(tmp_path), range(2))
     assert_holds(record(tmp_path, range(2, 4)).pack(), range(4))
 
 
@@ -265,21 +265,21 @@ def test_writer_refuses_what_does_not_fit(tmp_path):
         "truth/y": rows["rewards"],
     }
     for key, array in changed.items():
-        with pytest.raises(BadInput, match=key):
+        with pytest.raises(InputError, match=key):
             writer.write(2, {**rows, key: array})
-    with pytest.raises(BadInput, match="truth/x"):
+    with pytest.raises(InputError, match="truth/x"):
         writer.write(2, {key: array for key, array in rows.items() if key != "truth/x"})
-    with pytest.raises(BadInput, match=r"0\.\.2"):
+    with pytest.raises(InputError, match=r"0\.\.2"):
         writer.write(2, {**rows, "actions": rows["actions"] + 3})
-    with pytest.raises(BadInput, match="record_envs"):
+    with pytest.raises(InputError, match="record_envs"):
         TrajectoryWriter(tmp_path, NAMES, {**META, "record_envs": 1}, 2)
     writer.pack()
-    with pytest.raises(BadInput, match="action_names"):
+    with pytest.raises(InputError, match="action_names"):
         TrajectoryWriter(tmp_path, NAMES[::-1], META, 2)
-    with pytest.raises(BadInput, match="frames"):  # other frames than in the packed file
+    with pytest.raises(InputError, match="frames"):  # other frames than in the packed file
         new_writer(tmp_path, 2).write(2, {**rows, "frames": changed["frames"]})
-    with pytest.raises(BadInput, match="nothing is recorded"):
-        pack_leftovers(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="nothing is recorded"):
+        pack_trajectories(tmp_path / "elsewhere")
 
 
 def test_disk_space(tmp_path):
@@ -287,7 +287,7 @@ def test_disk_space(tmp_path):
     known = sum(rows[key].nbytes for key in ("frames", "actions", "episode_starts", "rewards"))
     assert recording_bytes(K, T, H, W) == known
     check_disk_space(tmp_path / "not" / "yet" / "there", 1)
-    with pytest.raises(BadInput, match="record fewer frames"):
+    with pytest.raises(InputError, match="record fewer frames"):
         check_disk_space(tmp_path, 10**18)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 import view_mario_kart_env as view
-from player.common.agent_view import agent_view
-from player.common.errors import BadInput
+from player.common.agent_view import preprocess_frame
+from player.common.errors import InputError
 from player.common.runs import save_checkpoint
 from player.games.game import DRIVING_ACTIONS, Action, Game
 from player.games.registry import find_game
-from player.rl.agent import Agent, AgentConfig, ViewStack, agent_checkpoint, load_agent
-from player.window.controllers import KeysDriver, Race
+from player.rl.agent import Agent, AgentConfig, FrameStack, agent_checkpoint, load_agent
+from player.window.controllers import ButtonController, GameSession
 
 NAMES = tuple(action.name for action in DRIVING_ACTIONS)
 
@@ -36,7 +36,7 @@ def pygame(monkeypatch):
 def window(pygame):
     from player.window.window import Window
 
-    return Window(Race(), scale=2)
+    return Window(GameSession(), scale=2)
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,12 @@ def test_the_end_of_a_race_waits_for_r(window, pygame):
 
 
 def test_place_in_the_field(pygame):
-    race = Race(rivals=3)
+    race = GameSession(rivals=3)
     assert race.position() == (4, 4)  # they start ahead
     for rival in race.env.unwrapped.s["rivals"][:2]:
         rival[0] -= 500
     assert race.position() == (2, 4)
-    assert Race().position() is None
+    assert GameSession().position() is None
 
 
 @pytest.mark.parametrize("close", ["q", "escape", None])
@@ -154,7 +154,7 @@ def test_closes_at_the_game_s_pace(pygame, close):
         else:
             pygame.event.post(pygame.event.Event(pygame.QUIT))
 
-    step = Race.step
+    step = GameSession.step
 
     def counted(race, held=frozenset()):
         frames.append(time.perf_counter())
@@ -163,7 +163,7 @@ def test_closes_at_the_game_s_pace(pygame, close):
     closer = threading.Thread(target=close_later)
     closer.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Race, "step", counted)
+        patch.setattr(GameSession, "step", counted)
         view.main(view.parse_args(["--rivals", "0"]))
     closer.join()
     # No more than the game's pace; a busy machine may show fewer.
@@ -171,17 +171,17 @@ def test_closes_at_the_game_s_pace(pygame, close):
 
 
 def test_keys_mean_the_console_s_buttons():
-    def down(driver: KeysDriver, *keys: str) -> set:
+    def down(driver: ButtonController, *keys: str) -> set:
         bits = driver.choose(np.zeros((1, 1, 3), np.uint8), False, frozenset(keys))
         return {button for button, bit in zip(driver.buttons, bits, strict=True) if bit}
 
     pad = ("B", "Y", "SELECT", "START", "UP", "DOWN", "LEFT", "RIGHT", "A", "X", "L", "R")
-    kart = KeysDriver(find_game("Mode7Kart-v0"), pad)
+    kart = ButtonController(find_game("Mode7Kart-v0"), pad)
     assert down(kart, "up", "left", "space") == {"B", "LEFT", "R"}
     assert down(kart, "down", "return", "f5") == {"Y", "START"}
     assert down(kart, "left", "right", "up") == {"B"}
     actions = (Action("nothing"), Action("fire", ("B",), ("space",)), Action("left", ("LEFT",), ("left",)))
-    shooter = KeysDriver(Game("Shooter", actions, 60, Race), ("B", None, "LEFT", "UP"))
+    shooter = ButtonController(Game("Shooter", actions, 60, GameSession), ("B", None, "LEFT", "UP"))
     assert down(shooter, "space", "up", "s") == {"B", "UP"}
 
 
@@ -220,13 +220,13 @@ def test_headless_play_is_recorded(policy, checkpoint, tmp_path, capsys):
 
 def test_the_agent_sees_and_acts_as_in_training(checkpoint):
     """Shown at 60 frames a second, it sees every fourth frame and its choice lasts four: the same as with skip 4."""
-    race = Race(policy=str(checkpoint), seed=7)
+    race = GameSession(policy=str(checkpoint), seed=7)
     env = find_game("Mode7Kart-v0").make(frame_skip=4, start="line", stall_seconds=0.0)
     agent, generator = load_agent(checkpoint), torch.Generator().manual_seed(7)
-    stack, (frame, _) = ViewStack(1, torch.device("cpu")), env.reset(seed=7)
+    stack, (frame, _) = FrameStack(1, torch.device("cpu")), env.reset(seed=7)
     for step in range(12):
         np.testing.assert_array_equal(race.frame_u8, frame)
-        views = stack.push(agent_view(frame)[None], np.array([step == 0]))
+        views = stack.push(preprocess_frame(frame)[None], np.array([step == 0]))
         frame = env.step(int(agent.act(views, generator)[0][0]))[0]
         for _ in range(4):
             race.step()
@@ -235,7 +235,7 @@ def test_the_agent_sees_and_acts_as_in_training(checkpoint):
 
 def test_same_seed_same_play(checkpoint):
     def play(seed: int) -> np.ndarray:
-        race = Race(policy="random", seed=seed, rivals=1)
+        race = GameSession(policy="random", seed=seed, rivals=1)
         return np.stack(list(view.play_frames(race, 40)))
 
     np.testing.assert_array_equal(play(1), play(1))
@@ -243,7 +243,7 @@ def test_same_seed_same_play(checkpoint):
 
 
 def test_a_race_that_ends_headless_is_followed_by_the_next():
-    race = Race(policy="random")
+    race = GameSession(policy="random")
     frames = view.play_frames(race, 3)
     next(frames)
     race.env.unwrapped.s["progress"] = 1e9
@@ -255,10 +255,10 @@ def test_a_race_that_ends_headless_is_followed_by_the_next():
 def test_an_agent_of_another_game_is_refused(tmp_path):
     other = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))
     save_checkpoint(other, tmp_path / "other.pt")
-    with pytest.raises(BadInput, match="choose --game Other-v0"):
-        Race(policy=str(tmp_path / "other.pt"))
-    with pytest.raises(BadInput, match="no checkpoint at"):
-        Race(policy=str(tmp_path / "none.pt"))
+    with pytest.raises(InputError, match="choose --game Other-v0"):
+        GameSession(policy=str(tmp_path / "other.pt"))
+    with pytest.raises(InputError, match="no checkpoint at"):
+        GameSession(policy=str(tmp_path / "none.pt"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 
 
 @lru_cache(maxsize=8)
-def averaging_matrix(size: int) -> np.ndarray:
+def area_resize_matrix(size: int) -> np.ndarray:
     """Row i averages the stretch of pixels that falls on target pixel i, as `size` pixels become VIEW. Only the part
     after which the pattern repeats: VIEW / g of VIEW and size / g of size pixels, g the greatest common divisor."""
     part = gcd(size, VIEW)
@@ -27,11 +27,11 @@ def averaging_matrix(size: int) -> np.ndarray:
 @lru_cache(maxsize=8)
 def averaging_matrices(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
     """float32: for a part of the rows (v, h); for a part of the columns, their colours mixed too (3 w, v)."""
-    rows, columns = averaging_matrix(height), np.kron(averaging_matrix(width), GREY).T
+    rows, columns = area_resize_matrix(height), np.kron(area_resize_matrix(width), GREY).T
     return rows.astype(np.float32), np.ascontiguousarray(columns, np.float32)
 
 
-def agent_view(frame_u8: np.ndarray) -> np.ndarray:
+def preprocess_frame(frame_u8: np.ndarray) -> np.ndarray:
     """An RGB frame uint8 (H, W, 3) -> grey uint8 (VIEW, VIEW), each pixel the mean of what it covers.
 
     By many small products in place of two large ones, most of whose factors are 0: a sixth of the time, and too small
@@ -45,6 +45,6 @@ def agent_view(frame_u8: np.ndarray) -> np.ndarray:
     return np.rint(rows @ narrow).astype(np.uint8).reshape(VIEW, VIEW)
 
 
-def agent_views(frames_u8: np.ndarray) -> np.ndarray:
+def preprocess_frames(frames_u8: np.ndarray) -> np.ndarray:
     """Of each frame (B, H, W, 3): (B, VIEW, VIEW)."""
-    return np.stack([agent_view(frame) for frame in frames_u8])
+    return np.stack([preprocess_frame(frame) for frame in frames_u8])

@@ -14,13 +14,13 @@ from typing import Dict, Optional
 import numpy as np
 import torch
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu` or `cuda` as a device. Raises BadInput where cuda was asked for and is not there."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda, but torch sees no CUDA device here: use --device cpu or auto")
+        raise InputError("--device cuda, but torch sees no CUDA device here: use --device cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
@@ -48,29 +48,29 @@ def save_checkpoint(checkpoint: dict, path: Path) -> None:
             aside.unlink()
 
 
-def load_checkpoint(path: Path, kind: str, made_by: str) -> dict:
+def load_checkpoint(path: Path, kind: str, hint: str) -> dict:
     """One dict of tensors and plain Python; nothing in it is ever unpickled into code.
 
     Raises BadInput where the file is missing, damaged, unsafe, or holds another kind of model.
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"no checkpoint at {path}: {made_by} makes one")
+        raise InputError(f"no checkpoint at {path}: {hint} makes one")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (
         Exception
     ) as problem:  # torch raises many types here (zip, pickle, EOF): all mean the same to the user
-        raise BadInput(
-            f"{path} cannot be read as a checkpoint ({type(problem).__name__}); make it anew: {made_by}"
+        raise InputError(
+            f"{path} cannot be read as a checkpoint ({type(problem).__name__}); make it anew: {hint}"
         ) from None
     found = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
     if found != kind:
-        raise BadInput(f"{path} holds {found!r}, wanted {kind!r}: {made_by} makes one")
+        raise InputError(f"{path} holds {found!r}, wanted {kind!r}: {hint} makes one")
     return checkpoint
 
 
-def read_last(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) -> Optional[dict]:
+def load_resume_state(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) -> Optional[dict]:
     """The run in the folder to go on with, or None for a new one; a run that stands there is never written over.
 
     `fixed`: by flag, what must be as it was when the run began; it is kept in last.pt. Raises BadInput.
@@ -78,21 +78,23 @@ def read_last(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) 
     path = Path(run_dir) / "last.pt"
     if not resume:
         if path.exists():
-            raise BadInput(f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir")
+            raise InputError(
+                f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir"
+            )
         return None
     last = load_checkpoint(path, kind, "the same command without --resume")
     for flag, value in fixed.items():
         if flag not in last["fixed"] and value is not None:  # None is what a run of before had
-            raise BadInput(f"the run in {run_dir} is of an older version, without {flag}: begin another")
+            raise InputError(f"the run in {run_dir} is of an older version, without {flag}: begin another")
         if last["fixed"].get(flag) != value:
-            raise BadInput(
+            raise InputError(
                 f"the run in {run_dir} began with {flag} {last['fixed'][flag]}: resume it with the same"
             )
     return last
 
 
 @lru_cache(maxsize=None)
-def bfloat16_pays() -> bool:
+def cpu_bfloat16_is_fast() -> bool:
     """Does this CPU multiply bfloat16 faster than float32? By what it is, so that every run of a machine answers alike.
 
     It needs the instructions, and more: AMX, or another maker's cores than Intel's, whose AVX-512 takes two bfloat16
@@ -105,10 +107,10 @@ def bfloat16_pays() -> bool:
     return "GenuineIntel" not in about or "amx_bf16" in about
 
 
-def mixed_precision(device: torch.device) -> torch.autocast:
+def autocast(device: torch.device) -> torch.autocast:
     """A context of bfloat16 where the machine multiplies it fast, else of float32."""
     cuda = device.type == "cuda"
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else bfloat16_pays()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_bfloat16_is_fast()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
 
 
@@ -129,16 +131,16 @@ def restore_rng_state(state: Dict[str, torch.Tensor]) -> None:
 class MetricsLog:
     """Metrics of a run, once an epoch: TensorBoard files and `metrics.csv` in the run's folder."""
 
-    def __init__(self, run_dir: Path, keep_until: Optional[int] = None) -> None:
-        """`keep_until`: the step up to which rows of an earlier part of the run are kept; None starts anew."""
+    def __init__(self, run_dir: Path, resume_step: Optional[int] = None) -> None:
+        """`resume_step`: the step up to which rows of an earlier part of the run are kept; None starts anew."""
         from tensorboardX import SummaryWriter
 
         self.path = Path(run_dir) / "metrics.csv"
         self.rows = []
-        if keep_until is not None and self.path.exists():
+        if resume_step is not None and self.path.exists():
             with open(self.path, newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= keep_until]
-        self.writer = SummaryWriter(str(run_dir), purge_step=None if keep_until is None else keep_until + 1)
+                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
+        self.writer = SummaryWriter(str(run_dir), purge_step=None if resume_step is None else resume_step + 1)
 
     def write(self, step: int, metrics: Dict[str, float]) -> None:
         for name, value in metrics.items():

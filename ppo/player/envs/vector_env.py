@@ -15,14 +15,14 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from player.common.agent_view import VIEW, agent_view
-from player.common.errors import BadInput
+from player.common.agent_view import VIEW, preprocess_frame
+from player.common.errors import InputError
 from player.games.game import Game
 
 MAX_DEATHS = 20  # of worker processes in a run: more are no accident
 
 
-class PlayedGame(gymnasium.Wrapper):
+class StateWrapper(gymnasium.Wrapper):
     """Lets a vector environment read and write the games' states, one each, as the attribute `saved_state`."""
 
     @property
@@ -43,13 +43,13 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
         )  # Ctrl-C is the parent's to answer; it closes its workers
-    return PlayedGame(game.make(frame_skip=frame_skip, **settings))
+    return StateWrapper(game.make(frame_skip=frame_skip, **settings))
 
 
 def make_vector_env(
     game: Game, num_envs: int, frame_skip: int, courses: Sequence[Dict[str, Any]] = (), **settings: Any
 ) -> "SharedVectorEnv":
-    """`num_envs` of them in worker processes. They take the `courses` of `find_courses`, where several are given, in
+    """`num_envs` of them in worker processes. They take the `courses` of `find_tracks`, where several are given, in
     turn."""
     each = [courses[i % len(courses)] if len(courses) > 1 else {} for i in range(num_envs)]
     makers = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
@@ -158,7 +158,7 @@ class SharedVectorEnv(VectorEnv):
         been cut short. Its answer; BadInput where that is of no use."""
         self.deaths += 1
         if command != "step" or self.deaths > MAX_DEATHS:
-            return BadInput(
+            return InputError(
                 "a process with games in it has ended: out of memory? Start again with fewer games"
             )
         share = self.shares[number]
@@ -173,7 +173,7 @@ class SharedVectorEnv(VectorEnv):
             self.pipes[number].send(("reset", [None] * len(share)))
             answer = self.pipes[number].recv()
         except (EOFError, OSError):
-            return BadInput("a process with games in it has ended, and again as it began anew")
+            return InputError("a process with games in it has ended, and again as it began anew")
         if isinstance(answer, BaseException):
             return answer
         self.arrays["rewards"][share], self.arrays["terminated"][share] = 0.0, False
@@ -215,7 +215,7 @@ def work(
                 envs = envs or {i: make() for i, make in zip(share.tolist(), makers.fn)}
                 answer = answer_to(command, given, envs, arrays)
             except Exception as problem:
-                if not isinstance(problem, BadInput):
+                if not isinstance(problem, InputError):
                     traceback.print_exc()  # the parent raises it anew, and knows no line of it
                 answer = problem
             try:
@@ -228,7 +228,7 @@ def work(
 
 def answer_to(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
     def show(i: int, frame: np.ndarray, info: dict) -> None:
-        arrays["frames"][i], arrays["views"][i] = frame, agent_view(frame)
+        arrays["frames"][i], arrays["views"][i] = frame, preprocess_frame(frame)
         if arrays["truth"].size:
             arrays["truth"][i] = info["truth"]
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import gymnasium
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Game:
     has_buttons: bool = True  # does `make` know `buttons_as_actions`, for a person to hold each by itself?
 
     def recording_meta(self, frame_skip: int, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
-        """What a recording says of itself. courses: of `find_courses`; drivers: who drives, a game each."""
+        """What a recording says of itself. courses: of `find_tracks`; drivers: who drives, a game each."""
         return {
             "game": self.name,
             "fps": self.frame_rate / frame_skip,
@@ -68,22 +68,24 @@ def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise BadInput(f"--actions {path} cannot be read: {problem}") from None
+        raise InputError(f"--actions {path} cannot be read: {problem}") from None
     actions = []
     for number, line in enumerate(lines, 1):
         words = line.split("#")[0].split()
         if not words:
             continue
         if len(words) != 3:
-            raise BadInput(f"{path}, line {number}: wanted NAME BUTTONS KEYS, such as: right RIGHT right")
+            raise InputError(f"{path}, line {number}: wanted NAME BUTTONS KEYS, such as: right RIGHT right")
         name, held, keys = words[0], *(() if word == "none" else tuple(word.split("+")) for word in words[1:])
         for button in held:
             if button not in buttons:
                 known = ", ".join(one for one in buttons if one)
-                raise BadInput(f"{path}, line {number}: no button {button}; there are {known}")
+                raise InputError(f"{path}, line {number}: no button {button}; there are {known}")
         if name in (action.name for action in actions):
-            raise BadInput(f"{path}, line {number}: a second {name}")
+            raise InputError(f"{path}, line {number}: a second {name}")
         actions.append(Action(name, held, keys))
     if len(actions) < 2:
-        raise BadInput(f"{path} has {len(actions)} actions: there must be something to choose, at least two")
+        raise InputError(
+            f"{path} has {len(actions)} actions: there must be something to choose, at least two"
+        )
     return tuple(actions)

@@ -6,7 +6,7 @@ from typing import Any, Optional, Tuple
 import gymnasium
 import numpy as np
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.games.game import Action, Game, read_actions
 
 WIDTH, MULTIPLE = 256, 16  # pixels of a frame; its height suits the picture, and can be halved four times
@@ -73,11 +73,11 @@ class RegisteredGame(gymnasium.Env):
 
         picture = np.asarray(self.game.render())
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise BadInput(f"its picture is {picture.dtype} {picture.shape}, wanted RGB: uint8 (H, W, 3)")
+            raise InputError(f"its picture is {picture.dtype} {picture.shape}, wanted RGB: uint8 (H, W, 3)")
         x, y, width, height = self.crop or (0, 0, *picture.shape[1::-1])
         seen = picture[y : y + height, x : x + width]
         if seen.shape[:2] != (height, width):
-            raise BadInput(
+            raise InputError(
                 f"--crop leaves the picture, which has {picture.shape[1]} x {picture.shape[0]} pixels"
             )
         rows = max(MULTIPLE, round(WIDTH * height / width / MULTIPLE) * MULTIPLE)
@@ -91,7 +91,7 @@ def open_game(name: str) -> gymnasium.Env:
         env = gymnasium.make(name, render_mode="rgb_array", **settings)
     except Exception as problem:  # whatever somebody's constructor raises
         why = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise BadInput(f"Gymnasium cannot make {name}: {why}") from None
+        raise InputError(f"Gymnasium cannot make {name}: {why}") from None
     lacking = None
     if not isinstance(env.action_space, gymnasium.spaces.Discrete) or env.action_space.start != 0:
         lacking = (
@@ -101,7 +101,7 @@ def open_game(name: str) -> gymnasium.Env:
         lacking = f"{name} draws no pictures (no rgb_array among its render modes)"
     if lacking:
         env.close()
-        raise BadInput(lacking)
+        raise InputError(lacking)
     return env
 
 
@@ -121,12 +121,14 @@ def describe(
         choices = read_actions(actions, numbers)
         for action in choices:
             if len(action.buttons) != 1:
-                raise BadInput(f"{actions}: {action.name} must be one number, of {name}'s choice")
+                raise InputError(f"{actions}: {action.name} must be one number, of {name}'s choice")
     elif name in KNOWN:
         choices = tuple(Action(one[0], (number,), one[1:]) for number, one in zip(numbers, KNOWN[name]))
     else:
         if len(numbers) > len(KEYS):
-            raise BadInput(f"{name} has {len(numbers)} choices: give --actions FILE with those that you want")
+            raise InputError(
+                f"{name} has {len(numbers)} choices: give --actions FILE with those that you want"
+            )
         choices = tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
     make = partial(RegisteredGame, name, tuple(int(action.buttons[0]) for action in choices), crop)
     return Game(name, choices, rate, make, shares_process=True, has_buttons=False)

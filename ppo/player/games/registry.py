@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.games.game import Game
 
 
@@ -29,14 +29,16 @@ def find_game(
         from player.games import gymnasium_env
 
         if any(given is not None for given in (integrations, state, emulator.pop("scenario", None))):
-            raise BadInput(f"--integrations, --state and --scenario are of emulators; {name} is Gymnasium's")
+            raise InputError(
+                f"--integrations, --state and --scenario are of emulators; {name} is Gymnasium's"
+            )
         return gymnasium_env.describe(name, **emulator)
     from player.games.retro import integration
 
     return integration.describe(name, integrations=integrations, state=state, **emulator)
 
 
-def find_courses(
+def find_tracks(
     name: str,
     integrations: Optional[str] = None,
     states: Optional[str] = None,

@@ -19,7 +19,7 @@ from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 FORMAT_VERSION = 1
 FILE_NAME = "trajectories.npz"
@@ -103,7 +103,7 @@ class TrajectoryWriter:
 
     def pack(self) -> Path:
         """All finished epochs into `<run>/trajectories.npz`. Recording can go on afterwards, and be packed again."""
-        return pack_leftovers(self.run_dir)
+        return pack_trajectories(self.run_dir)
 
     def _check_rows(self, rows: Dict[str, np.ndarray]) -> None:
         missing = sorted(set(KNOWN) - set(rows))
@@ -114,11 +114,11 @@ class TrajectoryWriter:
             good = array.dtype == dtype and (axes.endswith("...") or array.ndim == axes.count(",") + 1)
             good = good and array.shape[:2] == (K, T) and array.size > 0 and not array.dtype.hasobject
             if not good or (key == "frames" and array.shape[2] != 3):
-                raise BadInput(
+                raise InputError(
                     f"{key}: {array.dtype} {array.shape}, wanted {dtype} ({axes}), K, T = {K}, {T}"
                 )
         if rows["actions"].min() < 0 or rows["actions"].max() >= len(self.action_names):
-            raise BadInput(f"actions are outside 0..{len(self.action_names) - 1}, the named ones")
+            raise InputError(f"actions are outside 0..{len(self.action_names) - 1}, the named ones")
         layout = {key: (str(array.dtype), array.shape[1:]) for key, array in rows.items()}
         _check_alike(self.layout or layout, layout, "this epoch")
         self.layout = layout
@@ -140,7 +140,7 @@ class TrajectoryWriter:
         os.replace(str(aside), str(partial / "about.json"))
 
 
-def pack_leftovers(run_dir: Path) -> Path:
+def pack_trajectories(run_dir: Path) -> Path:
     """Packs what a stopped or killed run left; returns the file. Not for a run that still records.
 
     Written aside and replaced, in chunks: memory does not grow with the recording. Rows packed earlier come first,
@@ -152,7 +152,9 @@ def pack_leftovers(run_dir: Path) -> Path:
     packed = _read_packed(target)
     if not parts:
         if packed is None:
-            raise BadInput(f"nothing is recorded in {run_dir} (no finished epoch): record with train_ppo.py")
+            raise InputError(
+                f"nothing is recorded in {run_dir} (no finished epoch): record with train_ppo.py"
+            )
         shutil.rmtree(str(partial), ignore_errors=True)
         return target
     about = _read_about(run_dir)
@@ -209,7 +211,7 @@ def check_disk_space(run_dir: Path, bytes_needed: int) -> None:
         folder = folder.parent
     free = shutil.disk_usage(str(folder)).free
     if free < bytes_needed:
-        raise BadInput(
+        raise InputError(
             f"recording needs {bytes_needed / 1e9:.2f} GB in {run_dir} (parts and packing), {free / 1e9:.2f} GB are "
             "free: record fewer frames (or games, or epochs), or free some space"
         )
@@ -229,7 +231,7 @@ def _read_about(run_dir: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise BadInput(f"{path} cannot be read ({problem}): the parts beside it need it") from None
+        raise InputError(f"{path} cannot be read ({problem}): the parts beside it need it") from None
 
 
 def _read_packed(path: Path) -> Optional[Packed]:
@@ -247,10 +249,10 @@ def _read_packed(path: Path) -> Optional[Packed]:
             action_names = [str(name) for name in arrays["action_names"]]
             meta = json.loads(str(arrays["meta"]))
         if shape[0] != meta["record_envs"] * len(meta["epochs"]):
-            raise BadInput(f"{shape[0]} rows are not those of {len(meta['epochs'])} epochs")
+            raise InputError(f"{shape[0]} rows are not those of {len(meta['epochs'])} epochs")
         return Packed(layout, action_names, meta["record_envs"], meta["epochs"])
     except (OSError, TypeError, *DAMAGED) as problem:
-        raise BadInput(f"{path} cannot be added to ({problem}): move it out of the way") from None
+        raise InputError(f"{path} cannot be added to ({problem}): move it out of the way") from None
 
 
 def _part_layout(part: Path) -> Layout:
@@ -265,7 +267,7 @@ def _part_layout(part: Path) -> Layout:
 def _check_alike(so_far: dict, found: dict, where: str) -> None:
     for key in sorted(set(so_far) | set(found)):
         if so_far.get(key) != found.get(key):
-            raise BadInput(
+            raise InputError(
                 f"{key}: {so_far.get(key)} in the recording so far, {found.get(key)} in {where}. All epochs must be "
                 "alike: go on with the settings it began with, or in another folder"
             )
@@ -298,7 +300,7 @@ def _read_header(file: BinaryIO) -> Tuple[np.dtype, Tuple[int, ...]]:
     np.lib.format.read_magic(file)  # we and numpy write version 1.0 for plain arrays
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if fortran_order or dtype.hasobject or dtype.names:
-        raise BadInput(f"an array holds {dtype}, Fortran order {fortran_order}; wanted plain, C order")
+        raise InputError(f"an array holds {dtype}, Fortran order {fortran_order}; wanted plain, C order")
     return dtype, shape
 
 
@@ -307,7 +309,9 @@ def _copy_rows(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
     while num_bytes:
         chunk = source.read(min(CHUNK_BYTES, num_bytes))
         if not chunk:
-            raise BadInput(f"{getattr(source, 'name', 'a part')} is cut short: {num_bytes} bytes are missing")
+            raise InputError(
+                f"{getattr(source, 'name', 'a part')} is cut short: {num_bytes} bytes are missing"
+            )
         target.write(chunk)
         num_bytes -= len(chunk)
 
@@ -318,7 +322,7 @@ def _copy_packed(path: Path, key: str, target: BinaryIO, num_bytes: int) -> None
         with zipfile.ZipFile(str(path)) as old, old.open(key + ".npy") as source:
             _copy_rows(source, target, num_bytes)
     except DAMAGED as problem:
-        raise BadInput(f"{path} cannot be added to ({problem}): move it out of the way") from None
+        raise InputError(f"{path} cannot be added to ({problem}): move it out of the way") from None
 
 
 def _flush_folder(folder: Path) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from player.common.agent_view import VIEW
-from player.common.errors import BadInput
-from player.common.runs import load_checkpoint, mixed_precision
+from player.common.errors import InputError
+from player.common.runs import autocast, load_checkpoint
 
 STACK = 4  # pictures at once: enough to see speed and turning
 
@@ -55,7 +55,7 @@ class Agent(nn.Module):
     def forward(self, views_u8: Tensor) -> Tuple[Tensor, Tensor]:
         """Views uint8 (B, STACK, VIEW, VIEW), oldest first -> logits (B, A) and values (B,), both float32."""
         # bfloat16 in playing and in learning alike, so that the two policies are the same one; heads in float32.
-        with mixed_precision(views_u8.device):
+        with autocast(views_u8.device):
             kind, mixed = views_u8.device.type, torch.is_autocast_enabled(views_u8.device.type)
             precision = torch.get_autocast_dtype(kind) if mixed else torch.float32
             # Channels last, or each convolution would bring its pictures into that order, and their gradients.
@@ -80,7 +80,7 @@ class Agent(nn.Module):
         return self(views_u8)[1]
 
 
-class ViewStack:
+class FrameStack:
     """The last STACK views of each of B games, filled up with the first one after a reset."""
 
     def __init__(self, num_envs: int, device: torch.device) -> None:
@@ -115,5 +115,5 @@ def load_agent(path: Path) -> Agent:
         agent = Agent(config)
         agent.load_state_dict(checkpoint["model"])
     except (KeyError, TypeError, RuntimeError) as problem:
-        raise BadInput(f"{path} is not an agent of this version ({problem}): train it anew") from None
+        raise InputError(f"{path} is not an agent of this version ({problem}): train it anew") from None
     return agent.eval()

@@ -9,10 +9,10 @@ from typing import Dict, List, NamedTuple, Sequence
 
 import torch
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 
-class Hand(NamedTuple):
+class BehaviorPolicy(NamedTuple):
     """Play goes by turns. The length of one is drawn with every order of magnitude alike; a reset does not end it."""
 
     stranger: float  # share of the turns in which a stranger holds one key drawn at random; the agent has the others
@@ -21,20 +21,20 @@ class Hand(NamedTuple):
     words: str
 
 
-HANDS = {
-    "agent": Hand(0.0, 1, 1, "the trained agent"),
-    "noisy": Hand(0.2, 1, 1, "the agent, but one decision in five is drawn at random"),
-    "wander": Hand(0.5, 3, 150, "the agent and a stranger who holds random keys, in turns"),
-    "sticky": Hand(1.0, 3, 150, "random keys, each held for a while"),
-    "random": Hand(1.0, 1, 1, "a random key at every decision"),
+BEHAVIORS = {
+    "agent": BehaviorPolicy(0.0, 1, 1, "the trained agent"),
+    "noisy": BehaviorPolicy(0.2, 1, 1, "the agent, but one decision in five is drawn at random"),
+    "wander": BehaviorPolicy(0.5, 3, 150, "the agent and a stranger who holds random keys, in turns"),
+    "sticky": BehaviorPolicy(1.0, 3, 150, "random keys, each held for a while"),
+    "random": BehaviorPolicy(1.0, 1, 1, "a random key at every decision"),
 }
 
 
-class Hands:
+class BehaviorPolicies:
     def __init__(self, kinds: Sequence[str], num_actions: int) -> None:
         """kinds: of each of N games, a name in HANDS."""
         self.num_actions = num_actions
-        table = torch.tensor([HANDS[kind][:3] for kind in kinds])  # (N, 3)
+        table = torch.tensor([BEHAVIORS[kind][:3] for kind in kinds])  # (N, 3)
         self.stranger, self.shortest, self.longest = table.unbind(dim=1)
         self.held = torch.full((len(kinds),), -1)  # (N,): the key of the stranger, -1 where the agent drives
         self.left = torch.zeros(len(kinds), dtype=torch.int64)  # (N,): decisions until the next turn
@@ -57,7 +57,7 @@ class Hands:
         self.held, self.left = state["held"].clone(), state["left"].clone()
 
 
-def share_out(shares: Dict[str, float], num_games: int) -> List[str]:
+def assign_envs(shares: Dict[str, float], num_games: int) -> List[str]:
     """The kind of each of the games, as near to the shares as whole games come (largest remainders first).
 
     Raises BadInput where a kind would get no game.
@@ -69,5 +69,5 @@ def share_out(shares: Dict[str, float], num_games: int) -> List[str]:
         counts[kind] += 1
     for kind, count in counts.items():
         if count == 0:
-            raise BadInput(f"{kind!r} gets none of {num_games} games: more games, or a larger share for it")
+            raise InputError(f"{kind!r} gets none of {num_games} games: more games, or a larger share for it")
     return [kind for kind, count in counts.items() for _ in range(count)]

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-from player.common.agent_view import agent_views
-from player.rl.agent import Agent, ViewStack
-from player.rl.behavior import Hands
+from player.common.agent_view import preprocess_frames
+from player.rl.agent import Agent, FrameStack
+from player.rl.behavior import BehaviorPolicies
 from player.rl.rollout_buffer import Rollout
 
 
 @dataclass
-class Played:
+class CollectStats:
     """What one rollout brought beside the tensors that are learned from."""
 
     rows: Dict[str, np.ndarray] = field(
@@ -28,7 +28,7 @@ class Played:
     episode_lengths: List[int] = field(default_factory=list)
 
 
-class Players:
+class RolloutCollector:
     """Games going on from epoch to epoch: N to learn from, and behind them W that are only recorded."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Players:
         seed: int,
         truth_names: Sequence[str],
         device: torch.device,
-        hands: Hands,
+        hands: BehaviorPolicies,
         courses: Sequence[Dict[str, Any]] = (),
     ) -> None:
         """envs: N + W games; hands: who presses the keys in each; courses: as for `make_vector_env`;
@@ -47,7 +47,7 @@ class Players:
         self.envs, self.truth_names, self.hands = envs, truth_names, hands
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, np.int64)
-        self.stack = ViewStack(envs.num_envs, device)
+        self.stack = FrameStack(envs.num_envs, device)
         frames, infos = envs.reset(seed=[seed + i for i in range(envs.num_envs)])
         self.see(frames, np.ones(envs.num_envs, bool), infos)
 
@@ -60,11 +60,11 @@ class Players:
 
     def collect(
         self, agent: Agent, rollout: Rollout, generator: torch.Generator, recorded: List[int]
-    ) -> Played:
+    ) -> CollectStats:
         """Plays T steps: those of the N games go into `rollout`, those of the K games `recorded` (of all N + W) into
         the rows."""
         N = rollout.rewards.shape[1]
-        played = Played(rows=self.empty_rows(len(rollout.rewards), len(recorded)))
+        played = CollectStats(rows=self.empty_rows(len(rollout.rewards), len(recorded)))
         for t in range(len(rollout.rewards)):
             views = self.stack.views[:N]
             actions, log_probs, values = agent.act(self.stack.views, generator)
@@ -82,7 +82,9 @@ class Players:
                 self.fill_next_values(rollout, t - 1, values)
             if truncated[:N].any():
                 which = np.flatnonzero(truncated[:N])
-                last_views = self.stack.peek(agent_views([infos["final_obs"][i] for i in which]), which)
+                last_views = self.stack.preview(
+                    preprocess_frames([infos["final_obs"][i] for i in which]), which
+                )
                 rollout.next_values[t, which] = agent.value_of(last_views)
             if played.rows:
                 played.rows["rewards"][:, t] = rewards[recorded]
@@ -98,7 +100,7 @@ class Players:
     def see(self, frames: np.ndarray, first: np.ndarray, infos: dict) -> None:
         """What a step of the games brought; `first` (N + W,) bool: where it is the first frame after a reset."""
         self.frames, self.first, self.truth = frames, first, self.read_truth(infos)
-        self.stack.push(infos["views"] if "views" in infos else agent_views(frames), first)
+        self.stack.push(infos["views"] if "views" in infos else preprocess_frames(frames), first)
 
     @staticmethod
     def fill_next_values(rollout: Rollout, t: int, values: torch.Tensor) -> None:

@@ -28,7 +28,7 @@ def gae(
     return advantages, advantages + values
 
 
-class ReturnScale:
+class RewardScaler:
     """Keeps rewards at a size that one learning rate suits, whatever the game pays: divides them by the standard
     deviation of the discounted return so far (Engstrom et al. 2020, arXiv 2005.12729, section 3, "reward scaling")."""
 

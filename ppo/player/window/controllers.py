@@ -6,8 +6,8 @@ from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
 
 import numpy as np
 
-from player.common.agent_view import agent_view
-from player.common.errors import BadInput
+from player.common.agent_view import preprocess_frame
+from player.common.errors import InputError
 from player.envs.vector_env import make_env
 from player.games.game import DRIVING_ACTIONS, Game
 from player.games.registry import find_game
@@ -23,7 +23,7 @@ PAD_KEYS.update(MENU_KEYS, z="B", x="A", a="Y", s="X")
 # A driver has choose(frame, first, held keys) -> an action, which lasts `hold_frames` frames of the game.
 
 
-class KeysDriver:
+class ButtonController:
     """A person. Held keys are the console's buttons, so all that the game can do is at hand, sixty times a second."""
 
     hold_frames = 1
@@ -46,7 +46,7 @@ class KeysDriver:
         return np.array([button in down for button in self.buttons], np.int8)
 
 
-class ActionsDriver:
+class ActionController:
     """A person whose keys mean the agent's actions, so that a dream can learn what they do."""
 
     def __init__(self, game: Game, hold_frames: int) -> None:
@@ -62,7 +62,7 @@ class ActionsDriver:
         return max(fitting, key=lambda action: len(self.keys[action]), default=0)  # the first of equals
 
 
-class RandomDriver:
+class RandomController:
     hold_frames = RANDOM_HOLD_FRAMES
 
     def __init__(self, game: Game, seed: int) -> None:
@@ -72,29 +72,29 @@ class RandomDriver:
         return int(self.random.integers(self.num_actions))
 
 
-class AgentDriver:
+class AgentController:
     """A trained agent, sampled as in training: it sees a frame, and decides, once in its own frame skip."""
 
     def __init__(self, game: Game, path: str, seed: int) -> None:
         import torch  # seconds to import: a person at the keys need not wait
 
-        from player.rl.agent import ViewStack, load_agent
+        from player.rl.agent import FrameStack, load_agent
 
         self.agent = load_agent(Path(path))
         config = self.agent.config
         if config.action_names != tuple(action.name for action in game.actions):
-            raise BadInput(f"{path} learned {config.game}, not {game.name}: choose --game {config.game}")
+            raise InputError(f"{path} learned {config.game}, not {game.name}: choose --game {config.game}")
         self.hold_frames = config.frame_skip
-        self.stack = ViewStack(1, torch.device("cpu"))
+        self.stack = FrameStack(1, torch.device("cpu"))
         self.generator = torch.Generator().manual_seed(seed)
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
-        views = self.stack.push(agent_view(frame_u8)[None], np.array([first]))
+        views = self.stack.push(preprocess_frame(frame_u8)[None], np.array([first]))
         actions, _, _ = self.agent.act(views, self.generator)
         return int(actions[0])
 
 
-class Race:
+class GameSession:
     """The game, frame by frame, with somebody driving. `ended` is why it is over: "", "finished" or "out of time"."""
 
     def __init__(
@@ -132,15 +132,15 @@ class Race:
             self.env.close()  # an emulator game must be gone before the next one is there
         self.driver: Any = None
         if self.policy == "random":
-            self.driver = RandomDriver(self.game, self.seed)
+            self.driver = RandomController(self.game, self.seed)
         elif self.policy is not None:
-            self.driver = AgentDriver(self.game, self.policy, self.seed)
+            self.driver = AgentController(self.game, self.policy, self.seed)
         elif self.decision_frames is not None or not self.game.has_buttons:
-            self.driver = ActionsDriver(self.game, self.decision_frames or 1)
+            self.driver = ActionController(self.game, self.decision_frames or 1)
         # Every frame is played and shown; a policy's choice is held as long as its own frame skip.
         self.env = make_env(self.game, frame_skip=1, **settings)
         if self.driver is None:
-            self.driver = KeysDriver(self.game, tuple(self.env.unwrapped.buttons))
+            self.driver = ButtonController(self.game, tuple(self.env.unwrapped.buttons))
         self.restart()
 
     @property

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Iterator, Set, Tuple
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.games.game import DRIVING_ACTIONS
-from player.window.controllers import ActionsDriver, KeysDriver, Race
+from player.window.controllers import ActionController, ButtonController, GameSession
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
@@ -30,11 +30,11 @@ def ordinal(number: int) -> str:
 class Window:
     """Reads the keys, keeps the game's pace, shows the frames."""
 
-    def __init__(self, race: Race, scale: int, instead: str = "add --headless") -> None:
+    def __init__(self, race: GameSession, scale: int, instead: str = "add --headless") -> None:
         """`instead`: what to do where there is no screen."""
         on_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
         if sys.platform.startswith("linux") and not on_screen:
-            raise BadInput(f"no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): {instead}")
+            raise InputError(f"no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): {instead}")
         try:
             pygame.display.init()
             pygame.font.init()
@@ -45,7 +45,7 @@ class Window:
             pygame.display.set_mode((W * scale, H * scale + BAR_HEIGHT), pygame.RESIZABLE)
             pygame.display.set_caption(race.game.name)
         except pygame.error as problem:
-            raise BadInput(f"no window can be opened here ({problem}): {instead}") from None
+            raise InputError(f"no window can be opened here ({problem}): {instead}") from None
         self.race = race
         self.fonts = {size: pygame.font.Font(None, size) for size in (20, 30, 56)}
         self.held: Set[str] = set()
@@ -148,12 +148,12 @@ class Window:
         track = "T track  " if self.race.has_more_tracks else ""
         keys = f"R restart  {track}P pause  Q quit"
         driver = self.race.driver
-        if isinstance(driver, ActionsDriver):
+        if isinstance(driver, ActionController):
             yield f"{', '.join(sorted(set().union(*driver.keys)))}   {keys}"
-        elif isinstance(driver, KeysDriver) and self.race.game.actions == DRIVING_ACTIONS:
+        elif isinstance(driver, ButtonController) and self.race.game.actions == DRIVING_ACTIONS:
             yield "arrows drive, down brakes, space hops   " + keys
             yield "arrows, space   " + keys
-        elif isinstance(driver, KeysDriver):
+        elif isinstance(driver, ButtonController):
             buttons = (f"{key} {button}" for key, button in driver.button_of_key.items() if len(key) == 1)
             yield f"arrows, {', '.join(buttons)}   " + keys
             yield "arrows, space   " + keys

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 
 class Shards:
@@ -30,7 +30,9 @@ class Shards:
         if count == 1:
             return cls()
         if batch_size % count:
-            raise BadInput(f"--batch-size {batch_size} is of all processes together: no multiple of {count}")
+            raise InputError(
+                f"--batch-size {batch_size} is of all processes together: no multiple of {count}"
+            )
         if not dist.is_initialized():
             if device.type == "cuda":
                 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -9,7 +9,7 @@ import sys
 from typing import Callable
 
 
-class BadInput(ValueError):
+class InputError(ValueError):
     """What the user gave cannot be used; the message says what was found and what to do."""
 
 
@@ -17,7 +17,7 @@ def run_script(main: Callable[[], None]) -> None:
     """Runs `main` and turns what a user can cause into one line on stderr and an exit code that is not 0."""
     try:
         main()
-    except BadInput as problem:
+    except InputError as problem:
         sys.exit(f"error: {problem}")
     except KeyboardInterrupt:
         sys.exit(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 SUFFIXES = (".mp4", ".gif")
 
@@ -39,7 +39,7 @@ class VideoFile:
         self.num_frames = 0
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
-            raise BadInput(f"cannot record to {self.path}: the name must end in {' or '.join(SUFFIXES)}")
+            raise InputError(f"cannot record to {self.path}: the name must end in {' or '.join(SUFFIXES)}")
         self.aside = self.path.with_name(f"{self.path.stem}.writing{suffix}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,13 +47,13 @@ class VideoFile:
                 raise IsADirectoryError("it is a folder")
             self.aside.touch()
         except OSError as problem:
-            raise BadInput(f"cannot record to {self.path}: {problem.strerror or problem}") from None
+            raise InputError(f"cannot record to {self.path}: {problem.strerror or problem}") from None
         self.sink = _Gif(self.aside, fps, scale) if suffix == ".gif" else self._open_mp4()
 
     def _open_mp4(self) -> "_Mp4":
         try:
             return _Mp4(self.aside, self.fps, self.frame_shape, self.scale)
-        except BadInput:
+        except InputError:
             self.aside.unlink()
             raise
 
@@ -86,7 +86,7 @@ class _Mp4:
         try:
             import cv2
         except ImportError:
-            raise BadInput(
+            raise InputError(
                 "no OpenCV to write an mp4: pip install opencv-python, or a name that ends in .gif"
             ) from None
         H, W = frame_shape
@@ -94,7 +94,7 @@ class _Mp4:
         size = (W * scale + self.pad[1][1], H * scale + self.pad[0][1])  # the codec wants even sides
         self.writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
         if not self.writer.isOpened():
-            raise BadInput(f"OpenCV cannot write an mp4 here ({path.parent}): try a name that ends in .gif")
+            raise InputError(f"OpenCV cannot write an mp4 here ({path.parent}): try a name that ends in .gif")
 
     def write(self, frame_u8: np.ndarray) -> None:
         picture = frame_u8.repeat(self.scale, axis=0).repeat(self.scale, axis=1)

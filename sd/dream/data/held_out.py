@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.latents import recording_beginning, recording_fingerprint
 from dream.data.trajectories import Trajectories, split_episodes
 
@@ -16,7 +16,7 @@ def seeds_of(data: Trajectories, trained_on: Sequence[dict], path: Path) -> set[
     recording, beginning = recording_fingerprint(data), recording_beginning(data)
     seeds = {one["seed"] for one in trained_on if one["recording"] == recording}
     if not seeds and any(one.get("beginning") == beginning for one in trained_on):
-        raise BadInput(
+        raise InputError(
             f"{path} begins like a recording that the dream has learned from: record by another --seed"
         )
     return seeds
@@ -27,7 +27,7 @@ def set_aside(data: Trajectories, seeds: Sequence[int]) -> tuple[np.ndarray, np.
     splits = [split_episodes(data, seed=seed) for seed in seeds]
     held_out = np.logical_and.reduce([held_out for _, held_out in splits])
     if not held_out.any():
-        raise BadInput(
+        raise InputError(
             f"trainings by the seeds {list(seeds)} have each learned what the others set aside: record anew"
         )
     return splits[-1][0], held_out

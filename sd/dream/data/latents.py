@@ -12,8 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.common.device import sent
-from dream.common.errors import BadInput
-from dream.common.runs import mixed_precision
+from dream.common.errors import InputError
+from dream.common.runs import autocast
 from dream.data.start_states import Places
 from dream.data.trajectories import Trajectories, places_to_start
 from dream.models.autoencoder import Encoder
@@ -56,7 +56,7 @@ def encode_recording(
         size = 2 * int(np.prod(source["shape"]))
         print(f"encoding the recording to {path}: {size / 1e9:.2f} GB", flush=True)
         if size > shutil.disk_usage(folder).free:
-            raise BadInput(
+            raise InputError(
                 f"no room for {size / 1e9:.2f} GB of latents in {folder}: free some, or change --output-dir"
             )
         aside = folder / "latents.writing.npy"
@@ -68,7 +68,7 @@ def encode_recording(
                 for row in tqdm(trajectories.frames, desc="encoding", unit="row"):
                     for start in range(0, T, batch):
                         frames = to_frames(row[start : start + batch], device)
-                        with mixed_precision(device):
+                        with autocast(device):
                             file.write(encoder(frames).half().cpu().numpy().tobytes())
             os.replace(aside, path)
         finally:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 CHUNK_BYTES = 4 * 2**20  # unpacked at a time
 
@@ -27,7 +27,7 @@ def map_member(
 ) -> np.ndarray:
     """The array where it lies in the file; a compressed one by way of a temporary file. Nothing is unpickled."""
     if info.flag_bits & 1:
-        raise BadInput(f"{path}: {info.filename} is encrypted: save it without a password")
+        raise InputError(f"{path}: {info.filename} is encrypted: save it without a password")
     if info.compress_type == zipfile.ZIP_STORED:
         with open(path, "rb") as file:
             file.seek(info.header_offset)
@@ -58,18 +58,18 @@ def _map_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) ->
         )
         shape, fortran_order, dtype = read_header(file)
     except ValueError as problem:
-        raise BadInput(
+        raise InputError(
             f"{path}: {info.filename} is no numpy array ({problem}): record or save it again"
         ) from None
     if dtype.hasobject:
-        raise BadInput(
+        raise InputError(
             f"{path}: {info.filename} holds pickled objects, which are never loaded: save plain numbers"
         )
     data = file.tell()
     num_bytes = math.prod(shape) * dtype.itemsize
     found = min(os.fstat(file.fileno()).st_size, content + info.file_size) - data
     if found < num_bytes:
-        raise BadInput(
+        raise InputError(
             f"{path}: {info.filename} has {found} bytes of {num_bytes}: copy or record the file again"
         )
     if num_bytes == 0:

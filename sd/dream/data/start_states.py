@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
 
 
@@ -62,7 +62,7 @@ def load_places(path: Path, engine: ModelShape) -> Places:
     knew it `truth/*` (K,). Raises BadInput."""
     path = Path(path)
     if not path.is_file():
-        raise BadInput(
+        raise InputError(
             f"no start sequence at {path}: sd/train_sd.py writes initial_sequence.npz beside its best.pt"
         )
     try:
@@ -77,24 +77,26 @@ def load_places(path: Path, engine: ModelShape) -> Places:
     except (
         Exception
     ) as problem:  # numpy raises many types here (zip, pickle, EOF): all mean the same to the user
-        raise BadInput(
+        raise InputError(
             f"{path} cannot be read as a start sequence ({problem}): train_sd.py writes one"
         ) from None
     if autoencoder != engine.autoencoder:
-        raise BadInput(f"{path} was made with another autoencoder: take the one that stands beside the model")
+        raise InputError(
+            f"{path} was made with another autoencoder: take the one that stands beside the model"
+        )
     wanted = (engine.context_length, *engine.latent_shape)
     if frames.ndim != 5 or frames.shape[1:] != wanted or frames.shape[0] == 0 or frames.dtype.kind != "f":
-        raise BadInput(
+        raise InputError(
             f"{path} holds frames {frames.dtype} {frames.shape}, wanted float (K, {str(wanted)[1:]}"
         )
     if actions.shape != frames.shape[:2] or actions.dtype.kind not in "iu":
-        raise BadInput(
+        raise InputError(
             f"{path} holds actions {actions.dtype} {actions.shape}, wanted integers {frames.shape[:2]}"
         )
     if actions.min() < 0 or actions.max() >= len(engine.game.action_names) or not np.isfinite(frames).all():
-        raise BadInput(
+        raise InputError(
             f"{path} holds actions or latents out of range: train_sd.py writes one that fits its model"
         )
     if any(values.shape != frames.shape[:1] for values in truth.values()):
-        raise BadInput(f"{path} holds a true state that is not one of each of its {len(frames)} places")
+        raise InputError(f"{path} holds a true state that is not one of each of its {len(frames)} places")
     return Places(frames.astype(np.float32), actions.astype(np.int64), truth)

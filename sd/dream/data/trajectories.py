@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.npz_mmap import map_member, members
 
 FORMAT_VERSION = 1
@@ -80,7 +80,7 @@ def open_trajectories(path: Path | str) -> Trajectories:
     """Opens and checks a recording. Raises BadInput in one line: what was found, what was wanted, what to do."""
     path = Path(path)
     if not path.is_file():
-        raise BadInput(
+        raise InputError(
             f"no recording at {path}: ppo/record_trajectories.py makes one, or name another with --trajectories"
         )
     assumptions: list[str] = []
@@ -88,13 +88,13 @@ def open_trajectories(path: Path | str) -> Trajectories:
         with zipfile.ZipFile(path) as archive:
             arrays = {key: map_member(path, archive, info, assumptions) for key, info in members(archive)}
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError) as problem:
-        raise BadInput(
+        raise InputError(
             f"{path} ({path.stat().st_size} bytes) is not a whole .npz file ({problem}): copy or record it again"
         ) from None
 
     for key in ("frames", "actions"):
         if key not in arrays:
-            raise BadInput(
+            raise InputError(
                 f"{path} has no {key!r}, only {sorted(arrays)}: save both with np.savez(frames=, actions=)"
             )
     frames = arrays.pop("frames")
@@ -154,7 +154,7 @@ def split_episodes(
     belongs to neither; where that is little, at least 10 frames are taken and the gap is a tenth of the time.
     """
     if not 0 < validation_share < 1:
-        raise BadInput(f"a validation share of {validation_share}: wanted more than 0 and less than 1")
+        raise InputError(f"a validation share of {validation_share}: wanted more than 0 and less than 1")
     ids = episode_ids(trajectories)
     lengths = np.bincount(ids.ravel())
     if len(lengths) < 4:
@@ -247,17 +247,17 @@ def _check_frames(path: Path, frames: np.ndarray) -> None:
     wanted = "wanted uint8 (N, T, 3, H, W), RGB 0-255"
     found = f"{path}: frames are {frames.dtype} {frames.shape}"
     if frames.ndim != 5:
-        raise BadInput(f"{found}, {wanted}: save them with five axes (rows, time, colour, height, width)")
+        raise InputError(f"{found}, {wanted}: save them with five axes (rows, time, colour, height, width)")
     if frames.shape[2] != 3 and frames.shape[4] == 3:
-        raise BadInput(f"{found}, {wanted}: colour is last, save frames.transpose(0, 1, 4, 2, 3)")
+        raise InputError(f"{found}, {wanted}: colour is last, save frames.transpose(0, 1, 4, 2, 3)")
     if frames.shape[2] != 3:
-        raise BadInput(f"{found}, {wanted}: {frames.shape[2]} colours on axis 2, save three")
+        raise InputError(f"{found}, {wanted}: {frames.shape[2]} colours on axis 2, save three")
     if frames.dtype != np.uint8:
-        raise BadInput(f"{found}, {wanted}: save them as whole numbers 0-255 of that type")
+        raise InputError(f"{found}, {wanted}: save them as whole numbers 0-255 of that type")
     if frames.size == 0:
-        raise BadInput(f"{found}, which is nothing, {wanted}: record again")
+        raise InputError(f"{found}, which is nothing, {wanted}: record again")
     if frames.shape[1] < MIN_STEPS:
-        raise BadInput(
+        raise InputError(
             f"{found}: rows of {frames.shape[1]} steps, wanted at least {MIN_STEPS}: record longer rows"
         )
 
@@ -265,12 +265,12 @@ def _check_frames(path: Path, frames: np.ndarray) -> None:
 def _check_actions(path: Path, actions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     found = f"{path}: actions are {actions.dtype} {actions.shape}"
     if not np.issubdtype(actions.dtype, np.integer):
-        raise BadInput(f"{found}, wanted integers (N, T): save the index of each action")
+        raise InputError(f"{found}, wanted integers (N, T): save the index of each action")
     if actions.shape != shape:
-        raise BadInput(f"{found}, wanted {shape} (N, T) as in frames: one action for every frame")
+        raise InputError(f"{found}, wanted {shape} (N, T) as in frames: one action for every frame")
     actions = np.array(actions, np.int64)
     if actions.min() < 0:
-        raise BadInput(
+        raise InputError(
             f"{found} from {actions.min()} to {actions.max()}, wanted 0 and up: count actions from 0"
         )
     return actions
@@ -284,7 +284,7 @@ def _check_starts(
         starts = np.zeros(shape, bool)
         starts[:, 0] = True
     if starts.dtype != bool or starts.shape != shape:
-        raise BadInput(
+        raise InputError(
             f"{path}: episode_starts are {starts.dtype} {starts.shape}, wanted bool {shape}: convert them"
         )
     return np.array(starts)
@@ -295,17 +295,17 @@ def _check_names(
 ) -> tuple[str, ...]:
     if names is None:
         if max_action >= MAX_UNNAMED_ACTIONS:
-            raise BadInput(
+            raise InputError(
                 f"{path}: actions go up to {max_action}: number them 0, 1, 2 ..., or name them all in action_names"
             )
         assumptions.append(f"no action_names in the file: taken for {max_action + 1} actions without names")
         return tuple(f"action_{i}" for i in range(max_action + 1))
     if names.dtype.kind not in "US" or names.ndim != 1:
-        raise BadInput(
+        raise InputError(
             f"{path}: action_names are {names.dtype} {names.shape}, wanted one text for each action"
         )
     if max_action >= len(names):
-        raise BadInput(
+        raise InputError(
             f"{path}: actions go up to {max_action}, but there are {len(names)} action_names: name them all"
         )
     return tuple(str(name) if names.dtype.kind == "U" else name.decode(errors="replace") for name in names)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.latents import to_frames
 from dream.data.trajectories import Trajectories, window_starts
 from dream.evaluation.metrics import as_shown
@@ -43,7 +43,7 @@ class Subject:
         """Starts (M, 2), M at most `count`, spread evenly over the mask's windows of `length` frames, or BadInput."""
         starts = window_starts(self.data.episode_starts, mask, length)
         if len(starts) == 0:
-            raise BadInput(f"no {length} frames in a row for {what}: record more or longer episodes")
+            raise InputError(f"no {length} frames in a row for {what}: record more or longer episodes")
         chosen = np.linspace(0, len(starts) - 1, min(count, len(starts))).round().astype(int)
         return torch.from_numpy(starts[np.unique(chosen)])
 

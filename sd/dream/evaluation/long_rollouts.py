@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.latents import to_frames
 from dream.data.trajectories import Trajectories, episode_ids, game_by_game
 from dream.evaluation.evaluator import DREAM_BATCH, Subject, sticky_keys
@@ -55,7 +55,7 @@ def stability(
         age: [i for i in range(age, max(1, age - AGES_WIDTH), -1) if (age - i) % every == 0] for age in ages
     }
     if min(map(len, looked_at.values())) * len(starts) < 2 * MOST_CROWDED:
-        raise BadInput(f"{len(starts)} roll-outs up to frames {ages} are too few for a Frechet distance")
+        raise InputError(f"{len(starts)} roll-outs up to frames {ages} are too few for a Frechet distance")
     sets = {age: ([], [], []) for age in ages}  # features, motion, and of which roll-out
     last = []
     batch = DREAM_BATCH[subject.device.type]
@@ -75,7 +75,7 @@ def stability(
     real = [real_set(subject, alexnet, half, samples) for half in halves(subject)]
     samples = min(samples, *(len(features) for features, _ in real))
     if samples < 2 * MOST_CROWDED:
-        raise BadInput(f"{samples} frames a set are too few for a Frechet distance")
+        raise InputError(f"{samples} frames a set are too few for a Frechet distance")
     everything = [even(features, samples) for features, *_ in (*real, *sets.values())]
     # axes of dreamed frames too: what a dream shows that the game never does must not be projected away
     mean, axes = principal_axes(torch.cat(everything), min(DIMENSIONS, samples // MOST_CROWDED))

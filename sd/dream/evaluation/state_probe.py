@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.latents import to_frames
 from dream.data.trajectories import window_starts
 from dream.evaluation.evaluator import Subject
@@ -65,10 +65,10 @@ def teach_truth_judge(subject: Subject, num_steps: int, seed: int) -> TruthJudge
     )
     for name in (*names, *angles):
         if not np.isfinite(extras[name]).all():
-            raise BadInput(f"{name} of the recording is not a finite number everywhere")
+            raise InputError(f"{name} of the recording is not a finite number everywhere")
     pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, CLIP))
     if not names or not angles or len(pool) == 0:
-        raise BadInput(f"the recording has none of {', '.join(NUMBERS)}, or none of {', '.join(ANGLES)}")
+        raise InputError(f"the recording has none of {', '.join(NUMBERS)}, or none of {', '.join(ANGLES)}")
     numbers = torch.stack([torch.from_numpy(np.array(extras[name])).float() for name in names], dim=-1)
     radians = [torch.from_numpy(np.array(extras[name])).float() * ANGLES[name] for name in angles]
     radians = torch.stack(radians, dim=-1)  # (N, T, angles)
@@ -190,7 +190,7 @@ def lap_control(subject: Subject, judge: TruthJudge, count: int) -> dict:
 def place_seen(judge: TruthJudge, clips_u8: Tensor) -> Tensor:
     """Radians (M,) along the lap, of clips uint8 (M, CLIP, 3, H, W). Or BadInput: it has learned none."""
     if "truth/place" not in judge.angles:
-        raise BadInput("the recording has no truth/place")
+        raise InputError("the recording has no truth/place")
     place = judge.read(clips_u8)["truth/place"]
     return torch.atan2(place[:, 1], place[:, 0])
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.latents import frames_at, gather_windows
 from dream.data.trajectories import Trajectories, window_starts
 from dream.evaluation.metrics import psnr
@@ -51,7 +51,7 @@ def validation_set(
     if len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
         horizons = (1,)
     if len(window_starts(data.episode_starts, mask, context + 1)) == 0:
-        raise BadInput(
+        raise InputError(
             f"no {context + 1} frames in a row in the held-out episodes: record more, or try another --seed"
         )
 

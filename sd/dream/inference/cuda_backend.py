@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dream.common.runs import mixed_precision
+from dream.common.runs import autocast
 from dream.inference.torch_backend import TorchEngine
 
 WARM_UP = 3  # frames before the capture: libraries choose their kernels in the first ones
@@ -41,7 +41,7 @@ class CudaEngine(TorchEngine):
         return latent, frame
 
     def mixed(self, *inputs: Tensor) -> Tensors:
-        with mixed_precision(self.device):
+        with autocast(self.device):
             return tuple(each.float() for each in TorchEngine.next(self, *inputs))
 
 

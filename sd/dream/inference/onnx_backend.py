@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
 from dream.inference.backend import State, noise_levels
 
@@ -78,7 +78,7 @@ def read_about(folder: Path) -> dict:
     """dream.json. Raises BadInput where there is none of this format."""
     path = folder / ABOUT
     if not path.is_file():
-        raise BadInput(f"no exported dream at {folder}: sd/export_sd.py makes one of a model")
+        raise InputError(f"no exported dream at {folder}: sd/export_sd.py makes one of a model")
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
@@ -88,9 +88,9 @@ def read_about(folder: Path) -> dict:
     return about
 
 
-def damaged(folder: Path, problem: Exception) -> BadInput:
+def damaged(folder: Path, problem: Exception) -> InputError:
     first_line = (str(problem) or type(problem).__name__).splitlines()[0]
-    return BadInput(
+    return InputError(
         f"{folder} cannot be read as an exported dream ({first_line}): sd/export_sd.py makes it anew"
     )
 
@@ -111,7 +111,7 @@ def is_of(folder: Path, decoder_path: Path, model_path: Path) -> bool:
         return True
     try:
         return read_about(folder)["made_of"] == made_of(decoder_path, model_path)
-    except (BadInput, KeyError):
+    except (InputError, KeyError):
         return False
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.inference.backend import Engine
 from dream.inference.onnx_backend import RUNTIMES, OnnxEngine, exported_folder, is_of, starts_beside
 
@@ -22,11 +22,11 @@ def load_engine(
 ) -> Engine:
     """`backend`: of BACKENDS; device: for "torch". An exported dream that is not there or not of these files is made,
     once. Raises BadInput where something is missing."""
-    made_by = {model_path: "sd/train_sd.py", decoder_path: "sd/train_autoencoder.py"}
-    missing = [path for path in made_by if not Path(path).is_file()]
+    hint = {model_path: "sd/train_sd.py", decoder_path: "sd/train_autoencoder.py"}
+    missing = [path for path in hint if not Path(path).is_file()]
     if len(missing) == 1 or (missing and not is_of(exported_folder(model_path), decoder_path, model_path)):
         # said before anything is exported, or missed elsewhere
-        raise BadInput(f"no checkpoint at {missing[0]}: {made_by[missing[0]]} makes one")
+        raise InputError(f"no checkpoint at {missing[0]}: {hint[missing[0]]} makes one")
     asked = f"--backend {backend}"
     if backend == "auto":
         backend = choose(decoder_path, model_path, device)
@@ -36,10 +36,10 @@ def load_engine(
             "torch": "PyTorch (pip install torch; or is .venv/bin/python the one that you mean?)",
             "cuda": "PyTorch and an NVIDIA GPU",
         }
-        raise BadInput(f"{asked} needs {needs.get(backend, f'it installed: pip install {backend}')}")
+        raise InputError(f"{asked} needs {needs.get(backend, f'it installed: pip install {backend}')}")
     if backend in RUNTIMES:
         if device == "cuda":
-            raise BadInput(
+            raise InputError(
                 f"--backend {backend} runs on the CPU: --device cuda wants --backend cuda or torch"
             )
         folder = exported_folder(model_path)
@@ -87,7 +87,7 @@ def has_cuda() -> bool:
 
 def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
     if not installed(*EXPORT_NEEDS):
-        raise BadInput(
+        raise InputError(
             f"no exported dream of this model at {folder}; to make it: pip install {' '.join(EXPORT_NEEDS)}"
         )
     from dream.inference.export import export_dream

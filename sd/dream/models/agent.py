@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dream.common.agent_view import agent_views
-from dream.common.errors import BadInput
-from dream.common.runs import load_checkpoint, mixed_precision
+from dream.common.agent_view import preprocess_frames
+from dream.common.errors import InputError
+from dream.common.runs import autocast, load_checkpoint
 
 STACK = 4  # pictures at once
 
@@ -36,7 +36,7 @@ class Agent(nn.Module):
 
     def see(self, frames_u8: Tensor) -> None:
         """Frames uint8 (B, H, W, 3) come after those before; the first fill the stack."""
-        view = torch.from_numpy(agent_views(frames_u8.numpy()))[:, None]
+        view = torch.from_numpy(preprocess_frames(frames_u8.numpy()))[:, None]
         self.views = (
             view.expand(-1, STACK, -1, -1)
             if self.views is None
@@ -46,7 +46,7 @@ class Agent(nn.Module):
     @torch.no_grad()
     def choose(self, generator: torch.Generator) -> Tensor:
         """Actions int64 (B,), sampled as in training, for what was seen last."""
-        with mixed_precision(torch.device("cpu")):
+        with autocast(torch.device("cpu")):
             features = self.features(self.views.float() / 255)
         return torch.multinomial(
             self.policy(features.float()).softmax(dim=1), 1, generator=generator
@@ -64,7 +64,7 @@ def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
         }
         agent.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as problem:
-        raise BadInput(f"{path} is not an agent of this version ({problem}): train it anew") from None
+        raise InputError(f"{path} is not an agent of this version ({problem}): train it anew") from None
     if names != tuple(action_names):
-        raise BadInput(f"{path} knows the actions {names}, the dream {tuple(action_names)}")
+        raise InputError(f"{path} knows the actions {names}, the dream {tuple(action_names)}")
     return agent.eval()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
 from dream.common.runs import load_checkpoint
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
@@ -55,7 +55,7 @@ def load_autoencoder(encoder_path: Path, decoder_path: Path) -> tuple[Encoder, D
     encoder, decoder = load_part(encoder_path, "encoder"), load_part(decoder_path, "decoder")
     checkpoint = load_checkpoint(encoder_path, "encoder", "sd/train_autoencoder.py")
     if encoder.config != decoder.config or checkpoint.get("autoencoder") != fingerprint(decoder):
-        raise BadInput(
+        raise InputError(
             f"{encoder_path} and {decoder_path} are not of one training: take those that stand side by side"
         )
     return encoder, decoder
@@ -103,7 +103,7 @@ def load_dream_parts(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNe
     decoder = load_part(decoder_path, "decoder")
     unet, game, checkpoint = load_unet(model_path)
     if fingerprint(decoder) != checkpoint["autoencoder"]:
-        raise BadInput(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
+        raise InputError(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
     if unet.config.motion:
         encoder = Encoder(decoder.config)
         with refusing(model_path):
@@ -124,4 +124,4 @@ class refusing:
     def __exit__(self, kind: type | None, problem: BaseException | None, _: object) -> None:
         if isinstance(problem, Exception) and not isinstance(problem, OSError):
             first_line = (str(problem) or type(problem).__name__).splitlines()[0]
-            raise BadInput(f"{self.path} does not fit this version ({first_line}): train it anew") from None
+            raise InputError(f"{self.path} does not fit this version ({first_line}): train it anew") from None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dream.common.device import indices
 from dream.common.distributed import ALONE, Shards
-from dream.common.runs import mixed_precision
+from dream.common.runs import autocast
 from dream.models.flow import FOLD, OCTAVES, place_waves
 
 CHANNELS = (64, 96, 128)  # at 1/2, 1/4 and 1/8 of the latent's resolution
@@ -85,7 +85,7 @@ class Adversary:
         it stood before the step: the penalty has it at hand; and the metrics."""
         count = self.shards.mean(torch.full((), float(len(fake)), device=fake.device))
         fake, real = fake.clone().requires_grad_(), real.clone().requires_grad_()
-        with mixed_precision(fake.device):
+        with autocast(fake.device):
             of_fake, of_real = self.discriminator(fake), self.discriminator(real)
             gradients = torch.autograd.grad((of_fake + of_real).sum(), (fake, real), create_graph=True)
         penalty = sum(gradient.pow(2).sum() for gradient in gradients) / count

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.play.keys import action_for_keys, nothing_action
 
 SEEN = 4  # frames that a driver who takes over is shown
@@ -75,7 +75,7 @@ class AgentAtTheWheel:
 
             from dream.models.agent import load_agent
         except ImportError:
-            raise BadInput("the agent needs PyTorch to drive: make setup, or pip install torch") from None
+            raise InputError("the agent needs PyTorch to drive: make setup, or pip install torch") from None
         if self.agent is None:
             self.agent = load_agent(self.path, self.action_names)
             self.generator = torch.Generator().manual_seed(self.seed)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 OPPOSITES = (("left", "right"), ("up", "down"))
 NOTHING = ("-", "nothing", "none")  # how a keys file spells "no key is held"
@@ -94,7 +94,7 @@ def read_keys_file(
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
-        raise BadInput(f"--keys {path} cannot be read as a text file ({why})") from None
+        raise InputError(f"--keys {path} cannot be read as a text file ({why})") from None
     actions = []
     for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].split()
@@ -102,13 +102,13 @@ def read_keys_file(
             continue
         where = f"--keys {path}, line {number}"
         if len(words) > 2:
-            raise BadInput(f"{where}: {line.strip()!r} has too many words; wanted e.g. 'up+left 30'")
+            raise InputError(f"{where}: {line.strip()!r} has too many words; wanted e.g. 'up+left 30'")
         count = words[1] if len(words) == 2 else "1"
         if not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= MOST_FRAMES - len(actions):
-            raise BadInput(f"{where}: {count!r} is not a number of frames from 1 to {MOST_FRAMES} in all")
+            raise InputError(f"{where}: {count!r} is not a number of frames from 1 to {MOST_FRAMES} in all")
         actions += [_action_of_word(words[0], action_names, action_keys, where)] * int(count)
     if not actions:
-        raise BadInput(f"--keys {path} holds no keys; a line is e.g. 'up+left 30' or '- 15'")
+        raise InputError(f"--keys {path} holds no keys; a line is e.g. 'up+left 30' or '- 15'")
     return actions
 
 
@@ -132,7 +132,7 @@ def _action_of_word(
         return nothing_action(action_keys)
     keys, known = word.split("+"), {key for keys in action_keys for key in keys}
     if not set(keys) <= known:
-        raise BadInput(
+        raise InputError(
             f"{where}: {word!r} is neither an action ({', '.join(action_names)}) "
             f"nor keys of this game ({', '.join(sorted(known)) or 'none'}) joined by '+'"
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 
 class Real:
@@ -25,7 +25,7 @@ class Real:
         environment, NAME=VALUE with a JSON value. Raises BadInput where it cannot be played beside this dream."""
         given = dict(map(setting, settings))
         if path and not Path(path).is_dir():
-            raise BadInput(f"--real-path {path} is no folder")
+            raise InputError(f"--real-path {path} is no folder")
         if path:
             sys.path.append(str(path))
         try:
@@ -39,12 +39,12 @@ class Real:
                 if problem.name == "gymnasium"
                 else "name its folder with --real-path"
             )
-            raise BadInput(f"--real {game}: no {problem.name or problem}: {lacking}") from None
+            raise InputError(f"--real {game}: no {problem.name or problem}: {lacking}") from None
         except Exception as problem:  # of the game's own; gymnasium's alone are of many types
-            raise BadInput(f"--real {game} cannot be played ({first_line(problem)})") from None
+            raise InputError(f"--real {game} cannot be played ({first_line(problem)})") from None
         space = self.env.action_space
         if getattr(space, "n", None) != num_actions or hasattr(space, "nvec"):
-            raise BadInput(f"--real {game} takes {space}, the dream knows {num_actions} actions")
+            raise InputError(f"--real {game} takes {space}, the dream knows {num_actions} actions")
         self.hears, self.in_step, self.stopped = False, False, ""
 
     @property
@@ -124,7 +124,7 @@ def first_line(problem: Exception) -> str:
 def setting(words: str) -> tuple[str, Any]:
     name, equals, value = words.partition("=")
     if not name.isidentifier() or not equals:
-        raise BadInput(f"--real-settings {words!r}: wanted NAME=VALUE, such as track=1")
+        raise InputError(f"--real-settings {words!r}: wanted NAME=VALUE, such as track=1")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.npz_mmap import map_member, members
 
 ROOM = 64 * 2**20  # bytes of the disk that must stay free
@@ -41,7 +41,7 @@ class Take:
             # open until `close`; unbuffered, or what could not be written would be tried again there
             self.file = open(self.aside, "w+b", buffering=0)  # noqa: SIM115
         except OSError as problem:
-            raise BadInput(f"cannot record to {self.path}: {problem.strerror or problem}") from None
+            raise InputError(f"cannot record to {self.path}: {problem.strerror or problem}") from None
         self.actions: list[int] = []
         self.starts: set[int] = set()
         self.marks: list[
@@ -153,13 +153,13 @@ class Replay:
             replay = cls(frames, actions, meta["replay"], found["replay/latents"], found["replay/actions"])
             replay.check(dream)
         except FileNotFoundError:
-            raise BadInput(f"no recording at {path}: the window makes one") from None
+            raise InputError(f"no recording at {path}: the window makes one") from None
         except Exception as problem:  # numpy and zipfile raise many types: all mean the same to the user
-            raise BadInput(
+            raise InputError(
                 f"{path} cannot be driven again ({problem}): play_sd.py records what can, as .npz"
             ) from None
         if meta.get("dream") != dream.fingerprint:
-            raise BadInput(f"{path} cannot be driven again: it is of another dream than this one")
+            raise InputError(f"{path} cannot be driven again: it is of another dream than this one")
         return replay
 
     def check(self, dream) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.play.controllers import SEEN, Driver, Person, drivers_of
 from dream.play.real_env import Real
 from dream.play.recording import Take
@@ -127,7 +127,7 @@ class Ride:
             driver = self.drivers[(first + number) % len(self.drivers)]
             try:
                 self.put_at_the_wheel(driver)
-            except BadInput as problem:
+            except InputError as problem:
                 told = f"{problem}; "
                 continue
             return f"{told}at the wheel: {driver.name}"

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dream.common.device import generator_on, sent
 from dream.common.distributed import ALONE, Shards
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.trajectories import Trajectories, window_starts
 from dream.models.diffusion import MOST_NOISE, denoising_loss, draw_levels, mean_of, mix, weight_of
 from dream.models.flow import in_pixels, motion_loss
@@ -131,7 +131,7 @@ def train_windows(data: Trajectories, mask: np.ndarray, context: int) -> Tensor:
     """Starts (M, 2) of the windows of `context` + 1 frames to train on. Raises BadInput where there are none."""
     starts = window_starts(data.episode_starts, mask, context + 1)
     if len(starts) == 0:
-        raise BadInput(
+        raise InputError(
             f"no {context + 1} frames in a row between two resets to train on: record longer episodes"
         )
     return torch.from_numpy(starts)

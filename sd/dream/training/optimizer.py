@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 
 HIDDEN = ("muon", "adamw")
 MOMENTUM = 0.95
@@ -114,7 +114,7 @@ class Optimizer:
     def load_state_dict(self, states: list[dict]) -> None:
         """Raises BadInput where they are of a run from before there was Muon."""
         if not isinstance(states, list):
-            raise BadInput("the run was begun by an older version: begin another with --init-from")
+            raise InputError("the run was begun by an older version: begin another with --init-from")
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.common.video import free_path, usual_suffix
 
 SPEEDS = (0.125, 0.25, 0.5, 1, 2, 4)  # times the game's own
@@ -158,5 +158,5 @@ def start_or_stop(window, suffix: str) -> None:
             window.stop_recording(running)
         else:
             window.start_recording(free_path(window.output_dir, suffix))
-    except (OSError, BadInput) as problem:
+    except (OSError, InputError) as problem:
         window.say(f"not recorded: {problem}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.trajectories import Trajectories
 from dream.window.dataset_commands import spread
 from dream.window.draw import DIM, MOON, NIGHT, PAPER, draw_frame, write
@@ -41,7 +41,7 @@ def save_sheet(trajectories: Trajectories, title: str, path: Path) -> None:
     try:
         pygame.image.save(sheet, str(path))
     except pygame.error as problem:
-        raise BadInput(
+        raise InputError(
             f"--save {path} cannot be written ({problem}): name a .png in a folder you may write"
         ) from None
     print(f"saved       {path} ({size[0]} x {size[1]})")

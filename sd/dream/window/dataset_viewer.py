@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import BadInput
+from dream.common.errors import InputError
 from dream.data.trajectories import Trajectories
 from dream.play.timing import Pacer, may_have_screen
 from dream.window.dataset_commands import (
@@ -74,7 +74,7 @@ class Browser:
             self._open()
         except pygame.error:
             pygame.quit()
-            raise BadInput(
+            raise InputError(
                 "there is no display here to open a window on: --save sheet.png writes a picture instead"
             ) from None
         self.command_of = {key: command for command, (keys, _) in COMMANDS.items() for key in keys}

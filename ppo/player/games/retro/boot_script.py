@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence, Tuple
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 TAP, PAUSE = 3, 12  # frames
 PATIENCE = 3600  # frames that a script waits for a value
@@ -32,7 +32,7 @@ def read_script(text: str, buttons: Sequence[str]) -> List[Press]:
         unknown = [button for button in held if button not in buttons]
         if unknown:
             known = ", ".join(button for button in buttons if button)
-            raise BadInput(
+            raise InputError(
                 f"line {number}, {line.strip()!r}: no button {unknown[0]}; the console has {known}"
             )
         if len(words) == 2 and re.fullmatch("[0-9]{1,9}", words[1]) and 0 < int(words[1]) <= PATIENCE:
@@ -40,7 +40,7 @@ def read_script(text: str, buttons: Sequence[str]) -> List[Press]:
         elif len(words) == 4 and words[1] == "until" and re.fullmatch("-?[0-9]{1,19}", words[3]):
             presses.append(Press(held, PATIENCE, (words[2], int(words[3]))))
         else:
-            raise BadInput(
+            raise InputError(
                 f"line {number}, {line.strip()!r}: wanted BUTTONS FRAMES (1-{PATIENCE}) or BUTTONS until NAME VALUE"
             )
     return presses
@@ -60,4 +60,4 @@ def run_script(
         else:
             if press.until:
                 name, value = press.until
-                raise BadInput(f"{name} did not become {value} in {PATIENCE} frames; it is {read(name)}")
+                raise InputError(f"{name} did not become {value} in {PATIENCE} frames; it is {read(name)}")

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 
 def emulator_package(name: str = "this") -> ModuleType:
@@ -22,7 +22,7 @@ def emulator_package(name: str = "this") -> ModuleType:
 
         return retro
     except ImportError:
-        raise BadInput(
+        raise InputError(
             f"{name} needs an emulator: `pip install stable-retro` (Linux x86_64, macOS on Apple silicon; on Windows "
             "inside WSL), or, on Python 3.8, `pip install gym-retro==0.8.0 gym==0.17.2`; the built-in Mode7Kart-v0 "
             "needs nothing"

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional, Tuple
 import gymnasium
 import numpy as np
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.games.game import Action
 from player.games.retro.boot_script import read_script, run_script
 from player.games.retro.compat import emulator_package, make, screen_of
@@ -69,7 +69,7 @@ class RetroGame(gymnasium.Env):
             self._frame = self._observe()
             if crop and self._frame.shape[:2] != (crop[3], crop[2]):
                 screen = "{1} x {0}".format(*self._screen_shape)
-                raise BadInput(
+                raise InputError(
                     f"--crop {','.join(map(str, crop))} leaves the screen, which has {screen} pixels"
                 )
         except BaseException:
@@ -89,7 +89,7 @@ class RetroGame(gymnasium.Env):
                 self.run_script(known.boots[state])
             self._retro.initial_state = self._retro.em.get_state()
         elif not self._retro.em.set_state(self._retro.initial_state):
-            raise BadInput(f"the savestate {state or '(default)'} of {name} is of another emulator or game")
+            raise InputError(f"the savestate {state or '(default)'} of {name} is of another emulator or game")
 
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
@@ -167,7 +167,7 @@ class RetroGame(gymnasium.Env):
     def _read(self, name: str) -> int:
         known = self._retro.data.lookup_all()
         if name not in known:
-            raise BadInput(f"data.json has no variable {name}; it has {', '.join(sorted(known))}")
+            raise InputError(f"data.json has no variable {name}; it has {', '.join(sorted(known))}")
         return known[name]
 
     def _restart(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import gymnasium
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 from player.games.game import Game, read_actions
 from player.games.retro.compat import emulator_package, name_there, rom_finder
 from player.games.retro.env import FRAME_RATE, POWER_ON, RetroGame, use_folders
@@ -61,21 +61,21 @@ def describe(
     find = functools.partial(package.data.get_file_path, there, inttype=folders)  # a file's path, or None
     folder = find("")
     if folder is None or name in ("", ".", "..") or os.path.basename(name) != name:
-        raise BadInput(_game_is_missing(name, integrations))
+        raise InputError(_game_is_missing(name, integrations))
 
     try:
         rom = rom_finder(package)(there, folders)
     except FileNotFoundError:
-        raise BadInput(_rom_is_missing(name)) from None
+        raise InputError(_rom_is_missing(name)) from None
     _check_rom(rom, find("rom.sha"))
     known = KNOWN_GAMES.get(name, UNKNOWN)
     variables = _read_json(find("data.json"), folder + "data.json").get("info", {})
     if not isinstance(variables, dict):
-        raise BadInput(f"{find('data.json')}: its info must be the variables by name")
+        raise InputError(f"{find('data.json')}: its info must be the variables by name")
     scenario = _find_scenario(scenario, known, folder, find)
     lacking = [one for one in READS if one not in variables]
     if scenario in known.scenarios and lacking:
-        raise BadInput(
+        raise InputError(
             f"--scenario {scenario} reads {', '.join(lacking)}, which {find('data.json')} does not have"
         )
     state = _find_state(name, state, known, folder, find, folders)
@@ -102,7 +102,7 @@ def _checked(integrations: Optional[str]) -> Optional[str]:
         return None
     integrations = os.path.abspath(os.path.expanduser(integrations))
     if not os.path.isdir(integrations):
-        raise BadInput(f"--integrations {integrations} is not a folder")
+        raise InputError(f"--integrations {integrations} is not a folder")
     return integrations
 
 
@@ -146,10 +146,10 @@ def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find:
     if path is None and scenario is not None:
         here = [one[:-5] for one in sorted(os.listdir(folder)) if one.endswith(".json")]
         here = [*known.scenarios, *(one for one in here if one not in NO_SCENARIOS)]
-        raise BadInput(f"--scenario {scenario} is not in {folder}; there: {', '.join(here) or 'none'}")
+        raise InputError(f"--scenario {scenario} is not in {folder}; there: {', '.join(here) or 'none'}")
     for script in _read_json(path, folder + name + ".json").get("scripts", []):
         if find(script) is None:
-            raise BadInput(f"{folder}{script} is missing: {name}.json names it")
+            raise InputError(f"{folder}{script} is missing: {name}.json names it")
     return name
 
 
@@ -167,7 +167,7 @@ def _find_state(
         metadata = _read_json(find("metadata.json"), folder + "metadata.json")
         default = (metadata.get("default_player_state") or [metadata.get("default_state")])[0]
         if default is None and name == MARIO_KART:
-            raise BadInput(
+            raise InputError(
                 f"choose a savestate of {name} by --state: {', '.join(states)}"
                 if states
                 else f"{name} has no savestate yet: `python ppo/make_state.py --game {name} --name NAME` makes one"
@@ -207,7 +207,7 @@ def _check_rom(rom: str, sha_path: Optional[str]) -> None:
         cure = "copy it again"
         if len(content) % 1024 == 512:
             cure = f"`python ppo/import_game.py {rom}` takes off its 512-byte header"
-        raise BadInput(f"{rom} has {len(content):,} bytes, which is no multiple of 32,768: {cure}")
+        raise InputError(f"{rom} has {len(content):,} bytes, which is no multiple of 32,768: {cure}")
     if sha_path is not None:
         with open(sha_path) as file:
             known = file.read().lower().split()
@@ -221,22 +221,24 @@ def _check_state(state: Optional[str], said: str, folder: str, states: List[str]
         return
     path = find(state if state.endswith(".state") else state + ".state")
     if path is None:
-        raise BadInput(f"{said} {state} is not in {folder}; the states there: {', '.join(states) or 'none'}")
+        raise InputError(
+            f"{said} {state} is not in {folder}; the states there: {', '.join(states) or 'none'}"
+        )
     try:
         with gzip.open(path) as file:
             file.read()
     except (OSError, EOFError, zlib.error) as problem:
-        raise BadInput(f"{path} is not a savestate (gzip of the emulator's state): {problem}") from None
+        raise InputError(f"{path} is not a savestate (gzip of the emulator's state): {problem}") from None
 
 
 def _read_json(path: Optional[str], wanted: str) -> Dict[str, Any]:
     if path is None:
-        raise BadInput(f"{wanted} is missing: it is one of the game's integration files")
+        raise InputError(f"{wanted} is missing: it is one of the game's integration files")
     try:
         with open(path) as file:
             content = json.load(file)
     except ValueError as problem:  # broken JSON, broken text
-        raise BadInput(f"{path} is not JSON: {problem}") from None
+        raise InputError(f"{path} is not JSON: {problem}") from None
     if not isinstance(content, dict):
-        raise BadInput(f"{path} is not a JSON object")
+        raise InputError(f"{path} is not a JSON object")
     return content

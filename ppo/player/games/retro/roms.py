@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from player.common.errors import BadInput
+from player.common.errors import InputError
 
 INTEGRATIONS = Path(__file__).with_name("integrations")
 MARIO_KART, KART_CART = "SuperMarioKart-Snes", "KartCart-Snes"
@@ -70,7 +70,7 @@ def write_aside(path: Path, content: bytes) -> None:
         aside.write_bytes(content)
         os.replace(aside, path)
     except OSError as problem:
-        raise BadInput(
+        raise InputError(
             f"{path} cannot be written ({problem.strerror}): DREAM_MARIO_KART_DATA names another folder"
         ) from None
     finally:
