@@ -41,7 +41,7 @@ from dream.models import agent as dream_agent
 from dream.models.checkpoints import dream_checkpoint, fingerprint, part_checkpoint
 from PIL import Image
 from player.common.agent_view import preprocess_frames
-from player.rl.agent import Agent, AgentConfig, ViewStack, agent_checkpoint
+from player.rl.agent import Agent, AgentConfig, FrameStack, agent_checkpoint
 from small import CPU, GAME, moving_square, moving_unet, small_autoencoder, small_unet, wake_up
 
 
@@ -299,7 +299,7 @@ def test_both_sides_build_the_same_agent(tmp_path):
     theirs = wake_up(Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))).eval()
     save_checkpoint(agent_checkpoint(theirs), tmp_path / "best.pt")
     ours = dream_agent.load_agent(tmp_path / "best.pt", GAME.action_names)
-    stack = ViewStack(2, CPU)
+    stack = FrameStack(2, CPU)
     for t in range(6):
         frames = torch.randint(256, (2, 50, 70, 3), dtype=torch.uint8, generator=seeded(t))
         views = stack.push(preprocess_frames(frames.numpy()), np.array([t == 0] * 2))
