@@ -15,8 +15,8 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
 from dream.common.errors import run_script  # noqa: E402
-from dream.inference.select_backend import load_engine  # noqa: E402
-from dream.inference.world_model_env import Dream  # noqa: E402
+from dream.inference.select_backend import load_backend  # noqa: E402
+from dream.inference.world_model_env import WorldModelEnv  # noqa: E402
 from dream.models.agent import load_agent  # noqa: E402
 
 PRETRAINED = HERE.parent / "sd" / "pretrained"
@@ -37,8 +37,8 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    engine = load_engine(PRETRAINED / "decoder.pt", PRETRAINED / "model.pt")
-    dream = Dream.load(engine, PRETRAINED / "initial_sequence.npz", args.seed)
+    engine = load_backend(PRETRAINED / "decoder.pt", PRETRAINED / "model.pt")
+    dream = WorldModelEnv.load(engine, PRETRAINED / "initial_sequence.npz", args.seed)
     agent = load_agent(HERE.parent / "ppo" / "pretrained" / "agent.pt", dream.action_names)
     generator = torch.Generator().manual_seed(args.seed)
     context, before = dream.places.latents[args.start], dream.places.actions[args.start]

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
-from dream.models.checkpoints import load_part, load_unet  # noqa: E402
+from dream.models.checkpoints import load_autoencoder_part, load_unet  # noqa: E402
 from dream.models.unet import FOLD  # noqa: E402
 
 SIZE = (1640, 760)
@@ -41,7 +41,7 @@ def arrow(draw: ImageDraw.ImageDraw, *points: tuple[int, int]) -> None:
 
 def main() -> None:
     pretrained = HERE.parent / "sd" / "pretrained"
-    decoder = load_part(pretrained / "decoder.pt", "decoder")
+    decoder = load_autoencoder_part(pretrained / "decoder.pt", "decoder")
     unet, game, _ = load_unet(pretrained / "model.pt")
     C, h, w = decoder.config.latent_shape
     H, W = decoder.config.height, decoder.config.width

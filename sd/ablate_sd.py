@@ -53,24 +53,24 @@ VARIANTS = {
     "no walks astray": Variant(("--astray", "0")),
     "mean square error": Variant(("--loss", "square")),
     "AdamW": Variant(("--optimizer", "adamw")),
-    "regression": Variant(("--predicts", "regression")),
+    "regression": Variant(("--prediction-type", "regression")),
     "context noise untold": Variant(("--context-noise", "untold")),
     "no context noise": Variant(("--context-noise", "off")),
     "cross-attention": Variant(("--actions-by", "attention")),
     "half as wide": Variant(width=0.5),
     "twice as wide": Variant(width=2.0),
     "no own frames": without_own_frames(steps=(1, 2, 4)),
-    "no own frames + regression": without_own_frames("--predicts", "regression"),
+    "no own frames + regression": without_own_frames("--prediction-type", "regression"),
     "no own frames + all levels": without_own_frames(*LEVELS, steps=(1, 2, 4)),
     "no own frames + all levels + ramp": without_own_frames(*LEVELS, "--loss", "ramp", steps=(1, 2, 4)),
     "no own frames + all levels + noise": without_own_frames(
-        *LEVELS, "--loss", "square", "--predicts", "noise", steps=(1, 4, 8)
+        *LEVELS, "--loss", "square", "--prediction-type", "noise", steps=(1, 4, 8)
     ),
     "no own frames + all levels + velocity": without_own_frames(
-        *LEVELS, "--loss", "square", "--predicts", "velocity", steps=(1, 2, 4)
+        *LEVELS, "--loss", "square", "--prediction-type", "velocity", steps=(1, 2, 4)
     ),
     "no own frames + all levels + EDM": without_own_frames(
-        *LEVELS, "--loss", "square", "--predicts", "edm", steps=(1, 2, 4)
+        *LEVELS, "--loss", "square", "--prediction-type", "edm", steps=(1, 2, 4)
     ),
 }
 

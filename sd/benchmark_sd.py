@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from dream.common.errors import InputError, run_script
 from dream.evaluation.report import save_json
-from dream.inference.backend import Engine
-from dream.inference.select_backend import BACKENDS, available, load_engine
-from dream.inference.torch_backend import TorchEngine
-from dream.inference.world_model_env import Dream
+from dream.inference.backend import Backend
+from dream.inference.select_backend import BACKENDS, available, load_backend
+from dream.inference.torch_backend import TorchBackend
+from dream.inference.world_model_env import WorldModelEnv
 from dream.models.unet import REFERENCE, REFERENCE_STEPS, UNet
 from tqdm import tqdm
 
@@ -67,12 +67,12 @@ def main(args: argparse.Namespace) -> None:
     for name in args.backends:
         if available(name):
             device = args.device if name == "torch" else "auto"
-            engines[name] = load_engine(args.decoder_path, args.model_path, args.steps, name, device)
+            engines[name] = load_backend(args.decoder_path, args.model_path, args.steps, name, device)
         else:
             print(f"{name}: not on this machine")
     if len(engines) == 1:
         raise InputError(f"none of {', '.join(args.backends)} is on this machine")
-    dreams = {name: Dream.load(engine, args.trajectory_path, 0) for name, engine in engines.items()}
+    dreams = {name: WorldModelEnv.load(engine, args.trajectory_path, 0) for name, engine in engines.items()}
     print(f"{torch.get_num_threads()} threads; {args.rounds} turns of {args.frames} frames each")
 
     times_ms = {name: [] for name in dreams}
@@ -103,16 +103,16 @@ def main(args: argparse.Namespace) -> None:
     print(f"wrote {args.output}")
 
 
-def reference_engine(args: argparse.Namespace) -> TorchEngine:
+def reference_engine(args: argparse.Namespace) -> TorchBackend:
     """The dream's decoder behind an untrained network of the original's size: it costs what it would cost trained."""
-    engine = load_engine(args.decoder_path, args.model_path, REFERENCE_STEPS, "torch", args.device)
+    engine = load_backend(args.decoder_path, args.model_path, REFERENCE_STEPS, "torch", args.device)
     config = replace(REFERENCE, num_actions=len(engine.game.action_names))
     engine.unet = UNet(config).eval().requires_grad_(False).to(engine.device)
     engine.name = f"{engine.name}, {REFERENCE_STEPS} passes"
     return engine
 
 
-def play(dream: Dream, frames: int) -> list[float]:
+def play(dream: WorldModelEnv, frames: int) -> list[float]:
     """Milliseconds of each frame. Bytes are in CPU memory when `step` returns, so the device is done by then."""
     dream.reset(0)
     times_ms = []
@@ -123,7 +123,7 @@ def play(dream: Dream, frames: int) -> list[float]:
     return times_ms[WARM_UP:]
 
 
-def figures(engine: Engine, times_ms: list[float]) -> dict:
+def figures(engine: Backend, times_ms: list[float]) -> dict:
     median, p95, p99 = np.percentile(times_ms, [50, 95, 99]).tolist()
     return {
         "name": engine.name,

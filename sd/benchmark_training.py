@@ -34,7 +34,7 @@ from dream.evaluation.report import save_json
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import load_autoencoder
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import Truth, train_windows, training_loss
+from dream.training.losses import FlowTargets, train_windows, training_loss
 from torch import Tensor
 from tqdm import tqdm
 from train_autoencoder import CROP
@@ -165,10 +165,10 @@ def plain_autoencoder(data: Trajectories, device: torch.device) -> Callable[[], 
             )
             crops.append(data.frames[row, t, :, top : top + h, left : left + w].astype(np.float32) / 255)
         crops = torch.from_numpy(np.stack(crops)).to(device)
-        corners = torch.zeros(PLAIN_BATCH, 2, dtype=torch.int64, device=device)
+        crop_origin = torch.zeros(PLAIN_BATCH, 2, dtype=torch.int64, device=device)
 
         def loss() -> Tensor:
-            return F.mse_loss(decoder(encoder(crops), size=(h, w), corners=corners).float(), crops)
+            return F.mse_loss(decoder(encoder(crops), size=(h, w), crop_origin=crop_origin).float(), crops)
 
         learn(loss)
 
@@ -183,10 +183,10 @@ def plain_diffusion(args: argparse.Namespace, data: Trajectories, device: torch.
         )
     )
     unet = (
-        UNet(UNetConfig(num_actions=data.num_actions, motion=True))
+        UNet(UNetConfig(num_actions=data.num_actions, use_flow=True))
         .to(device)
         .train()
-        .see_with(encoder, decoder)
+        .attach_autoencoder(encoder, decoder)
     )
     learn = plain_optimizer(list(unet.parameters()), device)
     L = unet.config.context
@@ -205,7 +205,7 @@ def plain_diffusion(args: argparse.Namespace, data: Trajectories, device: torch.
             with torch.no_grad():
                 latents = encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
             fresh = torch.ones(PLAIN_BATCH, dtype=torch.bool)
-            truth = Truth(latents[:, :-1], frames[:, -2], frames[:, -1])
+            truth = FlowTargets(latents[:, :-1], frames[:, -2], frames[:, -1])
             context, target = latents[:, :-1], latents[:, -1]
             return training_loss(unet, context, actions, target, fresh, generator, truth=truth)[0]
 

@@ -21,10 +21,10 @@ from dream.common.errors import InputError, run_script
 from dream.common.game_info import GameInfo
 from dream.common.runs import pick_device, seed_everything
 from dream.common.video import VideoFile
-from dream.data.held_out import seeds_of, set_aside
+from dream.data.held_out import held_out_masks, training_seeds
 from dream.data.trajectories import (
     Trajectories,
-    good_starts,
+    high_reward_starts,
     open_trajectories,
     split_episodes,
     window_starts,
@@ -32,17 +32,17 @@ from dream.data.trajectories import (
 from dream.evaluation.evaluator import Subject
 from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
 from dream.evaluation.frame_quality import action_effect, next_frames, roll_outs
-from dream.evaluation.image_grid import save_rows
+from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.long_rollouts import AGES_WIDTH, stability
 from dream.evaluation.lpips import AlexNet, find_weights, load_alexnet, random_alexnet
 from dream.evaluation.probe_tests import inverse_dynamics, told_apart
 from dream.evaluation.report import Findings, plot_drift, table
 from dream.evaluation.state_probe import lap_control, laps_in_the_dream, teach_truth_judge, truth_errors
 from dream.inference.onnx_backend import RUNTIMES
-from dream.inference.select_backend import choose, load_engine
+from dream.inference.select_backend import choose, load_backend
 from dream.models.agent import Agent, load_agent
 from dream.models.autoencoder import Decoder
-from dream.models.checkpoints import load_autoencoder, load_dream_parts
+from dream.models.checkpoints import load_autoencoder, load_world_model
 
 HERE = Path(__file__).resolve().parent
 STRIP_ROLL_OUTS = 4
@@ -157,7 +157,7 @@ def main(args: argparse.Namespace) -> None:
     )
     if isinstance(stable, tuple):
         stable, last = stable
-        save_rows(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
+        save_image_grid(list(last.div(255).split(4)), args.output_dir / "last_frames.png")
     findings.keep(stability=stable)
 
     # report
@@ -249,7 +249,7 @@ def judge_the_world(
     found = truth_errors(subject, judge, starts, dreamed)
     if agent is None:
         return {**found, "drive": {"not_measured": "no --agent-path"}}
-    places = good_starts(subject.data, subject.held_out, subject.unet.config.context, effort.drives)
+    places = high_reward_starts(subject.data, subject.held_out, subject.unet.config.context, effort.drives)
     places = torch.from_numpy(places)
     drive = or_why_not(laps_in_the_dream, subject, judge, agent, places, effort.drive_frames, seed)
     drive["game"] = or_why_not(lap_control, subject, judge, CONTROLS * effort.drives)
@@ -261,17 +261,17 @@ def load_subject(
 ) -> tuple[Subject, Trajectories | None, GameInfo, str]:
     """Also the recording of random keys, the dream's game, and which episodes are held out, in words."""
     encoder, _ = load_autoencoder(args.encoder_path, args.decoder_path)
-    decoder, unet, game, checkpoint = load_dream_parts(args.decoder_path, args.model_path)
+    decoder, unet, game, checkpoint = load_world_model(args.decoder_path, args.model_path)
     data = open_checked(args.trajectories, decoder, game)
-    trained_on = checkpoint.get("trained_on", [])
-    seeds = seeds_of(data, trained_on, args.trajectories)
+    training_runs = checkpoint.get("training_runs", [])
+    seeds = training_seeds(data, training_runs, args.trajectories)
     random_keys = open_checked(args.random_keys, decoder, game) if args.random_keys else None
-    if random_keys and seeds_of(random_keys, trained_on, args.random_keys):
+    if random_keys and training_seeds(random_keys, training_runs, args.random_keys):
         raise InputError(
             f"the dream has learned from {args.random_keys}: record random keys by another --seed"
         )
     if seeds:
-        train, held_out = set_aside(data, sorted(seeds))
+        train, held_out = held_out_masks(data, sorted(seeds))
         split = f"episodes that training set aside ({', '.join(f'seed {seed}' for seed in sorted(seeds))})"
     else:
         train, held_out = split_episodes(data, FOREIGN_SHARE, args.seed)
@@ -280,11 +280,11 @@ def load_subject(
         part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
     )
     steps = args.steps or checkpoint["steps"]
-    unet.see_with(encoder, decoder)
+    unet.attach_autoencoder(encoder, decoder)
     if args.backend in RUNTIMES:
-        engine = load_engine(args.decoder_path, args.model_path, steps, args.backend)
+        engine = load_backend(args.decoder_path, args.model_path, steps, args.backend)
         decoder = ExportedDecoder(decoder, engine)
-        unet = ExportedUNet(unet, engine).see_with(encoder, decoder)
+        unet = ExportedUNet(unet, engine).attach_autoencoder(encoder, decoder)
     name = engine.name if args.backend in RUNTIMES else f"torch {device.type}"
     subject = Subject(data, train, held_out, encoder, decoder, unet, steps, device, name)
     return subject, random_keys, game, split
@@ -318,7 +318,7 @@ def save_pictures(
     real = subject.real(played["starts"][chosen], L, int(frames.max()) + 1)[:, frames]
     dreamed = played["dreamed"][chosen][:, frames]
     rows = [row / 255 for pair in zip(real, dreamed, strict=True) for row in pair]
-    save_rows(rows, folder / "film.png")
+    save_image_grid(rows, folder / "film.png")
     save_film(subject, played["starts"][chosen], played["dreamed"][chosen], folder / "film.gif")
     plot_drift(
         played["drift"],

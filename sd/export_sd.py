@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
-from dream.inference.onnx_backend import exported_folder, starts_beside
+from dream.inference.onnx_backend import default_start_states, export_dir
 from dream.inference.select_backend import EXPORT_NEEDS
 
 HERE = Path(__file__).resolve().parent
@@ -33,8 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         "PyTorch")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
-    args.trajectory_path = args.trajectory_path or starts_beside(args.model_path)
-    args.output_dir = args.output_dir or exported_folder(args.model_path)
+    args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)
+    args.output_dir = args.output_dir or export_dir(args.model_path)
     return args
 
 

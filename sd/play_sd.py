@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from dream.common.errors import InputError, run_script
 from dream.common.video import SUFFIXES, usual_suffix
-from dream.inference.onnx_backend import starts_beside
-from dream.inference.select_backend import BACKENDS, load_engine
-from dream.inference.world_model_env import Dream
+from dream.inference.onnx_backend import default_start_states
+from dream.inference.select_backend import BACKENDS, load_backend
+from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
 from dream.play.controllers import drivers_of
 from dream.play.real_env import Real
@@ -97,7 +97,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="frames to play with --headless (default: as many as --keys has, else 150)")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
-    args.trajectory_path = args.trajectory_path or starts_beside(args.model_path)
+    args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)
     for name in ("start", "seed", "steps", "frames"):
         value, least = getattr(args, name), 0 if name in ("start", "seed") else 1
         if value is not None and value < least:
@@ -124,8 +124,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_dream(args: argparse.Namespace):
-    engine = load_engine(args.decoder_path, args.model_path, args.steps, args.backend, args.device)
-    dream = Dream.load(engine, args.trajectory_path, args.seed)
+    engine = load_backend(args.decoder_path, args.model_path, args.steps, args.backend, args.device)
+    dream = WorldModelEnv.load(engine, args.trajectory_path, args.seed)
     print(f"backend {engine.name}")
     if args.start >= dream.num_starts:
         raise InputError(

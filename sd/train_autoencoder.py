@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dream.common.device import generator_on, on_device, sent
-from dream.common.distributed import ALONE, Shards
+from dream.common.device import cache_on_device, device_generator, to_device
+from dream.common.distributed import SINGLE, Distributed
 from dream.common.errors import InputError, run_script
 from dream.common.runs import (
     MetricsLog,
@@ -30,12 +30,17 @@ from dream.common.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.data.latents import recording_fingerprint, to_frames
+from dream.data.latents import recording_fingerprint, to_float_frames
 from dream.data.trajectories import Trajectories, open_trajectories, split_episodes
-from dream.evaluation.image_grid import save_rows
+from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.metrics import psnr
 from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
-from dream.models.checkpoints import fingerprint, load_part, part_checkpoint, refusing
+from dream.models.checkpoints import (
+    autoencoder_checkpoint,
+    fingerprint,
+    load_autoencoder_part,
+    load_errors_as_bad_input,
+)
 from dream.training.optimizer import Optimizer
 from dream.training.schedule import Budget, learning_rate
 from torch import Tensor
@@ -100,7 +105,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
-    shards = Shards.open(device, args.batch_size)
+    dist = Distributed.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
@@ -116,7 +121,7 @@ def main(args: argparse.Namespace) -> None:
     seed_everything(args.seed)
     encoder, decoder = make_autoencoder(args, data, resumed)
     encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
-    shards.share_statistics(encoder.normalise)
+    dist.sync_batchnorm(encoder.latent_norm)
     parameters = [*encoder.parameters(), *decoder.parameters()]
     shares = (ENCODER_RATE if args.init_from else 1.0, 1.0)
     optimizer = Optimizer([encoder, decoder], WEIGHT_DECAY, shares)
@@ -128,65 +133,69 @@ def main(args: argparse.Namespace) -> None:
         restore_rng_state(resumed["rng"])
         step, spent_s, best_psnr = resumed["step"], resumed["spent_s"], resumed["best_psnr"]
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
-    frames, train_frames = on_device(data.frames, device), torch.from_numpy(np.argwhere(train_mask))
+    frames, train_frames = cache_on_device(data.frames, device), torch.from_numpy(np.argwhere(train_mask))
     validation = validation_frames(data, validation_mask)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
-    log = MetricsLog(run_dir, resume_step=step if resumed else None) if shards.leads else None
+    log = MetricsLog(run_dir, resume_step=step if resumed else None) if dist.is_main else None
     print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
     weights = sum(p.numel() for p in parameters)
     print(f"latents {decoder.config.latent_shape}, {weights:,} weights, seed {args.seed}, {device}")
 
     bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
-    while (progress := shards.same(budget.progress(step))) < 1:
+    while (progress := dist.broadcast(budget.progress(step))) < 1:
         history = []
         while progress < 1:
             # step
-            crops, corners = draw_crops(frames, train_frames, args.batch_size, generator, device, shards)
+            crops, crop_origin = draw_crops(frames, train_frames, args.batch_size, generator, device, dist)
             with autocast(device):
                 latents = encoder(crops)
                 noise = torch.randn(
                     args.batch_size,
                     *latents.shape[1:],
-                    generator=generator_on(device, generator),
+                    generator=device_generator(device, generator),
                     device=device,
                 )
-                noise = shards.mine(noise)
-                rebuilt = decoder(latents + LATENT_NOISE * noise, size=crops.shape[-2:], corners=corners)
+                noise = dist.local_rows(noise)
+                rebuilt = decoder(
+                    latents + LATENT_NOISE * noise, size=crops.shape[-2:], crop_origin=crop_origin
+                )
             loss = F.l1_loss(rebuilt.float(), crops) + MSE_WEIGHT * F.mse_loss(rebuilt.float(), crops)
             loss.backward()
-            shards.average_gradients(parameters)
+            dist.average_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step(learning_rate(args.learning_rate, progress, step))
             history.append({"loss/train": loss.detach()})
             step += 1
             bar.total = budget.expected_steps(step)
             bar.update()
-            progress = shards.same(budget.progress(step))
+            progress = dist.broadcast(budget.progress(step))
             if step % steps_per_epoch == 0:
                 break
-        means = shards.mean_of_all(history)
+        means = dist.mean_metrics(history)
         if not all(map(math.isfinite, means.values())):  # asked at each step, a GPU would stand still
             raise InputError(f"the loss is no number by step {step}: lower --learning-rate, then start again")
-        if not shards.leads:  # the first one alone measures, logs and saves
+        if not dist.is_main:  # the first one alone measures, logs and saves
             continue
 
         # log
         rebuilt = rebuild(encoder, decoder, validation, device)
-        validation_psnr = psnr(rebuilt, to_frames(validation, device)).mean().item()
+        validation_psnr = psnr(rebuilt, to_float_frames(validation, device)).mean().item()
         log.write(step, {**means, "psnr/autoencoder": validation_psnr})
         bar.set_postfix(psnr=f"{validation_psnr:.2f}")
 
         # preview
         shown = slice(0, len(validation), max(1, len(validation) // 6))
-        rows = [to_frames(validation[shown], device), rebuilt[shown]]
-        save_rows(rows, run_dir / "previews" / f"step_{step:06d}.png")
+        rows = [to_float_frames(validation[shown], device), rebuilt[shown]]
+        save_image_grid(rows, run_dir / "previews" / f"step_{step:06d}.png")
 
         # save
         if validation_psnr > best_psnr:
             best_psnr = validation_psnr
-            save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), run_dir / "encoder.pt")
-            save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
+            save_checkpoint(
+                autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), run_dir / "encoder.pt"
+            )
+            save_checkpoint(autoencoder_checkpoint("decoder", decoder), run_dir / "decoder.pt")
         last = {
             "kind": "autoencoder_run",
             "fixed": fixed,
@@ -216,7 +225,7 @@ def make_autoencoder(
     config = AutoencoderConfig(height=data.height, width=data.width)
     encoder, decoder = Encoder(config), Decoder(config)
     if resumed:
-        with refusing(Path(args.output_dir) / "last.pt"):
+        with load_errors_as_bad_input(Path(args.output_dir) / "last.pt"):
             encoder.load_state_dict(resumed["encoder"])
             decoder.load_state_dict(resumed["decoder"])
     elif args.init_from:
@@ -224,7 +233,7 @@ def make_autoencoder(
             kind = type(part).__name__.lower()
             path = Path(args.init_from) / f"{kind}.pt"
             if part is encoder or path.exists():
-                loaded = load_part(path, kind)
+                loaded = load_autoencoder_part(path, kind)
                 if loaded.config != config:
                     raise InputError(f"{path} is of another shape: {loaded.config}, wanted {config}")
                 part.load_state_dict(loaded.state_dict())
@@ -233,7 +242,7 @@ def make_autoencoder(
 
 def draw_crops(
     frames: Tensor, where: Tensor, batch: int, generator: torch.Generator, device: torch.device,
-    shards: Shards = ALONE,
+    dist: Distributed = SINGLE,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Random crops (B, 3, h, w), 0-1, of frames, uint8 (N, T, 3, H, W), and the latent pixels (B, 2), row and column,
     where they begin.
@@ -244,17 +253,19 @@ def draw_crops(
     h, w = min(CROP[0], H), min(CROP[1], W)
     chosen = where[torch.randint(len(where), (batch,), generator=generator)]
     last = (-(-(H - h) // PATCH), -(-(W - w) // PATCH))
-    corners = torch.stack(
+    crop_origin = torch.stack(
         [torch.randint(most + 1, (batch,), generator=generator) for most in last], dim=1
     )  # (B, 2)
-    chosen, corners = shards.mine(chosen), shards.mine(corners)
-    rows, times, top, left = torch.cat([chosen, corners * PATCH], dim=1)[:, :, None, None, None].unbind(dim=1)
+    chosen, crop_origin = dist.local_rows(chosen), dist.local_rows(crop_origin)
+    rows, times, top, left = torch.cat([chosen, crop_origin * PATCH], dim=1)[:, :, None, None, None].unbind(
+        dim=1
+    )
     y = (top + torch.arange(h)[:, None]).clamp(
         max=H - 1
     )  # beyond the edge, where the frame is no multiple of PATCH
     x = (left + torch.arange(w)).clamp(max=W - 1)
-    places = (sent(each, frames.device) for each in (rows, times, torch.arange(3)[:, None, None], y, x))
-    return to_frames(frames[tuple(places)], device), sent(corners, device)
+    places = (to_device(each, frames.device) for each in (rows, times, torch.arange(3)[:, None, None], y, x))
+    return to_float_frames(frames[tuple(places)], device), to_device(crop_origin, device)
 
 
 def validation_frames(data: Trajectories, mask: np.ndarray) -> np.ndarray:
@@ -269,7 +280,7 @@ def rebuild(encoder: Encoder, decoder: Decoder, frames_u8: np.ndarray, device: t
     """decode(encode(x)) in float32 with the statistics that the file will hold, (V, 3, H, W)."""
     encoder.eval()
     latents = torch.cat(
-        [encoder(to_frames(part, device)) for part in np.array_split(frames_u8, 8) if len(part)]
+        [encoder(to_float_frames(part, device)) for part in np.array_split(frames_u8, 8) if len(part)]
     )
     encoder.train()
     return decode(decoder, latents)

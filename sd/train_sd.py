@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from dream.common.device import on_device
-from dream.common.distributed import Shards
+from dream.common.device import cache_on_device
+from dream.common.distributed import Distributed
 from dream.common.errors import InputError, run_script
 from dream.common.game_info import GameInfo
 from dream.common.runs import (
@@ -36,35 +36,35 @@ from dream.common.runs import (
 from dream.data.latents import (
     encode_recording,
     frames_at,
-    recording_beginning,
     recording_fingerprint,
-    save_starts,
+    recording_prefix_fingerprint,
+    save_start_states,
 )
 from dream.data.trajectories import Trajectories, open_trajectories, split_episodes
-from dream.evaluation.image_grid import save_rows
+from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.validation import dream_each_action, validate, validation_set
 from dream.models.autoencoder import decode
 from dream.models.checkpoints import (
-    dream_checkpoint,
+    autoencoder_checkpoint,
     fingerprint,
     load_autoencoder,
     load_unet,
-    part_checkpoint,
+    model_checkpoint,
 )
 from dream.models.diffusion import LOSSES, PREDICTIONS
-from dream.models.discriminator import Adversary
+from dream.models.discriminator import AdversarialLoss
 from dream.models.unet import GROUP, REFERENCE, UNet, UNetConfig
 from dream.training.losses import (
     NOISY_CONTEXTS,
-    Lesson,
-    Truth,
-    flow_loss,
+    FlowTargets,
+    LossConfig,
+    flow_pretraining_loss,
     train_windows,
     training_loss,
     update_ema,
 )
 from dream.training.optimizer import HIDDEN, Optimizer
-from dream.training.rollout_pool import Streams, walk_length
+from dream.training.rollout_pool import RolloutPool, rollout_length_schedule
 from dream.training.schedule import Budget, learning_rate
 from tqdm import tqdm
 
@@ -124,7 +124,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="sampling steps a frame, in play too (default: %(default)s)",
     )
     compared = parser.add_argument_group("choices that ablate_sd.py holds against each other")
-    compared.add_argument("--predicts", choices=PREDICTIONS, help="what the network's output stands "
+    compared.add_argument("--prediction-type", choices=PREDICTIONS, help="what the network's output stands "
                           "for; regression is shown no noise (default: clean)")  # fmt: skip
     compared.add_argument("--loss", default="root", choices=LOSSES, help="of a window: root mean square, mean square, "
                           "or the latter with a ramp of the noise level (default: %(default)s)")  # fmt: skip
@@ -161,8 +161,12 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--discriminator must be at least 0 and --astray from 0 to 1")
     if args.discriminator == 0:
         args.astray = 0.0
-    if args.reference and (args.channels or args.predicts or args.actions_by or args.motion is not None):
-        parser.error("--reference is a network of its own: no --channels, --predicts, --actions-by, --motion")
+    if args.reference and (
+        args.channels or args.prediction_type or args.actions_by or args.motion is not None
+    ):
+        parser.error(
+            "--reference is a network of its own: no --channels, --prediction-type, --actions-by, --motion"
+        )
     if not (args.grow or args.init_from or args.resume):
         parser.error(
             "--no-grow needs --init-from: a model that has just begun learns nothing from long walks"
@@ -176,7 +180,7 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
-    shards = Shards.open(device, args.batch_size)
+    dist = Distributed.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
     data = open_trajectories(args.trajectories)
     for line in data.assumptions:
@@ -204,31 +208,33 @@ def main(args: argparse.Namespace) -> None:
     }
     resumed = load_resume_state(run_dir, "dream_run", args.resume, fixed)
     seed_everything(args.seed)
-    lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
+    loss_config = LossConfig(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
-    unet = unet.to(device, memory_format=torch.channels_last).see_with(encoder, decoder)
+    unet = unet.to(device, memory_format=torch.channels_last).attach_autoencoder(encoder, decoder)
     own_frames_from = 0 if trained_before else OWN_FRAMES_FROM
     learned = {
         "recording": fixed["--trajectories"],
-        "beginning": recording_beginning(data),
+        "prefix_fingerprint": recording_prefix_fingerprint(data),
         "seed": args.seed,
     }
-    trained_on = [*trained_before, learned]
+    training_runs = [*trained_before, learned]
     L = unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
     starts = train_windows(data, train_mask, L)
-    with shards.first():
+    with dist.main_process_first():
         encoded = encode_recording(data, encoder, autoencoder, run_dir, device)
-    latents, frames = on_device(encoded, device), on_device(data.frames, device)
+    latents, frames = cache_on_device(encoded, device), cache_on_device(data.frames, device)
     actions = torch.from_numpy(data.actions)
     held_out = validation_set(data, frames, latents, validation_mask, L, device)
 
-    ema = copy.deepcopy(unet).eval().requires_grad_(False).see_with(encoder, decoder)
+    ema = copy.deepcopy(unet).eval().requires_grad_(False).attach_autoencoder(encoder, decoder)
     optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=args.optimizer)
     generator = torch.Generator().manual_seed(args.seed)
-    dead_zone = unet.config.dead_zone
-    streams = Streams(latents, actions, starts, args.batch_size, L, device, generator, dead_zone, args.astray)
-    adversary = Adversary(unet.config.latent_channels, args.discriminator, device, shards)
+    change_threshold = unet.config.change_threshold
+    streams = RolloutPool(
+        latents, actions, starts, args.batch_size, L, device, generator, change_threshold, args.astray
+    )
+    adversary = AdversarialLoss(unet.config.latent_channels, args.discriminator, device, dist)
     step, spent_s, best_score = 0, 0.0, float("-inf")
     if resumed:
         unet.load_state_dict(resumed["model"])
@@ -241,11 +247,11 @@ def main(args: argparse.Namespace) -> None:
         step, spent_s, best_score = resumed["step"], resumed["spent_s"], resumed["best_score"]
 
     game = GameInfo(data.action_names, data.action_keys, data.fps)
-    if shards.leads:
-        save_starts(data, latents, validation_mask, L, autoencoder, run_dir / "initial_sequence.npz")
+    if dist.is_main:
+        save_start_states(data, latents, validation_mask, L, autoencoder, run_dir / "initial_sequence.npz")
         # A copy: the dream stays whole when the autoencoder is trained on.
-        save_checkpoint(part_checkpoint("decoder", decoder), run_dir / "decoder.pt")
-        save_checkpoint(part_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
+        save_checkpoint(autoencoder_checkpoint("decoder", decoder), run_dir / "decoder.pt")
+        save_checkpoint(autoencoder_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
         log = MetricsLog(run_dir, resume_step=step if resumed else None)
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     budget = Budget(args.epochs * steps_per_epoch, args.max_minutes, spent_s)
@@ -253,40 +259,42 @@ def main(args: argparse.Namespace) -> None:
     print(f"{sum(p.numel() for p in unet.parameters()):,} weights, seed {args.seed}, device {device}")
 
     bar = tqdm(total=budget.max_steps, initial=step, unit="step", mininterval=1)
-    while (progress := shards.same(budget.progress(step))) < 1:
+    while (progress := dist.broadcast(budget.progress(step))) < 1:
         history = []
         while progress < 1:
             # step
             walks, context, context_actions, real = streams.draw()
             fresh = streams.age[walks] == 0
             truth = None
-            if unet.config.motion:
-                where = shards.mine(streams.where[walks])
+            if unet.config.use_flow:
+                where = dist.local_rows(streams.where[walks])
                 last, following = (frames_at(frames, where, t, device) for t in (L - 1, L))
-                truth = Truth(shards.mine(real[:, :-1]), last, following)
+                truth = FlowTargets(dist.local_rows(real[:, :-1]), last, following)
             flow_alone = truth is not None and progress < args.flow_first
             with autocast(device):
                 if flow_alone:
-                    loss, metrics = flow_loss(unet, shards.mine(context_actions), truth)
+                    loss, metrics = flow_pretraining_loss(unet, dist.local_rows(context_actions), truth)
                 else:
                     loss, metrics, dreamed, as_played = training_loss(
-                        unet, context, context_actions, real[:, -1], fresh, generator, lesson, truth,
-                        shards.mine(streams.usual_error(walks)), streams.astray[walks], shards,
+                        unet, context, context_actions, real[:, -1], fresh, generator, loss_config, truth,
+                        dist.local_rows(streams.usual_error(walks)), streams.astray[walks], dist,
                     )  # fmt: skip
             if flow_alone:
                 streams.restart(walks)
             else:
                 # a resumed run with more minutes stands at less progress than it did: walks stay as long as they were
                 grown = progress if args.grow else 1.0
-                streams.length = max(streams.length, walk_length(args.own_frames, own_frames_from, grown))
+                streams.length = max(
+                    streams.length, rollout_length_schedule(args.own_frames, own_frames_from, grown)
+                )
                 learned_to_begin = progress > own_frames_from or streams.length > 0
                 if args.discriminator and learned_to_begin and as_played.any():
                     judged = (real[:, -1], as_played, ~streams.astray[walks])
-                    push, judgement = adversary.push(loss, dreamed, *map(shards.mine, judged))
+                    push, judgement = adversary.push(loss, dreamed, *map(dist.local_rows, judged))
                     loss, metrics = loss + push, {**metrics, **judgement}
-                streams.advance(walks, shards.everyone(dreamed), as_played, streams.length, real[:, -1])
+                streams.advance(walks, dist.all_gather(dreamed), as_played, streams.length, real[:, -1])
             loss.backward()
-            shards.average_gradients(unet.parameters())
+            dist.average_gradients(unet.parameters())
             metrics["grad_norm"] = torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
             optimizer.step(learning_rate(args.learning_rate, progress, step))
             update_ema(ema, unet, decay=min(0.999, (1 + step) / (10 + step)))
@@ -294,13 +302,13 @@ def main(args: argparse.Namespace) -> None:
             step += 1
             bar.total = budget.expected_steps(step)
             bar.update()
-            progress = shards.same(budget.progress(step))
+            progress = dist.broadcast(budget.progress(step))
             if step % steps_per_epoch == 0:
                 break
-        means = shards.mean_of_all(history)
+        means = dist.mean_metrics(history)
         if not all(map(math.isfinite, means.values())):  # asked at each step, a GPU would stand still
             raise InputError(f"the loss is no number by step {step}: lower --learning-rate, then --resume")
-        if not shards.leads:  # the first one alone measures, logs and saves
+        if not dist.is_main:  # the first one alone measures, logs and saves
             continue
 
         # log
@@ -314,15 +322,15 @@ def main(args: argparse.Namespace) -> None:
         # preview
         context, before = held_out.long_context[:1], held_out.long_actions[:1, :L]
         rows = dream_each_action(ema, decoder, context, before, args.steps, num_frames=13, every=4)
-        save_rows(rows, run_dir / "previews" / f"step_{step:06d}_actions.png")
+        save_image_grid(rows, run_dir / "previews" / f"step_{step:06d}_actions.png")
         rows = [held_out.long_frames[0, 1::8], decode(decoder, dreamed[0, ::8])]
-        save_rows(rows, run_dir / "previews" / f"step_{step:06d}_film.png")
+        save_image_grid(rows, run_dir / "previews" / f"step_{step:06d}_film.png")
 
         # save
         if score > best_score:
             best_score = score
             save_checkpoint(
-                dream_checkpoint(ema, game, autoencoder, args.steps, trained_on), run_dir / "best.pt"
+                model_checkpoint(ema, game, autoencoder, args.steps, training_runs), run_dir / "best.pt"
             )
         last = {
             "kind": "dream_run",
@@ -342,9 +350,9 @@ def main(args: argparse.Namespace) -> None:
         }
         save_checkpoint(last, run_dir / "last.pt")
     bar.close()
-    if shards.leads:  # with all that it learned; best.pt is of the epoch that eight roll-outs prefer
+    if dist.is_main:  # with all that it learned; best.pt is of the epoch that eight roll-outs prefer
         save_checkpoint(
-            dream_checkpoint(ema, game, autoencoder, args.steps, trained_on), run_dir / "final.pt"
+            model_checkpoint(ema, game, autoencoder, args.steps, training_runs), run_dir / "final.pt"
         )
     repeating = fmean(held_out.copy_start_psnr(horizon) for horizon in held_out.horizons)
     print(f"{budget.what_ended(step)}: {step} steps, {step * args.batch_size} windows;")
@@ -366,16 +374,16 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
     """The network to train, and what it was trained on before this run."""
     if args.reference and not (resumed or args.init_from):
         return UNet(replace(REFERENCE, num_actions=data.num_actions)), []
-    choices = {"channels": args.channels and tuple(args.channels), "predicts": args.predicts,
-               "actions_by": args.actions_by, "motion": args.motion}  # fmt: skip
+    choices = {"channels": args.channels and tuple(args.channels), "prediction_type": args.prediction_type,
+               "actions_by": args.actions_by, "use_flow": args.motion}  # fmt: skip
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
         unet, trained_before = UNet(UNetConfig.of(resumed["config"])), resumed["trained_before"]
     elif args.init_from:
         unet, _, checkpoint = load_unet(args.init_from)
-        trained_before = checkpoint.get("trained_on", [])
+        trained_before = checkpoint.get("training_runs", [])
     else:
-        return UNet(UNetConfig(num_actions=data.num_actions, **{"motion": True, **choices})), []
+        return UNet(UNetConfig(num_actions=data.num_actions, **{"use_flow": True, **choices})), []
     for name, choice in choices.items():
         if getattr(unet.config, name) != choice:
             flag = "--" + name.replace("_", "-")

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from dream.common.game_info import GameInfo
 from dream.common.runs import save_checkpoint
-from dream.inference.torch_backend import TorchEngine
-from dream.inference.world_model_env import Dream
+from dream.inference.torch_backend import TorchBackend
+from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.models.checkpoints import dream_checkpoint, fingerprint, part_checkpoint
+from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
 from dream.models.unet import UNet, UNetConfig
 
 CPU = torch.device("cpu")
@@ -42,16 +42,16 @@ def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
 def moving_unet(num_actions: int = 3, seed: int = 0) -> UNet:
     """One with motion, awake, before the small autoencoder."""
     torch.manual_seed(seed)
-    unet = wake_up(UNet(replace(small_unet(num_actions).config, motion=True)), seed).eval()
-    return unet.see_with(*small_autoencoder())
+    unet = wake_up(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
+    return unet.attach_autoencoder(*small_autoencoder())
 
 
 def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
     """decoder.pt, model.pt and initial_sequence.npz of small random models."""
     _, decoder = small_autoencoder()
     unet = moving_unet()
-    save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
-    save_checkpoint(dream_checkpoint(unet, GAME, fingerprint(decoder), 2), folder / "model.pt")
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
+    save_checkpoint(model_checkpoint(unet, GAME, fingerprint(decoder), 2), folder / "model.pt")
     rng = np.random.default_rng(0)
     np.savez(
         folder / "initial_sequence.npz",
@@ -69,8 +69,8 @@ def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
 def open_dream(
     decoder_path: Path, model_path: Path, trajectory_path: Path, steps: int | None = 1, seed: int = 0,
     device: torch.device = CPU,
-) -> Dream:  # fmt: skip
-    return Dream.load(TorchEngine(decoder_path, model_path, steps, device), trajectory_path, seed)
+) -> WorldModelEnv:  # fmt: skip
+    return WorldModelEnv.load(TorchBackend(decoder_path, model_path, steps, device), trajectory_path, seed)
 
 
 def moving_square(

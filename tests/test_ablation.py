@@ -15,30 +15,30 @@ import torch
 import train_sd
 from dream.evaluation.evaluator import Subject
 from dream.models.diffusion import MOST_NOISE
-from dream.models.rollout import roll_out
+from dream.models.rollout import rollout
 from dream.models.unet import LARGEST, REFERENCE, UNet, UNetConfig
-from dream.training.losses import Lesson, training_loss
+from dream.training.losses import LossConfig, training_loss
 from dream.training.optimizer import Optimizer
 from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 
 SCRIPT = Path(ablate_sd.__file__)
 
 
-def lesson_and_network(name: str) -> tuple[Lesson, UNetConfig, int, str, float, float]:
+def lesson_and_network(name: str) -> tuple[LossConfig, UNetConfig, int, str, float, float]:
     variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].of or name]
     channels = [str(round(variant.width * width)) for width in UNetConfig(3).channels]
     args = train_sd.parse_args(["--channels", *channels, *variant.flags])
-    lesson = Lesson(args.loss, args.context_noise, args.pure_noise)
+    loss_config = LossConfig(args.loss, args.context_noise, args.pure_noise)
     unet, _ = train_sd.make_unet(args, SimpleNamespace(num_actions=3), None)
-    return lesson, unet.config, args.own_frames, args.optimizer, args.discriminator, args.astray
+    return loss_config, unet.config, args.own_frames, args.optimizer, args.discriminator, args.astray
 
 
 def test_ours_is_what_train_sd_does_by_default():
     """The table says what the defaults were chosen from: its first row must be the defaults."""
     defaults = train_sd.parse_args([])
     assert lesson_and_network("ours") == (
-        Lesson(),
-        UNetConfig(3, motion=True),
+        LossConfig(),
+        UNetConfig(3, use_flow=True),
         defaults.own_frames,
         defaults.optimizer,
         defaults.discriminator,
@@ -61,12 +61,12 @@ def test_the_reference_can_be_trained():
 @pytest.mark.parametrize("name", [name for name, variant in ablate_sd.VARIANTS.items() if variant.of is None])
 def test_every_variant_learns(name):
     """A prediction turned into a latent the wrong way, or an input cut off, would be a straw man in the table."""
-    lesson, config, _, hidden, *_ = lesson_and_network(name)
+    loss_config, config, _, hidden, *_ = lesson_and_network(name)
     torch.manual_seed(0)
     unet = UNet(replace(config, channels=(16, 32), blocks=1, embedding=32)).to(
         memory_format=torch.channels_last
     )
-    unet.see_with(*small_autoencoder())
+    unet.attach_autoencoder(*small_autoencoder())
     generator = torch.Generator().manual_seed(0)
     context = torch.randn(8, 4, 4, 8, 12, generator=generator)
     actions = torch.randint(3, (8, 4), generator=generator)
@@ -76,7 +76,7 @@ def test_every_variant_learns(name):
     losses = []
     for _ in range(120):
         loss, *_ = training_loss(
-            unet, context, actions, target, torch.ones(8, dtype=torch.bool), generator, lesson
+            unet, context, actions, target, torch.ones(8, dtype=torch.bool), generator, loss_config
         )
         loss.backward()
         optimizer.step(3e-3)
@@ -86,7 +86,7 @@ def test_every_variant_learns(name):
 
 def test_a_regression_is_shown_no_noise():
     """Else it would be a diffusion model under another name."""
-    unet = wake_up(UNet(replace(small_unet().config, predicts="regression"))).eval()
+    unet = wake_up(UNet(replace(small_unet().config, prediction_type="regression"))).eval()
     context, actions = torch.randn(2, 4, 4, 8, 12), torch.randint(3, (2, 4))
     one, other = (
         unet(torch.randn(2, 4, 8, 12), torch.rand(2), context, actions, torch.zeros(2)) for _ in range(2)
@@ -107,9 +107,9 @@ def test_attention_hears_each_action():
     assert not torch.allclose(unet(z, torch.ones(1), context, actions.flip(1), torch.zeros(1)), said)
 
 
-def test_pure_noise_is_told_as_the_most_noise_that_was_trained_on():
+def test_pure_noise_is_told_as_the_most_noise_that_was_training_runs():
     """A noise prediction is asked at level 1 and trained to 0.98: told 1, it hears what it has never heard."""
-    unet = wake_up(UNet(replace(small_unet().config, predicts="noise"))).eval()
+    unet = wake_up(UNet(replace(small_unet().config, prediction_type="noise"))).eval()
     inputs = torch.randn(1, 4, 4, 8, 12), torch.zeros(1, 4, dtype=torch.long), torch.zeros(1)
     z = torch.randn(1, 4, 8, 12)
     assert torch.equal(unet(z, torch.ones(1), *inputs), unet(z, torch.full((1,), MOST_NOISE), *inputs))
@@ -118,9 +118,9 @@ def test_pure_noise_is_told_as_the_most_noise_that_was_trained_on():
 @torch.no_grad()
 def test_roll_outs_of_a_noise_prediction_stay_finite():
     """Asked at pure noise it is off by fifty times its error; fed back without bounds the row of the table is NaN."""
-    unet = wake_up(UNet(replace(small_unet().config, predicts="noise"))).eval()
+    unet = wake_up(UNet(replace(small_unet().config, prediction_type="noise"))).eval()
     actions = torch.zeros(1, 4 + 63, dtype=torch.int64)
-    latents = roll_out(unet, torch.randn(1, 4, 4, 8, 12), actions, 1, torch.Generator().manual_seed(0))
+    latents = rollout(unet, torch.randn(1, 4, 4, 8, 12), actions, 1, torch.Generator().manual_seed(0))
     assert latents.isfinite().all() and latents.abs().max() <= LARGEST
 
 
@@ -175,10 +175,12 @@ def test_the_script(tmp_path):
     np.savez(tmp_path / "square.npz", frames=frames, actions=actions)
     encoder, decoder = small_autoencoder()
     from dream.common.runs import save_checkpoint
-    from dream.models.checkpoints import fingerprint, part_checkpoint
+    from dream.models.checkpoints import autoencoder_checkpoint, fingerprint
 
-    save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / "a" / "encoder.pt")
-    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "a" / "decoder.pt")
+    save_checkpoint(
+        autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / "a" / "encoder.pt"
+    )
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "a" / "decoder.pt")
     names = ["ours", "frames re-encoded", "no own frames + all levels + noise", "half as wide"]
     command = [sys.executable, SCRIPT, "--trajectories", "square.npz", "--autoencoder-dir", "a", "--output-dir", "b",
                "--windows", 8, "--batch-size", 4, "--held-out", 8, "--channels", 32, 32, "--only"]  # fmt: skip

@@ -8,14 +8,14 @@ import torch
 from dream.evaluation.metrics import psnr
 from dream.models.diffusion import (
     PREDICTIONS,
-    denoising_loss,
-    draw_levels,
-    mix,
-    output_error,
+    add_noise,
+    denoiser_loss,
+    predict_x0,
     sample,
-    to_clean,
+    sample_timesteps,
+    x0_to_output_scale,
 )
-from dream.models.unet import level_features
+from dream.models.unet import timestep_embedding
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -25,7 +25,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_mix_is_clean_at_0_and_noise_at_1():
     """Swapped ends would teach the network to predict noise from pictures, with a loss that still falls."""
     x, noise = normal(3, 2, 4, 4), normal(3, 2, 4, 4, seed=1)
-    mixed = mix(x, noise, torch.tensor([0.0, 1.0, 0.25]))
+    mixed = add_noise(x, noise, torch.tensor([0.0, 1.0, 0.25]))
     torch.testing.assert_close(mixed[0], x[0])
     torch.testing.assert_close(mixed[1], noise[1])
     torch.testing.assert_close(mixed[2], 0.75 * x[2] + 0.25 * noise[2])
@@ -52,7 +52,7 @@ def test_sampling_asks_at_the_right_levels():
     assert all(t.shape == (2,) for t in asked)
     torch.testing.assert_close(torch.stack(asked)[:, 0], torch.tensor([1.0, 0.75, 0.5, 0.25]))
     for z, t in zip(seen, asked, strict=True):  # with a perfect denoiser the path is the straight one
-        torch.testing.assert_close(z, mix(x, noise, t))
+        torch.testing.assert_close(z, add_noise(x, noise, t))
 
 
 def test_sampling_against_a_slow_integration():
@@ -98,7 +98,7 @@ def test_no_steps_are_refused(steps):
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_levels_have_their_share_of_pure_noise(share):
     """One-step play rests on the level 1 alone: without its share it is hardly ever trained."""
-    levels = draw_levels(20_000, share, torch.Generator().manual_seed(0))
+    levels = sample_timesteps(20_000, share, torch.Generator().manual_seed(0))
     assert levels.shape == (20_000,) and levels.min() >= 0 and levels.max() <= 1
     pure = levels == 1
     assert abs(pure.float().mean() - share) < 0.02
@@ -111,17 +111,19 @@ def test_levels_have_their_share_of_pure_noise(share):
 def test_levels_come_from_their_generator_alone():
     """A draw from the global generator would make a resumed run another run."""
     torch.manual_seed(1)
-    one = draw_levels(8, 0.5, torch.Generator().manual_seed(7))
+    one = sample_timesteps(8, 0.5, torch.Generator().manual_seed(7))
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    torch.testing.assert_close(draw_levels(8, 0.5, torch.Generator().manual_seed(7)), one, rtol=0, atol=0)
+    torch.testing.assert_close(
+        sample_timesteps(8, 0.5, torch.Generator().manual_seed(7)), one, rtol=0, atol=0
+    )
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_loss_against_a_loop():
     """A sum in place of a mean, or a mean over the wrong axis, would scale the learning rate unseen."""
     predicted, x = normal(3, 2, 2, 3).requires_grad_(), normal(3, 2, 2, 3, seed=1)
-    loss, metrics = denoising_loss(predicted, x, torch.ones(3))
+    loss, metrics = denoiser_loss(predicted, x, torch.ones(3))
     squares = [0.0, 0.0, 0.0]  # of each sample
     for place in np.ndindex(*x.shape):
         squares[place[0]] += (predicted[place].item() - x[place].item()) ** 2 / x[0].numel()
@@ -134,30 +136,30 @@ def test_every_sample_pulls_alike():
     """Under a mean square a standing kart weighs a hundredth of a driving one. And without an error no slope is NaN."""
     x = normal(3, 2, 2, 3)
     predicted = (x + torch.tensor([3.0, 0.3, 0.0])[:, None, None, None]).requires_grad_()
-    denoising_loss(predicted, x, torch.ones(3))[0].backward()
+    denoiser_loss(predicted, x, torch.ones(3))[0].backward()
     pulls = predicted.grad.flatten(1).norm(dim=1)
     assert pulls[1] == pytest.approx(pulls[0].item(), rel=0.01) and pulls[2] == 0
 
 
-@pytest.mark.parametrize("predicts", PREDICTIONS)
-def test_each_prediction_is_turned_into_the_clean_latent(predicts):
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
+def test_each_prediction_is_turned_into_the_clean_latent(prediction_type):
     """What each output stands for, written out: a wrong sign would train well and sample nonsense."""
     x, noise, last = normal(5, 2, 3, 3), normal(5, 2, 3, 3, seed=1), normal(5, 2, 3, 3, seed=2)
     t = torch.tensor([0.01, 0.2, 0.5, 0.9, 0.97])
     wide = t[:, None, None, None]
-    z = mix(x, noise, t)
+    z = add_noise(x, noise, t)
     root = (wide**2 + (1 - wide) ** 2).sqrt()
     output = {
-        "clean": x - last,
+        "x0": x - last,
         "regression": x - last,
         "noise": noise,
         "velocity": noise - x,
         "edm": (x - (1 - wide) / root**2 * z) * root / wide - last,
-    }[predicts]
-    torch.testing.assert_close(to_clean(predicts, output, z, t, last), x, rtol=1e-3, atol=1e-4)
+    }[prediction_type]
+    torch.testing.assert_close(predict_x0(prediction_type, output, z, t, last), x, rtol=1e-3, atol=1e-4)
     # An error of 0.1 in the output is one of x, of the size that the loss takes it to be.
-    off = to_clean(predicts, output + 0.1, z, t, last) - x
-    torch.testing.assert_close((off.abs() * output_error(predicts, t)[:, None, None, None]).mean(), torch.tensor(0.1),
+    off = predict_x0(prediction_type, output + 0.1, z, t, last) - x
+    torch.testing.assert_close((off.abs() * x0_to_output_scale(prediction_type, t)[:, None, None, None]).mean(), torch.tensor(0.1),
                                rtol=1e-2, atol=0)  # fmt: skip
 
 
@@ -166,9 +168,9 @@ def test_edm_asks_for_outputs_of_variance_1():
     x, noise = normal(20, 4, 32, 32), normal(20, 4, 32, 32, seed=1)
     for level in (0.05, 0.3, 0.7, 1.0):
         t = torch.full((20,), level)
-        z = mix(x, noise, t)
+        z = add_noise(x, noise, t)
         zero = torch.zeros_like(x)
-        wanted = (x - to_clean("edm", zero, z, t, zero)) * output_error("edm", t)[:, None, None, None]
+        wanted = (x - predict_x0("edm", zero, z, t, zero)) * x0_to_output_scale("edm", t)[:, None, None, None]
         assert wanted.std() == pytest.approx(1, abs=0.02)
 
 
@@ -178,17 +180,17 @@ def test_edm_asks_for_outputs_of_variance_1():
 def test_losses_by_hand(loss, expected):
     """Each of the three, of an error of 0.5 at a quarter of the noise."""
     x = normal(2, 2, 3, 3)
-    found, metrics = denoising_loss(x + 0.5, x, torch.full((2,), 0.25), "clean", loss)
+    found, metrics = denoiser_loss(x + 0.5, x, torch.full((2,), 0.25), "x0", loss)
     assert found.item() == pytest.approx(expected, rel=1e-3)
     assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
     # The second of them is four times as far off as is usual, so it weighs a quarter.
     usual = torch.tensor([0.3, 0.0625])
-    weighed, metrics = denoising_loss(x + 0.5, x, torch.full((2,), 0.25), "clean", loss, usual)
+    weighed, metrics = denoiser_loss(x + 0.5, x, torch.full((2,), 0.25), "x0", loss, usual)
     assert weighed.item() == pytest.approx(expected * (1 + 0.25) / 2, rel=1e-3)
     assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
     known = torch.tensor([True, False])  # of the second nobody knows what it should be
     off = torch.tensor([0.5, 9.0])[:, None, None, None]
-    found, metrics = denoising_loss(x + off, x, torch.full((2,), 0.25), "clean", loss, known=known)
+    found, metrics = denoiser_loss(x + off, x, torch.full((2,), 0.25), "x0", loss, known=known)
     assert found.item() == pytest.approx(expected, rel=1e-3)
     assert metrics["loss/train"].item() == pytest.approx(0.25, rel=1e-4)
 
@@ -196,7 +198,7 @@ def test_losses_by_hand(loss, expected):
 def test_level_features_tell_levels_apart():
     """Features with a period in 0-1 would make clean and noisy inputs the same to the network."""
     levels = torch.linspace(0, 1, 101)
-    features = level_features(levels, 32)
+    features = timestep_embedding(levels, 32)
     assert features.shape == (101, 32) and features.abs().max() <= 1
     distances = torch.cdist(features, features) + 10 * torch.eye(101)
     assert distances.min() > 0.3

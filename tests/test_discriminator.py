@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from dream.models.discriminator import BEGINNING, Adversary
+from dream.models.discriminator import BEGINNING, AdversarialLoss
 from small import CPU
 
 
@@ -15,9 +15,9 @@ def sharp_and_blurred(batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor
     return stripes, 0.1 * stripes
 
 
-def taught(steps: int) -> Adversary:
+def taught(steps: int) -> AdversarialLoss:
     torch.manual_seed(0)
-    adversary = Adversary(4, share=0.5, device=CPU)
+    adversary = AdversarialLoss(4, share=0.5, device=CPU)
     for step in range(steps):
         sharp, blurred = sharp_and_blurred(8, step)
         adversary.learn(blurred, sharp)
@@ -62,7 +62,7 @@ def test_the_push_is_a_share_of_the_pull():
 def test_a_run_goes_on_with_the_same_judge(tmp_path):
     adversary, sharp_blurred = taught(3), sharp_and_blurred(4, 7)
     torch.save(adversary.state(), tmp_path / "state.pt")
-    other = Adversary(4, share=0.5, device=CPU)
+    other = AdversarialLoss(4, share=0.5, device=CPU)
     other.restore(torch.load(tmp_path / "state.pt", weights_only=True))
     for one in (adversary, other):
         one.learn(sharp_blurred[1], sharp_blurred[0])

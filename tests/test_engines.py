@@ -16,14 +16,14 @@ from dream.common.runs import load_checkpoint, save_checkpoint
 from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
 from dream.inference import export
 from dream.inference import select_backend as backends
-from dream.inference.backend import State, noise_levels
-from dream.inference.cuda_backend import CudaEngine
-from dream.inference.onnx_backend import ABOUT, PARTS, OnnxEngine, exported_folder, is_of, made_of
-from dream.inference.select_backend import load_engine
-from dream.inference.torch_backend import TorchEngine
-from dream.inference.world_model_env import Dream
+from dream.inference.backend import State, sampling_timesteps
+from dream.inference.cuda_backend import CudaBackend
+from dream.inference.onnx_backend import ABOUT, PARTS, OnnxBackend, export_dir, matches_source, source_hash
+from dream.inference.select_backend import load_backend
+from dream.inference.torch_backend import TorchBackend
+from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
-from dream.models.rollout import next_latent
+from dream.models.rollout import sample_next_latent
 from dream.models.unet import REFERENCE, UNet
 from small import CPU, save_dream
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,8 +55,8 @@ def psnr_db(one: State, other: State) -> float:
 
 
 def test_levels_go_from_noise_to_none():
-    assert list(noise_levels(1)) == [(1, 0)]
-    assert list(noise_levels(4)) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
+    assert list(sampling_timesteps(1)) == [(1, 0)]
+    assert list(sampling_timesteps(4)) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -64,11 +64,11 @@ def test_levels_go_from_noise_to_none():
 def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
     """Frame by frame from the same state: an axis the wrong way, a stale action or a lost part would show at once."""
     pytest.importorskip(runtime)
-    plain = TorchEngine(*exported[:2], steps, CPU)
-    other = OnnxEngine(exported_folder(exported[1]), runtime, steps)
+    plain = TorchBackend(*exported[:2], steps, CPU)
+    other = OnnxBackend(export_dir(exported[1]), runtime, steps)
     for name in ("game", "autoencoder", "latent_shape", "frame_shape", "context_length", "steps"):
         assert getattr(plain, name) == getattr(other, name)
-    starts = Dream.load(plain, exported[2], 0)
+    starts = WorldModelEnv.load(plain, exported[2], 0)
     place = starts.places.latents[1], starts.places.actions[1]
     random = np.random.default_rng(0)
     states = plain.begin(*place), other.begin(*place)
@@ -91,8 +91,8 @@ GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(
 def test_the_captured_frame_is_that_of_plain_torch(exported, device):
     """On a CPU nothing is captured, but tensors are copied in and out in the same way."""
     device = torch.device(device)
-    plain, captured = TorchEngine(*exported[:2], 1, device), CudaEngine(*exported[:2], 1, device)
-    dream, random = Dream.load(plain, exported[2], 0), np.random.default_rng(0)
+    plain, captured = TorchBackend(*exported[:2], 1, device), CudaBackend(*exported[:2], 1, device)
+    dream, random = WorldModelEnv.load(plain, exported[2], 0), np.random.default_rng(0)
     place = dream.places.latents[1], dream.places.actions[1]
     states = plain.begin(*place), captured.begin(*place)
     for action, steps in ((2, 1), (0, 1), (1, 3), (1, 3), (2, 1)):
@@ -107,11 +107,11 @@ def test_a_state_is_never_written_into(exported):
     """Rewinding keeps states; one that changes afterwards leads elsewhere."""
     pytest.importorskip("openvino")
     for engine in (
-        TorchEngine(*exported[:2], 1, CPU),
-        CudaEngine(*exported[:2], 1, CPU),
-        OnnxEngine(exported_folder(exported[1]), "openvino", 1),
+        TorchBackend(*exported[:2], 1, CPU),
+        CudaBackend(*exported[:2], 1, CPU),
+        OnnxBackend(export_dir(exported[1]), "openvino", 1),
     ):
-        dream = Dream.load(engine, exported[2], 0)
+        dream = WorldModelEnv.load(engine, exported[2], 0)
         kept = dream.state
         noise = np.zeros(engine.latent_shape, np.float32)
         frames = [engine.step(kept, 2, noise).rgb]
@@ -123,7 +123,7 @@ def test_a_state_is_never_written_into(exported):
 
 def test_weights_are_kept_in_half_precision(exported):
     """In full they would be twice the size of the checkpoint, and too large for the repository."""
-    size = sum((exported_folder(exported[1]) / f"{part}.onnx").stat().st_size for part in PARTS)
+    size = sum((export_dir(exported[1]) / f"{part}.onnx").stat().st_size for part in PARTS)
     weights = sum(path.stat().st_size for path in exported[:2])
     assert size < 1.5 * weights + 200_000
 
@@ -134,13 +134,11 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
     _, model, starts = exported
     flags = ["--model-path", model, "--trajectory-path", starts, "--output-dir", tmp_path / "i"]
     export_sd.main(export_sd.parse_args([*map(str, flags)]))
-    rounded, plain = (
-        OnnxEngine(folder, "openvino", None) for folder in (tmp_path / "i", exported_folder(model))
-    )
+    rounded, plain = (OnnxBackend(folder, "openvino", None) for folder in (tmp_path / "i", export_dir(model)))
     assert rounded.name == f"{plain.name} and int8"
-    sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", exported_folder(model))]
+    sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", export_dir(model))]
     assert sizes[0] < sizes[1]
-    dream = Dream.load(plain, starts, 0)
+    dream = WorldModelEnv.load(plain, starts, 0)
     place, noise = (dream.places.latents[1], dream.places.actions[1]), np.ones(plain.latent_shape, np.float32)
     states = [engine.step(engine.begin(*place), 2, noise) for engine in (plain, rounded)]
     assert psnr_db(*states) > 40 and (states[0].context != states[1].context).any()
@@ -149,23 +147,23 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
 def export_again(decoder: Path, model: Path, starts: Path, folder: Path) -> None:
     """In place of a real export, which takes seconds."""
     told = json.loads((folder / ABOUT).read_text())
-    (folder / ABOUT).write_text(json.dumps({**told, "made_of": made_of(decoder, model)}))
+    (folder / ABOUT).write_text(json.dumps({**told, "made_of": source_hash(decoder, model)}))
 
 
 def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch, capsys):
     """A model that was trained on would go on dreaming as it did before."""
     decoder, model, _ = copied
-    folder = exported_folder(model)
-    assert is_of(folder, decoder, model)
+    folder = export_dir(model)
+    assert matches_source(folder, decoder, model)
     checkpoint = load_checkpoint(model, "dream", "")
     checkpoint["model"]["stem.bias"] += 1
     save_checkpoint(checkpoint, model)
-    assert not is_of(folder, decoder, model)
+    assert not matches_source(folder, decoder, model)
     monkeypatch.setattr(export, "export_dream", export_again)
-    engine = load_engine(decoder, model, backend="openvino")
-    assert is_of(folder, decoder, model) and "OpenVINO" in engine.name
+    engine = load_backend(decoder, model, backend="openvino")
+    assert matches_source(folder, decoder, model) and "OpenVINO" in engine.name
     assert "exporting the dream" in capsys.readouterr().out
-    load_engine(decoder, model, backend="openvino")
+    load_backend(decoder, model, backend="openvino")
     assert not capsys.readouterr().out
 
 
@@ -177,9 +175,9 @@ def test_without_places_beside_it_a_dream_is_exported_unrounded(copied, monkeypa
     for there in (True, False):
         if not there:
             starts.unlink()
-        about = exported_folder(model) / ABOUT
+        about = export_dir(model) / ABOUT
         about.write_text(json.dumps({**json.loads(about.read_text()), "made_of": "others"}))
-        load_engine(decoder, model, backend="openvino")
+        load_backend(decoder, model, backend="openvino")
     assert asked == [starts, None]
 
 
@@ -196,28 +194,28 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     assert chosen() == "openvino" and chosen("cuda") == "cuda"
     there = {"torch", "openvino"}
     assert chosen() == "openvino"
-    shutil.rmtree(exported_folder(model))
+    shutil.rmtree(export_dir(model))
     assert chosen() == "torch"
     there = {"torch"}
     assert chosen() == "torch"
     there = set()
     with pytest.raises(InputError, match="needs PyTorch"):
-        load_engine(decoder, model)
+        load_backend(decoder, model)
     there = {"openvino"}
     with pytest.raises(InputError, match="no exported dream"):
-        load_engine(decoder, model, backend="openvino")
+        load_backend(decoder, model, backend="openvino")
     with pytest.raises(InputError, match="pip install onnxruntime"):
-        load_engine(decoder, model, backend="onnxruntime")
+        load_backend(decoder, model, backend="onnxruntime")
     with pytest.raises(InputError, match="--device cuda needs PyTorch and an NVIDIA GPU"):
-        load_engine(decoder, model, device="cuda")
+        load_backend(decoder, model, device="cuda")
     with pytest.raises(InputError, match="--backend cuda needs PyTorch and an NVIDIA GPU"):
-        load_engine(decoder, model, backend="cuda")
+        load_backend(decoder, model, backend="cuda")
     there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
     monkeypatch.setattr(backends, "has_cuda", lambda: True)
     assert chosen() == "cuda" and chosen("cpu") == "openvino"
     monkeypatch.setattr("dream.common.runs.pick_device", lambda device: CPU)
-    assert isinstance(load_engine(decoder, model), CudaEngine)
-    assert type(load_engine(decoder, model, backend="torch")) is TorchEngine
+    assert isinstance(load_backend(decoder, model), CudaBackend)
+    assert type(load_backend(decoder, model, backend="torch")) is TorchBackend
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert chosen() == "openvino"  # without the driver torch is not even asked
 
@@ -227,7 +225,7 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
 )
 def test_a_damaged_export_is_refused_in_one_line(copied, harm):
     pytest.importorskip("openvino")
-    folder = exported_folder(copied[1])
+    folder = export_dir(copied[1])
     graph, about = folder / "denoise.onnx", folder / ABOUT
     told = json.loads(about.read_text())
     if harm == "no graph":
@@ -243,7 +241,7 @@ def test_a_damaged_export_is_refused_in_one_line(copied, harm):
     else:
         about.write_text(json.dumps({**told, "game": {"fps": 15}}))
     with pytest.raises(InputError, match=r"sd/export_sd\.py") as refused:
-        OnnxEngine(folder, "openvino", None)
+        OnnxBackend(folder, "openvino", None)
     assert "\n" not in str(refused.value)
 
 
@@ -252,15 +250,15 @@ def test_what_is_measured_is_what_is_played(exported):
     """evaluate_sd.py puts the exported dream in the place of the networks: bit for bit what the window shows."""
     pytest.importorskip("openvino")
     plain, played = (
-        TorchEngine(*exported[:2], 2, CPU),
-        OnnxEngine(exported_folder(exported[1]), "openvino", 2),
+        TorchBackend(*exported[:2], 2, CPU),
+        OnnxBackend(export_dir(exported[1]), "openvino", 2),
     )
     decoder = ExportedDecoder(plain.decoder, played)
-    unet = ExportedUNet(plain.unet, played).see_with(plain.unet.eyes[0], decoder)
-    dream = Dream.load(played, exported[2], 0)
+    unet = ExportedUNet(plain.unet, played).attach_autoencoder(plain.unet.autoencoder[0], decoder)
+    dream = WorldModelEnv.load(played, exported[2], 0)
     context, actions = torch.from_numpy(dream.places.latents), torch.from_numpy(dream.places.actions)
     noise = torch.randn(context[:, -1].shape, generator=torch.Generator().manual_seed(0))
-    latents = next_latent(unet, context, actions, noise, 2)
+    latents = sample_next_latent(unet, context, actions, noise, 2)
     frames = decode(decoder, latents)
     for i in range(dream.num_starts):
         state = played.begin(dream.places.latents[i], dream.places.actions[i])
@@ -268,7 +266,7 @@ def test_what_is_measured_is_what_is_played(exported):
         np.testing.assert_array_equal(state.context[0, -1], latents[i])
         np.testing.assert_array_equal(state.frame[0], frames[i])
     # and not by luck: the networks in its place, with other numbers
-    assert not torch.equal(latents, next_latent(plain.unet, context, actions, noise, 2))
+    assert not torch.equal(latents, sample_next_latent(plain.unet, context, actions, noise, 2))
 
 
 # ------------------------------------------------------------------------------------------------- the benchmark
@@ -311,15 +309,17 @@ def test_the_benchmark(exported, tmp_path, capsys):
 def shipped():
     """Paths of the dream that ships; what was exported of it ships too."""
     paths = [PRETRAINED / name for name in SHIPPED]
-    assert is_of(exported_folder(paths[1]), *paths[:2]), "model.exported is of others: python sd/export_sd.py"
+    assert matches_source(export_dir(paths[1]), *paths[:2]), (
+        "model.exported is of others: python sd/export_sd.py"
+    )
     return paths
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_shipped_dream_looks_the_same_on_every_backend(shipped, runtime):
     pytest.importorskip(runtime)
-    plain, other = TorchEngine(*shipped[:2], None, CPU), load_engine(*shipped[:2], backend=runtime)
-    dream = Dream.load(plain, shipped[2], 0)
+    plain, other = TorchBackend(*shipped[:2], None, CPU), load_backend(*shipped[:2], backend=runtime)
+    dream = WorldModelEnv.load(plain, shipped[2], 0)
     random = np.random.default_rng(0)
     for latents, actions in zip(dream.places.latents, dream.places.actions, strict=True):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)

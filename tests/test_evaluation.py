@@ -16,8 +16,8 @@ import pytest
 import torch
 from dream.common.errors import InputError, run_script
 from dream.common.runs import save_checkpoint
-from dream.data.held_out import seeds_of, set_aside
-from dream.data.latents import recording_beginning, recording_fingerprint
+from dream.data.held_out import held_out_masks, training_seeds
+from dream.data.latents import recording_fingerprint, recording_prefix_fingerprint
 from dream.data.trajectories import episode_ids, open_trajectories, split_episodes
 from dream.evaluation import lpips as perceptual
 from dream.evaluation import state_probe as truths
@@ -38,7 +38,7 @@ from dream.evaluation.state_probe import (
     truth_errors,
 )
 from dream.models import agent as dream_agent
-from dream.models.checkpoints import dream_checkpoint, fingerprint, part_checkpoint
+from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
 from PIL import Image
 from player.common.agent_view import preprocess_frames
 from player.rl.agent import Agent, AgentConfig, FrameStack, agent_checkpoint
@@ -320,9 +320,9 @@ def evaluated(tmp_path_factory) -> dict:
     """A small untaught dream, and a recording with the game's truth."""
     folder = tmp_path_factory.mktemp("dream")
     encoder, decoder = small_autoencoder()
-    save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
-    save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
-    save_checkpoint(dream_checkpoint(moving_unet(), GAME, fingerprint(decoder), 1), folder / "model.pt")
+    save_checkpoint(autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
+    save_checkpoint(model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 1), folder / "model.pt")
     frames, actions = moving_square(rows=12, steps=40)
     starts = np.zeros((12, 40), bool)
     starts[:, 0] = True
@@ -417,9 +417,12 @@ def test_roll_outs_are_of_held_out_episodes_alone(evaluated):
 def test_the_episodes_are_those_that_training_set_aside(evaluated, tmp_path):
     """Split by another seed, nine in ten of the held-out episodes would be known by heart."""
     data = open_trajectories(evaluated["folder"] / "a.npz")
-    trained_on = [{"recording": recording_fingerprint(data), "seed": 3}, {"recording": "another", "seed": 4}]
-    checkpoint = dream_checkpoint(
-        wake_up(small_unet()), GAME, fingerprint(small_autoencoder()[1]), 1, trained_on
+    training_runs = [
+        {"recording": recording_fingerprint(data), "seed": 3},
+        {"recording": "another", "seed": 4},
+    ]
+    checkpoint = model_checkpoint(
+        wake_up(small_unet()), GAME, fingerprint(small_autoencoder()[1]), 1, training_runs
     )
     save_checkpoint(checkpoint, tmp_path / "model.pt")
     flags = [*evaluated["flags"], "--model-path", tmp_path / "model.pt", "--seed", 5]
@@ -432,11 +435,11 @@ def test_what_one_of_two_trainings_learned_from_is_not_held_out():
     starts = np.tile(np.arange(200) % 10 == 0, (2, 1))  # 40 episodes
     data = SimpleNamespace(episode_starts=starts, num_rows=2, record_envs=2, meta={})
     by_3, by_4 = (split_episodes(data, seed=seed)[1] for seed in (3, 4))
-    train, held_out = set_aside(data, [3, 4])
+    train, held_out = held_out_masks(data, [3, 4])
     np.testing.assert_array_equal(held_out, by_3 & by_4)
     assert held_out.any() and (by_3 & ~by_4).any() and not (train & held_out).any()
     with pytest.raises(InputError, match="record anew"):
-        set_aside(data, range(30))
+        held_out_masks(data, range(30))
 
 
 def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
@@ -444,11 +447,15 @@ def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
     data = open_trajectories(evaluated["folder"] / "a.npz")
     shorter = SimpleNamespace(actions=data.actions[:2], frames=data.frames[:2])
     other = SimpleNamespace(actions=data.actions[1:], frames=data.frames[1:])
-    known = {"recording": recording_fingerprint(data), "beginning": recording_beginning(data), "seed": 3}
-    assert seeds_of(data, [known], "a.npz") == {3}
-    assert seeds_of(other, [known], "a.npz") == set()
+    known = {
+        "recording": recording_fingerprint(data),
+        "prefix_fingerprint": recording_prefix_fingerprint(data),
+        "seed": 3,
+    }
+    assert training_seeds(data, [known], "a.npz") == {3}
+    assert training_seeds(other, [known], "a.npz") == set()
     with pytest.raises(InputError, match=r"b\.npz begins like"):
-        seeds_of(shorter, [known], "b.npz")
+        training_seeds(shorter, [known], "b.npz")
 
 
 def test_random_keys_of_a_recording(evaluated):
@@ -532,7 +539,7 @@ class Blind(torch.nn.Module):
         super().__init__()
         self.config, self.seen = small_unet().config, []
 
-    def foresee(self, context, actions, last=None):
+    def warp_last_latent(self, context, actions, last=None):
         return context[:, -1]
 
     def forward(self, z, t, context, actions, context_level, moved):
@@ -675,11 +682,12 @@ def test_little_data_is_measured_as_far_as_it_goes(tmp_path, monkeypatch, evalua
 def test_what_does_not_belong_is_refused(evaluated, tmp_path, swap, said, monkeypatch):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
     save_checkpoint(
-        part_checkpoint("decoder", small_autoencoder(seed=5)[1]), evaluated["folder"] / "other.pt"
+        autoencoder_checkpoint("decoder", small_autoencoder(seed=5)[1]), evaluated["folder"] / "other.pt"
     )
     other = small_autoencoder(seed=5)
     save_checkpoint(
-        part_checkpoint("encoder", other[0], fingerprint(other[1])), evaluated["folder"] / "encoder5.pt"
+        autoencoder_checkpoint("encoder", other[0], fingerprint(other[1])),
+        evaluated["folder"] / "encoder5.pt",
     )
     flags = [*evaluated["flags"], "--output-dir", tmp_path, swap[0], evaluated["folder"] / swap[1]]
     with pytest.raises(SystemExit) as stopped:

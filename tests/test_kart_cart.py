@@ -448,7 +448,7 @@ def bring_in(path, *more) -> None:
 @pytest.mark.emulator
 @pytest.mark.parametrize("kind", ["plain", "with a copier's header", "zipped"])
 def test_a_rom_is_kept_in_the_data_folder(own_game, tmp_path, data_folder, capsys, kind):
-    content, mine = own_game
+    content, local_rows = own_game
     path = tmp_path / "Game (USA).smc"
     path.write_bytes(bytes(512) * (kind == "with a copier's header") + content)
     if kind == "zipped":
@@ -458,7 +458,7 @@ def test_a_rom_is_kept_in_the_data_folder(own_game, tmp_path, data_folder, capsy
         path = tmp_path / "game.zip"
     kept = data_folder / "MyGame-Snes" / "rom.sfc"
     kept.unlink(missing_ok=True)
-    bring_in(path, "--integrations", mine)
+    bring_in(path, "--integrations", local_rows)
     assert kept.read_bytes() == content
     said = capsys.readouterr().out
     assert str(kept) in said and "Level1" in said and "--game MyGame-Snes --state Level1" in said

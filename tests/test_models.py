@@ -10,16 +10,16 @@ import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
-from dream.data.latents import to_frames, to_u8
-from dream.data.start_states import load_places
+from dream.data.latents import to_float_frames, to_u8
+from dream.data.start_states import load_start_states
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder, decode
 from dream.models.checkpoints import (
-    dream_checkpoint,
+    autoencoder_checkpoint,
     fingerprint,
-    half_weights,
-    load_part,
+    half_precision_state_dict,
+    load_autoencoder_part,
     load_unet,
-    part_checkpoint,
+    model_checkpoint,
 )
 from small import CPU, GAME, open_dream, save_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
@@ -53,8 +53,8 @@ def test_padding_is_at_the_right_and_below():
     """Cut off at the other side, an odd frame comes back shifted by up to 15 pixels."""
     encoder, decoder = small_autoencoder(50, 37)
     frames = torch.rand(1, 3, 50, 37, generator=torch.Generator().manual_seed(0))
-    padded = np.pad(frames.numpy(), ((0, 0), (0, 0), (0, 14), (0, 11)), mode="edge")
-    latents = encoder(torch.from_numpy(padded))
+    pad_to_multiple = np.pad(frames.numpy(), ((0, 0), (0, 0), (0, 14), (0, 11)), mode="edge")
+    latents = encoder(torch.from_numpy(pad_to_multiple))
     torch.testing.assert_close(encoder(frames), latents)
     torch.testing.assert_close(decoder(latents), decoder(latents, size=(64, 48))[..., :50, :37])
 
@@ -76,10 +76,10 @@ def test_a_lit_pixel_lands_where_it_was_lit():
         last.bias[:16] = 1000  # colour 0 everywhere, but colour 5 in that pixel of each patch
         last.bias[1 * 4 + 2], last.bias[5 * 16 + 1 * 4 + 2] = 0, 1000
         frame = decoder(torch.zeros(1, 4, 8, 12))
-        colours = (decoder.palette.weight[:, :, 0, 0].T + decoder.palette.bias + 1) / 2
-    torch.testing.assert_close(frame[0, :, 1::4, 2::4], colours[5][:, None, None].expand(3, 8, 12))
-    frame[0, :, 1::4, 2::4] = colours[0][:, None, None]
-    torch.testing.assert_close(frame[0], colours[0][:, None, None].expand(3, 32, 48))
+        num_colors = (decoder.palette.weight[:, :, 0, 0].T + decoder.palette.bias + 1) / 2
+    torch.testing.assert_close(frame[0, :, 1::4, 2::4], num_colors[5][:, None, None].expand(3, 8, 12))
+    frame[0, :, 1::4, 2::4] = num_colors[0][:, None, None]
+    torch.testing.assert_close(frame[0], num_colors[0][:, None, None].expand(3, 32, 48))
 
 
 def test_a_changed_patch_changes_the_latent_and_the_picture_there():
@@ -101,12 +101,12 @@ def test_a_crop_is_decoded_as_the_place_it_is_of():
     _, decoder = small_autoencoder(96, 128)
     latents = torch.randn(2, 4, 24, 32, generator=torch.Generator().manual_seed(0))
     whole = decoder(latents)
-    corners = torch.tensor([[3, 10], [8, 1]])
+    crop_origin = torch.tensor([[3, 10], [8, 1]])
     crops = torch.stack(
-        [latents[i, :, top : top + 14, left : left + 16] for i, (top, left) in enumerate(corners)]
+        [latents[i, :, top : top + 14, left : left + 16] for i, (top, left) in enumerate(crop_origin)]
     )
-    frames = decoder(crops, size=(56, 64), corners=corners)
-    for i, (top, left) in enumerate((corners * 4).tolist()):
+    frames = decoder(crops, size=(56, 64), crop_origin=crop_origin)
+    for i, (top, left) in enumerate((crop_origin * 4).tolist()):
         inner = slice(20, -20)  # five latent pixels see over the crop's edge
         expected = whole[i, :, top : top + 56, left : left + 64][:, inner, inner]
         torch.testing.assert_close(frames[i][:, inner, inner], expected, rtol=0, atol=1e-5)
@@ -137,10 +137,10 @@ def test_latents_are_normalised():
 def test_frames_survive_the_way_to_floats_and_back():
     """A missing rounding would darken each frame by half a level."""
     frames_u8 = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16).repeat(3, axis=1)
-    back = to_u8(to_frames(frames_u8, CPU))
+    back = to_u8(to_float_frames(frames_u8, CPU))
     np.testing.assert_array_equal(back, frames_u8.transpose(0, 2, 3, 1))
     np.testing.assert_array_equal(
-        to_u8(to_frames(frames_u8, CPU) - 0.3 / 255), frames_u8.transpose(0, 2, 3, 1)
+        to_u8(to_float_frames(frames_u8, CPU) - 0.3 / 255), frames_u8.transpose(0, 2, 3, 1)
     )
     assert to_u8(torch.full((3, 2, 2), 7.0)).max() == 255 and to_u8(torch.full((3, 2, 2), -7.0)).max() == 0
 
@@ -216,13 +216,13 @@ def test_a_batch_equals_its_parts():
 def test_parts_of_the_autoencoder_come_back(kind, tmp_path):
     """Statistics of the normalisation left out of the file would shift all latents of a reloaded encoder."""
     encoder, decoder = small_autoencoder()
-    encoder.normalise.running_mean += 0.7
+    encoder.latent_norm.running_mean += 0.7
     part, x = {
         "encoder": (encoder, torch.rand(2, 3, 32, 48)),
         "decoder": (decoder, torch.randn(2, 4, 8, 12)),
     }[kind]
-    save_checkpoint(part_checkpoint(kind, part), tmp_path / "part.pt")
-    loaded = load_part(tmp_path / "part.pt", kind)
+    save_checkpoint(autoencoder_checkpoint(kind, part), tmp_path / "part.pt")
+    loaded = load_autoencoder_part(tmp_path / "part.pt", kind)
     assert loaded.config == part.config and not loaded.training
     assert all(weight.dtype == torch.float32 and not weight.requires_grad for weight in loaded.parameters())
     torch.testing.assert_close(loaded(x), part(x), rtol=0.02, atol=0.02)
@@ -233,7 +233,7 @@ def test_parts_of_the_autoencoder_come_back(kind, tmp_path):
 def test_a_dream_comes_back(tmp_path):
     """Settings that do not travel (tuples, keys, pace) would be guessed by the player."""
     unet = wake_up(small_unet())
-    save_checkpoint(dream_checkpoint(unet, GAME, "abc", 2), tmp_path / "model.pt")
+    save_checkpoint(model_checkpoint(unet, GAME, "abc", 2), tmp_path / "model.pt")
     loaded, game, checkpoint = load_unet(tmp_path / "model.pt")
     assert loaded.config == unet.config and game == GAME and not loaded.training
     assert checkpoint["autoencoder"] == "abc" and checkpoint["steps"] == 2
@@ -244,9 +244,9 @@ def test_a_dream_comes_back(tmp_path):
 def test_half_weights_keep_counters_and_halve_the_rest():
     """A counter of batches in half precision stops at 2048, and weights on the GPU would not load elsewhere."""
     encoder, _ = small_autoencoder()
-    encoder.normalise.num_batches_tracked += 123_457
-    weights = half_weights(encoder)
-    assert weights["normalise.num_batches_tracked"].item() == 123_457
+    encoder.latent_norm.num_batches_tracked += 123_457
+    weights = half_precision_state_dict(encoder)
+    assert weights["latent_norm.num_batches_tracked"].item() == 123_457
     floats = [tensor for name, tensor in weights.items() if "tracked" not in name]
     assert floats and all(tensor.dtype == torch.float16 and not tensor.requires_grad for tensor in floats)
 
@@ -254,8 +254,8 @@ def test_half_weights_keep_counters_and_halve_the_rest():
 def test_fingerprint_survives_the_file_and_tells_decoders_apart(tmp_path):
     """One that changed on the way through half precision would refuse every dream; a constant one none."""
     _, decoder = small_autoencoder()
-    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
-    assert fingerprint(load_part(tmp_path / "decoder.pt", "decoder")) == fingerprint(decoder)
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
+    assert fingerprint(load_autoencoder_part(tmp_path / "decoder.pt", "decoder")) == fingerprint(decoder)
     assert fingerprint(small_autoencoder(seed=1)[1]) != fingerprint(decoder)
     other = copy.deepcopy(decoder)
     with torch.no_grad():
@@ -281,16 +281,18 @@ def refused(load, path: Path) -> str:
 
 
 LOADERS = {
-    "encoder": lambda path: load_part(path, "encoder"),
-    "decoder": lambda path: load_part(path, "decoder"),
+    "encoder": lambda path: load_autoencoder_part(path, "encoder"),
+    "decoder": lambda path: load_autoencoder_part(path, "decoder"),
     "dream": load_unet,
 }
 
 
 def checkpoint_of(kind: str) -> dict:
     if kind == "dream":
-        return dream_checkpoint(small_unet(), GAME, "abc", 1)
-    return part_checkpoint(kind, dict(zip(("encoder", "decoder"), small_autoencoder(), strict=True))[kind])
+        return model_checkpoint(small_unet(), GAME, "abc", 1)
+    return autoencoder_checkpoint(
+        kind, dict(zip(("encoder", "decoder"), small_autoencoder(), strict=True))[kind]
+    )
 
 
 @pytest.mark.parametrize("kind", LOADERS)
@@ -374,7 +376,7 @@ def test_a_decoder_of_another_autoencoder_is_refused(tmp_path):
     """Latents of one autoencoder through the decoder of another are a plausible mush."""
     paths = save_dream(tmp_path)
     open_dream(**paths)
-    save_checkpoint(part_checkpoint("decoder", small_autoencoder(seed=5)[1]), paths["decoder_path"])
+    save_checkpoint(autoencoder_checkpoint("decoder", small_autoencoder(seed=5)[1]), paths["decoder_path"])
     with pytest.raises(InputError, match="another autoencoder"):
         open_dream(**paths)
 
@@ -405,18 +407,18 @@ def test_starts_that_do_not_fit_are_refused_in_one_line(case, tmp_path):
     """A start of the wrong shape or with an action that is none fails in the middle of play, or dreams rubbish."""
     path = tmp_path / "initial_sequence.npz"
     np.savez(path, frames=FRAMES, actions=ACTIONS)
-    places = load_places(path, ENGINE)
+    places = load_start_states(path, ENGINE)
     frames, actions = places.latents, places.actions
     assert frames.dtype == np.float32 and actions.dtype == np.int64
     np.savez(path, **BAD_STARTS[case])
-    refused(lambda path: load_places(path, ENGINE), path)
+    refused(lambda path: load_start_states(path, ENGINE), path)
 
 
 def test_starts_that_are_no_file_are_refused_in_one_line(tmp_path):
     path, harm = tmp_path / "initial_sequence.npz", tmp_path / "harm"
 
     def load(path: Path):
-        return load_places(path, ENGINE)
+        return load_start_states(path, ENGINE)
 
     refused(load, path)
     for content in (b"", b"no zip", pickle.dumps(Hostile(harm))):

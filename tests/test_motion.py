@@ -7,18 +7,18 @@ import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
-from dream.inference.torch_backend import TorchEngine
+from dream.inference.torch_backend import TorchBackend
 from dream.models.checkpoints import (
-    dream_checkpoint,
+    autoencoder_checkpoint,
     fingerprint,
-    load_dream_parts,
     load_unet,
-    part_checkpoint,
+    load_world_model,
+    model_checkpoint,
 )
-from dream.models.flow import Flow, in_pixels, motion_loss, move
-from dream.models.rollout import next_latent
+from dream.models.flow import FlowNet, photometric_loss, upsample_flow, warp
+from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
-from dream.training.losses import Truth, training_loss
+from dream.training.losses import FlowTargets, training_loss
 from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, wake_up
 
 
@@ -32,26 +32,26 @@ def test_a_flow_says_where_a_pixel_comes_from():
     """The sign, the order of x and y, and half a pixel are all easily wrong, and all look like a bad model."""
     frame = torch.arange(12.0).reshape(1, 1, 3, 4)
     flow = torch.zeros(1, 2, 3, 4)
-    torch.testing.assert_close(move(frame, flow), frame)
+    torch.testing.assert_close(warp(frame, flow), frame)
     flow[:, 0] = 1  # each pixel comes from its right neighbour, at the edge from the edge
-    torch.testing.assert_close(move(frame, flow)[0, 0, 0], torch.tensor([1.0, 2, 3, 3]))
+    torch.testing.assert_close(warp(frame, flow)[0, 0, 0], torch.tensor([1.0, 2, 3, 3]))
     flow[:, 0], flow[:, 1] = 0, -1  # from above
-    torch.testing.assert_close(move(frame, flow)[0, 0, :, 0], torch.tensor([0.0, 0, 4]))
+    torch.testing.assert_close(warp(frame, flow)[0, 0, :, 0], torch.tensor([0.0, 0, 4]))
     flow[:, 1] = 0.5
-    torch.testing.assert_close(move(frame, flow)[0, 0, :, 0], torch.tensor([2.0, 6, 8]))
+    torch.testing.assert_close(warp(frame, flow)[0, 0, :, 0], torch.tensor([2.0, 6, 8]))
 
 
 def test_a_flow_that_is_no_number_is_seen_and_does_not_crash():
     """It comes when a training blows up; the loss must say so."""
     flow = torch.zeros(1, 2, 3, 4)
     flow[0, 0, 1, 1] = torch.nan
-    assert move(torch.rand(1, 3, 3, 4), flow).isnan().all()
+    assert warp(torch.rand(1, 3, 3, 4), flow).isnan().all()
 
 
 def test_a_flow_is_of_the_padded_frame():
     """112 rows are 28 of latent, but 30 rows are 8: what is cut off is the padding, below and at the right."""
     flow = torch.arange(8.0)[:, None].expand(1, 2, 8, 12)
-    whole = in_pixels(flow, (30, 48))
+    whole = upsample_flow(flow, (30, 48))
     assert whole.shape == (1, 2, 30, 48)
     torch.testing.assert_close(
         whole[0, 0, 1::4, 0][:7], torch.arange(7.0) - 0.125 + (torch.arange(7) == 0) / 8
@@ -62,16 +62,16 @@ def test_the_loss_is_least_where_the_flow_is_right():
     frame = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     right, wrong = torch.zeros(1, 2, 16, 24), torch.zeros(1, 2, 16, 24)
     right[:, 0], wrong[:, 0] = 2, -2
-    following = move(frame, right)
-    assert motion_loss(frame, following, right) < 0.1  # coarse copies differ at the edges
-    assert motion_loss(frame, following, wrong) > 0.3
+    following = warp(frame, right)
+    assert photometric_loss(frame, following, right) < 0.1  # coarse copies differ at the edges
+    assert photometric_loss(frame, following, wrong) > 0.3
 
 
 def test_flow_learns_where_the_picture_goes():
     """By the action alone, from frames alone; moves of four pixels on a picture with detail of two."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    flow = Flow(num_actions=3, context=4, latent_channels=4)
+    flow = FlowNet(num_actions=3, context=4, latent_channels=4)
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
 
     def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -88,33 +88,33 @@ def test_flow_learns_where_the_picture_goes():
 
     for _ in range(120):
         context, actions, last, following = batch()
-        loss = motion_loss(last, following, in_pixels(flow(context, actions), (32, 48)))
+        loss = photometric_loss(last, following, upsample_flow(flow(context, actions), (32, 48)))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     context, actions, last, following = batch()
     with torch.no_grad():
-        moved = move(last, in_pixels(flow(context, actions), (32, 48)))
+        moved = warp(last, upsample_flow(flow(context, actions), (32, 48)))
     inner = slice(8, -8)  # what rolls in at the edges comes from nowhere
     assert (moved - following)[..., inner].abs().mean() < 0.5 * (last - following)[..., inner].abs().mean()
 
 
 @torch.no_grad()
 def test_the_denoiser_begins_from_the_moved_frame():
-    unet = UNet(replace(small_unet().config, motion=True)).eval().see_with(*small_autoencoder())
-    encoder, decoder = unet.eyes
+    unet = UNet(replace(small_unet().config, use_flow=True)).eval().attach_autoencoder(*small_autoencoder())
+    encoder, decoder = unet.autoencoder
     context, actions = contexts()
     # Of itself it moves nothing, and what stands still is not encoded again.
-    torch.testing.assert_close(unet.foresee(context, actions), context[:, -1], rtol=0, atol=0)
+    torch.testing.assert_close(unet.warp_last_latent(context, actions), context[:, -1], rtol=0, atol=0)
     wake_up(unet)
     flow = torch.full((2, 2, 8, 12), 3.0)
-    wanted = encoder(move(decoder(context[:, -1]), torch.full((2, 2, 32, 48), 3.0)))
-    torch.testing.assert_close(unet.foresee(context, actions, flow), wanted)
+    wanted = encoder(warp(decoder(context[:, -1]), torch.full((2, 2, 32, 48), 3.0)))
+    torch.testing.assert_close(unet.warp_last_latent(context, actions, flow), wanted)
     inputs = {"z": torch.randn(2, 4, 8, 12), "t": torch.ones(2), "context": context, "actions": actions}
     said = unet(**inputs, context_level=torch.zeros(2))
     other = unet(**inputs, context_level=torch.zeros(2), moved=wanted)
     torch.testing.assert_close(
-        said, unet(**inputs, context_level=torch.zeros(2), moved=unet.foresee(context, actions))
+        said, unet(**inputs, context_level=torch.zeros(2), moved=unet.warp_last_latent(context, actions))
     )
     assert (said - other).abs().max() > 1e-2
 
@@ -132,7 +132,10 @@ def test_the_flow_learns_from_frames_alone():
     loss.backward()
     assert all(weight.grad is not None for weight in unet.flow.parameters())
     assert all(
-        weight.grad is None for part in unet.eyes for weight in part.parameters() if not weight.requires_grad
+        weight.grad is None
+        for part in unet.autoencoder
+        for weight in part.parameters()
+        if not weight.requires_grad
     )
     assert metrics["loss/motion"] > 0 and metrics["loss/train"] > 0
 
@@ -141,7 +144,7 @@ def test_what_has_no_truth_teaches_nothing_but_the_flow_of_the_recording():
     """The discriminator alone may say what a dream gone astray should have been."""
     context, actions = contexts()
     fresh = torch.zeros(2, dtype=torch.bool)
-    truth = Truth(torch.randn(2, 4, 4, 8, 12), torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48))
+    truth = FlowTargets(torch.randn(2, 4, 4, 8, 12), torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48))
     slopes = []
     for context_of_walk in (context, context.flip(1)):
         unet = moving_unet().train()
@@ -166,19 +169,22 @@ def test_what_has_no_truth_teaches_nothing_but_the_flow_of_the_recording():
 def test_a_dream_with_motion_comes_back_and_plays_as_it_was_trained(tmp_path):
     """Its file holds the encoder; and the window, which hands it the frame that is seen, gets the same next one."""
     unet = moving_unet()
-    _, decoder = unet.eyes
-    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
-    save_checkpoint(dream_checkpoint(unet, GAME, fingerprint(decoder), 1), tmp_path / "model.pt")
-    engine = TorchEngine(tmp_path / "decoder.pt", tmp_path / "model.pt", 1, CPU)
+    _, decoder = unet.autoencoder
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
+    save_checkpoint(model_checkpoint(unet, GAME, fingerprint(decoder), 1), tmp_path / "model.pt")
+    engine = TorchBackend(tmp_path / "decoder.pt", tmp_path / "model.pt", 1, CPU)
     loaded = engine.unet
     context, actions = contexts(1)
     torch.testing.assert_close(
-        loaded.foresee(context, actions), unet.foresee(context, actions), rtol=0.05, atol=0.05
+        loaded.warp_last_latent(context, actions),
+        unet.warp_last_latent(context, actions),
+        rtol=0.05,
+        atol=0.05,
     )
     noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
     told = actions.clone()
     told[:, -1] = 2
-    wanted = next_latent(loaded, context, told, noise, 1)
+    wanted = sample_next_latent(loaded, context, told, noise, 1)
     state = engine.step(engine.begin(context[0].numpy(), actions[0].numpy()), 2, noise[0].numpy())
     torch.testing.assert_close(state.context[:, -1], wanted, rtol=1e-3, atol=1e-3)
     shown = (engine.decoder(wanted)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
@@ -187,10 +193,10 @@ def test_a_dream_with_motion_comes_back_and_plays_as_it_was_trained(tmp_path):
 
 def test_a_dream_with_motion_that_lost_its_encoder_is_refused(tmp_path):
     unet = moving_unet()
-    decoder = unet.eyes[1]
-    save_checkpoint(part_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
-    checkpoint = dream_checkpoint(unet, GAME, fingerprint(decoder), 1)
+    decoder = unet.autoencoder[1]
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
+    checkpoint = model_checkpoint(unet, GAME, fingerprint(decoder), 1)
     save_checkpoint({**checkpoint, "encoder": {}}, tmp_path / "model.pt")
-    assert load_unet(tmp_path / "model.pt")[0].config.motion
+    assert load_unet(tmp_path / "model.pt")[0].config.use_flow
     with pytest.raises(InputError, match=r"model\.pt does not fit"):
-        load_dream_parts(tmp_path / "decoder.pt", tmp_path / "model.pt")
+        load_world_model(tmp_path / "decoder.pt", tmp_path / "model.pt")

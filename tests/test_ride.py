@@ -10,9 +10,9 @@ import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.video import free_path
-from dream.data.latents import save_starts
-from dream.data.start_states import load_places
-from dream.data.trajectories import episode_ids, open_trajectories, places_to_start
+from dream.data.latents import save_start_states
+from dream.data.start_states import load_start_states
+from dream.data.trajectories import episode_ids, open_trajectories, select_start_states
 from dream.play.controllers import AgentAtTheWheel, KeyList, Person, drivers_of
 from dream.play.real_env import Real, setting
 from dream.play.recording import NoRoom, Replay, Take
@@ -96,13 +96,13 @@ def test_a_kept_place_is_where_one_stood(dream, tmp_path, paths):
     for _ in range(5):
         ride.step()
     path = tmp_path / "kept" / "places.npz"
-    assert dream.keep_place(path) == 3
+    assert dream.save_start_state(path) == 3
     for again in (dream, open_dream(**{**paths, "trajectory_path": path})):
         assert again.num_starts == 4
         again.reset(0)
         shown = again.reset(3).astype(int)
         np.testing.assert_allclose(shown, ride.frame_u8, atol=3)  # the file has them in half precision
-    assert load_places(path, dream.engine).truth_of(3) is None
+    assert load_start_states(path, dream.engine).game_state(3) is None
 
 
 # ------------------------------------------------------------------------------------------------ who drives
@@ -569,7 +569,7 @@ def test_places_of_a_recording(tmp_path):
         action_names=np.array(["nothing", "up"]), meta=np.array(json.dumps(meta)),
     )  # fmt: skip
     data = open_trajectories(path)
-    places = places_to_start(data, np.ones((rows, steps), bool), 4, 8)
+    places = select_start_states(data, np.ones((rows, steps), bool), 4, 8)
     assert len(places) == 8 and len(np.unique(places, axis=0)) == 8
     assert starts[tuple(places[1])]
     row, t = places[-1]
@@ -577,14 +577,14 @@ def test_places_of_a_recording(tmp_path):
     assert (rewards[places[2:-1, 0], places[2:-1, 1]] == 1).all()
     later = np.ones((rows, steps), bool)
     later[starts] = False
-    where = places_to_start(data, later, 4, 8)
+    where = select_start_states(data, later, 4, 8)
     went = [rewards[row, t : t + 4].sum() for row, t in where]
     assert (
         len(went) == 8 and went[-1] < min(went[:-1]) == 4
     )  # the bad one stands at the end without the other too
     few = np.zeros((rows, steps), bool)
     few[0, 40:44] = few[1, 20:24] = True
-    assert places_to_start(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
+    assert select_start_states(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
 
 
 def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):
@@ -597,10 +597,10 @@ def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):
     latents = torch.from_numpy(
         np.broadcast_to(times[:, :, None, None, None], (4, 24, 4, 8, 12)).astype(np.float16)
     )
-    save_starts(data, latents, mask, 4, dream.fingerprint, tmp_path / "places.npz")
-    places = load_places(tmp_path / "places.npz", dream.engine)
+    save_start_states(data, latents, mask, 4, dream.fingerprint, tmp_path / "places.npz")
+    places = load_start_states(tmp_path / "places.npz", dream.engine)
     assert len(places) == 8
     for place in range(len(places)):
-        assert places.truth_of(place) == {"time": places.latents[place, -1, 0, 0, 0]}
+        assert places.game_state(place) == {"time": places.latents[place, -1, 0, 0, 0]}
     places.truth["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
-    assert places.truth_of(3) is None and places.truth_of(4) is not None  # half a truth is none
+    assert places.game_state(3) is None and places.game_state(4) is not None  # half a truth is none

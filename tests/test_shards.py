@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dream.common.distributed import ALONE, Shards
+from dream.common.distributed import SINGLE, Distributed
 from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
-from dream.models.checkpoints import fingerprint, load_part, part_checkpoint
+from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, load_autoencoder_part
 from small import CPU, moving_square, small_autoencoder
 
 SD = Path(__file__).resolve().parent.parent / "sd"
@@ -31,8 +31,8 @@ TRAININGS = {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
     encoder, decoder = small_autoencoder()
-    save_checkpoint(part_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
-    save_checkpoint(part_checkpoint("decoder", decoder), folder / "decoder.pt")
+    save_checkpoint(autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
     frames, actions = moving_square(rows=8, steps=40)
     starts = np.zeros(actions.shape, bool)
     starts[:, 0] = True
@@ -60,9 +60,10 @@ def test_two_processes_learn_what_one_learns(folder, script):
     assert said == [1, 1]  # the others are silent
     if script == "train_autoencoder.py":
         parts = [
-            load_part(folder / f"train_autoencoder_{number}" / "encoder.pt", "encoder") for number in (1, 2)
+            load_autoencoder_part(folder / f"train_autoencoder_{number}" / "encoder.pt", "encoder")
+            for number in (1, 2)
         ]
-        variances = [part.normalise.running_var for part in parts]  # half a batch gives others by 0.005
+        variances = [part.latent_norm.running_var for part in parts]  # half a batch gives others by 0.005
         torch.testing.assert_close(*variances, rtol=1e-3, atol=1e-3)
     assert len(curves[0]) == 2
     for alone, shared in zip(*curves, strict=True):
@@ -73,17 +74,17 @@ def test_two_processes_learn_what_one_learns(folder, script):
 
 def test_a_batch_is_shared_out_without_rest(monkeypatch):
     batch = torch.arange(12).reshape(6, 2)
-    rows = [Shards(rank, 3).mine(batch) for rank in range(3)]
+    rows = [Distributed(rank, 3).local_rows(batch) for rank in range(3)]
     assert torch.equal(torch.cat(rows), batch) and all(len(each) == 2 for each in rows)
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(InputError, match="--batch-size 6 is of all processes"):
-        Shards.open(CPU, 6)
+        Distributed.open(CPU, 6)
 
 
 def test_a_lone_process_pays_nothing():
     """No copy, no communication: torch.distributed is not even begun."""
     batch = torch.ones(4, 3)
-    assert Shards.open(CPU, 5).count == 1 and ALONE.leads
-    assert ALONE.mine(batch) is batch and ALONE.same(0.3) == 0.3
-    assert ALONE.everyone(batch).data_ptr() == batch.data_ptr() == ALONE.mean(batch).data_ptr()
+    assert Distributed.open(CPU, 5).count == 1 and SINGLE.is_main
+    assert SINGLE.local_rows(batch) is batch and SINGLE.broadcast(0.3) == 0.3
+    assert SINGLE.all_gather(batch).data_ptr() == batch.data_ptr() == SINGLE.mean(batch).data_ptr()
     assert not torch.distributed.is_initialized()

@@ -18,19 +18,19 @@ import torch
 import train_autoencoder
 import train_sd
 from dream.common import runs
-from dream.common.device import generator_on, indices, on_device
+from dream.common.device import cache_on_device, device_generator, mask_indices
 from dream.common.errors import InputError, run_script
 from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
 from dream.data.latents import encode_recording, gather_windows
 from dream.data.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
 from dream.evaluation.validation import validation_set
 from dream.models.autoencoder import AutoencoderConfig
-from dream.models.checkpoints import load_part, load_unet
-from dream.models.rollout import next_latent, roll_out, settle
+from dream.models.checkpoints import load_autoencoder_part, load_unet
+from dream.models.rollout import rollout, sample_next_latent, suppress_small_changes
 from dream.models.unet import UNet, UNetConfig
 from dream.training import schedule as budget_module
 from dream.training.losses import train_windows, training_loss, update_ema
-from dream.training.rollout_pool import Streams, walk_length
+from dream.training.rollout_pool import RolloutPool, rollout_length_schedule
 from dream.training.schedule import Budget, learning_rate
 from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
@@ -52,12 +52,12 @@ class TellTale(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.config = SimpleNamespace(
-            context=L, num_actions=10, dead_zone=0.05, predicts="clean", motion=False
+            context=L, num_actions=10, change_threshold=0.05, prediction_type="x0", use_flow=False
         )
         self.weight = nn.Parameter(torch.ones(()))
         self.seen = []
 
-    def foresee(self, context, actions, last=None):
+    def warp_last_latent(self, context, actions, last=None):
         return context[:, -1]
 
     def forward(self, z, t, context, actions, context_level, moved):
@@ -94,7 +94,7 @@ def test_roll_out_feeds_its_own_frames_back():
     """Frame k is dreamed from frames k-4 .. k-1 and the actions chosen at them; the last action leads to it."""
     teller = TellTale()
     context, actions = numbers([[1, 2, 3, 4]]), torch.tensor([[0, 1, 2, 3, 4, 5, 6]])
-    frames = roll_out(teller, context, actions, 1, seeded(), context_level=0.25)
+    frames = rollout(teller, context, actions, 1, seeded(), context_level=0.25)
     assert frames.shape == (1, 4, 1, 1, 1)
     assert frames.flatten().tolist() == [43, 434, 4345, 43456]  # 4 then action 3, then 4 ...
     assert [seen.context.flatten().tolist() for seen in teller.seen] == [
@@ -110,9 +110,9 @@ def test_roll_out_is_the_same_from_the_same_generator():
     """Epochs are compared by roll-outs: with noise of its own each would be judged on luck."""
     unet = wake_up(small_unet())
     context, actions = torch.randn(2, 4, 4, 8, 12, generator=seeded()), torch.zeros(2, 6, dtype=torch.long)
-    one, other = (roll_out(unet, context, actions, 2, seeded(7)) for _ in range(2))
+    one, other = (rollout(unet, context, actions, 2, seeded(7)) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
-    assert (roll_out(unet, context, actions, 2, seeded(8)) - one).abs().max() > 1e-5
+    assert (rollout(unet, context, actions, 2, seeded(8)) - one).abs().max() > 1e-5
 
 
 def test_hardly_any_change_is_none():
@@ -122,7 +122,7 @@ def test_hardly_any_change_is_none():
     latent[0, :, 0, 0] = 0.18
     latent[0, :, 0, 1] = 0.22
     latent[0, 2, 0, 2] = 0.42  # in one of four channels: 0.21
-    settled = settle(latent, last, dead_zone=0.2)
+    settled = suppress_small_changes(latent, last, change_threshold=0.2)
     assert (settled[..., 0] == 0).all() and torch.equal(settled[..., 1:], latent[..., 1:])
 
 
@@ -135,16 +135,16 @@ def test_play_and_training_have_the_dead_zone(change, steps):
             return context[:, -1] + change
 
     context = torch.ones(1, 4, 1, 1, 1)
-    latent = next_latent(
+    latent = sample_next_latent(
         Creeps(), context, torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 1, 1, 1), steps
     )
     assert latent.item() == pytest.approx(1 if change < 0.05 else 1.06)
-    streams = make_streams(batch_size=1, dead_zone=0.05)
-    (walk,), seen, _, _ = streams.draw()
+    streams = make_streams(batch_size=1, change_threshold=0.05)
+    (iterate_rollout,), seen, _, _ = streams.draw()
     last = seen[:, -1].clone()
-    streams.advance(torch.tensor([walk]), last + change, torch.ones(1, dtype=torch.bool), 10**9)
-    assert streams.age[walk] == 1  # not at the end of its row
-    moved = (streams.contexts[walk, -1].float() - last[0]).item()
+    streams.advance(torch.tensor([iterate_rollout]), last + change, torch.ones(1, dtype=torch.bool), 10**9)
+    assert streams.age[iterate_rollout] == 1  # not at the end of its row
+    moved = (streams.contexts[iterate_rollout, -1].float() - last[0]).item()
     assert moved == 0 if change < 0.05 else moved > 0
 
 
@@ -202,15 +202,17 @@ STARTS[0, [0, 12]] = True  # of the 4 frames after the second none can be traine
 
 
 def make_streams(
-    batch_size: int = 2, num_rows: int = 3, dead_zone: float = 0.0, astray_share: float = 0.0
-) -> Streams:
+    batch_size: int = 2, num_rows: int = 3, change_threshold: float = 0.0, astray_share: float = 0.0
+) -> RolloutPool:
     """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 12."""
     T = STARTS.shape[1]
     numbers = torch.arange(T) + 100.0 * torch.arange(num_rows)[:, None]  # (N, T)
     starts = window_starts(np.repeat(STARTS, num_rows, axis=0), np.ones((num_rows, T), bool), L + 1)
     latents, actions = numbers[..., None, None, None].half(), numbers.long()
     windows = torch.from_numpy(starts)
-    return Streams(latents, actions, windows, batch_size, L, CPU, seeded(), dead_zone, astray_share)
+    return RolloutPool(
+        latents, actions, windows, batch_size, L, CPU, seeded(), change_threshold, astray_share
+    )
 
 
 def test_streams_dream_on_beside_the_recording():
@@ -223,20 +225,20 @@ def test_streams_dream_on_beside_the_recording():
         assert len(set(walks.tolist())) == 2
         dreamed = torch.tensor([-1.0 - step, -1.5 - step])[:, None, None, None]
         as_played = torch.tensor([step % 3 > 0, True])
-        for b, walk in enumerate(walks.tolist()):
-            row, t = streams.where[walk].tolist()
+        for b, iterate_rollout in enumerate(walks.tolist()):
+            row, t = streams.where[iterate_rollout].tolist()
             assert t + L < 12  # no window over a reset; behind it there is no room for one
             assert actions[b].tolist() == [100 * row + t + i for i in range(L)]
             assert real[b].flatten().tolist() == [100 * row + t + i for i in range(L + 1)]
-            age = int(streams.age[walk])
+            age = int(streams.age[iterate_rollout])
             seen = [100.0 * row + t + i for i in range(max(0, L - age))]
-            own = slow.get(walk, [])[-min(age, L) :] if age else []
+            own = slow.get(iterate_rollout, [])[-min(age, L) :] if age else []
             assert context[b].flatten().tolist() == [*seen, *own]
             oldest = max(oldest, age)
-            slow[walk] = (
-                [*(slow.get(walk, []) if age else []), dreamed[b].item()]
+            slow[iterate_rollout] = (
+                [*(slow.get(iterate_rollout, []) if age else []), dreamed[b].item()]
                 if as_played[b]
-                else slow.get(walk, [])
+                else slow.get(iterate_rollout, [])
             )
         streams.advance(walks, dreamed, as_played, own_frames=12)
     assert (
@@ -245,18 +247,20 @@ def test_streams_dream_on_beside_the_recording():
 
 
 def test_walks_grow_longer_as_the_model_learns():
-    assert walk_length(64, 0.2, 0.2) == walk_length(0, 0.2, 0.9) == 0
-    assert walk_length(64, 0.2, 0.5) == pytest.approx(8) and walk_length(64, 0.0, 0.75) == pytest.approx(64)
-    assert walk_length(64, 0.2, 0.8) == walk_length(64, 0.2, 1.0) == 64
+    assert rollout_length_schedule(64, 0.2, 0.2) == rollout_length_schedule(0, 0.2, 0.9) == 0
+    assert rollout_length_schedule(64, 0.2, 0.5) == pytest.approx(8) and rollout_length_schedule(
+        64, 0.0, 0.75
+    ) == pytest.approx(64)
+    assert rollout_length_schedule(64, 0.2, 0.8) == rollout_length_schedule(64, 0.2, 1.0) == 64
 
 
 def test_on_the_cpu_nothing_is_sent_or_drawn_elsewhere():
     """The one generator draws all, and a recording stays where it is mapped."""
     generator, frames = seeded(), np.zeros((2, 3), np.uint8)
-    assert generator_on(CPU, generator) is generator
+    assert device_generator(CPU, generator) is generator
     frames.flags.writeable = False  # as a recording is
-    assert on_device(frames, CPU).data_ptr() == frames.ctypes.data
-    assert indices(torch.tensor([True, False, True]), CPU).tolist() == [0, 2]
+    assert cache_on_device(frames, CPU).data_ptr() == frames.ctypes.data
+    assert mask_indices(torch.tensor([True, False, True]), CPU).tolist() == [0, 2]
 
 
 def test_streams_without_own_frames_are_always_fresh():
@@ -341,16 +345,16 @@ def test_streams_go_on_where_they_were():
     other.restore(one.state())
     other.generator.set_state(one.generator.get_state())
     for _ in range(20):
-        for mine, yours in zip(one.draw(), other.draw(), strict=True):
-            assert torch.equal(mine, yours)
+        for local_rows, yours in zip(one.draw(), other.draw(), strict=True):
+            assert torch.equal(local_rows, yours)
         walks = one.draw()[0]
         other.draw()
         for streams in (one, other):
             seen = torch.ones(2, 1, 1, 1)
             streams.advance(walks, seen, torch.ones(2, dtype=torch.bool), 5)
-    mine, yours = one.state(), other.state()
-    assert one.age.max() > 0 and mine.pop("length") == yours.pop("length")
-    assert all(torch.equal(mine[name], yours[name]) for name in mine)
+    local_rows, yours = one.state(), other.state()
+    assert one.age.max() > 0 and local_rows.pop("length") == yours.pop("length")
+    assert all(torch.equal(local_rows[name], yours[name]) for name in local_rows)
 
 
 # ------------------------------------------------------------------------------------------------- budget
@@ -483,7 +487,7 @@ def test_episodes_too_short_to_train_on_are_refused(tmp_path):
     with pytest.raises(InputError, match="record longer episodes"):
         train_windows(data, mask, L)
     with pytest.raises(InputError, match="held-out"):
-        validation_set(data, on_device(data.frames, CPU), torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
+        validation_set(data, cache_on_device(data.frames, CPU), torch.zeros(4, 24, 4, 8, 12), mask, L, CPU)
 
 
 def test_validation_holds_the_right_frames_against_each_other(tmp_path):
@@ -494,7 +498,7 @@ def test_validation_holds_the_right_frames_against_each_other(tmp_path):
     mask = np.zeros((2, 40), bool)
     mask[1, 3:] = True
     latents = torch.arange(40.0).expand(2, 40)[..., None, None, None].expand(2, 40, 4, 8, 12)  # latent t is t
-    held_out = validation_set(data, on_device(data.frames, CPU), latents, mask, L, CPU)
+    held_out = validation_set(data, cache_on_device(data.frames, CPU), latents, mask, L, CPU)
     assert held_out.horizons == (4, 16)
     shown = torch.from_numpy(frames) / 255
     for i, t in enumerate(held_out.context[:, 0, 0, 0, 0].int().tolist()):
@@ -579,7 +583,7 @@ def test_the_scripts_run_for_real(tmp_path):
     assert rows_of(a)[0]["step"] == "2" and np.isfinite(float(rows_of(a)[0]["psnr/autoencoder"]))
     picture = cv2.imread(str(a / "previews" / "step_000002.png"))
     assert picture.shape[0] == 2 * 32 + 3 * 2  # real above rebuilt
-    assert load_part(a / "encoder.pt", "encoder").config.latent_shape == (4, 8, 12)
+    assert load_autoencoder_part(a / "encoder.pt", "encoder").config.latent_shape == (4, 8, 12)
     said = run_cli("train_sd.py", "--trajectories", recording, "--autoencoder-dir", "a", "--output-dir", "b", *DREAM,
                    folder=tmp_path)  # fmt: skip
     b = tmp_path / "b"
@@ -635,14 +639,14 @@ def test_crops_lie_on_the_grid_of_patches(size):
     frames = np.zeros((1, 2, 3, H, W), np.uint8)
     frames[:, :, 0], frames[:, :, 1] = np.arange(H)[:, None] % 256, np.arange(W) % 256
     where = torch.tensor([[0, 0], [0, 1]])
-    crops, corners = train_autoencoder.draw_crops(torch.from_numpy(frames), where, 200, seeded(), CPU)
+    crops, crop_origin = train_autoencoder.draw_crops(torch.from_numpy(frames), where, 200, seeded(), CPU)
     h, w = crops.shape[-2:]
-    assert (h, w) == (min(64, H), min(128, W)) and corners.shape == (200, 2)
+    assert (h, w) == (min(64, H), min(128, W)) and crop_origin.shape == (200, 2)
     crops = (crops * 255).round().long()
-    rows, columns = corners.T[:, :, None] * 4 + torch.arange(max(h, w))
+    rows, columns = crop_origin.T[:, :, None] * 4 + torch.arange(max(h, w))
     assert (crops[:, 0] == rows[:, :h, None].clamp(max=H - 1) % 256).all()
     assert (crops[:, 1] == columns[:, None, :w].clamp(max=W - 1) % 256).all()
-    assert rows[:, :h].max() >= H - 1 and columns[:, :w].max() >= W - 1 and corners.min() == 0
+    assert rows[:, :h].max() >= H - 1 and columns[:, :w].max() >= W - 1 and crop_origin.min() == 0
 
 
 @pytest.mark.slow
@@ -720,12 +724,16 @@ def test_an_autoencoder_begins_with_another(tmp_path, taught, small_models):
         tmp_path / "a",
     ]
     teach_autoencoder(*flags, "--learning-rate", 1e-9)
-    before, after = (load_part(folder / "a" / "encoder.pt", "encoder") for folder in (taught, tmp_path))
+    before, after = (
+        load_autoencoder_part(folder / "a" / "encoder.pt", "encoder") for folder in (taught, tmp_path)
+    )
     assert_same(dict(before.layers.state_dict()), dict(after.layers.state_dict()))
     (tmp_path / "encoder.pt").write_bytes((taught / "a" / "encoder.pt").read_bytes())  # without its decoder
     flags = ["--trajectories", taught / "square.npz", "--init-from", tmp_path, "--output-dir", tmp_path / "b"]
     teach_autoencoder(*flags, "--learning-rate", 1e-9)
-    decoders = [load_part(path / "decoder.pt", "decoder") for path in (tmp_path / "a", tmp_path / "b")]
+    decoders = [
+        load_autoencoder_part(path / "decoder.pt", "decoder") for path in (tmp_path / "a", tmp_path / "b")
+    ]
     flags = [
         "--trajectories",
         taught / "square.npz",
@@ -738,7 +746,7 @@ def test_an_autoencoder_begins_with_another(tmp_path, taught, small_models):
     moved = {}
     for kind in ("encoder", "decoder"):  # a tenth of the rate, and not for the wrong one of the two
         old, new = (
-            dict(load_part(folder / f"{kind}.pt", kind).named_parameters())
+            dict(load_autoencoder_part(folder / f"{kind}.pt", kind).named_parameters())
             for folder in (taught / "a", tmp_path / "c")
         )
         moved[kind] = max((new[name] - old[name]).abs().max().item() for name in old)
@@ -790,10 +798,10 @@ def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models,
     oldest = []
 
     def spy(streams, *moved):
-        Streams.advance(streams, *moved)
+        RolloutPool.advance(streams, *moved)
         oldest.append(int(streams.age.max()))
 
-    monkeypatch.setattr(train_sd, "Streams", type("Spied", (Streams,), {"advance": spy}))
+    monkeypatch.setattr(train_sd, "Streams", type("Spied", (RolloutPool,), {"advance": spy}))
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 160,
              "--batch-size", 4]  # fmt: skip
     teach_dream(*flags, "--output-dir", tmp_path / "b")
@@ -812,9 +820,9 @@ def test_a_model_that_knows_long_walks_takes_them_at_once(
 
     def spy(streams, walks, dreamed, as_played, length, *rest):
         lengths.append(length)
-        Streams.advance(streams, walks, dreamed, as_played, length, *rest)
+        RolloutPool.advance(streams, walks, dreamed, as_played, length, *rest)
 
-    monkeypatch.setattr(train_sd, "Streams", type("Spied", (Streams,), {"advance": spy}))
+    monkeypatch.setattr(train_sd, "Streams", type("Spied", (RolloutPool,), {"advance": spy}))
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 16,
              "--batch-size", 4, "--flow-first", 0, "--own-frames", 32, "--init-from", taught / "b" / "best.pt",
              "--epochs", 1]  # fmt: skip
@@ -832,7 +840,7 @@ def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, sma
     """Without one nothing at all would be learned from them."""
     shares = []
 
-    class Spied(Streams):
+    class Spied(RolloutPool):
         def __init__(self, *given) -> None:
             super().__init__(*given)
             shares.append(self.astray_share)
@@ -973,7 +981,7 @@ def test_a_short_training_learns_how_a_square_moves():
     generator = seeded()
     windows = torch.from_numpy(window_starts(np.zeros((20, 40), bool), np.ones((20, 40), bool), L + 1))
     num_steps = 250
-    streams = Streams(latents, actions, windows, 16, L, CPU, generator)
+    streams = RolloutPool(latents, actions, windows, 16, L, CPU, generator)
     for step in range(num_steps):
         walks, context, context_actions, real = streams.draw()
         fresh = streams.age[walks] == 0
@@ -991,7 +999,7 @@ def test_a_short_training_learns_how_a_square_moves():
     window, window_actions = gather_windows(latents, actions, held_out, L + 1, CPU)
     noise = torch.randn(window[:, -1].shape, generator=generator)
     with torch.no_grad():
-        dreamed = next_latent(unet, window[:, :-1], window_actions[:, :-1], noise, steps=1)
+        dreamed = sample_next_latent(unet, window[:, :-1], window_actions[:, :-1], noise, steps=1)
     copied = (window[:, -2] - window[:, -1]).pow(2).mean()
     learned = (dreamed - window[:, -1]).pow(2).mean()
     print(f"copying {copied:.4f}, dreaming {learned:.4f}")
@@ -1002,7 +1010,7 @@ def test_a_short_training_learns_how_a_square_moves():
     centres = []
     for action in range(3):
         told = torch.cat([torch.zeros(1, 3, dtype=torch.long), torch.full((1, 3), action)], dim=1)
-        film = roll_out(unet, middle[:, 3:].expand(-1, 4, -1, -1, -1), told, 1, seeded())
+        film = rollout(unet, middle[:, 3:].expand(-1, 4, -1, -1, -1), told, 1, seeded())
         brightness = (film[0, -1, 0] - film[0, -1, 0].min()).clamp(min=0).pow(2).sum(dim=0)  # (12,)
         centres.append((brightness * torch.arange(12)).sum() / brightness.sum())
     nothing, left, right = centres

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dream.common.errors import InputError as BadFile
-from dream.data.trajectories import episode_ids, good_starts, open_trajectories, split_episodes, window_starts
+from dream.data.trajectories import (
+    episode_ids,
+    high_reward_starts,
+    open_trajectories,
+    split_episodes,
+    window_starts,
+)
 from player.common.errors import InputError
 from player.recording import trajectory_writer as writing
 from player.recording.trajectory_writer import (
@@ -533,7 +539,7 @@ def test_starts_to_play_from_are_good_places(tmp_path):
     data = open_trajectories(tmp_path / "a.npz")
     mask = np.zeros((4, 30), bool)
     mask[1:, 3:] = True
-    starts = good_starts(data, mask, 4, 5)
+    starts = high_reward_starts(data, mask, 4, 5)
     assert len(starts) == 5 and len({tuple(start) for start in starts.tolist()}) == 5
     possible = window_starts(data.episode_starts, mask, 4).tolist()
     earned = [rewards[row, t : t + 4].sum() for row, t in possible]
@@ -543,7 +549,7 @@ def test_starts_to_play_from_are_good_places(tmp_path):
     np.savez(
         tmp_path / "b.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int)
     )
-    assert len(good_starts(open_trajectories(tmp_path / "b.npz"), mask, 4, 5)) == 5
+    assert len(high_reward_starts(open_trajectories(tmp_path / "b.npz"), mask, 4, 5)) == 5
 
 
 @pytest.mark.parametrize("count", [2, 5, 8])
@@ -552,7 +558,7 @@ def test_starts_to_play_from_are_of_every_course(tmp_path, count):
     track = np.repeat([[0], [2], [2], [2]], 30, axis=1)
     np.savez(tmp_path / "a.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int),
              rewards=track.astype(np.float32), track=track)  # fmt: skip
-    starts = good_starts(open_trajectories(tmp_path / "a.npz"), np.ones((4, 30), bool), 4, count)
+    starts = high_reward_starts(open_trajectories(tmp_path / "a.npz"), np.ones((4, 30), bool), 4, count)
     assert len(starts) == count
     courses = np.bincount(track[starts[:, 0], starts[:, 1]], minlength=3)
     assert courses[0] == (count + 1) // 2 and courses[2] == count // 2

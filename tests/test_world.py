@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dream.data.latents import to_u8
-from dream.inference.world_model_env import Dream
+from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
 from small import open_dream, save_dream
 
@@ -22,7 +22,7 @@ def paths(tmp_path):
     return save_dream(tmp_path)
 
 
-def play(dream: Dream, actions) -> np.ndarray:
+def play(dream: WorldModelEnv, actions) -> np.ndarray:
     return np.stack([dream.step(action) for action in actions])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def on_device(array: np.ndarray, device: torch.device) -> Tensor:
+def cache_on_device(array: np.ndarray, device: torch.device) -> Tensor:
     """Frames or latents (N, T, ...) where they are wanted: in the memory of a GPU that has room to spare, else where
     they are, memory-mapped; nobody writes into them."""
     with warnings.catch_warnings():
@@ -26,7 +26,7 @@ def on_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor
 
 
-def generator_on(device: torch.device, generator: torch.Generator) -> torch.Generator:
+def device_generator(device: torch.device, generator: torch.Generator) -> torch.Generator:
     """What draws on `device` what `generator`, which is of the CPU, decides: itself there, elsewhere one that it
     seeds."""
     if device.type == "cpu":
@@ -35,11 +35,11 @@ def generator_on(device: torch.device, generator: torch.Generator) -> torch.Gene
     return torch.Generator(device).manual_seed(seed)
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """On the device, without waiting until the GPU has done all that it was given before."""
     return tensor.to(device, non_blocking=True)
 
 
-def indices(mask: Tensor, device: torch.device) -> Tensor:
+def mask_indices(mask: Tensor, device: torch.device) -> Tensor:
     """Where a mask (B,) on the CPU is True, sent. Of a mask of its own a GPU would first have to count."""
-    return sent(mask.nonzero()[:, 0], device)
+    return to_device(mask.nonzero()[:, 0], device)

@@ -18,12 +18,12 @@ from torch import Tensor
 from dream.common.errors import InputError
 
 
-class Shards:
+class Distributed:
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank, self.count = rank, count
 
     @classmethod
-    def open(cls, device: torch.device, batch_size: int) -> "Shards":
+    def open(cls, device: torch.device, batch_size: int) -> "Distributed":
         """Of the processes that torchrun started, of which only the first goes on speaking; else of one alone. Raises
         BadInput where the batch cannot be shared out evenly."""
         count = int(os.environ.get("WORLD_SIZE", 1))
@@ -38,26 +38,26 @@ class Shards:
                 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
             atexit.register(dist.destroy_process_group)
-        shards = cls(dist.get_rank(), dist.get_world_size())
-        if not shards.leads:
+        group = cls(dist.get_rank(), dist.get_world_size())
+        if not group.is_main:
             sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  until the process ends
-        return shards
+        return group
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process logs and saves."""
         return self.rank == 0
 
-    def mine(self, batch: Tensor) -> Tensor:
+    def local_rows(self, batch: Tensor) -> Tensor:
         """This process's rows of a batch (B, ...)."""
         return batch if self.count == 1 else batch.chunk(self.count)[self.rank]
 
-    def everyone(self, mine: Tensor) -> Tensor:
+    def all_gather(self, local: Tensor) -> Tensor:
         """The batch (B, ...) of which each process has its rows; without gradients."""
         if self.count == 1:
-            return mine.detach()
-        parts = [torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(self.count)]
-        dist.all_gather(parts, mine.detach().contiguous())
+            return local.detach()
+        parts = [torch.empty_like(local, memory_format=torch.contiguous_format) for _ in range(self.count)]
+        dist.all_gather(parts, local.detach().contiguous())
         return torch.cat(parts)
 
     def mean(self, value: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Shards:
         dist.all_reduce(value)
         return value / self.count
 
-    def mean_of_all(self, history: list[dict[str, Tensor]]) -> dict[str, float]:
+    def mean_metrics(self, history: list[dict[str, Tensor]]) -> dict[str, float]:
         """Of each metric over the steps that have it, and over the processes."""
         found = {}
         for name in sorted({name for metrics in history for name in metrics}):
@@ -76,12 +76,12 @@ class Shards:
         return found
 
     @contextmanager
-    def first(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """A block that the first process goes through before the others: what it has written is there for them."""
-        if self.leads:
+        if self.is_main:
             yield
-        self.wait()
-        if not self.leads:
+        self.barrier()
+        if not self.is_main:
             yield
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -94,7 +94,7 @@ class Shards:
         for gradient, part in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient) / self.count)
 
-    def share_statistics(self, norm: torch.nn.BatchNorm2d) -> None:
+    def sync_batchnorm(self, norm: torch.nn.BatchNorm2d) -> None:
         """Its statistics in training become those of the whole batch."""
         if self.count == 1:
             return
@@ -114,7 +114,7 @@ class Shards:
 
         norm.forward = forward
 
-    def same(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """The first process's value in all of them: clocks differ, and all must end at one step."""
         if self.count == 1:
             return value
@@ -124,7 +124,7 @@ class Shards:
         dist.broadcast(value, 0)
         return value.item()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """For all to come here: what the first one has written is there."""
         if self.count > 1:
             dist.barrier()
@@ -144,4 +144,4 @@ class Sum(torch.autograd.Function):
         return Sum.forward(ctx, gradient)
 
 
-ALONE = Shards()
+SINGLE = Distributed()

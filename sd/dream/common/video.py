@@ -120,8 +120,8 @@ class _Gif:
         if not self.frames:
             return
         # A GIF counts in hundredths of a second: rounding each frame's end, not its length, keeps the whole in time.
-        ends = [round(100 * frame / self.fps) for frame in range(len(self.frames) + 1)]
-        durations_ms = [10 * (end - begin) for begin, end in pairwise(ends)]
+        first_and_last_layers = [round(100 * frame / self.fps) for frame in range(len(self.frames) + 1)]
+        durations_ms = [10 * (end - begin) for begin, end in pairwise(first_and_last_layers)]
         size = (self.frames[0].width * self.scale, self.frames[0].height * self.scale)
         frames = (frame.resize(size, resample=0) for frame in self.frames)  # 0: nearest
         next(frames).save(self.path, save_all=True, append_images=frames, duration=durations_ms, loop=0)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dream.common.device import sent
+from dream.common.device import to_device
 from dream.common.errors import InputError
 from dream.common.runs import autocast
-from dream.data.start_states import Places
-from dream.data.trajectories import Trajectories, places_to_start
+from dream.data.start_states import StartStates
+from dream.data.trajectories import Trajectories, select_start_states
 from dream.models.autoencoder import Encoder
 
 ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames at a time
@@ -23,7 +23,7 @@ BEGINNING = 128  # steps by which a longer recording of the same play is known
 NUM_STARTS = 8  # places in initial_sequence.npz
 
 
-def to_frames(frames_u8: np.ndarray | Tensor, device: torch.device) -> Tensor:
+def to_float_frames(frames_u8: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """uint8 (..., 3, H, W) 0-255 -> float32 0-1 on the device."""
     tensor = frames_u8 if isinstance(frames_u8, Tensor) else torch.from_numpy(np.array(frames_u8))
     return tensor.to(device).float() / 255
@@ -50,7 +50,7 @@ def encode_recording(
         "shape": [N, T, *encoder.config.latent_shape],
     }
     path, about = folder / "latents.npy", folder / "latents.json"
-    if not (path.exists() and read_note(about) == source):
+    if not (path.exists() and read_metadata(about) == source):
         folder.mkdir(parents=True, exist_ok=True)
         about.unlink(missing_ok=True)
         size = 2 * int(np.prod(source["shape"]))
@@ -67,7 +67,7 @@ def encode_recording(
                 batch = ENCODE_BATCH[device.type]
                 for row in tqdm(trajectories.frames, desc="encoding", unit="row"):
                     for start in range(0, T, batch):
-                        frames = to_frames(row[start : start + batch], device)
+                        frames = to_float_frames(row[start : start + batch], device)
                         with autocast(device):
                             file.write(encoder(frames).half().cpu().numpy().tobytes())
             os.replace(aside, path)
@@ -85,7 +85,7 @@ def recording_fingerprint(trajectories: Trajectories) -> str:
     return digest.hexdigest()[:12]
 
 
-def recording_beginning(trajectories: Trajectories) -> str:
+def recording_prefix_fingerprint(trajectories: Trajectories) -> str:
     """Tells whether two recordings may be of the same play, although one is longer, by the actions and a few
     pixels with which their first rows begin."""
     digest = hashlib.sha1(trajectories.actions[0, :BEGINNING].astype(np.int64))
@@ -93,7 +93,7 @@ def recording_beginning(trajectories: Trajectories) -> str:
     return digest.hexdigest()[:12]
 
 
-def read_note(path: Path) -> dict | None:
+def read_metadata(path: Path) -> dict | None:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):  # absent, or cut off by a power cut: the latents are made again
@@ -102,8 +102,8 @@ def read_note(path: Path) -> dict | None:
 
 def frames_at(frames: Tensor, where: Tensor, offset: int, device: torch.device) -> Tensor:
     """(B, 3, H, W), 0-1, of uint8 frames (N, T, 3, H, W), `offset` after those at `where` (B, 2): row and t."""
-    rows, times = sent(where, frames.device).unbind(dim=1)
-    return to_frames(frames[rows, times + offset], device)
+    rows, times = to_device(where, frames.device).unbind(dim=1)
+    return to_float_frames(frames[rows, times + offset], device)
 
 
 def gather_windows(
@@ -114,15 +114,15 @@ def gather_windows(
     latents (N, T, C, h, w) may be memory-mapped, in CPU memory or on the device; actions (N, T) and starts on the CPU.
     """
     rows, times = starts[:, :1], starts[:, 1:] + torch.arange(length)  # (B, 1), (B, length)
-    window = latents[sent(rows, latents.device), sent(times, latents.device)]
-    return window.to(device).float(), sent(actions[rows, times], device)
+    window = latents[to_device(rows, latents.device), to_device(times, latents.device)]
+    return window.to(device).float(), to_device(actions[rows, times], device)
 
 
-def save_starts(
+def save_start_states(
     data: Trajectories, latents: Tensor, mask: np.ndarray, context: int, autoencoder: str, path: Path
 ) -> None:
     """Contexts from held-out episodes, for play_sd.py to begin from."""
-    chosen = torch.from_numpy(places_to_start(data, mask, context, NUM_STARTS))
+    chosen = torch.from_numpy(select_start_states(data, mask, context, NUM_STARTS))
     actions = torch.from_numpy(data.actions)
     window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
     rows, last = chosen[:, 0].numpy(), chosen[:, 1].numpy() + context - 1
@@ -131,4 +131,4 @@ def save_starts(
         for name, array in data.extras.items()
         if name.startswith("truth/") and array.ndim == 2
     }
-    Places(window.numpy(), window_actions.numpy(), truth).save(path, autoencoder)
+    StartStates(window.numpy(), window_actions.numpy(), truth).save(path, autoencoder)

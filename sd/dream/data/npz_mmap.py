@@ -16,13 +16,13 @@ from dream.common.errors import InputError
 CHUNK_BYTES = 4 * 2**20  # unpacked at a time
 
 
-def members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+def iter_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     for info in archive.infolist():
         if info.filename.endswith(".npy"):
             yield info.filename[: -len(".npy")], info
 
 
-def map_member(
+def mmap_member(
     path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, assumptions: list[str]
 ) -> np.ndarray:
     """The array where it lies in the file; a compressed one by way of a temporary file. Nothing is unpickled."""

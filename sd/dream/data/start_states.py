@@ -12,7 +12,7 @@ from dream.common.game_info import GameInfo
 
 
 @dataclass
-class Places:
+class StartStates:
     """K places to begin from, oldest frame first."""
 
     latents: np.ndarray  # float32 (K, L, C, h, w)
@@ -32,7 +32,7 @@ class Places:
         self.actions = np.concatenate([self.actions, actions[None]])
         self.truth = {name: np.append(values, np.float32(np.nan)) for name, values in self.truth.items()}
 
-    def truth_of(self, place: int) -> dict[str, float] | None:
+    def game_state(self, place: int) -> dict[str, float] | None:
         """The game's true state there, by name; None where nobody knows it."""
         found = {name: float(values[place]) for name, values in self.truth.items()}
         return found if found and np.isfinite(list(found.values())).all() else None
@@ -57,7 +57,7 @@ class ModelShape(Protocol):
     game: GameInfo
 
 
-def load_places(path: Path, engine: ModelShape) -> Places:
+def load_start_states(path: Path, engine: ModelShape) -> StartStates:
     """Those of an initial_sequence.npz: `frames` (K, L, C, h, w), latents, `actions` (K, L) and where the recording
     knew it `truth/*` (K,). Raises BadInput."""
     path = Path(path)
@@ -99,4 +99,4 @@ def load_places(path: Path, engine: ModelShape) -> Places:
         )
     if any(values.shape != frames.shape[:1] for values in truth.values()):
         raise InputError(f"{path} holds a true state that is not one of each of its {len(frames)} places")
-    return Places(frames.astype(np.float32), actions.astype(np.int64), truth)
+    return StartStates(frames.astype(np.float32), actions.astype(np.int64), truth)

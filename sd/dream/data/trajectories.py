@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.errors import InputError
-from dream.data.npz_mmap import map_member, members
+from dream.data.npz_mmap import iter_members, mmap_member
 
 FORMAT_VERSION = 1
 MIN_STEPS = 5  # four frames of context and the next one
@@ -86,7 +86,9 @@ def open_trajectories(path: Path | str) -> Trajectories:
     assumptions: list[str] = []
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = {key: map_member(path, archive, info, assumptions) for key, info in members(archive)}
+            arrays = {
+                key: mmap_member(path, archive, info, assumptions) for key, info in iter_members(archive)
+            }
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError) as problem:
         raise InputError(
             f"{path} ({path.stat().st_size} bytes) is not a whole .npz file ({problem}): copy or record it again"
@@ -132,13 +134,13 @@ def episode_ids(trajectories: Trajectories) -> np.ndarray:
     epochs = trajectories.meta.get("epochs")
     if isinstance(epochs, list) and len(epochs) * K == N and all(isinstance(epoch, int) for epoch in epochs):
         starts[np.repeat(np.diff(epochs, prepend=epochs[0] - 1) != 1, K), 0] = True
-    order = game_by_game(trajectories)
+    order = rows_by_env(trajectories)
     ids = np.empty(starts.shape, np.int64)
     ids[order] = np.cumsum(starts[order].ravel()).reshape(starts.shape) - 1
     return ids
 
 
-def game_by_game(trajectories: Trajectories) -> np.ndarray:
+def rows_by_env(trajectories: Trajectories) -> np.ndarray:
     """int64 (N,): the rows of one environment after the other, each in the order of its time."""
     N = trajectories.num_rows
     return np.arange(N).reshape(-1, trajectories.record_envs or N).T.ravel()
@@ -185,7 +187,7 @@ def window_starts(episode_starts: np.ndarray, mask: np.ndarray, length: int) -> 
     return np.argwhere((num_outside == 0) & (num_starts == 0)).astype(np.int64)
 
 
-def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+def high_reward_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """int64 (M, 2), M at most `count`: windows as `window_starts` finds them, spread over the mask, as many of each
     `track` where the recording has it. Where rewards are recorded, one that earns at least GOOD_SHARE of the most at
     hand: play should begin where things go well, and the very best are all in one bend."""
@@ -210,7 +212,7 @@ def good_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count
     return np.stack([group[random.choice(which)] for group, which in zip(groups, good, strict=True)])
 
 
-def places_to_start(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+def select_start_states(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """int64 (M, 2), M at most `count`: good starts; where there is room, after the first of them one where an episode
     begins, and at the end, where rewards are recorded, one that goes badly but moves, such as off the road."""
     starts = window_starts(trajectories.episode_starts, mask, length)
@@ -225,7 +227,7 @@ def places_to_start(trajectories: Trajectories, mask: np.ndarray, length: int, c
             if np.abs(frames[1] - frames[0]).mean() > MOVES:
                 last = [np.array([row, t])]
                 break
-    good = good_starts(trajectories, mask, length, count - len(first) - len(last))
+    good = high_reward_starts(trajectories, mask, length, count - len(first) - len(last))
     places = np.stack([good[0], *first, *good[1:], *last])
     _, seen_first = np.unique(places, axis=0, return_index=True)
     return places[np.sort(seen_first)]  # each once

@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.common.errors import InputError
-from dream.data.latents import to_frames
+from dream.data.latents import to_float_frames
 from dream.data.trajectories import Trajectories, window_starts
 from dream.evaluation.metrics import as_shown
 from dream.models.autoencoder import Decoder, Encoder, decode
-from dream.models.rollout import walk
+from dream.models.rollout import iterate_rollout
 from dream.models.unet import UNet
 
 ENCODE_BATCH = 64
@@ -62,7 +62,7 @@ class Subject:
         """uint8 (M, T, 3, H, W) -> latents float16 (M, T, C, h, w), on the CPU."""
         flat = frames_u8.flatten(0, 1)
         latents = [
-            self.encoder(to_frames(part, self.device)).half().cpu() for part in flat.split(ENCODE_BATCH)
+            self.encoder(to_float_frames(part, self.device)).half().cpu() for part in flat.split(ENCODE_BATCH)
         ]
         return torch.cat(latents).unflatten(0, frames_u8.shape[:2])
 
@@ -99,9 +99,11 @@ class Subject:
         """(B, C, h, w) -> the same by way of the 8-bit frames that a player sees."""
         return self.encode(self.decode(latents[:, None]))[:, 0].to(self.device).float()
 
-    def walk(self, context: Tensor, actions: Tensor, unet: UNet, what: str, seed: int) -> Iterator[Tensor]:
+    def iterate_rollout(
+        self, context: Tensor, actions: Tensor, unet: UNet, what: str, seed: int
+    ) -> Iterator[Tensor]:
         """Dreamed latents (B, C, h, w), one by one, from context (B, L, C, h, w) under actions (B, L + F - 1)."""
-        latents = walk(
+        latents = iterate_rollout(
             unet,
             context.to(self.device).float(),
             actions.to(self.device),

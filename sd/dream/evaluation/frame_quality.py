@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dream.data.latents import to_frames
+from dream.data.latents import to_float_frames
 from dream.data.trajectories import episode_ids
 from dream.evaluation.evaluator import DREAM_BATCH, Subject
 from dream.evaluation.lpips import SMALLEST, AlexNet
 from dream.evaluation.metrics import psnr, ssim
-from dream.models.rollout import next_latent
+from dream.models.rollout import sample_next_latent
 
 COMPARE_BATCH = 32
 ACTION_FRAMES = 4  # after so many dreamed frames true and random actions are held against each other (Genie)
@@ -22,7 +22,7 @@ def compare(
     """psnr (M,), ssim (M,) and, with an AlexNet, lpips (M,) between two uint8 (M, 3, H, W)."""
     found = {"psnr": [], "ssim": [], "lpips": []}
     for one, other in zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True):
-        one, other = to_frames(one, device), to_frames(other, device)
+        one, other = to_float_frames(one, device), to_float_frames(other, device)
         found["psnr"].append(psnr(one, other).cpu())
         found["ssim"].append(ssim(one, other).cpu())
         if alexnet and min(one.shape[2:]) >= SMALLEST:
@@ -69,7 +69,9 @@ def next_frames(subject: Subject, count: int, all_steps: tuple[int, ...], alexne
             *(x.split(DREAM_BATCH[device.type]) for x in (latents[:, :-1], actions, noise)), strict=True
         )
         dreamed = [
-            next_latent(subject.unet, c.float().to(device), a.to(device), n.to(device), steps).half().cpu()
+            sample_next_latent(subject.unet, c.float().to(device), a.to(device), n.to(device), steps)
+            .half()
+            .cpu()
             for c, a, n in tqdm(list(parts), desc=f"next frame, {steps} steps", leave=False)
         ]
         frames = subject.decode(torch.cat(dreamed)[:, None])[:, 0]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
 
-def save_rows(rows: list[Tensor], path: Path) -> None:
+def save_image_grid(rows: list[Tensor], path: Path) -> None:
     """Each row: frames (F, 3, H, W), 0-1, all rows of one length. Rows stand one below the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = torch.cat([row.float().cpu().clamp(0, 1) for row in rows])

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dream.common.errors import InputError
-from dream.data.latents import to_frames
-from dream.data.trajectories import Trajectories, episode_ids, game_by_game
+from dream.data.latents import to_float_frames
+from dream.data.trajectories import Trajectories, episode_ids, rows_by_env
 from dream.evaluation.evaluator import DREAM_BATCH, Subject, sticky_keys
 from dream.evaluation.frechet import frechet_distance, principal_axes
 from dream.evaluation.lpips import AlexNet
@@ -115,7 +115,7 @@ def chance(measure: Callable[[Tensor], float], whose: Tensor, seed: int) -> floa
 def keys_from(data: Trajectories, starts: Tensor, length: int) -> Tensor:
     """int64 (M, length): the actions that follow each of starts (M, 2), through the rows of its game, and then of the
     next game, so that long roll-outs do not go round in a few keys."""
-    order = game_by_game(data)
+    order = rows_by_env(data)
     place_of_row = np.argsort(order)
     keys = torch.from_numpy(data.actions[order].astype(np.int64)).flatten()
     begin = torch.from_numpy(place_of_row[starts[:, 0].numpy()] * data.num_steps) + starts[:, 1]
@@ -159,7 +159,7 @@ def real_set(subject: Subject, alexnet: AlexNet, mask: np.ndarray, samples: int)
     starts = subject.windows(mask, 2, samples, "real frames to compare with")
     features, motions = [], []
     for part in starts.split(FEATURES_BATCH):
-        pair = to_frames(subject.real(part, 0, 2), subject.device)
+        pair = to_float_frames(subject.real(part, 0, 2), subject.device)
         features.append(pair_features(alexnet, pair[:, 0], pair[:, 1]))
         motions.append(motion(pair[:, 0], pair[:, 1]))
     return torch.cat(features), torch.cat(motions)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream.common.errors import InputError
-from dream.data.latents import to_frames
+from dream.data.latents import to_float_frames
 from dream.data.trajectories import window_starts
 from dream.evaluation.evaluator import Subject, sticky_keys
 from dream.evaluation.frame_quality import compare
@@ -55,7 +55,7 @@ def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_step
         truth.append(subject.actions(starts, L + offset + 1)[:, -1])
         random_truth.append(keys[:, L + offset])
         for kind, clip in clips.items():
-            told[kind].append(ask(judge, to_frames(clip, torch.device("cpu"))))
+            told[kind].append(ask(judge, to_float_frames(clip, torch.device("cpu"))))
     truths = {kind: torch.cat(random_truth if kind == "dream_random" else truth) for kind in told}
     overall, each, found = {}, {}, {}
     for kind, parts in told.items():
@@ -94,7 +94,7 @@ def teach_action_judge(subject: Subject, length: int, num_steps: int, seed: int)
             [by_action[k][torch.randint(len(by_action[k]), (), generator=generator)] for k in kinds]
         )
         answers = subject.actions(chosen, 1 - before)[:, -1]
-        return to_frames(subject.real(chosen, 0, length), subject.device), answers.to(subject.device)
+        return to_float_frames(subject.real(chosen, 0, length), subject.device), answers.to(subject.device)
 
     judge = new_judge(length, subject.data.num_actions, seed, subject.device)
     return train_judge(judge, batches, F.cross_entropy, num_steps)
@@ -169,13 +169,13 @@ def tell(
         flipped = torch.rand(len(clips), generator=generator) < 0.5
         clips[flipped] = clips[flipped].flip(-1)
         answers = torch.arange(2).repeat_interleave(CLIP_BATCH // 2)
-        return to_frames(clips, subject.device), answers.to(subject.device)
+        return to_float_frames(clips, subject.device), answers.to(subject.device)
 
     train_judge(judge, batches, F.cross_entropy, num_steps)
     right = [
         torch.cat(
             [
-                ask(judge, to_frames(part, torch.device("cpu"))).argmax(dim=1) == kind
+                ask(judge, to_float_frames(part, torch.device("cpu"))).argmax(dim=1) == kind
                 for part in clips.split(CLIP_BATCH)
             ]
         )
@@ -194,7 +194,7 @@ def shake(unet: UNet, noise: float, seed: int) -> UNet:
     PyTorch, whichever backend dreams otherwise: weights of an export stay as they are."""
     weak = UNet(unet.config)
     weak.load_state_dict(unet.state_dict())
-    weak.eyes = unet.eyes
+    weak.autoencoder = unet.autoencoder
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in weak.parameters():

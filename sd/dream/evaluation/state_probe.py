@@ -13,12 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.common.errors import InputError
-from dream.data.latents import to_frames
+from dream.data.latents import to_float_frames
 from dream.data.trajectories import window_starts
 from dream.evaluation.evaluator import Subject
 from dream.evaluation.probes import Judge, angle_error, ask, new_judge, train_judge
 from dream.models.agent import Agent
-from dream.models.rollout import next_latent
+from dream.models.rollout import sample_next_latent
 
 BATCH = 32
 CLIP = 4  # frames that the judge sees; it tells the state at the last
@@ -42,7 +42,7 @@ class TruthJudge:
 
     def read(self, clips_u8: Tensor) -> dict[str, Tensor]:
         """Of clips uint8 (M, CLIP, 3, H, W): numbers (M,), and angles as (cos, sin) (M, 2) of any length."""
-        told = ask(self.judge, to_frames(clips_u8, torch.device("cpu")))
+        told = ask(self.judge, to_float_frames(clips_u8, torch.device("cpu")))
         n = len(self.numbers)
         plain, turned = (
             told[:, :n] * self.deviation + self.mean,
@@ -82,7 +82,7 @@ def teach_truth_judge(subject: Subject, num_steps: int, seed: int) -> TruthJudge
         turned = radians[rows, times]
         turned = torch.stack([turned.cos(), turned.sin()], dim=-1).flatten(1)  # (BATCH, angles x 2)
         answers = torch.cat([(numbers[rows, times] - mean) / deviation, turned], dim=1)
-        return to_frames(subject.real(chosen, 0, CLIP), subject.device), answers.to(subject.device)
+        return to_float_frames(subject.real(chosen, 0, CLIP), subject.device), answers.to(subject.device)
 
     judge = new_judge(CLIP, len(names) + 2 * len(angles), seed, subject.device)
     judge = train_judge(judge, batches, F.smooth_l1_loss, num_steps)
@@ -157,7 +157,7 @@ def laps_in_the_dream(
     for i in tqdm(range(num_frames), desc="the agent drives in the dream", unit="frame", leave=False):
         actions[:, -1] = agent.choose(generator).to(device)
         noise = torch.randn(context[:, -1].shape, generator=generator).to(device)
-        latent = next_latent(subject.unet, context, actions, noise, subject.steps)
+        latent = sample_next_latent(subject.unet, context, actions, noise, subject.steps)
         context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
         actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
         frame = subject.decode(latent[:, None])

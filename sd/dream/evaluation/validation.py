@@ -11,7 +11,7 @@ from dream.data.latents import frames_at, gather_windows
 from dream.data.trajectories import Trajectories, window_starts
 from dream.evaluation.metrics import psnr
 from dream.models.autoencoder import Decoder, decode
-from dream.models.rollout import next_latent, roll_out
+from dream.models.rollout import rollout, sample_next_latent
 from dream.models.unet import UNet
 
 NEXT_FRAME_WINDOWS = 96
@@ -90,8 +90,8 @@ def validate(
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(held_out.target_latent.shape, generator=generator).to(held_out.target_latent.device)
-    latent = next_latent(unet, held_out.context, held_out.actions, noise, steps)
-    moved = unet.foresee(held_out.context, held_out.actions)
+    latent = sample_next_latent(unet, held_out.context, held_out.actions, noise, steps)
+    moved = unet.warp_last_latent(held_out.context, held_out.actions)
     metrics = {
         "loss/validation": (latent - held_out.target_latent).pow(2).mean().item(),
         "psnr/autoencoder": psnr(decode(decoder, held_out.target_latent), held_out.target).mean().item(),
@@ -99,11 +99,11 @@ def validate(
         "psnr/copy_last": psnr(held_out.last, held_out.target).mean().item(),
         **(
             {"psnr/moved": psnr(decode(decoder, moved), held_out.target).mean().item()}
-            if unet.config.motion
+            if unet.config.use_flow
             else {}
         ),
     }
-    dreamed = roll_out(unet, held_out.long_context, held_out.long_actions, steps, generator)
+    dreamed = rollout(unet, held_out.long_context, held_out.long_actions, steps, generator)
     for horizon in held_out.horizons:
         real = held_out.long_frames[:, horizon]
         metrics[f"psnr/rollout_{horizon}"] = (
@@ -122,6 +122,6 @@ def dream_each_action(
     for action in range(min(unet.config.num_actions, MOST_ACTION_ROWS)):
         held = torch.full((1, num_frames), action, device=actions.device)
         generator = torch.Generator().manual_seed(0)
-        latents = roll_out(unet, context, torch.cat([actions[:, :-1], held], dim=1), steps, generator)[0]
+        latents = rollout(unet, context, torch.cat([actions[:, :-1], held], dim=1), steps, generator)[0]
         rows.append(decode(decoder, torch.cat([context[0, -1:], latents[::every]])))
     return rows

@@ -28,7 +28,7 @@ class State:
     rgb: np.ndarray  # uint8 (H, W, 3): the same as it is seen, complete in CPU memory
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """A backend. `steps`: of sampling, a frame. `context_level`: how noisy the network is told its context is, 0-1.
     Both may be changed between frames."""
 
@@ -54,6 +54,6 @@ class Engine(Protocol):
         ...
 
 
-def noise_levels(steps: int) -> Iterator[tuple[np.float32, np.float32]]:
+def sampling_timesteps(steps: int) -> Iterator[tuple[np.float32, np.float32]]:
     """The levels that each step of sampling goes from and to: evenly from 1, pure noise, to 0."""
     return itertools.pairwise(np.linspace(1, 0, steps + 1, dtype=np.float32))

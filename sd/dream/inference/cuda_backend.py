@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from dream.common.runs import autocast
-from dream.inference.torch_backend import TorchEngine
+from dream.inference.torch_backend import TorchBackend
 
 WARM_UP = 3  # frames before the capture: libraries choose their kernels in the first ones
 
 Tensors = tuple[Tensor, ...]
 
 
-class CudaEngine(TorchEngine):
+class CudaBackend(TorchBackend):
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
         super().__init__(decoder_path, model_path, steps, device)
         self.name = f"{device.type} graph, mixed precision"
@@ -42,7 +42,7 @@ class CudaEngine(TorchEngine):
 
     def mixed(self, *inputs: Tensor) -> Tensors:
         with autocast(self.device):
-            return tuple(each.float() for each in TorchEngine.next(self, *inputs))
+            return tuple(each.float() for each in TorchBackend.next(self, *inputs))
 
 
 def capture(function: Callable[..., Tensors], inputs: Tensors) -> Callable[[], Tensors]:

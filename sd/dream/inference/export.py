@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dream.inference.onnx_backend import ABOUT, FORMAT, made_of
-from dream.inference.quantize import asked_in_play, quantized
-from dream.inference.torch_backend import TorchEngine
+from dream.inference.onnx_backend import ABOUT, FORMAT, source_hash
+from dream.inference.quantize import collect_calibration_inputs, quantize_convs
+from dream.inference.torch_backend import TorchBackend
 from dream.models.autoencoder import Decoder
 from dream.models.diffusion import euler_step
-from dream.models.rollout import settle
-from dream.models.unet import AdaptiveBlock, UNet
+from dream.models.rollout import suppress_small_changes
+from dream.models.unet import AdaGNResBlock, UNet
 
 SMALL = 256  # weights fewer than this stay as they are
 
@@ -43,8 +43,8 @@ def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Te
     context, actions = torch.zeros(1, L, C, h, w), torch.zeros(1, L, dtype=torch.int64)
     frame = torch.zeros(1, 3, decoder.config.height, decoder.config.width)
 
-    def foresee(context: Tensor, actions: Tensor, frame: Tensor) -> Tensor:
-        return unet.foresee(context, actions, last=frame)
+    def warp_last_latent(context: Tensor, actions: Tensor, frame: Tensor) -> Tensor:
+        return unet.warp_last_latent(context, actions, last=frame)
 
     def denoise(
         z: Tensor,
@@ -59,13 +59,13 @@ def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Te
         return euler_step(z, x, t, t_next)
 
     def finish(latent: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        latent = settle(latent, last, unet.config.dead_zone)
+        latent = suppress_small_changes(latent, last, unet.config.change_threshold)
         frame = decoder(latent)
         rgb = (frame.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1)
         return latent, frame, rgb
 
     return {
-        "foresee": (Part(foresee, unet, *(unet.eyes or ())),
+        "foresee": (Part(warp_last_latent, unet, *(unet.autoencoder or ())),
                     {"context": context, "actions": actions, "frame": frame}, ("moved",)),
         "denoise": (Part(denoise, unet), {"z": latent, "t": level, "t_next": 0 * level, "context": context,
                                           "actions": actions, "context_level": 0 * level,
@@ -78,7 +78,7 @@ def with_one_modulation(unet: UNet) -> UNet:
     """The same network with one matrix in place of those by which each block makes its scales and shifts of the
     embedding: one pass in place of many small ones, a fiftieth of a frame's time."""
     unet = copy.deepcopy(unet)
-    blocks = [module for module in unet.modules() if isinstance(module, AdaptiveBlock)]
+    blocks = [module for module in unet.modules() if isinstance(module, AdaGNResBlock)]
     sizes = [block.modulate.out_features for block in blocks]
     every = nn.Linear(unet.config.embedding, sum(sizes))
     every.weight.data = torch.cat([block.modulate.weight for block in blocks])
@@ -98,12 +98,12 @@ def export_dream(decoder_path: Path, model_path: Path, starts_path: Path | None,
     import onnxruntime  # noqa: F401  its quantization
     import onnxscript  # noqa: F401  torch.onnx wants it
 
-    engine = TorchEngine(decoder_path, model_path, None, torch.device("cpu"))
+    engine = TorchBackend(decoder_path, model_path, None, torch.device("cpu"))
     unet, decoder = engine.unet, engine.decoder
-    asked = asked_in_play(engine, starts_path) if starts_path else None
+    asked = collect_calibration_inputs(engine, starts_path) if starts_path else None
     about = {
         "format": FORMAT,
-        "made_of": made_of(decoder_path, model_path),
+        "made_of": source_hash(decoder_path, model_path),
         "int8": bool(asked),
         "game": asdict(engine.game),
         "autoencoder": engine.autoencoder,
@@ -123,8 +123,8 @@ def export_dream(decoder_path: Path, model_path: Path, starts_path: Path | None,
                                         input_names=list(inputs), output_names=list(outputs))  # fmt: skip
             model = program.model_proto
             if name == "denoise" and asked:
-                model = quantized(model, asked)
-            onnx.save(halved(model), aside / f"{name}.onnx")
+                model = quantize_convs(model, asked)
+            onnx.save(to_half_weights(model), aside / f"{name}.onnx")
         (aside / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(aside, folder)
@@ -132,7 +132,7 @@ def export_dream(decoder_path: Path, model_path: Path, starts_path: Path | None,
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def halved(model):
+def to_half_weights(model):
     """An onnx.ModelProto whose large weights are kept in half precision, wherever that holds them exactly, as it does
     those of a checkpoint; a node turns each back to float32 where the graph is loaded."""
     from onnx import TensorProto, helper, numpy_helper

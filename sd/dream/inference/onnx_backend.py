@@ -14,7 +14,7 @@ import numpy as np
 
 from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
-from dream.inference.backend import State, noise_levels
+from dream.inference.backend import State, sampling_timesteps
 
 FORMAT = 3
 PARTS = ("foresee", "denoise", "finish")
@@ -23,7 +23,7 @@ ABOUT = "dream.json"
 Part = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
-class OnnxEngine:
+class OnnxBackend:
     def __init__(self, folder: Path, runtime: str, steps: int | None) -> None:
         """Raises BadInput where the folder does not hold an exported dream, ImportError without the runtime."""
         about = read_about(folder)
@@ -39,7 +39,7 @@ class OnnxEngine:
             raise
         except Exception as problem:  # the runtimes raise many types here: all mean the same to the user
             raise damaged(folder, problem) from None
-        self.foresee, self.denoise, self.finish = parts
+        self.warp_last_latent, self.denoise, self.finish = parts
 
     def begin(self, latents: np.ndarray, actions: np.ndarray) -> State:
         context = latents.astype(np.float32)[None]
@@ -51,9 +51,9 @@ class OnnxEngine:
         actions[:, -1] = action
         seen = {"context": state.context, "actions": actions}
         told = np.full(1, self.context_level, np.float32)
-        (moved,) = self.foresee({**seen, "frame": state.frame})
+        (moved,) = self.warp_last_latent({**seen, "frame": state.frame})
         z = noise[None]
-        for t, t_next in noise_levels(self.steps):
+        for t, t_next in sampling_timesteps(self.steps):
             (z,) = self.denoise({**seen, "z": z, "t": t[None], "t_next": t_next[None], "context_level": told,
                                   "moved": moved})  # fmt: skip
         latent, frame, rgb = self.finish({"latent": z, "last": state.context[:, -1]})
@@ -64,12 +64,12 @@ class OnnxEngine:
         return state.context[0], state.actions[0]
 
 
-def starts_beside(model_path: Path) -> Path:
+def default_start_states(model_path: Path) -> Path:
     """Where the places to start from of a model stand."""
     return Path(model_path).with_name("initial_sequence.npz")
 
 
-def exported_folder(model_path: Path) -> Path:
+def export_dir(model_path: Path) -> Path:
     """Where the exported dream of a model stands."""
     return Path(model_path).with_suffix(".exported")
 
@@ -95,7 +95,7 @@ def damaged(folder: Path, problem: Exception) -> InputError:
     )
 
 
-def made_of(decoder_path: Path, model_path: Path) -> str:
+def source_hash(decoder_path: Path, model_path: Path) -> str:
     """Tells an exported dream of these very files from others."""
     digest = hashlib.sha1()
     for path in (decoder_path, model_path):
@@ -103,14 +103,14 @@ def made_of(decoder_path: Path, model_path: Path) -> str:
     return digest.hexdigest()
 
 
-def is_of(folder: Path, decoder_path: Path, model_path: Path) -> bool:
+def matches_source(folder: Path, decoder_path: Path, model_path: Path) -> bool:
     """Is there an exported dream of these files? Where they are gone, of any: whoever only plays needs no others."""
     if not (folder / ABOUT).is_file():
         return False
     if not (Path(decoder_path).is_file() and Path(model_path).is_file()):
         return True
     try:
-        return read_about(folder)["made_of"] == made_of(decoder_path, model_path)
+        return read_about(folder)["made_of"] == source_hash(decoder_path, model_path)
     except (InputError, KeyError):
         return False
 

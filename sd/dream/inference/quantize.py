@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.inference.torch_backend import TorchEngine
-from dream.inference.world_model_env import Dream
+from dream.inference.torch_backend import TorchBackend
+from dream.inference.world_model_env import WorldModelEnv
 
 FRAMES = 8  # dreamed from each place
 
 
-def asked_in_play(engine: TorchEngine, starts_path: Path) -> list[dict[str, np.ndarray]]:
+def collect_calibration_inputs(engine: TorchBackend, starts_path: Path) -> list[dict[str, np.ndarray]]:
     """Inputs of the exported denoiser by name (export.py), in play from each place of an initial_sequence.npz."""
     asked = []
 
@@ -27,7 +27,7 @@ def asked_in_play(engine: TorchEngine, starts_path: Path) -> list[dict[str, np.n
         asked.append({"z": z, "t": t, "t_next": 0 * t, "context": context, "actions": actions,
                       "context_level": level, "moved": moved})  # fmt: skip
 
-    dream, random = Dream.load(engine, starts_path, 0), np.random.default_rng(0)
+    dream, random = WorldModelEnv.load(engine, starts_path, 0), np.random.default_rng(0)
     hook = engine.unet.register_forward_pre_hook(remember)
     for start in range(dream.num_starts):
         dream.reset(start)
@@ -37,7 +37,7 @@ def asked_in_play(engine: TorchEngine, starts_path: Path) -> list[dict[str, np.n
     return asked
 
 
-def quantized(model, asked: list[dict[str, np.ndarray]]):
+def quantize_convs(model, asked: list[dict[str, np.ndarray]]):
     """An onnx.ModelProto with its convolutions in 8 bits, by what it is `asked`; but for the first and the last two,
     whose rounding nothing after them mends."""
     import onnx

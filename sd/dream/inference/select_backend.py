@@ -6,25 +6,33 @@ import shutil
 from pathlib import Path
 
 from dream.common.errors import InputError
-from dream.inference.backend import Engine
-from dream.inference.onnx_backend import RUNTIMES, OnnxEngine, exported_folder, is_of, starts_beside
+from dream.inference.backend import Backend
+from dream.inference.onnx_backend import (
+    RUNTIMES,
+    OnnxBackend,
+    default_start_states,
+    export_dir,
+    matches_source,
+)
 
 BACKENDS = ("auto", "torch", "cuda", *RUNTIMES)
 EXPORT_NEEDS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
-def load_engine(
+def load_backend(
     decoder_path: Path,
     model_path: Path,
     steps: int | None = None,
     backend: str = "auto",
     device: str = "auto",
-) -> Engine:
+) -> Backend:
     """`backend`: of BACKENDS; device: for "torch". An exported dream that is not there or not of these files is made,
     once. Raises BadInput where something is missing."""
     hint = {model_path: "sd/train_sd.py", decoder_path: "sd/train_autoencoder.py"}
     missing = [path for path in hint if not Path(path).is_file()]
-    if len(missing) == 1 or (missing and not is_of(exported_folder(model_path), decoder_path, model_path)):
+    if len(missing) == 1 or (
+        missing and not matches_source(export_dir(model_path), decoder_path, model_path)
+    ):
         # said before anything is exported, or missed elsewhere
         raise InputError(f"no checkpoint at {missing[0]}: {hint[missing[0]]} makes one")
     asked = f"--backend {backend}"
@@ -42,17 +50,17 @@ def load_engine(
             raise InputError(
                 f"--backend {backend} runs on the CPU: --device cuda wants --backend cuda or torch"
             )
-        folder = exported_folder(model_path)
-        if not is_of(folder, decoder_path, model_path):
+        folder = export_dir(model_path)
+        if not matches_source(folder, decoder_path, model_path):
             export(decoder_path, model_path, folder)
-        return OnnxEngine(folder, backend, steps)
+        return OnnxBackend(folder, backend, steps)
     from dream.common.runs import pick_device
-    from dream.inference.cuda_backend import CudaEngine
-    from dream.inference.torch_backend import TorchEngine
+    from dream.inference.cuda_backend import CudaBackend
+    from dream.inference.torch_backend import TorchBackend
 
     if backend == "cuda":
-        return CudaEngine(decoder_path, model_path, steps, pick_device("cuda"))
-    return TorchEngine(decoder_path, model_path, steps, pick_device(device))
+        return CudaBackend(decoder_path, model_path, steps, pick_device("cuda"))
+    return TorchBackend(decoder_path, model_path, steps, pick_device(device))
 
 
 def choose(decoder_path: Path, model_path: Path, device: str = "auto") -> str:
@@ -62,7 +70,7 @@ def choose(decoder_path: Path, model_path: Path, device: str = "auto") -> str:
         return "cuda"
     if not available("openvino"):
         return "torch"
-    if is_of(exported_folder(model_path), decoder_path, model_path):
+    if matches_source(export_dir(model_path), decoder_path, model_path):
         return "openvino"
     if installed(*EXPORT_NEEDS) and os.access(Path(model_path).parent, os.W_OK):
         return "openvino"
@@ -93,5 +101,5 @@ def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
     from dream.inference.export import export_dream
 
     print(f"exporting the dream to {folder}, once: some 20 seconds", flush=True)
-    starts = starts_beside(model_path)
+    starts = default_start_states(model_path)
     export_dream(decoder_path, model_path, starts if starts.is_file() else None, folder)

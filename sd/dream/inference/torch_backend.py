@@ -9,14 +9,14 @@ from torch import Tensor
 from dream.data.latents import to_u8
 from dream.inference.backend import State
 from dream.models.autoencoder import decode
-from dream.models.checkpoints import load_dream_parts
-from dream.models.rollout import next_latent
+from dream.models.checkpoints import load_world_model
+from dream.models.rollout import sample_next_latent
 
 
-class TorchEngine:
+class TorchBackend:
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
         """Raises BadInput where a file is missing, damaged, or does not belong with the other."""
-        decoder, unet, self.game, checkpoint = load_dream_parts(decoder_path, model_path)
+        decoder, unet, self.game, checkpoint = load_world_model(decoder_path, model_path)
         self.name = f"torch {device.type}"
         self.autoencoder, self.steps = checkpoint["autoencoder"], steps or checkpoint["steps"]
         self.context_level = 0.0
@@ -25,7 +25,7 @@ class TorchEngine:
         self.context_length = unet.config.context
         self.device = device
         self.unet = unet.to(device, memory_format=torch.channels_last)
-        for part in (decoder, *(unet.eyes or ())):
+        for part in (decoder, *(unet.autoencoder or ())):
             part.to(device, memory_format=torch.channels_last)
         self.decoder = decoder
 
@@ -51,5 +51,5 @@ class TorchEngine:
 
     def next(self, context: Tensor, actions: Tensor, noise: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """The new latent (1, C, h, w) and its frame (1, 3, H, W), from those of a state and noise (1, C, h, w)."""
-        latent = next_latent(self.unet, context, actions, noise, self.steps, self.context_level, last)
+        latent = sample_next_latent(self.unet, context, actions, noise, self.steps, self.context_level, last)
         return latent, decode(self.decoder, latent)

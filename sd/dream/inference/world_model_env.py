@@ -5,31 +5,31 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.data.start_states import Places, load_places
-from dream.inference.backend import Engine, State
+from dream.data.start_states import StartStates, load_start_states
+from dream.inference.backend import Backend, State
 
 
-class Dream:
+class WorldModelEnv:
     """action_names, action_keys, fps: of the game. num_starts: places to begin from. frame_shape: (H, W)."""
 
-    def __init__(self, engine: Engine, places: Places, seed: int) -> None:
+    def __init__(self, engine: Backend, places: StartStates, seed: int) -> None:
         game = engine.game
         self.action_names, self.action_keys, self.fps = game.action_names, game.action_keys, game.fps
         self.engine, self.frame_shape, self.places, self.seed = engine, engine.frame_shape, places, seed
         self.reset(0)
 
     @classmethod
-    def load(cls, engine: Engine, trajectory_path: Path, seed: int) -> "Dream":
+    def load(cls, engine: Backend, trajectory_path: Path, seed: int) -> "WorldModelEnv":
         """With the places of an initial_sequence.npz. Raises BadInput where it is damaged or of another dream."""
-        return cls(engine, load_places(trajectory_path, engine), seed)
+        return cls(engine, load_start_states(trajectory_path, engine), seed)
 
     @property
     def num_starts(self) -> int:
         return len(self.places)
 
-    def truth_of(self, start: int) -> dict[str, float] | None:
+    def game_state(self, start: int) -> dict[str, float] | None:
         """The game's true state at a place, where the recording knew it."""
-        return self.places.truth_of(start)
+        return self.places.game_state(start)
 
     @property
     def fingerprint(self) -> str:
@@ -61,9 +61,9 @@ class Dream:
     def reset(self, start: int = 0) -> np.ndarray:
         """Goes to start place `start`; returns the frame seen there, uint8 (H, W, 3)."""
         places = self.places
-        return self.begin_at(places.latents[start], places.actions[start], places.ages.get(start, 0))
+        return self.reset_to(places.latents[start], places.actions[start], places.ages.get(start, 0))
 
-    def begin_at(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> np.ndarray:
+    def reset_to(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> np.ndarray:
         """At latents (L, C, h, w) and actions (L,), as if `age` frames had been dreamed since a place."""
         self.state, self.age = self.engine.begin(latents, actions), age
         return self.state.rgb
@@ -80,10 +80,10 @@ class Dream:
         return self.state.rgb
 
     def place(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where one stands as latents float32 (L, C, h, w) and actions int64 (L,): `begin_at` takes it."""
+        """Where one stands as latents float32 (L, C, h, w) and actions int64 (L,): `reset_to` takes it."""
         return self.engine.place(self.state)
 
-    def keep_place(self, path: Path) -> int:
+    def save_start_state(self, path: Path) -> int:
         """Makes where one stands a place to start from, here and in the file `path`, which holds them all. Returns its
         number."""
         before = replace(self.places)

@@ -15,7 +15,7 @@ from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.unet import UNet, UNetConfig
 
 
-def half_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
     """Weights for use: half precision costs no quality and halves the file. Counters keep their type."""
     return {
         name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
@@ -26,25 +26,25 @@ def half_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 def fingerprint(decoder: Decoder) -> str:
     """Tells whether a diffusion model was trained on the latents of this very autoencoder."""
     digest = hashlib.sha1()
-    for tensor in half_weights(decoder).values():
+    for tensor in half_precision_state_dict(decoder).values():
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 
 
-def part_checkpoint(kind: str, part: Encoder | Decoder, autoencoder: str = "") -> dict:
+def autoencoder_checkpoint(kind: str, part: Encoder | Decoder, autoencoder: str = "") -> dict:
     """`kind`: "encoder" or "decoder"; `autoencoder`: the fingerprint, by which an encoder knows its decoder."""
     return {
         "kind": kind,
         "config": asdict(part.config),
-        "model": half_weights(part),
+        "model": half_precision_state_dict(part),
         "autoencoder": autoencoder,
     }
 
 
-def load_part(path: Path, kind: str) -> Encoder | Decoder:
+def load_autoencoder_part(path: Path, kind: str) -> Encoder | Decoder:
     """The encoder or the decoder of a file, in float32, for use. Raises BadInput where the file does not hold it."""
     checkpoint = load_checkpoint(path, kind, "sd/train_autoencoder.py")
-    with refusing(path):
+    with load_errors_as_bad_input(path):
         part = {"encoder": Encoder, "decoder": Decoder}[kind](AutoencoderConfig(**checkpoint["config"]))
         part.load_state_dict(checkpoint["model"])
     return part.eval().requires_grad_(False)
@@ -52,7 +52,10 @@ def load_part(path: Path, kind: str) -> Encoder | Decoder:
 
 def load_autoencoder(encoder_path: Path, decoder_path: Path) -> tuple[Encoder, Decoder]:
     """The two parts. Raises BadInput where they are not of one moment of one training."""
-    encoder, decoder = load_part(encoder_path, "encoder"), load_part(decoder_path, "decoder")
+    encoder, decoder = (
+        load_autoencoder_part(encoder_path, "encoder"),
+        load_autoencoder_part(decoder_path, "decoder"),
+    )
     checkpoint = load_checkpoint(encoder_path, "encoder", "sd/train_autoencoder.py")
     if encoder.config != decoder.config or checkpoint.get("autoencoder") != fingerprint(decoder):
         raise InputError(
@@ -61,31 +64,31 @@ def load_autoencoder(encoder_path: Path, decoder_path: Path) -> tuple[Encoder, D
     return encoder, decoder
 
 
-def dream_checkpoint(
-    unet: UNet, game: GameInfo, autoencoder: str, steps: int, trained_on: Sequence[dict] = ()
+def model_checkpoint(
+    unet: UNet, game: GameInfo, autoencoder: str, steps: int, training_runs: Sequence[dict] = ()
 ) -> dict:
     """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number;
-    `trained_on`: a dict for each training, the last one last, with the "recording" and its "beginning" (fingerprints),
+    `training_runs`: a dict for each training, the last one last, with the "recording" and its "prefix_fingerprint" (fingerprints),
     and the "seed" that set its held-out episodes aside."""
     return {
         "kind": "dream",
         "config": asdict(unet.config),
-        "model": half_weights(unet),
-        "encoder": half_weights(unet.eyes[0]) if unet.config.motion else None,
+        "model": half_precision_state_dict(unet),
+        "encoder": half_precision_state_dict(unet.autoencoder[0]) if unet.config.use_flow else None,
         "game": asdict(game),
         "autoencoder": autoencoder,
         "steps": steps,
-        "trained_on": [dict(one) for one in trained_on],
+        "training_runs": [dict(one) for one in training_runs],
     }
 
 
 def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
     """The denoiser in float32, what is known of its game, and the file's dict. Raises BadInput.
 
-    With motion it wants `see_with` before it dreams; `load_dream_parts` does that.
+    With motion it wants `attach_autoencoder` before it dreams; `load_world_model` does that.
     """
     checkpoint = load_checkpoint(path, "dream", "sd/train_sd.py (its best.pt)")
-    with refusing(path):
+    with load_errors_as_bad_input(path):
         unet = UNet(UNetConfig.of(checkpoint["config"]))
         unet.load_state_dict(checkpoint["model"])
         info = GameInfo.of(checkpoint["game"])
@@ -98,21 +101,21 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
     return unet.eval().requires_grad_(False), info, checkpoint
 
 
-def load_dream_parts(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNet, GameInfo, dict]:
+def load_world_model(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNet, GameInfo, dict]:
     """A decoder, and the denoiser, game and file's dict of the model trained with it. Raises BadInput."""
-    decoder = load_part(decoder_path, "decoder")
+    decoder = load_autoencoder_part(decoder_path, "decoder")
     unet, game, checkpoint = load_unet(model_path)
     if fingerprint(decoder) != checkpoint["autoencoder"]:
         raise InputError(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
-    if unet.config.motion:
+    if unet.config.use_flow:
         encoder = Encoder(decoder.config)
-        with refusing(model_path):
+        with load_errors_as_bad_input(model_path):
             encoder.load_state_dict(checkpoint["encoder"])
-        unet.see_with(encoder.eval().requires_grad_(False), decoder)
+        unet.attach_autoencoder(encoder.eval().requires_grad_(False), decoder)
     return decoder, unet, game, checkpoint
 
 
-class refusing:
+class load_errors_as_bad_input:
     """Turns what a malformed but harmless file causes while a model is built into one clear line."""
 
     def __init__(self, path: Path) -> None:

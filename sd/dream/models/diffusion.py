@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# What the network's output stands for. "regression" is "clean" without diffusion: the network is shown no noise.
-PREDICTIONS = ("clean", "noise", "velocity", "edm", "regression")
+# What the network's output stands for. "regression" is "x0" without diffusion: the network is shown no noise.
+PREDICTIONS = ("x0", "noise", "velocity", "edm", "regression")
 LOSSES = ("root", "square", "ramp")
 # With "noise" at level 1 nothing of x is left to be found; it stops a little short of it, as DDPM's schedules do.
 MOST_NOISE = 0.98
@@ -24,53 +24,53 @@ ROUND_OFF = 1e-4  # a squared error that does not matter; the root's slope is fi
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t (B, C, h, w), t (B,)) -> predicted x (B, C, h, w)
 
 
-def mix(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def add_noise(x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """z_t for x and noise (B, C, h, w) and levels t (B,)."""
     t = t[:, None, None, None]
     return (1 - t) * x + t * noise
 
 
-def draw_levels(batch: int, pure_noise_share: float, generator: torch.Generator) -> Tensor:
+def sample_timesteps(batch: int, pure_noise_share: float, generator: torch.Generator) -> Tensor:
     """Levels t (B,) for training: uniform, but a share of them at pure noise, where sampling begins and one-step
     sampling also ends."""
     levels = torch.rand(batch, generator=generator)
     return torch.where(torch.rand(batch, generator=generator) < pure_noise_share, torch.ones(batch), levels)
 
 
-def to_clean(predicts: str, output: Tensor, z: Tensor, t: Tensor, last: Tensor) -> Tensor:
+def predict_x0(prediction_type: str, output: Tensor, z: Tensor, t: Tensor, last: Tensor) -> Tensor:
     """The clean latent x (B, C, h, w) that the network's `output` for z at levels t (B,) stands for. `last`: of the
     context, (B, C, h, w)."""
     t = t[:, None, None, None]
-    if predicts == "noise":  # output = eps
+    if prediction_type == "noise":  # output = eps
         t = t.clamp(max=MOST_NOISE)
         return (z - t * output) / (1 - t)
-    if predicts == "velocity":  # output = eps - x
+    if prediction_type == "velocity":  # output = eps - x
         return z - t * output
     if (
-        predicts == "edm"
+        prediction_type == "edm"
     ):  # Karras et al. 2022, arXiv 2206.00364, table 1, for z = (1 - t) x + t eps and variance 1
         power = (1 - t) ** 2 + t**2
         return (1 - t) / power * z + t / power.sqrt() * (last + output)
     return last + output
 
 
-def output_error(predicts: str, t: Tensor) -> Tensor:
+def x0_to_output_scale(prediction_type: str, t: Tensor) -> Tensor:
     """How much the output's error is of x's, (B,), at levels t (B,): the loss is taken where the network predicts."""
-    if predicts == "noise":
+    if prediction_type == "noise":
         t = t.clamp(LEAST_NOISE, MOST_NOISE)
         return (1 - t) / t
-    if predicts == "velocity":
+    if prediction_type == "velocity":
         return 1 / t.clamp(min=LEAST_NOISE)
-    if predicts == "edm":
+    if prediction_type == "edm":
         return ((1 - t) ** 2 + t**2).sqrt() / t.clamp(min=LEAST_NOISE)
     return torch.ones_like(t)
 
 
-def denoising_loss(
+def denoiser_loss(
     predicted: Tensor,
     x: Tensor,
     t: Tensor,
-    predicts: str = "clean",
+    prediction_type: str = "x0",
     loss: str = "root",
     usual: Tensor | None = None,
     known: Tensor | None = None,
@@ -78,7 +78,7 @@ def denoising_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Of predicted clean latents (B, C, h, w) at levels t (B,), a mean over the batch; logged is the mean square of x.
     usual: (B,), the mean square beyond which a sample weighs the less the further it is (default: none). known: (B,)
-    bool, the samples of which x is the truth (default: all); the others count for nothing. count: see `mean_of`.
+    bool, the samples of which x is the truth (default: all); the others count for nothing. count: see `masked_mean`.
 
     "root": root mean square error of each. All levels weigh alike: the errors near pure noise are the largest of
     themselves, and they are those that a frame sampled in one step shows. The root gives every sample a gradient of the
@@ -87,21 +87,21 @@ def denoising_loss(
     weight from 0.1 at pure noise to 1 (Dreamer 4, section 3.2).
     """
     errors = (predicted - x).pow(2).mean(dim=(1, 2, 3))
-    weighted = errors * output_error(predicts, t) ** 2
+    weighted = errors * x0_to_output_scale(prediction_type, t) ** 2
     if loss == "root":
         weighted = (weighted + ROUND_OFF).sqrt()
     elif loss == "ramp":
         weighted = weighted * (1 - 0.9 * t)
-    weighted = weighted * weight_of(errors.detach(), usual)
-    return mean_of(weighted, known, count), {"loss/train": mean_of(errors.detach(), known, count)}
+    weighted = weighted * outlier_weight(errors.detach(), usual)
+    return masked_mean(weighted, known, count), {"loss/train": masked_mean(errors.detach(), known, count)}
 
 
-def weight_of(errors: Tensor, usual: Tensor | None) -> Tensor:
+def outlier_weight(errors: Tensor, usual: Tensor | None) -> Tensor:
     """Of samples with mean square errors (B,): 1 up to the `usual` one, (B,), from there on the less the further."""
     return torch.ones_like(errors) if usual is None else (usual / errors.clamp(min=ROUND_OFF)).clamp(max=1)
 
 
-def mean_of(values: Tensor, known: Tensor | None, count: Tensor | None = None) -> Tensor:
+def masked_mean(values: Tensor, known: Tensor | None, count: Tensor | None = None) -> Tensor:
     """Over those of values (B,) that are known, (B,) bool; of none it is 0. count: how many there are, where it is not
     this batch alone that tells (shards.py)."""
     if known is None:

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.common.device import indices
-from dream.common.distributed import ALONE, Shards
+from dream.common.device import mask_indices
+from dream.common.distributed import SINGLE, Distributed
 from dream.common.runs import autocast
-from dream.models.flow import FOLD, OCTAVES, place_waves
+from dream.models.flow import FOLD, OCTAVES, position_features
 
 CHANNELS = (64, 96, 128)  # at 1/2, 1/4 and 1/8 of the latent's resolution
 PENALTY = 20.0  # of a squared gradient, by which a judge that is sure too early is held back
@@ -43,7 +43,7 @@ class Discriminator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         x = F.pixel_unshuffle(latents, FOLD)
-        x = torch.cat([x, place_waves(*x.shape[-2:], x).expand(len(x), -1, -1, -1)], dim=1)
+        x = torch.cat([x, position_features(*x.shape[-2:], x).expand(len(x), -1, -1, -1)], dim=1)
         found = []
         for stage, verdict in zip(self.stages, self.verdicts, strict=True):
             x = stage(x)
@@ -51,11 +51,11 @@ class Discriminator(nn.Module):
         return torch.stack(found).mean(dim=0)
 
 
-class Adversary:
+class AdversarialLoss:
     """A discriminator and its optimizer."""
 
     def __init__(
-        self, latent_channels: int, share: float, device: torch.device, shards: Shards = ALONE
+        self, latent_channels: int, share: float, device: torch.device, dist: Distributed = SINGLE
     ) -> None:
         """share: of the size of the other loss's gradient at the predicted latents, that of the push. shards: latents
         are this process's rows, and means over processes those of the batch."""
@@ -63,7 +63,7 @@ class Adversary:
         self.optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), LEARNING_RATE, betas=(0.0, 0.99), weight_decay=1e-3
         )
-        self.share, self.step, self.shards = share, 0, shards
+        self.share, self.step, self.dist = share, 0, dist
 
     def push(
         self, loss: Tensor, predicted: Tensor, real: Tensor, judged: Tensor, known: Tensor
@@ -71,19 +71,19 @@ class Adversary:
         """The discriminator learns from latents (B, C, h, w), predicted and real, those that are `judged`, (B,) bool;
         then what to add to `loss`, which depends on `predicted`, and the metrics. Its strength is measured where the
         truth is known, (B,) bool: elsewhere the loss does not pull. Both masks are on the CPU, whatever the device."""
-        judged, known = indices(judged, real.device), indices(known[judged], real.device)
+        judged, known = mask_indices(judged, real.device), mask_indices(known[judged], real.device)
         away, metrics = self.learn(predicted.detach()[judged], real[judged])
         (pull,) = torch.autograd.grad(loss, predicted, retain_graph=True)
         strength = self.share * min(1.0, self.step / BEGINNING)
         squares = torch.stack([pull[judged].square().sum(), away[known].square().sum()])
-        pulled, beside = self.shards.mean(squares).sqrt()
+        pulled, beside = self.dist.mean(squares).sqrt()
         push = away * (strength * pulled / beside.clamp(min=1e-12))
         return (predicted[judged] * push).sum(), metrics
 
     def learn(self, fake: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """One step on latents (B, C, h, w); the gradient (B, C, h, w) of the loss of those who made the fake ones, as
         it stood before the step: the penalty has it at hand; and the metrics."""
-        count = self.shards.mean(torch.full((), float(len(fake)), device=fake.device))
+        count = self.dist.mean(torch.full((), float(len(fake)), device=fake.device))
         fake, real = fake.clone().requires_grad_(), real.clone().requires_grad_()
         with autocast(fake.device):
             of_fake, of_real = self.discriminator(fake), self.discriminator(real)
@@ -92,7 +92,7 @@ class Adversary:
         loss = F.softplus(of_fake - of_real).sum() / count + PENALTY / 2 * penalty
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.shards.average_gradients(self.discriminator.parameters())
+        self.dist.average_gradients(self.discriminator.parameters())
         self.optimizer.step()
         self.step += 1
         apart = (of_real - of_fake).detach()

@@ -9,17 +9,17 @@ from dream.models.diffusion import sample
 from dream.models.unet import UNet
 
 
-def settle(latent: Tensor, last: Tensor, dead_zone: float) -> Tensor:
-    """`latent` (B, C, h, w), but the `last` one wherever a pixel has changed by less than `dead_zone`, root mean square
+def suppress_small_changes(latent: Tensor, last: Tensor, change_threshold: float) -> Tensor:
+    """`latent` (B, C, h, w), but the `last` one wherever a pixel has changed by less than `change_threshold`, root mean square
     over its channels, in units of their deviation.
 
     A kart that stands shows why: what the model then changes a frame is so small, and added up it is confetti.
     """
     change = (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()  # (B, 1, h, w)
-    return torch.where(change < dead_zone, last, latent)
+    return torch.where(change < change_threshold, last, latent)
 
 
-def next_latent(
+def sample_next_latent(
     unet: UNet, context: Tensor, actions: Tensor, noise: Tensor, steps: int, context_level: float = 0.0,
     last: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
@@ -29,13 +29,13 @@ def next_latent(
     0-1; the context itself is used as it stands. last: (B, 3, H, W), the last latent decoded, where it is at hand.
     """
     told = torch.full((len(context),), context_level, device=context.device)
-    moved = unet.foresee(context, actions, last=last)
+    moved = unet.warp_last_latent(context, actions, last=last)
     latent = sample(lambda z, t: unet(z, t, context, actions, told, moved), noise, steps)
-    return settle(latent, context[:, -1], unet.config.dead_zone)
+    return suppress_small_changes(latent, context[:, -1], unet.config.change_threshold)
 
 
 @torch.no_grad()
-def walk(
+def iterate_rollout(
     unet: UNet,
     context: Tensor,
     actions: Tensor,
@@ -52,12 +52,12 @@ def walk(
     L = context.shape[1]
     for last in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
-        frame = next_latent(unet, context, actions[:, last - L : last], noise, steps, context_level)
+        frame = sample_next_latent(unet, context, actions[:, last - L : last], noise, steps, context_level)
         context = torch.cat([context[:, 1:], remember(frame)[:, None]], dim=1)
         yield frame
 
 
-def roll_out(
+def rollout(
     unet: UNet,
     context: Tensor,
     actions: Tensor,
@@ -65,5 +65,5 @@ def roll_out(
     generator: torch.Generator,
     context_level: float = 0.0,
 ) -> Tensor:
-    """All frames of a `walk`: latents (B, F, C, h, w)."""
-    return torch.stack(list(walk(unet, context, actions, steps, generator, context_level)), dim=1)
+    """All frames of a `iterate_rollout`: latents (B, F, C, h, w)."""
+    return torch.stack(list(iterate_rollout(unet, context, actions, steps, generator, context_level)), dim=1)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dream.models.autoencoder import Decoder, Encoder, decode
-from dream.models.diffusion import MOST_NOISE, to_clean
-from dream.models.flow import FOLD, GROUP, Flow, in_pixels, move
+from dream.models.diffusion import MOST_NOISE, predict_x0
+from dream.models.flow import FOLD, GROUP, FlowNet, upsample_flow, warp
 
 # Latents, which have variance 1, are never so far from 0. A noise prediction near pure noise is, and fed back to itself
 # grows without bounds; samplers of its kind clip it.
@@ -33,10 +33,12 @@ class UNetConfig:
     channels: tuple[int, ...] = (96, 192)  # at 1/2 and 1/4 of the latent's resolution
     blocks: int = 2  # residual blocks a level, each way
     embedding: int = 192
-    dead_zone: float = 0.05  # smaller changes of a latent pixel are none (`settle`, rollout.py)
-    predicts: str = "clean"  # of PREDICTIONS, diffusion.py
+    change_threshold: float = (
+        0.05  # smaller changes of a latent pixel are none (`suppress_small_changes`, rollout.py)
+    )
+    prediction_type: str = "x0"  # of PREDICTIONS, diffusion.py
     actions_by: str = "norm"  # how actions reach the blocks: adaptive "norm", or cross-"attention"
-    motion: bool = False  # does it begin from the last frame moved?
+    use_flow: bool = False  # does it begin from the last frame moved?
     fold: int = (
         FOLD  # latent pixels folded into channels on each side: channels are at 1 / fold of its resolution
     )
@@ -49,18 +51,18 @@ class UNetConfig:
 
 # As large and as costly as the network of the original Dream-Mario-Kart, 19.9 M weights and 4.33 GFLOP a pass, of which
 # it takes seven a frame: what quality and speed are held against.
-REFERENCE = UNetConfig(num_actions=6, channels=(48, 96, 416), embedding=520, predicts="noise", fold=1)
+REFERENCE = UNetConfig(num_actions=6, channels=(48, 96, 416), embedding=520, prediction_type="noise", fold=1)
 REFERENCE_STEPS = 7
 
 
-def level_features(t: Tensor, size: int) -> Tensor:
+def timestep_embedding(t: Tensor, size: int) -> Tensor:
     """Sines and cosines (B, size) of levels t (B,) from 0 to 1, at frequencies from half a turn to 64 turns."""
     frequencies = math.pi * 2 ** torch.linspace(0, 7, size // 2, device=t.device)
     angles = t[:, None] * frequencies  # (B, size / 2)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class AdaptiveBlock(nn.Module):
+class AdaGNResBlock(nn.Module):
     """Two 3x3 convolutions with a way around them, each after a group norm that the embedding scales and shifts."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
@@ -69,16 +71,16 @@ class AdaptiveBlock(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.norm2 = nn.GroupNorm(outputs // GROUP, outputs, affine=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.modulate = nn.Linear(embedding, 2 * (inputs + outputs))
+        self.modulation = nn.Linear(embedding, 2 * (inputs + outputs))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         nn.init.zeros_(self.conv2.weight)  # begins as the identity
         nn.init.zeros_(self.conv2.bias)
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
         self.split = (inputs, inputs, outputs, outputs)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        modulation = self.modulate(embedding)[:, :, None, None]  # (B, 2 inputs + 2 outputs, 1, 1)
+        modulation = self.modulation(embedding)[:, :, None, None]  # (B, 2 inputs + 2 outputs, 1, 1)
         scale1, shift1, scale2, shift2 = modulation.split(self.split, dim=1)
         h = self.conv1(F.silu(self.norm1(x) * (1 + scale1) + shift1))
         h = self.conv2(F.silu(self.norm2(h) * (1 + scale2) + shift2))
@@ -115,15 +117,15 @@ class UNet(nn.Module):
         self.action_embedding = nn.Embedding(config.num_actions, E // config.context)
         self.embed = nn.Sequential(nn.Linear(3 * E, E), nn.SiLU(), nn.Linear(E, E), nn.SiLU())
         self.flow = (
-            Flow(config.num_actions, config.context, config.latent_channels) if config.motion else None
+            FlowNet(config.num_actions, config.context, config.latent_channels) if config.use_flow else None
         )
-        self.eyes: tuple[Encoder, Decoder] | None = None  # for motion; frozen, no weights of its own
-        seen = config.context + 1 + config.motion  # latents
-        self.stem = nn.Conv2d(folded * seen, config.channels[0], 3, padding=1)
+        self.autoencoder: tuple[Encoder, Decoder] | None = None  # for motion; frozen, no weights of its own
+        seen = config.context + 1 + config.use_flow  # latents
+        self.conv_in = nn.Conv2d(folded * seen, config.channels[0], 3, padding=1)
 
         def blocks(inputs: int, outputs: int) -> nn.ModuleList:
-            rest = (AdaptiveBlock(outputs, outputs, E) for _ in range(config.blocks - 1))
-            return nn.ModuleList([AdaptiveBlock(inputs, outputs, E), *rest])
+            rest = (AdaGNResBlock(outputs, outputs, E) for _ in range(config.blocks - 1))
+            return nn.ModuleList([AdaGNResBlock(inputs, outputs, E), *rest])
 
         self.attention = nn.ModuleList()  # one at the end of each level on the way up, from the bottom
         if config.actions_by == "attention":
@@ -134,15 +136,17 @@ class UNet(nn.Module):
 
         widths = config.channels
         self.down = nn.ModuleList(blocks(width, width) for width in widths)
-        self.shrink = nn.ModuleList(
+        self.downsample = nn.ModuleList(
             nn.Conv2d(width, wider, 3, stride=2, padding=1) for width, wider in itertools.pairwise(widths)
         )
-        self.bottom = blocks(widths[-1], widths[-1])
-        self.widen = nn.ModuleList(nn.Conv2d(wider, width, 1) for width, wider in itertools.pairwise(widths))
+        self.middle = blocks(widths[-1], widths[-1])
+        self.up_proj = nn.ModuleList(
+            nn.Conv2d(wider, width, 1) for width, wider in itertools.pairwise(widths)
+        )
         self.up = nn.ModuleList(blocks(2 * width, width) for width in widths[:-1])
-        self.head = nn.Conv2d(widths[0], folded, 3, padding=1)
-        nn.init.zeros_(self.head.weight)  # begins by predicting that nothing changes but by moving
-        nn.init.zeros_(self.head.bias)
+        self.conv_out = nn.Conv2d(widths[0], folded, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)  # begins by predicting that nothing changes but by moving
+        nn.init.zeros_(self.conv_out.bias)
 
     def forward(
         self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor,
@@ -152,15 +156,15 @@ class UNet(nn.Module):
 
         z: (B, C, h, w) at noise levels t (B,), 0-1. context: latents (B, L, C, h, w), oldest first. actions: int64
         (B, L); the last is the one that leads to the frame asked for. context_level: (B,), 0-1, the standard deviation
-        of the noise that was added to the context. moved: (B, C, h, w) as from `foresee`, which is asked where it is
+        of the noise that was added to the context. moved: (B, C, h, w) as from `warp_last_latent`, which is asked where it is
         not given. h and w must be multiples of 4.
         """
-        if self.config.predicts == "regression":
+        if self.config.prediction_type == "regression":
             z, t = torch.zeros_like(z), torch.ones_like(t)
-        if self.config.predicts == "noise":
+        if self.config.prediction_type == "noise":
             t = t.clamp(max=MOST_NOISE)  # sampling begins above what it was trained on
         if moved is None:
-            moved = self.foresee(context, actions)
+            moved = self.warp_last_latent(context, actions)
         B, L, C, h, w = context.shape
         E = self.config.embedding
         if self.attention:
@@ -168,33 +172,33 @@ class UNet(nn.Module):
             said = tokens.new_zeros(B, L * (E // L))
         else:
             tokens, said = None, self.action_embedding(actions).reshape(B, L * (E // L))
-        levels = [level_features(t, E), level_features(context_level, E)]
+        levels = [timestep_embedding(t, E), timestep_embedding(context_level, E)]
         embedding = self.embed(torch.cat([said, *levels], dim=1))
-        shown = [z, context.reshape(B, L * C, h, w), *([moved] if self.config.motion else [])]
+        shown = [z, context.reshape(B, L * C, h, w), *([moved] if self.config.use_flow else [])]
         x = torch.cat(shown, dim=1)  # (B, C + L C, h, w), with motion C more
-        x = self.stem(F.pixel_unshuffle(x, self.config.fold))
+        x = self.conv_in(F.pixel_unshuffle(x, self.config.fold))
         skips = []
         for level, stage in enumerate(self.down):
             for block in stage:
                 x = block(x, embedding)
-            if level < len(self.shrink):
+            if level < len(self.downsample):
                 skips.append(x)
-                x = self.shrink[level](x)
-        for block in self.bottom:
+                x = self.downsample[level](x)
+        for block in self.middle:
             x = block(x, embedding)
         x = self.attend(x, tokens, 0)
         for level in reversed(range(len(self.up))):
-            x = F.interpolate(self.widen[level](x), scale_factor=2.0, mode="nearest")
+            x = F.interpolate(self.up_proj[level](x), scale_factor=2.0, mode="nearest")
             x = torch.cat([x, skips[level]], dim=1)
             for block in self.up[level]:
                 x = block(x, embedding)
             x = self.attend(x, tokens, len(self.up) - level)
-        output = F.pixel_shuffle(self.head(F.silu(x)), self.config.fold)
-        x = to_clean(self.config.predicts, output.float(), z, t, moved.float())
+        output = F.pixel_shuffle(self.conv_out(F.silu(x)), self.config.fold)
+        x = predict_x0(self.config.prediction_type, output.float(), z, t, moved.float())
         return x if self.training else x.clamp(-LARGEST, LARGEST)
 
     @torch.no_grad()
-    def foresee(
+    def warp_last_latent(
         self, context: Tensor, actions: Tensor, flow: Tensor | None = None, last: Tensor | None = None
     ) -> Tensor:
         """The last latent of the context as it will have moved, (B, C, h, w): where the denoiser begins.
@@ -204,21 +208,21 @@ class UNet(nn.Module):
         latent = context[:, -1]
         if self.flow is None:
             return latent
-        encoder, decoder = self.eyes
+        encoder, decoder = self.autoencoder
         flow = self.flow(context, actions) if flow is None else flow
         last = decode(decoder, latent) if last is None else last
-        moved = encoder(move(last, in_pixels(flow, last.shape[-2:])))
+        moved = encoder(warp(last, upsample_flow(flow, last.shape[-2:])))
         # What stands still keeps its very latent: encoded again and again it would drift.
         how_much = flow.square().sum(dim=1, keepdim=True).sqrt().clamp(max=1)  # (B, 1, h, w), of a pixel
         return torch.lerp(latent, moved, how_much)
 
-    def see_with(self, encoder: Encoder, decoder: Decoder) -> "UNet":
-        """Gives it the autoencoder of its latents, for `foresee`; both stay where they are."""
-        self.eyes = encoder, decoder
+    def attach_autoencoder(self, encoder: Encoder, decoder: Decoder) -> "UNet":
+        """Gives it the autoencoder of its latents, for `warp_last_latent`; both stay where they are."""
+        self.autoencoder = encoder, decoder
         return self
 
-    def ends(self) -> tuple[nn.Conv2d, ...]:
-        return self.stem, self.head, *(self.flow.ends() if self.flow else ())
+    def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
+        return self.conv_in, self.conv_out, *(self.flow.first_and_last_layers() if self.flow else ())
 
     def attend(self, x: Tensor, tokens: Tensor | None, level: int) -> Tensor:
         return x if tokens is None else self.attention[level](x, tokens)

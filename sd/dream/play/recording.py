@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.errors import InputError
-from dream.data.npz_mmap import map_member, members
+from dream.data.npz_mmap import iter_members, mmap_member
 
 ROOM = 64 * 2**20  # bytes of the disk that must stay free
 KNOBS = ("seed", "steps", "context_level")
@@ -148,7 +148,9 @@ class Replay:
         """Raises BadInput where it is no recording of this dream."""
         try:
             with zipfile.ZipFile(path) as archive:
-                found = {name: map_member(Path(path), archive, info, []) for name, info in members(archive)}
+                found = {
+                    name: mmap_member(Path(path), archive, info, []) for name, info in iter_members(archive)
+                }
             frames, actions, meta = found["frames"][0], found["actions"][0], json.loads(str(found["meta"]))
             replay = cls(frames, actions, meta["replay"], found["replay/latents"], found["replay/actions"])
             replay.check(dream)
@@ -199,7 +201,7 @@ class Replay:
             if mark:
                 dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
             if mark and "age" in mark:
-                frame = dream.begin_at(self.latents[episode], self.before[episode], mark["age"])
+                frame = dream.reset_to(self.latents[episode], self.before[episode], mark["age"])
                 episode += 1
             yield frame
             frame = dream.step(int(action))

@@ -43,7 +43,7 @@ class Ride:
         self.driver = self.drivers[0]
         self.back: deque[Moment] = deque(maxlen=round(BACK_S * self.dream.fps))
         if self.real:
-            self.real.try_truths(self.dream.truth_of(place) for place in range(self.dream.num_starts))
+            self.real.try_truths(self.dream.game_state(place) for place in range(self.dream.num_starts))
         self.restart()
 
     # -- where -----------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ class Ride:
         self.age, self.action = 0, 0
         self.back.clear()
         if self.real:
-            self.real.reset(self.dream.truth_of(self.start))
+            self.real.reset(self.dream.game_state(self.start))
         if self.take:
             self.take.begin(self.dream)
         self.driver.take_over([self.frame_u8], self.age)

@@ -8,12 +8,19 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from dream.common.device import generator_on, sent
-from dream.common.distributed import ALONE, Shards
+from dream.common.device import device_generator, to_device
+from dream.common.distributed import SINGLE, Distributed
 from dream.common.errors import InputError
 from dream.data.trajectories import Trajectories, window_starts
-from dream.models.diffusion import MOST_NOISE, denoising_loss, draw_levels, mean_of, mix, weight_of
-from dream.models.flow import in_pixels, motion_loss
+from dream.models.diffusion import (
+    MOST_NOISE,
+    add_noise,
+    denoiser_loss,
+    masked_mean,
+    outlier_weight,
+    sample_timesteps,
+)
+from dream.models.flow import photometric_loss, upsample_flow
 from dream.models.unet import UNet
 
 CONTEXT_NOISE = 0.3  # largest standard deviation of the noise added to the context of half the samples
@@ -23,7 +30,7 @@ NOISY_CONTEXTS = ("told", "untold", "off")
 LIKE_REAL = 0.02  # weight of a pixel by which the flow of a dreamed context differs from that of the real one
 
 
-class Truth(NamedTuple):
+class FlowTargets(NamedTuple):
     """Of the moments of a batch: real latents (B, L, C, h, w), the last frame and the next one (B, 3, H, W), 0-1."""
 
     context: Tensor
@@ -32,7 +39,7 @@ class Truth(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class LossConfig:
     """How the denoiser is taught."""
 
     loss: str = "root"  # of LOSSES, diffusion.py
@@ -42,83 +49,89 @@ class Lesson:
 
 def training_loss(
     unet: UNet, context: Tensor, actions: Tensor, target: Tensor, fresh: Tensor, generator: torch.Generator,
-    lesson: Lesson = Lesson(), truth: Truth | None = None, usual: Tensor | None = None,
-    astray: Tensor | None = None, shards: Shards = ALONE,
+    loss_config: LossConfig = LossConfig(), truth: FlowTargets | None = None, usual: Tensor | None = None,
+    astray: Tensor | None = None, dist: Distributed = SINGLE,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:  # fmt: skip
     """The loss on target (B, C, h, w), given context (B, L, C, h, w) and actions (B, L); its metrics; the latents
     (B, C, h, w) predicted; and which of them, (B,) bool, began at pure noise: those are frames as play would show them.
-    With several `shards` the first three are of this process's rows, and means over processes are those of the batch.
+    With several `dist` the first three are of this process's rows, and means over processes are those of the batch.
 
     Half of the contexts of real latents alone, `fresh` (B,) bool, get noise of a level that the model is told
     (GameNGen, arXiv 2408.14837, section 3.2.1). truth: what motion learns from (default: context and target). usual:
-    (B,), errors beyond which a sample weighs less, see `denoising_loss` and `foresee_and_learn`. astray: (B,) bool,
+    (B,), errors beyond which a sample weighs less, see `denoiser_loss` and `warp_and_flow_loss`. astray: (B,) bool,
     those whose target is of another place (default: none): they begin at pure noise, and teach nothing here.
     `truth` and `usual` are of this process's rows.
     """
     B, device = len(target), target.device
 
     # drawn for the whole batch
-    noisemaker = generator_on(device, generator)
+    noisemaker = device_generator(device, generator)
 
     def noise_like(x: Tensor) -> Tensor:
         return torch.randn(x.shape, generator=noisemaker, device=device)
 
-    noisy = fresh & (torch.rand(B, generator=generator) < (0.0 if lesson.context_noise == "off" else 0.5))
-    level = sent(torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy, device)
+    noisy = fresh & (
+        torch.rand(B, generator=generator) < (0.0 if loss_config.context_noise == "off" else 0.5)
+    )
+    level = to_device(torch.rand(B, generator=generator) * CONTEXT_NOISE * noisy, device)
     noise_of_context = noise_like(context)
-    t = draw_levels(B, lesson.pure_noise_share, generator)
+    t = sample_timesteps(B, loss_config.pure_noise_share, generator)
     astray = torch.zeros(B, dtype=torch.bool) if astray is None else astray
     t = torch.where(astray, 1.0, t)
-    pure, known = t == 1, sent(~astray, device)
-    predicts = unet.config.predicts
-    if predicts == "noise":
+    pure, known = t == 1, to_device(~astray, device)
+    prediction_type = unet.config.prediction_type
+    if prediction_type == "noise":
         t = t.clamp(max=MOST_NOISE)
-    noise, count = noise_like(target), known.sum() / shards.count
+    noise, count = noise_like(target), known.sum() / dist.count
 
     # learned from
     context, actions, target, level, noise_of_context, t, known, noise = (
-        shards.mine(each)
-        for each in (context, actions, target, level, noise_of_context, sent(t, device), known, noise)
+        dist.local_rows(each)
+        for each in (context, actions, target, level, noise_of_context, to_device(t, device), known, noise)
     )
     context = context + level[:, None, None, None, None] * noise_of_context
-    told = level if lesson.context_noise == "told" else torch.zeros_like(level)
-    z = mix(target, noise, t)
-    moved, loss_of_motion = foresee_and_learn(unet, context, actions, target, truth, usual, known, count)
+    told = level if loss_config.context_noise == "told" else torch.zeros_like(level)
+    z = add_noise(target, noise, t)
+    moved, loss_of_motion = warp_and_flow_loss(unet, context, actions, target, truth, usual, known, count)
     predicted = unet(z, t, context, actions, told, moved)
-    loss, metrics = denoising_loss(predicted, target, t, predicts, lesson.loss, usual, known, count)
+    loss, metrics = denoiser_loss(
+        predicted, target, t, prediction_type, loss_config.loss, usual, known, count
+    )
     if loss_of_motion is not None:
         loss, metrics["loss/motion"] = loss + loss_of_motion, loss_of_motion.detach()
     return loss, metrics, predicted, pure
 
 
-def foresee_and_learn(
-    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: Truth | None,
+def warp_and_flow_loss(
+    unet: UNet, context: Tensor, actions: Tensor, target: Tensor, truth: FlowTargets | None,
     usual: Tensor | None = None, known: Tensor | None = None, count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """`unet.foresee`, and the loss of the flow that it goes by: None without motion. The denoiser's loss does not reach
+    """`unet.warp_last_latent`, and the loss of the flow that it goes by: None without motion. The denoiser's loss does not reach
     the flow, for through an encoder it would hardly tell it where to go. Nor do frames that the model dreamed: they may
     be beside the recording's by some pixels, which no flow should mend. They should move as the real ones do, the less
-    the further they are from those (`weight_of`); what is of another place (not `known`) may move as it likes.
+    the further they are from those (`outlier_weight`); what is of another place (not `known`) may move as it likes.
     """
-    if not unet.config.motion:
+    if not unet.config.use_flow:
         return context[:, -1], None
-    _, decoder = unet.eyes
+    _, decoder = unet.autoencoder
     if truth is None:
         with torch.no_grad():
-            truth = Truth(context, decoder(context[:, -1]), decoder(target))
+            truth = FlowTargets(context, decoder(context[:, -1]), decoder(target))
     flow, real = unet.flow(torch.cat([context, truth.context]), actions.repeat(2, 1)).chunk(2)
-    loss = motion_loss(truth.last, truth.following, in_pixels(real, truth.last.shape[-2:]))
+    loss = photometric_loss(truth.last, truth.following, upsample_flow(real, truth.last.shape[-2:]))
     differences = (flow - real.detach()).abs().mean(dim=(1, 2, 3))
     beside = (context[:, -1] - truth.context[:, -1]).pow(2).mean(dim=(1, 2, 3))
-    loss = loss + LIKE_REAL * mean_of(differences * weight_of(beside, usual), known, count)
-    return unet.foresee(context, actions, flow.detach()), loss
+    loss = loss + LIKE_REAL * masked_mean(differences * outlier_weight(beside, usual), known, count)
+    return unet.warp_last_latent(context, actions, flow.detach()), loss
 
 
-def flow_loss(unet: UNet, actions: Tensor, truth: Truth) -> tuple[Tensor, dict[str, Tensor]]:
+def flow_pretraining_loss(
+    unet: UNet, actions: Tensor, truth: FlowTargets
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Of the flow alone, on real frames, and its metrics: several times as fast as a step of all, and what it foresees
     is what the denoiser begins from."""
     flow = unet.flow(truth.context, actions)
-    loss = motion_loss(truth.last, truth.following, in_pixels(flow, truth.last.shape[-2:]))
+    loss = photometric_loss(truth.last, truth.following, upsample_flow(flow, truth.last.shape[-2:]))
     return loss, {"loss/motion": loss.detach()}
 
 

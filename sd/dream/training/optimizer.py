@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
 class Optimizer:
     """Of models that lie in channels_last memory, on the device where they stay.
 
-    A model's `ends()` are its convolutions that AdamW moves: those from and to pictures or latents.
+    A model's `first_and_last_layers()` are its convolutions that AdamW moves: those from and to pictures or latents.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class Optimizer:
 
 
 def hidden_convolutions(model: nn.Module) -> list[nn.Parameter]:
-    ends = model.ends()
-    return [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m not in ends]
+    first_and_last_layers = model.first_and_last_layers()
+    return [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m not in first_and_last_layers]
 
 
 def as_matrix(weight: torch.Tensor) -> torch.Tensor:

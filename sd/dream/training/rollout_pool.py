@@ -14,16 +14,16 @@ dreamed nobody knows; the discriminator alone judges whether it could be of the 
 import torch
 from torch import Tensor
 
-from dream.common.device import indices, sent
+from dream.common.device import mask_indices, to_device
 from dream.data.latents import gather_windows
-from dream.models.diffusion import mean_of
-from dream.models.rollout import settle
+from dream.models.diffusion import masked_mean
+from dream.models.rollout import suppress_small_changes
 
 BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
 SPREAD = 4.0  # a walk's patience is from so much less to so much more than the usual one
 
 
-def walk_length(longest: int, begin: float, progress: float) -> float:
+def rollout_length_schedule(longest: int, begin: float, progress: float) -> float:
     """By how many frames of its own a walk goes on at `progress` (0-1) of a training whose walks set out at `begin`: 0
     until then; from 1, by equal factors, to the `longest` when three quarters of the rest are done. A model that has
     just begun soon loses the recording's course, and beside it there is nothing to learn."""
@@ -32,7 +32,7 @@ def walk_length(longest: int, begin: float, progress: float) -> float:
     return longest ** min(1.0, (progress - begin) / (0.75 * (1 - begin)))
 
 
-class Streams:
+class RolloutPool:
     """P walks. Their contexts are kept in half precision on the device."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Streams:
         context: int,
         device: torch.device,
         generator: torch.Generator,
-        dead_zone: float = 0.0,
+        change_threshold: float = 0.0,
         astray_share: float = 0.0,
     ) -> None:
         """latents (N, T, C, h, w) and actions (N, T) of a recording; starts (M, 2): row and t of every window of
@@ -52,7 +52,7 @@ class Streams:
         astray_share: of the walks that end with a frame as played, those that go astray."""
         self.latents, self.actions, self.starts = latents, actions, starts
         self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
-        self.dead_zone, self.astray_share = dead_zone, astray_share
+        self.change_threshold, self.astray_share = change_threshold, astray_share
         self.allowed = torch.zeros(actions.shape, dtype=torch.bool)
         self.allowed[starts[:, 0], starts[:, 1]] = True
         P = batch_size * BATCHES_IN_POOL
@@ -77,7 +77,7 @@ class Streams:
         self.where[walks] = self.starts[chosen]
         self.age[walks], self.astray[walks] = 0, False
         windows, _ = gather_windows(self.latents, self.actions, self.where[walks], self.L, self.device)
-        self.contexts[sent(walks, self.device)] = windows.half()
+        self.contexts[to_device(walks, self.device)] = windows.half()
 
     def said(self, where: Tensor) -> Tensor:
         """(M,): one number for the L - 1 actions before the last one of windows at where (M, 2)."""
@@ -103,7 +103,7 @@ class Streams:
         windows, actions = gather_windows(
             self.latents, self.actions, self.where[walks], self.L + 1, self.device
         )
-        return walks, self.contexts[sent(walks, self.device)].float(), actions[:, :-1], windows
+        return walks, self.contexts[to_device(walks, self.device)].float(), actions[:, :-1], windows
 
     def advance(
         self,
@@ -122,7 +122,7 @@ class Streams:
             begun = as_played & (self.age[walks] == 0)
             if begun.any():
                 errors = (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3))
-                late = mean_of(errors, sent(begun, self.device))
+                late = masked_mean(errors, to_device(begun, self.device))
                 first = self.begin_error.isinf()
                 self.begin_error = torch.where(first, late, self.begin_error.lerp(late, 0.02))
         self.where[walks, 1] += as_played.long()
@@ -135,18 +135,18 @@ class Streams:
         on = as_played & stay & inside | leave
         go_on = walks[on]
         self.age[go_on] += 1
-        on_device = sent(go_on, self.device)
-        context = self.contexts[on_device]
-        new = dreamed[indices(on, self.device)].detach()
-        new = settle(new, context[:, -1].float(), self.dead_zone)
-        self.contexts[on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
+        cache_on_device = to_device(go_on, self.device)
+        context = self.contexts[cache_on_device]
+        new = dreamed[mask_indices(on, self.device)].detach()
+        new = suppress_small_changes(new, context[:, -1].float(), self.change_threshold)
+        self.contexts[cache_on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
         self.go_astray(walks[leave])
         self.restart(walks[~(stay & inside | leave)])
 
     def usual_error(self, walks: Tensor) -> Tensor:
         """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; else infinity.
         What a dream that is beside the recording is told it should have made would teach it to blur."""
-        return torch.where(sent(self.age[walks] > 0, self.device), self.begin_error, torch.inf)
+        return torch.where(to_device(self.age[walks] > 0, self.device), self.begin_error, torch.inf)
 
     def state(self) -> dict:
         return {

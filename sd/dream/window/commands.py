@@ -39,7 +39,7 @@ def previous_place(window) -> None:
 def keep_place(window) -> None:
     window.places_path = path = window.places_path or free_path(window.output_dir, ".npz", "places")
     try:
-        window.say(f"place {window.dream.keep_place(path)} is kept: --trajectory-path {path}")
+        window.say(f"place {window.dream.save_start_state(path)} is kept: --trajectory-path {path}")
     except OSError as problem:
         window.say(f"the place is not kept: {problem}")
 

@@ -140,8 +140,8 @@ def position_at(x: int, width: int, num_frames: int) -> int:
 
 def column_of(position: int, width: int, num_frames: int) -> int:
     """The middle of the columns of a frame, or the column that it shares with others."""
-    begins, ends = (-(-one * width // num_frames) for one in (position, position + 1))
-    return min(max(begins, (begins + ends - 1) // 2), width - 1)
+    begins, first_and_last_layers = (-(-one * width // num_frames) for one in (position, position + 1))
+    return min(max(begins, (begins + first_and_last_layers - 1) // 2), width - 1)
 
 
 def counted_before(marked: np.ndarray) -> np.ndarray:
@@ -152,8 +152,8 @@ def counted_before(marked: np.ndarray) -> np.ndarray:
 def shares(before: np.ndarray, width: int) -> np.ndarray:
     """float64 (width,): which share of the frames under each column of a timeline is marked; see counted_before."""
     edges = np.arange(width + 1) * (len(before) - 1) // width
-    begins, ends = edges[:-1], np.maximum(edges[1:], edges[:-1] + 1)
-    return (before[ends] - before[begins]) / (ends - begins)
+    begins, first_and_last_layers = edges[:-1], np.maximum(edges[1:], edges[:-1] + 1)
+    return (before[first_and_last_layers] - before[begins]) / (first_and_last_layers - begins)
 
 
 def values_at(extras: dict[str, np.ndarray], row: int, t: int) -> list[tuple[str, str]]:

@@ -281,8 +281,8 @@ class Browser:
         num_frames = self.recording.num_frames
         marked = shares(self.chosen_before, place.width)
         level = np.where(marked > 0, 0.3 + 0.7 * np.sqrt(marked), 0.0)  # one frame among hundreds is seen too
-        colours = np.array(LINE) + level[:, None] * (np.array(GREEN) - LINE)  # (width, 3)
-        line = pygame.surfarray.make_surface(colours.round().astype(np.uint8)[:, None])
+        num_colors = np.array(LINE) + level[:, None] * (np.array(GREEN) - LINE)  # (width, 3)
+        line = pygame.surfarray.make_surface(num_colors.round().astype(np.uint8)[:, None])
         screen.blit(pygame.transform.scale(line, place.size), place)
         for column in {column_of(int(one), place.width, num_frames) for one in self.episodes}:
             pygame.draw.line(
