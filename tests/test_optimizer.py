@@ -53,10 +53,10 @@ def test_muon_steps_as_that_of_torch(shape):
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
-def test_all_other_weights_step_as_adamw_does(hidden):
+def test_all_other_weights_step_as_adamw_does(optimizer_name):
     unet = small_unet()
     reference = copy.deepcopy(unet)
-    optimizer = Optimizer([unet], WEIGHT_DECAY, hidden=hidden)
+    optimizer = Optimizer([unet], WEIGHT_DECAY, optimizer_name=optimizer_name)
     slow = torch.optim.AdamW(reference.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     for seed in (1, 2):
         give_gradients(unet, seed)
@@ -65,7 +65,7 @@ def test_all_other_weights_step_as_adamw_does(hidden):
         slow.step()
     convolutions = {id(weight) for weight in optimizer.convolutions}
     pairs = list(zip(unet.parameters(), reference.parameters(), strict=True))
-    assert (0 < len(convolutions) < len(pairs)) is (hidden == "muon")
+    assert (0 < len(convolutions) < len(pairs)) is (optimizer_name == "muon")
     for weight, expected in pairs:
         assert torch.equal(weight, expected) == (id(weight) not in convolutions)
 
@@ -126,7 +126,7 @@ def test_every_weight_of_the_autoencoder_moves_once():
     config = AutoencoderConfig(height=16, width=16, channels=32)
     models = [part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder)]
     optimizer = Optimizer(models, WEIGHT_DECAY)
-    by_adamw = [p for part in optimizer.parts[::2] for group in part.param_groups for p in group["params"]]
+    by_adamw = [p for part in optimizer.optimizers[::2] for group in part.param_groups for p in group["params"]]
     moved = [id(p) for p in (*optimizer.convolutions, *by_adamw)]
     assert sorted(moved) == sorted(id(p) for model in models for p in model.parameters())
     assert [weight.shape[2] for weight in optimizer.convolutions] == [3] * 6  # two a block, three blocks

@@ -31,7 +31,7 @@ from dream.models.unet import UNet, UNetConfig
 from dream.training import schedule as budget_module
 from dream.training.losses import train_windows, training_loss, update_ema
 from dream.training.rollout_pool import RolloutPool, rollout_length_schedule
-from dream.training.schedule import Budget, learning_rate
+from dream.training.schedule import Schedule, learning_rate
 from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, wake_up
 from torch import nn
 
@@ -139,12 +139,12 @@ def test_play_and_training_have_the_dead_zone(change, steps):
         Creeps(), context, torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 1, 1, 1), steps
     )
     assert latent.item() == pytest.approx(1 if change < 0.05 else 1.06)
-    streams = make_streams(batch_size=1, change_threshold=0.05)
-    (iterate_rollout,), seen, _, _ = streams.draw()
+    pool = make_pool(batch_size=1, change_threshold=0.05)
+    (iterate_rollout,), seen, _, _ = pool.sample_batch()
     last = seen[:, -1].clone()
-    streams.advance(torch.tensor([iterate_rollout]), last + change, torch.ones(1, dtype=torch.bool), 10**9)
-    assert streams.age[iterate_rollout] == 1  # not at the end of its row
-    moved = (streams.contexts[iterate_rollout, -1].float() - last[0]).item()
+    pool.update(torch.tensor([iterate_rollout]), last + change, torch.ones(1, dtype=torch.bool), 10**9)
+    assert pool.num_generated[iterate_rollout] == 1  # not at the end of its row
+    moved = (pool.contexts[iterate_rollout, -1].float() - last[0]).item()
     assert moved == 0 if change < 0.05 else moved > 0
 
 
@@ -201,8 +201,8 @@ STARTS = np.zeros((1, 16), bool)
 STARTS[0, [0, 12]] = True  # of the 4 frames after the second none can be trained on
 
 
-def make_streams(
-    batch_size: int = 2, num_rows: int = 3, change_threshold: float = 0.0, astray_share: float = 0.0
+def make_pool(
+    batch_size: int = 2, num_rows: int = 3, change_threshold: float = 0.0, off_data_fraction: float = 0.0
 ) -> RolloutPool:
     """A recording whose latent and action at t are t + 100 row; every row has a reset at t = 12."""
     T = STARTS.shape[1]
@@ -211,26 +211,26 @@ def make_streams(
     latents, actions = numbers[..., None, None, None].half(), numbers.long()
     windows = torch.from_numpy(starts)
     return RolloutPool(
-        latents, actions, windows, batch_size, L, CPU, seeded(), change_threshold, astray_share
+        latents, actions, windows, batch_size, L, CPU, seeded(), change_threshold, off_data_fraction
     )
 
 
 def test_streams_dream_on_beside_the_recording():
     """Contexts, actions and targets against a slow walk. One step apart, the dream would learn to answer late."""
-    streams = make_streams()
+    pool = make_pool()
     slow = {}  # walk -> what its context holds
     oldest = 0
     for step in range(400):
-        walks, context, actions, real = streams.draw()
-        assert len(set(walks.tolist())) == 2
+        slots, context, actions, real = pool.sample_batch()
+        assert len(set(slots.tolist())) == 2
         dreamed = torch.tensor([-1.0 - step, -1.5 - step])[:, None, None, None]
         as_played = torch.tensor([step % 3 > 0, True])
-        for b, iterate_rollout in enumerate(walks.tolist()):
-            row, t = streams.where[iterate_rollout].tolist()
+        for b, iterate_rollout in enumerate(slots.tolist()):
+            row, t = pool.positions[iterate_rollout].tolist()
             assert t + L < 12  # no window over a reset; behind it there is no room for one
             assert actions[b].tolist() == [100 * row + t + i for i in range(L)]
             assert real[b].flatten().tolist() == [100 * row + t + i for i in range(L + 1)]
-            age = int(streams.age[iterate_rollout])
+            age = int(pool.num_generated[iterate_rollout])
             seen = [100.0 * row + t + i for i in range(max(0, L - age))]
             own = slow.get(iterate_rollout, [])[-min(age, L) :] if age else []
             assert context[b].flatten().tolist() == [*seen, *own]
@@ -240,7 +240,7 @@ def test_streams_dream_on_beside_the_recording():
                 if as_played[b]
                 else slow.get(iterate_rollout, [])
             )
-        streams.advance(walks, dreamed, as_played, own_frames=12)
+        pool.update(slots, dreamed, as_played, own_frames=12)
     assert (
         oldest == 7
     )  # the longest stretch has 12 frames: 4 of context, and 7 dreamed before the last target
@@ -264,96 +264,96 @@ def test_on_the_cpu_nothing_is_sent_or_drawn_elsewhere():
 
 
 def test_streams_without_own_frames_are_always_fresh():
-    streams = make_streams()
+    pool = make_pool()
     for _ in range(50):
-        walks, _, _, real = streams.draw()
-        streams.advance(walks, -real[:, -1], torch.ones(2, dtype=torch.bool), own_frames=0)
-        assert (streams.age == 0).all() and (streams.contexts >= 0).all()
+        slots, _, _, real = pool.sample_batch()
+        pool.update(slots, -real[:, -1], torch.ones(2, dtype=torch.bool), own_frames=0)
+        assert (pool.num_generated == 0).all() and (pool.contexts >= 0).all()
 
 
 def test_own_frames_are_shown_without_their_gradient():
     """With one, the network would learn to make its own context easy, and every step would hold on to all before it."""
-    streams = make_streams()
-    walks, _, _, real = streams.draw()
-    streams.advance(
-        walks, (real[:, -1] * torch.ones((), requires_grad=True)), torch.ones(2, dtype=torch.bool), 1000
+    pool = make_pool()
+    slots, _, _, real = pool.sample_batch()
+    pool.update(
+        slots, (real[:, -1] * torch.ones((), requires_grad=True)), torch.ones(2, dtype=torch.bool), 1000
     )
-    assert streams.age.max() == 1 and not streams.contexts.requires_grad
+    assert pool.num_generated.max() == 1 and not pool.contexts.requires_grad
 
 
 def test_the_usual_error_is_of_walks_that_begin():
     """By it those that have dreamed are weighed; those that begin learn all that there is, however far off they are."""
-    streams = make_streams()
+    pool = make_pool()
     played = torch.ones(2, dtype=torch.bool)
-    walks, _, _, real = streams.draw()
-    streams.where[:, 1] = 0  # room to go on
-    assert streams.usual_error(walks).isinf().all()
-    streams.advance(walks, real[:, -1] + 0.5, played, 10**9, real[:, -1])
-    assert (streams.age[walks] == 1).all()
-    torch.testing.assert_close(streams.usual_error(walks), torch.full((2,), 0.25))
-    streams.advance(walks, real[:, -1] + 9, played, 10**9, real[:, -1])  # not counted: they have dreamed
-    torch.testing.assert_close(streams.usual_error(walks), torch.full((2,), 0.25))
-    streams.restart(walks[:1])
-    torch.testing.assert_close(streams.usual_error(walks), torch.tensor([torch.inf, 0.25]))
+    slots, _, _, real = pool.sample_batch()
+    pool.positions[:, 1] = 0  # room to go on
+    assert pool.reference_error(slots).isinf().all()
+    pool.update(slots, real[:, -1] + 0.5, played, 10**9, real[:, -1])
+    assert (pool.num_generated[slots] == 1).all()
+    torch.testing.assert_close(pool.reference_error(slots), torch.full((2,), 0.25))
+    pool.update(slots, real[:, -1] + 9, played, 10**9, real[:, -1])  # not counted: they have dreamed
+    torch.testing.assert_close(pool.reference_error(slots), torch.full((2,), 0.25))
+    pool.reset_slots(slots[:1])
+    torch.testing.assert_close(pool.reference_error(slots), torch.tensor([torch.inf, 0.25]))
 
 
 def test_a_walk_that_ends_goes_astray_once():
     """It keeps what it has dreamed and follows the keys of another moment, of which nobody knows what should come. The
     keys before must be those that it has seen, or the model learns not to heed them."""
-    streams = make_streams(num_rows=50, astray_share=1.0)
-    streams.actions = torch.arange(16).expand(50, 16) % 4 + torch.arange(50)[:, None] % 5 * (
+    pool = make_pool(num_rows=50, off_data_fraction=1.0)
+    pool.actions = torch.arange(16).expand(50, 16) % 4 + torch.arange(50)[:, None] % 5 * (
         torch.arange(16) % 4 == 3
     )
-    streams.said_in_order, streams.by_said = torch.sort(streams.said(streams.starts))
+    pool.sorted_histories, pool.history_order = torch.sort(pool.action_history_id(pool.starts))
     played = torch.ones(2, dtype=torch.bool)
-    streams.draw()
-    walks, context, actions, real = streams.draw()
-    streams.patience[:] = 0  # each ends at once
-    before = streams.where[walks].clone()
-    streams.advance(walks, -real[:, -1], played, 1)
-    assert streams.astray[walks].all() and (streams.age[walks] == 1).all()
-    assert (streams.where[walks, 0] != before[:, 0]).all()  # one in fifty would stay in its row
-    row, t = streams.where[walks].unbind(dim=1)
+    pool.sample_batch()
+    slots, context, actions, real = pool.sample_batch()
+    pool.length_scale[:] = 0  # each ends at once
+    before = pool.positions[slots].clone()
+    pool.update(slots, -real[:, -1], played, 1)
+    assert pool.off_data[slots].all() and (pool.num_generated[slots] == 1).all()
+    assert (pool.positions[slots, 0] != before[:, 0]).all()  # one in fifty would stay in its row
+    row, t = pool.positions[slots].unbind(dim=1)
     for i in range(L - 1):
-        assert torch.equal(streams.actions[row, t + i], actions[:, i + 1])
-    assert torch.equal(streams.contexts[walks].float(), torch.cat([context[:, 1:], -real[:, -1:]], dim=1))
-    streams.advance(walks, -real[:, -1], played, 1)
-    assert not streams.astray.any() and (streams.contexts >= 0).all()
-    streams.advance(walks, -real[:, -1], torch.zeros(2, dtype=torch.bool), 1)  # nothing that play would show
-    streams.advance(walks, -real[:, -1], played, own_frames=0)
-    assert not streams.astray.any() and (streams.contexts >= 0).all()
+        assert torch.equal(pool.actions[row, t + i], actions[:, i + 1])
+    assert torch.equal(pool.contexts[slots].float(), torch.cat([context[:, 1:], -real[:, -1:]], dim=1))
+    pool.update(slots, -real[:, -1], played, 1)
+    assert not pool.off_data.any() and (pool.contexts >= 0).all()
+    pool.update(slots, -real[:, -1], torch.zeros(2, dtype=torch.bool), 1)  # nothing that play would show
+    pool.update(slots, -real[:, -1], played, own_frames=0)
+    assert not pool.off_data.any() and (pool.contexts >= 0).all()
 
 
 def test_a_walk_whose_keys_nobody_else_pressed_goes_anywhere():
-    streams = make_streams(astray_share=1.0)  # every action is of its own moment
-    walks, _, _, real = streams.draw()
-    streams.patience[:] = 0
-    streams.where[walks] = torch.tensor(
+    pool = make_pool(off_data_fraction=1.0)  # every action is of its own moment
+    slots, _, _, real = pool.sample_batch()
+    pool.length_scale[:] = 0
+    pool.positions[slots] = torch.tensor(
         [[0, 7], [1, 7]]
     )  # the last window before a reset: none begins one later
-    streams.advance(walks, real[:, -1], torch.ones(2, dtype=torch.bool), 1)
-    row, t = streams.where[walks].unbind(dim=1)
-    assert streams.astray[walks].all() and streams.allowed[row, t].all()
+    pool.update(slots, real[:, -1], torch.ones(2, dtype=torch.bool), 1)
+    row, t = pool.positions[slots].unbind(dim=1)
+    assert pool.off_data[slots].all() and pool.is_window_start[row, t].all()
 
 
 def test_streams_go_on_where_they_were():
-    one, other = make_streams(astray_share=0.5), make_streams(astray_share=0.5)
+    one, other = make_pool(off_data_fraction=0.5), make_pool(off_data_fraction=0.5)
     for _ in range(20):
-        walks, context, _, _ = one.draw()
-        one.advance(walks, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
-    assert one.astray.any() and one.age.max() > 0
-    other.restore(one.state())
+        slots, context, _, _ = one.sample_batch()
+        one.update(slots, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
+    assert one.off_data.any() and one.num_generated.max() > 0
+    other.load_state_dict(one.state_dict())
     other.generator.set_state(one.generator.get_state())
     for _ in range(20):
-        for local_rows, yours in zip(one.draw(), other.draw(), strict=True):
+        for local_rows, yours in zip(one.sample_batch(), other.sample_batch(), strict=True):
             assert torch.equal(local_rows, yours)
-        walks = one.draw()[0]
-        other.draw()
-        for streams in (one, other):
+        slots = one.sample_batch()[0]
+        other.sample_batch()
+        for pool in (one, other):
             seen = torch.ones(2, 1, 1, 1)
-            streams.advance(walks, seen, torch.ones(2, dtype=torch.bool), 5)
-    local_rows, yours = one.state(), other.state()
-    assert one.age.max() > 0 and local_rows.pop("length") == yours.pop("length")
+            pool.update(slots, seen, torch.ones(2, dtype=torch.bool), 5)
+    local_rows, yours = one.state_dict(), other.state_dict()
+    assert one.num_generated.max() > 0 and local_rows.pop("length") == yours.pop("length")
     assert all(torch.equal(local_rows[name], yours[name]) for name in local_rows)
 
 
@@ -364,23 +364,23 @@ def test_budget_by_steps_and_by_the_clock(monkeypatch):
     """A schedule that misreads the clock ends training at a high learning rate, or long before its time."""
     clock = SimpleNamespace(now_s=1000.0)
     monkeypatch.setattr(budget_module.time, "monotonic", lambda: clock.now_s)
-    by_steps = Budget(200, 0)
+    by_steps = Schedule(200, 0)
     clock.now_s += 1e6
-    assert by_steps.progress(50) == 0.25 and not by_steps.is_over(199) and by_steps.is_over(200)
-    both = Budget(200, max_minutes=2)
+    assert by_steps.progress(50) == 0.25 and not by_steps.done(199) and by_steps.done(200)
+    both = Schedule(200, max_minutes=2)
     clock.now_s += 30
     assert both.progress(10) == pytest.approx(0.25) and both.progress(100) == 0.5  # whichever is further on
     clock.now_s += 89.9
-    assert not both.is_over(10)
+    assert not both.done(10)
     clock.now_s += 0.2
-    assert both.is_over(10) and both.progress(10) == 1.0
-    resumed = Budget(200, max_minutes=2, spent_s=90.0)
+    assert both.done(10) and both.progress(10) == 1.0
+    resumed = Schedule(200, max_minutes=2, elapsed_s=90.0)
     assert resumed.progress(0) == pytest.approx(0.75)
     clock.now_s += 15
-    assert resumed.spent_s() == pytest.approx(105)
+    assert resumed.elapsed_s() == pytest.approx(105)
     assert by_steps.expected_steps(0) == by_steps.expected_steps(50) == 200
     assert resumed.expected_steps(0) == 200 and resumed.expected_steps(7) == 8  # 105 of 120 s are gone
-    assert "epochs" in by_steps.what_ended(200) and "--max-minutes" in resumed.what_ended(9)
+    assert "epochs" in by_steps.stop_reason(200) and "--max-minutes" in resumed.stop_reason(9)
 
 
 def test_learning_rate():
@@ -797,9 +797,9 @@ def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models,
     """Never switched on, the model meets its own mistakes for the first time when somebody plays."""
     oldest = []
 
-    def spy(streams, *moved):
-        RolloutPool.advance(streams, *moved)
-        oldest.append(int(streams.age.max()))
+    def spy(pool, *moved):
+        RolloutPool.update(pool, *moved)
+        oldest.append(int(pool.num_generated.max()))
 
     monkeypatch.setattr(train_sd, "Streams", type("Spied", (RolloutPool,), {"advance": spy}))
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 160,
@@ -818,9 +818,9 @@ def test_a_model_that_knows_long_walks_takes_them_at_once(
     """Walks that grow anew would be nine tenths of the time shorter than those that it has learned already."""
     lengths = []
 
-    def spy(streams, walks, dreamed, as_played, length, *rest):
+    def spy(pool, slots, dreamed, as_played, length, *rest):
         lengths.append(length)
-        RolloutPool.advance(streams, walks, dreamed, as_played, length, *rest)
+        RolloutPool.update(pool, slots, dreamed, as_played, length, *rest)
 
     monkeypatch.setattr(train_sd, "Streams", type("Spied", (RolloutPool,), {"advance": spy}))
     flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 16,
@@ -838,12 +838,12 @@ def test_a_model_that_knows_long_walks_takes_them_at_once(
 
 def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, small_models, monkeypatch):
     """Without one nothing at all would be learned from them."""
-    shares = []
+    lr_scales = []
 
     class Spied(RolloutPool):
         def __init__(self, *given) -> None:
             super().__init__(*given)
-            shares.append(self.astray_share)
+            lr_scales.append(self.off_data_fraction)
 
     monkeypatch.setattr(train_sd, "Streams", Spied)
     flags = [
@@ -856,7 +856,7 @@ def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, sma
     ]
     teach_dream(*flags, "--output-dir", tmp_path / "b")
     teach_dream(*flags, "--output-dir", tmp_path / "c", "--discriminator", 0)
-    assert shares[0] > 0 and shares[1] == 0
+    assert lr_scales[0] > 0 and lr_scales[1] == 0
 
 
 def test_the_flow_learns_alone_at_first(taught, tmp_path, small_models):
@@ -981,16 +981,16 @@ def test_a_short_training_learns_how_a_square_moves():
     generator = seeded()
     windows = torch.from_numpy(window_starts(np.zeros((20, 40), bool), np.ones((20, 40), bool), L + 1))
     num_steps = 250
-    streams = RolloutPool(latents, actions, windows, 16, L, CPU, generator)
+    pool = RolloutPool(latents, actions, windows, 16, L, CPU, generator)
     for step in range(num_steps):
-        walks, context, context_actions, real = streams.draw()
-        fresh = streams.age[walks] == 0
+        slots, context, context_actions, real = pool.sample_batch()
+        fresh = pool.num_generated[slots] == 0
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(2e-3, step / num_steps, step, warmup_steps=20)
         loss, _, seen, as_played = training_loss(
             unet, context, context_actions, real[:, -1], fresh, generator
         )
-        streams.advance(walks, seen, as_played, own_frames=2)
+        pool.update(slots, seen, as_played, own_frames=2)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -61,10 +61,10 @@ def test_reset_goes_back_to_the_start(paths):
     assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
     kept = dream.places.latents.copy(), dream.places.actions.copy()
     dream.reset(1)
-    first = dream.state.context.clone(), dream.state.actions.clone()
+    first = dream.state_dict.context.clone(), dream.state_dict.actions.clone()
     play(dream, [2, 1, 2, 1, 0, 1, 2])
     np.testing.assert_array_equal(dream.reset(1), starts[1])
-    assert torch.equal(dream.state.context, first[0]) and torch.equal(dream.state.actions, first[1])
+    assert torch.equal(dream.state_dict.context, first[0]) and torch.equal(dream.state_dict.actions, first[1])
     np.testing.assert_array_equal(dream.places.latents, kept[0])
     np.testing.assert_array_equal(dream.places.actions, kept[1])
     last = torch.from_numpy(kept[0][1:2, -1])
@@ -83,7 +83,7 @@ def test_an_action_counts_for_the_frame_that_is_seen(paths):
     actions = [1, 2, 0, 2, 1, 1]
     for action in actions:
         frame_u8 = dream.step(action)
-        context = dream.state.context
+        context = dream.state_dict.context
         latents.append(context[0, -1])
         np.testing.assert_array_equal(frame_u8, to_u8(decode(dream.engine.decoder, context[:, -1]))[0])
     for i, (context, told) in enumerate(shown):

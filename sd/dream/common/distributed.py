@@ -48,9 +48,13 @@ class Distributed:
         """Whether this process logs and saves."""
         return self.rank == 0
 
-    def local_rows(self, batch: Tensor) -> Tensor:
-        """This process's rows of a batch (B, ...)."""
-        return batch if self.count == 1 else batch.chunk(self.count)[self.rank]
+    def local_rows(self, batch):
+        """This process's rows of a tensor (B, ...), or of each field of a NamedTuple of such tensors."""
+        if self.count == 1:
+            return batch
+        if isinstance(batch, tuple):
+            return type(batch)(*map(self.local_rows, batch))
+        return batch.chunk(self.count)[self.rank]
 
     def all_gather(self, local: Tensor) -> Tensor:
         """The batch (B, ...) of which each process has its rows; without gradients."""

@@ -11,7 +11,7 @@ class GameInfo:
     fps: float  # frames a second at which the dream is played
 
     @classmethod
-    def of(cls, saved: dict) -> "GameInfo":
+    def from_dict(cls, saved: dict) -> "GameInfo":
         """From `asdict`, by way of a file. Raises KeyError, TypeError or ValueError where it is not one."""
         keys = tuple(tuple(keys) for keys in saved["action_keys"])
         game = cls(tuple(saved["action_names"]), keys, float(saved["fps"]))

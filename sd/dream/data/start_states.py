@@ -20,14 +20,14 @@ class StartStates:
     # By name, float32 (K,): the game's true state at the last frame, NaN where nobody knows it
     truth: dict[str, np.ndarray] = field(default_factory=dict)
     # By place: frames dreamed before it, where it is none of the game's
-    ages: dict[int, int] = field(default_factory=dict)
+    num_generated: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def add(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> None:
+    def append(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> None:
         """One more, (L, C, h, w) and (L,), of which there is no true state; `age`: frames dreamed before it."""
-        self.ages = {**self.ages, len(self): age}
+        self.num_generated = {**self.num_generated, len(self): age}
         self.latents = np.concatenate([self.latents, latents[None].astype(np.float32)])
         self.actions = np.concatenate([self.actions, actions[None]])
         self.truth = {name: np.append(values, np.float32(np.nan)) for name, values in self.truth.items()}

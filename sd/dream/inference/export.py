@@ -1,5 +1,7 @@
-"""A dream as ONNX graphs: the very code that trains and plays in torch, traced. Weights stay in half precision, those
-of the denoiser's convolutions in 8 bits."""
+"""Exports a world model as three ONNX graphs, traced from the PyTorch code that trains and plays.
+
+Weights are stored in half precision; the denoiser's convolutions are quantized to 8 bits (quantize.py).
+"""
 
 import copy
 import json
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dream.inference.onnx_backend import ABOUT, FORMAT, source_hash
+from dream.inference.onnx_backend import FORMAT, METADATA, source_hash
 from dream.inference.quantize import collect_calibration_inputs, quantize_convs
 from dream.inference.torch_backend import TorchBackend
 from dream.models.autoencoder import Decoder
@@ -21,11 +23,11 @@ from dream.models.diffusion import euler_step
 from dream.models.rollout import suppress_small_changes
 from dream.models.unet import AdaGNResBlock, UNet
 
-SMALL = 256  # weights fewer than this stay as they are
+MIN_HALF_SIZE = 256  # tensors with fewer elements stay in float32
 
 
-class Part(nn.Module):
-    """A function of tensors as a module, with the networks in it."""
+class TracedFunction(nn.Module):
+    """A function of tensors as a module that owns the networks it uses."""
 
     def __init__(self, function: Callable, *networks: nn.Module) -> None:
         super().__init__()
@@ -35,111 +37,107 @@ class Part(nn.Module):
         return self.function(*inputs)
 
 
-def parts_of(unet: UNet, decoder: Decoder) -> dict[str, tuple[Part, dict[str, Tensor], tuple[str, ...]]]:
-    """By name: what is traced, examples of its inputs by name, and the names of its outputs."""
+def traced_functions(
+    unet: UNet, decoder: Decoder
+) -> dict[str, tuple[TracedFunction, dict[str, Tensor], tuple[str, ...]]]:
+    """By graph name: the function, example inputs by name, and the names of its outputs."""
     C, h, w = decoder.config.latent_shape
     L = unet.config.context
-    latent, level = torch.zeros(1, C, h, w), torch.ones(1)
+    latent, t = torch.zeros(1, C, h, w), torch.ones(1)
     context, actions = torch.zeros(1, L, C, h, w), torch.zeros(1, L, dtype=torch.int64)
     frame = torch.zeros(1, 3, decoder.config.height, decoder.config.width)
 
-    def warp_last_latent(context: Tensor, actions: Tensor, frame: Tensor) -> Tensor:
-        return unet.warp_last_latent(context, actions, last=frame)
+    def warp(context: Tensor, actions: Tensor, frame: Tensor) -> Tensor:
+        return unet.warp_last_latent(context, actions, last_frame=frame)
 
     def denoise(
-        z: Tensor,
-        t: Tensor,
-        t_next: Tensor,
-        context: Tensor,
-        actions: Tensor,
-        context_level: Tensor,
-        moved: Tensor,
+        z: Tensor, t: Tensor, t_next: Tensor, context: Tensor, actions: Tensor, warped: Tensor
     ) -> Tensor:
-        x = unet(z, t, context, actions, context_level, moved)
-        return euler_step(z, x, t, t_next)
+        return euler_step(z, unet(z, t, context, actions, warped=warped), t, t_next)
 
-    def finish(latent: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def decode(latent: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         latent = suppress_small_changes(latent, last, unet.config.change_threshold)
         frame = decoder(latent)
         rgb = (frame.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1)
         return latent, frame, rgb
 
     return {
-        "foresee": (Part(warp_last_latent, unet, *(unet.autoencoder or ())),
-                    {"context": context, "actions": actions, "frame": frame}, ("moved",)),
-        "denoise": (Part(denoise, unet), {"z": latent, "t": level, "t_next": 0 * level, "context": context,
-                                          "actions": actions, "context_level": 0 * level,
-                                          "moved": latent}, ("z_next",)),
-        "finish": (Part(finish, decoder), {"latent": latent, "last": latent}, ("settled", "frame", "rgb")),
+        "warp": (TracedFunction(warp, unet, *(unet.autoencoder or ())),
+                 {"context": context, "actions": actions, "frame": frame}, ("warped",)),
+        "denoise": (TracedFunction(denoise, unet),
+                    {"z": latent, "t": t, "t_next": 0 * t, "context": context, "actions": actions, "warped": latent},
+                    ("z_next",)),
+        "decode": (TracedFunction(decode, decoder), {"latent": latent, "last": latent}, ("new_latent", "frame", "rgb")),
     }  # fmt: skip
 
 
-def with_one_modulation(unet: UNet) -> UNet:
-    """The same network with one matrix in place of those by which each block makes its scales and shifts of the
-    embedding: one pass in place of many small ones, a fiftieth of a frame's time."""
+def fuse_modulation(unet: UNet) -> UNet:
+    """The same network with the blocks' modulation layers fused into one matrix: one matrix product in place of many
+    small ones, which saves a fiftieth of a frame's time."""
     unet = copy.deepcopy(unet)
     blocks = [module for module in unet.modules() if isinstance(module, AdaGNResBlock)]
-    sizes = [block.modulate.out_features for block in blocks]
-    every = nn.Linear(unet.config.embedding, sum(sizes))
-    every.weight.data = torch.cat([block.modulate.weight for block in blocks])
-    every.bias.data = torch.cat([block.modulate.bias for block in blocks])
-    unet.embed = nn.Sequential(*unet.embed, every)
+    sizes = [block.modulation.out_features for block in blocks]
+    fused = nn.Linear(unet.config.embedding, sum(sizes))
+    fused.weight.data = torch.cat([block.modulation.weight for block in blocks])
+    fused.bias.data = torch.cat([block.modulation.bias for block in blocks])
+    unet.embed = nn.Sequential(*unet.embed, fused)
     for i, block in enumerate(blocks):
         end = sum(sizes[: i + 1])
-        block.modulate = Part(lambda x, own=slice(end - sizes[i], end): x[:, own])
+        block.modulation = TracedFunction(lambda x, own=slice(end - sizes[i], end): x[:, own])
     return unet.requires_grad_(False)
 
 
-def export_dream(decoder_path: Path, model_path: Path, starts_path: Path | None, folder: Path) -> None:
-    """Writes the three graphs and dream.json into `folder`. starts_path: an initial_sequence.npz, whose places tell
-    what 8 bits of the denoiser's convolutions must hold; with None they stay as they are. Raises BadInput; ImportError
-    where one of EXPORT_NEEDS (backends.py) is missing."""
-    import onnx
-    import onnxruntime  # noqa: F401  its quantization
-    import onnxscript  # noqa: F401  torch.onnx wants it
+def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None, folder: Path) -> None:
+    """Writes the three graphs and dream.json into `folder`.
 
-    engine = TorchBackend(decoder_path, model_path, None, torch.device("cpu"))
-    unet, decoder = engine.unet, engine.decoder
-    asked = collect_calibration_inputs(engine, starts_path) if starts_path else None
-    about = {
+    starts_path: an initial_sequence.npz, from whose start states the 8-bit ranges are calibrated (None: no
+    quantization). Raises InputError; ImportError where one of EXPORT_NEEDS (select_backend.py) is missing."""
+    import onnx
+    import onnxruntime  # noqa: F401  for its quantization
+    import onnxscript  # noqa: F401  torch.onnx needs it
+
+    backend = TorchBackend(decoder_path, model_path, None, torch.device("cpu"))
+    unet, decoder = backend.unet, backend.decoder
+    calibration = collect_calibration_inputs(backend, starts_path) if starts_path else None
+    metadata = {
         "format": FORMAT,
-        "made_of": source_hash(decoder_path, model_path),
-        "int8": bool(asked),
-        "game": asdict(engine.game),
-        "autoencoder": engine.autoencoder,
-        "steps": engine.steps,
-        "context": engine.context_length,
-        "latent_shape": engine.latent_shape,
-        "frame_shape": engine.frame_shape,
+        "source_hash": source_hash(decoder_path, model_path),
+        "int8": bool(calibration),
+        "game": asdict(backend.game),
+        "autoencoder": backend.autoencoder,
+        "steps": backend.steps,
+        "context": backend.context_length,
+        "latent_shape": backend.latent_shape,
+        "frame_shape": backend.frame_shape,
     }
-    aside = folder.with_name(folder.name + ".writing")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    tmp_path = folder.with_name(folder.name + ".writing")
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path.mkdir(parents=True)
     try:
-        for name, (part, inputs, outputs) in parts_of(with_one_modulation(unet), decoder).items():
-            # Clones: two inputs that are one tensor would become one input of the graph.
+        for name, (function, inputs, outputs) in traced_functions(fuse_modulation(unet), decoder).items():
+            # Clones: two inputs that share a tensor would become one input of the graph.
             examples = tuple(example.clone() for example in inputs.values())
-            program = torch.onnx.export(part.eval(), examples, dynamo=True, verbose=False,
+            program = torch.onnx.export(function.eval(), examples, dynamo=True, verbose=False,
                                         input_names=list(inputs), output_names=list(outputs))  # fmt: skip
             model = program.model_proto
-            if name == "denoise" and asked:
-                model = quantize_convs(model, asked)
-            onnx.save(to_half_weights(model), aside / f"{name}.onnx")
-        (aside / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            if name == "denoise" and calibration:
+                model = quantize_convs(model, calibration)
+            onnx.save(to_half_weights(model), tmp_path / f"{name}.onnx")
+        (tmp_path / METADATA).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(aside, folder)
+        os.replace(tmp_path, folder)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 def to_half_weights(model):
-    """An onnx.ModelProto whose large weights are kept in half precision, wherever that holds them exactly, as it does
-    those of a checkpoint; a node turns each back to float32 where the graph is loaded."""
+    """An onnx.ModelProto whose large weights are stored in half precision where that is exact, as it is for the
+    weights of a checkpoint; a Cast node turns each back to float32 when the graph is loaded."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for weight in model.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < SMALL:
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < MIN_HALF_SIZE:
             continue
         full = numpy_helper.to_array(weight)
         half = full.astype(np.float16)

@@ -3,10 +3,9 @@
 Pixel-unshuffle and 3x3 convolutions at the latent's own resolution. The encoder ends in a batch normalisation without
 scale or shift, so latents come out with mean 0 and variance 1 in each channel, by statistics that its file keeps.
 
-The decoder knows two things of games. A display stands where it stands: each place of the picture has an embedding of
-its own. And edges are hard, colours few: every pixel is a mixture of a small learned palette, whose softmax is as steep
-as an edge needs, where a linear layer blurs it.
-"""
+The decoder knows two things of games. A display stands where it stands: each place of the picture has an embedding
+of its own. And edges are hard, colours few: every pixel is a mixture of a small learned palette, whose softmax is
+as steep as an edge needs, where a linear layer blurs it."""
 
 from dataclasses import dataclass
 
@@ -106,14 +105,14 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Latents (B, C, h, w) -> frames (B, 3, H, W), about 0-1 (not clamped), without the padding.
 
-        `size`: (H, W) to cut to, by default the configuration's. `crop_origin`: where latents are of crops, the row and
-        column of each crop's upper left latent pixel in the whole frame's, integers (B, 2).
-        """
+        `size`: (H, W) to cut to, by default the configuration's. `crop_origin`: where latents are of crops, the row
+        and column of each crop's upper left latent pixel in the whole frame's, integers (B, 2)."""
         H, W = size or (self.config.height, self.config.width)
         x = self.stem(latents)
         x = self.palette_logits[:-1](x + self.positions(crop_origin, *latents.shape[-2:]).to(x.dtype))
-        # In memory the channels of a place lie side by side, so its 16 pixels stand in a row for each colour: a softmax
-        # over such rows, in float32, and one matrix for all pixels of a place, are the fastest way on a CPU.
+        # In memory the channels of a place lie side by side, so its 16 pixels stand in a row for each colour: a
+        # softmax over such rows, in float32, and one matrix for all pixels of a place, are the fastest way on a
+        # CPU.
         num_colors, pixels = self.config.num_colors, PATCH**2
         x = self.palette_logits[-1](x).permute(0, 2, 3, 1).unflatten(3, (num_colors, pixels))
         x = x.float().softmax(dim=3).flatten(3)  # (B, h, w, colours * pixels)

@@ -68,8 +68,8 @@ def model_checkpoint(
     unet: UNet, game: GameInfo, autoencoder: str, steps: int, training_runs: Sequence[dict] = ()
 ) -> dict:
     """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number;
-    `training_runs`: a dict for each training, the last one last, with the "recording" and its "prefix_fingerprint" (fingerprints),
-    and the "seed" that set its held-out episodes aside."""
+    `training_runs`: a dict for each training, the last one last, with the "recording" and its "prefix_fingerprint"
+    (fingerprints), and the "seed" that set its held-out episodes aside."""
     return {
         "kind": "dream",
         "config": asdict(unet.config),
@@ -89,9 +89,9 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
     """
     checkpoint = load_checkpoint(path, "dream", "sd/train_sd.py (its best.pt)")
     with load_errors_as_bad_input(path):
-        unet = UNet(UNetConfig.of(checkpoint["config"]))
+        unet = UNet(UNetConfig.from_dict(checkpoint["config"]))
         unet.load_state_dict(checkpoint["model"])
-        info = GameInfo.of(checkpoint["game"])
+        info = GameInfo.from_dict(checkpoint["game"])
         if not isinstance(checkpoint["steps"], int) or not isinstance(checkpoint["autoencoder"], str):
             raise TypeError("its settings are of the wrong type")
         if len(info.action_names) != unet.config.num_actions:

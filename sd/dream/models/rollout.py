@@ -1,4 +1,4 @@
-"""The next latent from a context, and many in a row: what training, validation and play all do. Pure tensors."""
+"""Sampling the next latent, and many in a row; training, validation and play all use this. Pure tensors."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,28 +9,31 @@ from dream.models.diffusion import sample
 from dream.models.unet import UNet
 
 
-def suppress_small_changes(latent: Tensor, last: Tensor, change_threshold: float) -> Tensor:
-    """`latent` (B, C, h, w), but the `last` one wherever a pixel has changed by less than `change_threshold`, root mean square
-    over its channels, in units of their deviation.
+def suppress_small_changes(latent: Tensor, last: Tensor, threshold: float) -> Tensor:
+    """`latent` (B, C, h, w), but the `last` one at pixels whose change is below `threshold` (RMS over channels).
 
-    A kart that stands shows why: what the model then changes a frame is so small, and added up it is confetti.
+    While a kart stands still the model changes each frame by very little; added up over a rollout it becomes noise.
     """
     change = (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()  # (B, 1, h, w)
-    return torch.where(change < change_threshold, last, latent)
+    return torch.where(change < threshold, last, latent)
 
 
 def sample_next_latent(
-    unet: UNet, context: Tensor, actions: Tensor, noise: Tensor, steps: int, context_level: float = 0.0,
-    last: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """(B, C, h, w) dreamed from context (B, L, C, h, w) and actions (B, L), the last of which leads to it.
+    unet: UNet,
+    context: Tensor,
+    actions: Tensor,
+    noise: Tensor,
+    steps: int,
+    last_frame: Tensor | None = None,
+) -> Tensor:
+    """The next latent (B, C, h, w) after context (B, L, C, h, w) under actions int64 (B, L), the last of which
+    leads to it.
 
-    noise: (B, C, h, w), what sampling starts from. context_level: how noisy the network is told that the context is,
-    0-1; the context itself is used as it stands. last: (B, 3, H, W), the last latent decoded, where it is at hand.
+    noise: (B, C, h, w), where sampling starts; steps: Euler steps. last_frame: (B, 3, H, W), the last latent decoded,
+    where it has been computed.
     """
-    told = torch.full((len(context),), context_level, device=context.device)
-    moved = unet.warp_last_latent(context, actions, last=last)
-    latent = sample(lambda z, t: unet(z, t, context, actions, told, moved), noise, steps)
+    warped = unet.warp_last_latent(context, actions, last_frame=last_frame)
+    latent = sample(lambda z, t: unet(z, t, context, actions, warped=warped), noise, steps)
     return suppress_small_changes(latent, context[:, -1], unet.config.change_threshold)
 
 
@@ -41,29 +44,20 @@ def iterate_rollout(
     actions: Tensor,
     steps: int,
     generator: torch.Generator,
-    context_level: float = 0.0,
-    remember: Callable[[Tensor], Tensor] = lambda frame: frame,
+    feedback: Callable[[Tensor], Tensor] = lambda latent: latent,
 ) -> Iterator[Tensor]:
-    """Frames in a row, one by one, as latents (B, C, h, w), each dreamed from those before it.
+    """Yields F generated latents (B, C, h, w), each sampled from the context that the ones before it have become.
 
-    context: (B, L, C, h, w), real. actions: (B, L + F - 1): actions[:, L - 1] leads to the first frame dreamed.
-    remember: what becomes of a frame that goes back into the context.
-    """
+    context: real latents (B, L, C, h, w). actions: int64 (B, L + F - 1); actions[:, L - 1] leads to the first
+    generated frame. feedback: what is done to a latent before it enters the context."""
     L = context.shape[1]
-    for last in range(L, actions.shape[1] + 1):
+    for end in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
-        frame = sample_next_latent(unet, context, actions[:, last - L : last], noise, steps, context_level)
-        context = torch.cat([context[:, 1:], remember(frame)[:, None]], dim=1)
-        yield frame
+        latent = sample_next_latent(unet, context, actions[:, end - L : end], noise, steps)
+        context = torch.cat([context[:, 1:], feedback(latent)[:, None]], dim=1)
+        yield latent
 
 
-def rollout(
-    unet: UNet,
-    context: Tensor,
-    actions: Tensor,
-    steps: int,
-    generator: torch.Generator,
-    context_level: float = 0.0,
-) -> Tensor:
-    """All frames of a `iterate_rollout`: latents (B, F, C, h, w)."""
-    return torch.stack(list(iterate_rollout(unet, context, actions, steps, generator, context_level)), dim=1)
+def rollout(unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """All latents of `iterate_rollout`, stacked: (B, F, C, h, w)."""
+    return torch.stack(list(iterate_rollout(unet, context, actions, steps, generator)), dim=1)

@@ -1,15 +1,17 @@
-"""Where training gets its contexts: many walks through the recording, on which the model sees more and more of itself.
+"""Contexts for training: a pool of rollouts through the recording, in which the model meets its own frames.
 
-When it plays, the model's context is what it has dreamed. In training, too, then: a walk begins with a context of real
-latents; whenever it is drawn and what the model makes of it is a frame as play would show it, that frame goes into the
-walk's context and the walk moves on by one. So contexts many dreamed frames old cost no pass of the network beyond
-those that are learned from. The target is always the real latent. (Scheduled sampling, Bengio et al. 2015, arXiv
-1506.03099, on a pool: a walk's frames are as old as its last draw, a few steps of the optimizer.)
+In play the context is what the model has generated, so it must be in training too. Each slot of the pool holds the
+context of one rollout, which begins with real latents. Whenever a slot is drawn and the prediction is a frame as
+play would show it (sampled from pure noise), that frame enters the slot's context and the slot moves on by one
+step. Contexts many generated frames old therefore cost no forward passes beyond those that are trained on. The
+target is always the real latent. This is scheduled sampling (Bengio et al. 2015, arXiv 1506.03099; self-forcing) on
+a pool: a slot's frames are as old as its last draw, a few optimizer steps.
 
-Where a player takes a dream, no recording has been. So some walks go astray at their end: they keep their context and
-go on by the keys of another moment of the recording, before which the same keys were pressed. What they should have
-dreamed nobody knows; the discriminator alone judges whether it could be of the game.
-"""
+In play a person presses keys that nobody recorded there. So a fraction of the rollouts goes off the data at its
+end: the slot keeps its context and continues under the actions of another moment of the recording, one before which
+the same actions were taken. Such a sample has no target; only the discriminator judges it."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,150 +21,169 @@ from dream.data.latents import gather_windows
 from dream.models.diffusion import masked_mean
 from dream.models.rollout import suppress_small_changes
 
-BATCHES_IN_POOL = 16  # a walk is drawn once in so many steps on average: batches are not of the same moments
-SPREAD = 4.0  # a walk's patience is from so much less to so much more than the usual one
+POOL_BATCHES = 16  # a slot is drawn once in so many steps on average, so that batches mix many moments
+LENGTH_SPREAD = 4.0  # rollout lengths are spread from 1 / LENGTH_SPREAD to LENGTH_SPREAD times the mean
 
 
-def rollout_length_schedule(longest: int, begin: float, progress: float) -> float:
-    """By how many frames of its own a walk goes on at `progress` (0-1) of a training whose walks set out at `begin`: 0
-    until then; from 1, by equal factors, to the `longest` when three quarters of the rest are done. A model that has
-    just begun soon loses the recording's course, and beside it there is nothing to learn."""
+class Batch(NamedTuple):
+    """B samples. Masks, positions and slots are on the CPU, all other tensors on the device of training."""
+
+    slots: Tensor  # int64 (B,)
+    positions: Tensor  # int64 (B, 2): row and t of each window
+    context: Tensor  # latents (B, L, C, h, w), real or generated
+    actions: Tensor  # int64 (B, L)
+    real_context: Tensor  # (B, L, C, h, w)
+    target: Tensor  # (B, C, h, w), the real latent after the context
+    is_real: Tensor  # bool (B,): no generated frame in the context
+    has_target: Tensor  # bool (B,): False for rollouts off the data
+    reference_mse: Tensor  # (B,), see `RolloutPool.reference_error`
+
+
+def rollout_length_schedule(longest: float, begin: float, progress: float, shortest: float = 1.0) -> float:
+    """Mean rollout length at `progress` (0-1) of a training: 0 up to `begin`; then from `shortest`, by equal
+    factors, to `longest` when three quarters of the rest are done. A new model soon leaves the recording's course,
+    and there is nothing to learn from a rollout beside it."""
     if not longest or progress <= begin:
         return 0.0
-    return longest ** min(1.0, (progress - begin) / (0.75 * (1 - begin)))
+    return shortest * (longest / shortest) ** min(1.0, (progress - begin) / (0.75 * (1 - begin)))
 
 
 class RolloutPool:
-    """P walks. Their contexts are kept in half precision on the device."""
+    """P slots of rollouts. Their contexts are kept in half precision on the device of training."""
 
     def __init__(
         self,
         latents: Tensor,
         actions: Tensor,
-        starts: Tensor,
+        window_starts: Tensor,
         batch_size: int,
         context: int,
         device: torch.device,
         generator: torch.Generator,
         change_threshold: float = 0.0,
-        astray_share: float = 0.0,
+        off_data_fraction: float = 0.0,
     ) -> None:
-        """latents (N, T, C, h, w) and actions (N, T) of a recording; starts (M, 2): row and t of every window of
-        `context` + 1 latents that may be trained on; context: L; dead_zone: of the model that dreams;
-        astray_share: of the walks that end with a frame as played, those that go astray."""
-        self.latents, self.actions, self.starts = latents, actions, starts
+        """latents (N, T, C, h, w) and actions int64 (N, T) of a recording. window_starts: int64 (M, 2), row and t
+        of every window of `context` + 1 latents that may be trained on. change_threshold: the model's
+        (`suppress_small_changes`). off_data_fraction: fraction of the rollouts that go off the data when they
+        end."""
+        self.latents, self.actions, self.window_starts = latents, actions, window_starts
         self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
-        self.change_threshold, self.astray_share = change_threshold, astray_share
-        self.allowed = torch.zeros(actions.shape, dtype=torch.bool)
-        self.allowed[starts[:, 0], starts[:, 1]] = True
-        P = batch_size * BATCHES_IN_POOL
-        self.where = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each walk's window
-        self.age = torch.zeros(P, dtype=torch.int64)  # how many frames it has dreamed
-        self.astray = torch.zeros(P, dtype=torch.bool)
-        # Short walks are near enough to the recording to learn its course from, long ones show where a dream goes.
-        self.patience = SPREAD ** torch.linspace(-1, 1, P)
-        self.said_in_order, self.by_said = torch.sort(self.said(starts))  # (M,), for `go_astray`
-        self.length = 0.0  # frames that a walk goes on by, the most so far
-        self.begin_error = torch.tensor(
-            torch.inf, device=device
-        )  # mean squared error of late of walks that begin
-        self.contexts = torch.zeros(
-            P, context, *latents.shape[2:], dtype=torch.float16, device=device
-        )  # (P, L, C, h, w)
-        self.restart(torch.arange(P))
+        self.change_threshold, self.off_data_fraction = change_threshold, off_data_fraction
+        self.is_window_start = torch.zeros(actions.shape, dtype=torch.bool)
+        self.is_window_start[window_starts[:, 0], window_starts[:, 1]] = True
+        P = batch_size * POOL_BATCHES
+        self.positions = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each slot's window
+        self.num_generated = torch.zeros(P, dtype=torch.int64)  # frames since the slot was reset
+        self.off_data = torch.zeros(P, dtype=torch.bool)
+        # Short rollouts stay near enough to the recording to learn its course; long ones show where generation leads.
+        self.length_scale = LENGTH_SPREAD ** torch.linspace(-1, 1, P)
+        self.sorted_histories, self.history_order = torch.sort(self.action_history_id(window_starts))  # (M,)
+        self.mean_length = 0.0  # the longest so far
+        # Running mean squared error of samples with a real context.
+        self.reference_mse = torch.tensor(torch.inf, device=device)
+        self.contexts = torch.zeros(P, context, *latents.shape[2:], dtype=torch.float16, device=device)
+        self.reset_slots(torch.arange(P))
 
-    def restart(self, walks: Tensor) -> None:
-        """Walks (any number of indices) go to windows drawn anew, with contexts of real latents."""
-        chosen = torch.randint(len(self.starts), (len(walks),), generator=self.generator)
-        self.where[walks] = self.starts[chosen]
-        self.age[walks], self.astray[walks] = 0, False
-        windows, _ = gather_windows(self.latents, self.actions, self.where[walks], self.L, self.device)
-        self.contexts[to_device(walks, self.device)] = windows.half()
+    def sample_batch(self) -> Batch:
+        """Draws B different slots."""
+        slots = torch.randperm(len(self.positions), generator=self.generator)[: self.batch_size]
+        positions = self.positions[slots]
+        window, actions = gather_windows(self.latents, self.actions, positions, self.L + 1, self.device)
+        return Batch(
+            slots=slots,
+            positions=positions,
+            context=self.contexts[to_device(slots, self.device)].float(),
+            actions=actions[:, :-1],
+            real_context=window[:, :-1],
+            target=window[:, -1],
+            is_real=self.num_generated[slots] == 0,
+            has_target=~self.off_data[slots],
+            reference_mse=self.reference_error(slots),
+        )
 
-    def said(self, where: Tensor) -> Tensor:
-        """(M,): one number for the L - 1 actions before the last one of windows at where (M, 2)."""
-        times = where[:, 1:] + torch.arange(self.L - 1)
-        actions = self.actions[where[:, :1], times.clamp(max=self.actions.shape[1] - 1)].long()
+    def update(
+        self, slots: Tensor, predicted: Tensor, at_pure_noise: Tensor, mean_length: float, target: Tensor
+    ) -> None:
+        """Moves the drawn slots (B,) on by the latents predicted for them, (B, C, h, w).
+
+        at_pure_noise: bool (B,), which predictions are frames as play shows them; only those enter a context. A
+        rollout ends once in mean_length + 1 draws, times its slot's length_scale; with 0 all end at once. target:
+        (B, C, h, w), real latents, for the reference error."""
+        survives = torch.rand(len(slots), generator=self.generator) >= 1 / (
+            mean_length * self.length_scale[slots] + 1
+        )
+        just_reset = at_pure_noise & (self.num_generated[slots] == 0)
+        if just_reset.any():
+            mse = (predicted.detach() - target).pow(2).mean(dim=(1, 2, 3))
+            batch_mse = masked_mean(mse, to_device(just_reset, self.device))
+            first = self.reference_mse.isinf()
+            self.reference_mse = torch.where(first, batch_mse, self.reference_mse.lerp(batch_mse, 0.02))
+        self.positions[slots, 1] += at_pure_noise.long()
+        rows, times = self.positions[slots].unbind(dim=1)
+        num_steps = self.is_window_start.shape[1]
+        in_bounds = (times < num_steps) & self.is_window_start[rows, times.clamp(max=num_steps - 1)]
+        goes_off_data = torch.rand(len(slots), generator=self.generator) < self.off_data_fraction
+        goes_off_data &= at_pure_noise & ~(survives & in_bounds) & ~self.off_data[slots] & (mean_length > 0)
+        advances = at_pure_noise & survives & in_bounds | goes_off_data
+        advancing = slots[advances]
+        self.num_generated[advancing] += 1
+        advancing = to_device(advancing, self.device)
+        context = self.contexts[advancing]
+        latent = predicted[mask_indices(advances, self.device)].detach()
+        latent = suppress_small_changes(latent, context[:, -1].float(), self.change_threshold)
+        self.contexts[advancing] = torch.cat([context[:, 1:], latent[:, None].half()], dim=1)
+        self.switch_actions(slots[goes_off_data])
+        self.reset_slots(slots[~(survives & in_bounds | goes_off_data)])
+
+    def reset_slots(self, slots: Tensor) -> None:
+        """Slots (any number of indices) begin again at random windows, with contexts of real latents."""
+        chosen = torch.randint(len(self.window_starts), (len(slots),), generator=self.generator)
+        self.positions[slots] = self.window_starts[chosen]
+        self.num_generated[slots], self.off_data[slots] = 0, False
+        windows, _ = gather_windows(self.latents, self.actions, self.positions[slots], self.L, self.device)
+        self.contexts[to_device(slots, self.device)] = windows.half()
+
+    def switch_actions(self, slots: Tensor) -> None:
+        """Slots go off the data: on to the actions of a random window with the same action history; where no window
+        has it, of any window."""
+        history = self.action_history_id(self.positions[slots])
+        first = torch.searchsorted(self.sorted_histories, history)
+        end = torch.searchsorted(self.sorted_histories, history, right=True)
+        first, end = (
+            torch.where(first < end, first, 0),
+            torch.where(first < end, end, len(self.window_starts)),
+        )
+        chosen = first + (torch.rand(len(slots), generator=self.generator) * (end - first)).long()
+        self.positions[slots] = self.window_starts[self.history_order[chosen]]
+        self.off_data[slots] = True
+
+    def action_history_id(self, positions: Tensor) -> Tensor:
+        """int64 (M,): one number for the first L - 1 actions of the windows at positions (M, 2)."""
+        times = positions[:, 1:] + torch.arange(self.L - 1)
+        actions = self.actions[positions[:, :1], times.clamp(max=self.actions.shape[1] - 1)].long()
         return (actions * (int(self.actions.max()) + 1) ** torch.arange(self.L - 1)).sum(dim=1)
 
-    def go_astray(self, walks: Tensor) -> None:
-        """Walks (any number of indices) go to windows drawn anew that begin by the actions that theirs have seen; where
-        there is none, to any."""
-        said = self.said(self.where[walks])
-        first = torch.searchsorted(self.said_in_order, said)
-        end = torch.searchsorted(self.said_in_order, said, right=True)
-        first, end = torch.where(first < end, first, 0), torch.where(first < end, end, len(self.starts))
-        chosen = first + (torch.rand(len(walks), generator=self.generator) * (end - first)).long()
-        self.where[walks] = self.starts[self.by_said[chosen]]
-        self.astray[walks] = True
+    def reference_error(self, slots: Tensor) -> Tensor:
+        """(B,): the running MSE of samples with real contexts, for slots with generated frames; infinity for the
+        others. A generated context may be too far from the recording to reach the target: learning it would teach
+        blurring."""
+        generated = to_device(self.num_generated[slots] > 0, self.device)
+        return torch.where(generated, self.reference_mse, torch.inf)
 
-    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Different walks (B,); their contexts (B, L, C, h, w), actions (B, L), and the real latents of those moments
-        and the next, (B, L + 1, C, h, w)."""
-        walks = torch.randperm(len(self.where), generator=self.generator)[: self.batch_size]
-        windows, actions = gather_windows(
-            self.latents, self.actions, self.where[walks], self.L + 1, self.device
-        )
-        return walks, self.contexts[to_device(walks, self.device)].float(), actions[:, :-1], windows
-
-    def advance(
-        self,
-        walks: Tensor,
-        dreamed: Tensor,
-        as_played: Tensor,
-        own_frames: float,
-        target: Tensor | None = None,
-    ) -> None:
-        """What the model made of the walks (B,) that were drawn: latents `dreamed` (B, C, h, w), of which `as_played`
-        (B,) bool tells those that began at pure noise. A walk ends once in own_frames + 1 draws, on average, some up to
-        SPREAD times sooner or later; with 0 all do, always. target: the real latents (B, C, h, w), for
-        `usual_error`."""
-        stay = torch.rand(len(walks), generator=self.generator) >= 1 / (own_frames * self.patience[walks] + 1)
-        if target is not None:
-            begun = as_played & (self.age[walks] == 0)
-            if begun.any():
-                errors = (dreamed.detach() - target).pow(2).mean(dim=(1, 2, 3))
-                late = masked_mean(errors, to_device(begun, self.device))
-                first = self.begin_error.isinf()
-                self.begin_error = torch.where(first, late, self.begin_error.lerp(late, 0.02))
-        self.where[walks, 1] += as_played.long()
-        inside = self.where[walks, 1] < self.allowed.shape[1]
-        inside &= self.allowed[
-            self.where[walks, 0], self.where[walks, 1].clamp(max=self.allowed.shape[1] - 1)
-        ]
-        leave = torch.rand(len(walks), generator=self.generator) < self.astray_share
-        leave &= as_played & ~(stay & inside) & ~self.astray[walks] & (own_frames > 0)
-        on = as_played & stay & inside | leave
-        go_on = walks[on]
-        self.age[go_on] += 1
-        cache_on_device = to_device(go_on, self.device)
-        context = self.contexts[cache_on_device]
-        new = dreamed[mask_indices(on, self.device)].detach()
-        new = suppress_small_changes(new, context[:, -1].float(), self.change_threshold)
-        self.contexts[cache_on_device] = torch.cat([context[:, 1:], new[:, None].half()], dim=1)
-        self.go_astray(walks[leave])
-        self.restart(walks[~(stay & inside | leave)])
-
-    def usual_error(self, walks: Tensor) -> Tensor:
-        """(B,): for walks (B,) that have dreamed, the mean squared error of late of those that begin; else infinity.
-        What a dream that is beside the recording is told it should have made would teach it to blur."""
-        return torch.where(to_device(self.age[walks] > 0, self.device), self.begin_error, torch.inf)
-
-    def state(self) -> dict:
+    def state_dict(self) -> dict:
         return {
-            "length": self.length,
-            "begin_error": self.begin_error.cpu(),
-            "where": self.where,
-            "age": self.age,
-            "astray": self.astray,
+            "mean_length": self.mean_length,
+            "reference_mse": self.reference_mse.cpu(),
+            "positions": self.positions,
+            "num_generated": self.num_generated,
+            "off_data": self.off_data,
             "contexts": self.contexts.cpu(),
         }
 
-    def restore(self, state: dict) -> None:
-        self.length = state.get("length", 0.0)  # not in runs of before walks grew
-        self.where, self.age = state["where"].clone(), state["age"].clone()
-        self.begin_error, self.astray = (
-            state["begin_error"].to(self.device, copy=True),
-            state["astray"].clone(),
-        )
+    def load_state_dict(self, state: dict) -> None:
+        self.mean_length = state["mean_length"]
+        self.positions, self.num_generated = state["positions"].clone(), state["num_generated"].clone()
+        self.off_data = state["off_data"].clone()
+        self.reference_mse = state["reference_mse"].to(self.device, copy=True)
         self.contexts = state["contexts"].to(self.device, copy=True)

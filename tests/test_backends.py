@@ -71,7 +71,7 @@ def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
     starts = WorldModelEnv.load(plain, exported[2], 0)
     place = starts.places.latents[1], starts.places.actions[1]
     random = np.random.default_rng(0)
-    states = plain.begin(*place), other.begin(*place)
+    states = plain.init_state(*place), other.init_state(*place)
     for action in (2, 0, 1, 1, 2):
         assert psnr_db(*states) > 45
         np.testing.assert_array_equal(states[0].actions, states[1].actions)
@@ -81,7 +81,7 @@ def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
             *(array.numpy() for array in (states[0].context, states[0].actions, states[0].frame)), None
         )
         states = plain.step(states[0], action, noise), other.step(same, action, noise)
-    assert (states[1].rgb != other.begin(*place).rgb).any()
+    assert (states[1].rgb != other.init_state(*place).rgb).any()
 
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
@@ -94,7 +94,7 @@ def test_the_captured_frame_is_that_of_plain_torch(exported, device):
     plain, captured = TorchBackend(*exported[:2], 1, device), CudaBackend(*exported[:2], 1, device)
     dream, random = WorldModelEnv.load(plain, exported[2], 0), np.random.default_rng(0)
     place = dream.places.latents[1], dream.places.actions[1]
-    states = plain.begin(*place), captured.begin(*place)
+    states = plain.init_state(*place), captured.init_state(*place)
     for action, steps in ((2, 1), (0, 1), (1, 3), (1, 3), (2, 1)):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         plain.steps = captured.steps = steps
@@ -112,7 +112,7 @@ def test_a_state_is_never_written_into(exported):
         OnnxBackend(export_dir(exported[1]), "openvino", 1),
     ):
         dream = WorldModelEnv.load(engine, exported[2], 0)
-        kept = dream.state
+        kept = dream.state_dict
         noise = np.zeros(engine.latent_shape, np.float32)
         frames = [engine.step(kept, 2, noise).rgb]
         for action in (0, 1, 2):
@@ -140,7 +140,7 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
     assert sizes[0] < sizes[1]
     dream = WorldModelEnv.load(plain, starts, 0)
     place, noise = (dream.places.latents[1], dream.places.actions[1]), np.ones(plain.latent_shape, np.float32)
-    states = [engine.step(engine.begin(*place), 2, noise) for engine in (plain, rounded)]
+    states = [engine.step(engine.init_state(*place), 2, noise) for engine in (plain, rounded)]
     assert psnr_db(*states) > 40 and (states[0].context != states[1].context).any()
 
 
@@ -189,7 +189,7 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
 
     def chosen(device="auto"):
-        return backends.choose(decoder, model, device)
+        return backends.select_backend(decoder, model, device)
 
     assert chosen() == "openvino" and chosen("cuda") == "cuda"
     there = {"torch", "openvino"}
@@ -261,7 +261,7 @@ def test_what_is_measured_is_what_is_played(exported):
     latents = sample_next_latent(unet, context, actions, noise, 2)
     frames = decode(decoder, latents)
     for i in range(dream.num_starts):
-        state = played.begin(dream.places.latents[i], dream.places.actions[i])
+        state = played.init_state(dream.places.latents[i], dream.places.actions[i])
         state = played.step(state, int(dream.places.actions[i, -1]), noise[i].numpy())
         np.testing.assert_array_equal(state.context[0, -1], latents[i])
         np.testing.assert_array_equal(state.frame[0], frames[i])
@@ -324,7 +324,7 @@ def test_the_shipped_dream_looks_the_same_on_every_backend(shipped, runtime):
     for latents, actions in zip(dream.places.latents, dream.places.actions, strict=True):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         states = [
-            engine.step(engine.begin(latents, actions), int(actions[-1]), noise) for engine in (plain, other)
+            engine.step(engine.init_state(latents, actions), int(actions[-1]), noise) for engine in (plain, other)
         ]
         assert psnr_db(*states) >= 45
 

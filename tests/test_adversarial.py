@@ -20,7 +20,7 @@ def taught(steps: int) -> AdversarialLoss:
     adversary = AdversarialLoss(4, share=0.5, device=CPU)
     for step in range(steps):
         sharp, blurred = sharp_and_blurred(8, step)
-        adversary.learn(blurred, sharp)
+        adversary.train_step(blurred, sharp)
     return adversary
 
 
@@ -36,7 +36,7 @@ def test_it_learns_to_tell_a_blur_and_pushes_away_from_it():
     loss = (predicted - sharp).pow(2).mean()
     as_it_judged = copy.deepcopy(adversary.discriminator)  # it learns from what it judges
     every = torch.ones(16, dtype=torch.bool)
-    push, _ = adversary.push(loss, predicted, sharp, every, every)
+    push, _ = adversary.generator_loss(loss, predicted, sharp, every, every)
     (gradient,) = torch.autograd.grad(push, predicted)
     assert (as_it_judged(grey - 5e2 * gradient) > as_it_judged(grey)).all()
 
@@ -50,7 +50,7 @@ def test_the_push_is_a_share_of_the_pull():
     for step, share in ((-1, 0.0), (BEGINNING // 2 - 1, 0.25), (3 * BEGINNING, 0.5)):
         adversary.step = step
         loss = (predicted - real)[known].abs().mean()
-        push, _ = adversary.push(loss, predicted, real, judged, known)
+        push, _ = adversary.generator_loss(loss, predicted, real, judged, known)
         (pushed,) = torch.autograd.grad(push, predicted)
         (pulled,) = torch.autograd.grad(loss, predicted)
         assert not pushed[1].any()
@@ -61,11 +61,11 @@ def test_the_push_is_a_share_of_the_pull():
 
 def test_a_run_goes_on_with_the_same_judge(tmp_path):
     adversary, sharp_blurred = taught(3), sharp_and_blurred(4, 7)
-    torch.save(adversary.state(), tmp_path / "state.pt")
+    torch.save(adversary.state_dict(), tmp_path / "state.pt")
     other = AdversarialLoss(4, share=0.5, device=CPU)
-    other.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for one in (adversary, other):
-        one.learn(sharp_blurred[1], sharp_blurred[0])
+        one.train_step(sharp_blurred[1], sharp_blurred[0])
     assert other.step == adversary.step == 4
     for name, weight in adversary.discriminator.state_dict().items():
         torch.testing.assert_close(weight, other.discriminator.state_dict()[name])
