@@ -378,7 +378,7 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
                "actions_by": args.actions_by, "use_flow": args.motion}  # fmt: skip
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
-        unet, trained_before = UNet(UNetConfig.of(resumed["config"])), resumed["trained_before"]
+        unet, trained_before = UNet(UNetConfig.from_dict(resumed["config"])), resumed["trained_before"]
     elif args.init_from:
         unet, _, checkpoint = load_unet(args.init_from)
         trained_before = checkpoint.get("training_runs", [])

@@ -526,7 +526,7 @@ def small_networks():
     def unet_config(**settings) -> UNetConfig:
         return UNetConfig(**{"channels": (16, 32), "blocks": 1, "embedding": 32, **settings})
 
-    unet_config.of = UNetConfig.of
+    unet_config.from_dict = UNetConfig.from_dict
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             train_autoencoder, "AutoencoderConfig", functools.partial(AutoencoderConfig, channels=16)

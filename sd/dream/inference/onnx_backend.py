@@ -28,7 +28,7 @@ class OnnxBackend:
         """Raises BadInput where the folder does not hold an exported dream, ImportError without the runtime."""
         about = read_about(folder)
         try:
-            self.game = GameInfo.of(about["game"])
+            self.game = GameInfo.from_dict(about["game"])
             self.autoencoder, self.steps = str(about["autoencoder"]), steps or int(about["steps"])
             self.context_level = 0.0
             self.latent_shape, self.frame_shape = tuple(about["latent_shape"]), tuple(about["frame_shape"])

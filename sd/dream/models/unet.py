@@ -44,7 +44,7 @@ class UNetConfig:
     )
 
     @classmethod
-    def of(cls, saved: dict) -> "UNetConfig":
+    def from_dict(cls, saved: dict) -> "UNetConfig":
         """From `asdict`, by way of a file. Raises TypeError or KeyError where it is not one."""
         return cls(**{**saved, "channels": tuple(saved["channels"])})
 
