@@ -33,14 +33,15 @@ from dream.common.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.data.latents import (
-    encode_recording,
-    frames_at,
+from dream.data.latents import encode_recording, frames_at
+from dream.data.splits import split_episodes, train_windows
+from dream.data.start_states import save_start_states
+from dream.data.trajectories import (
+    Trajectories,
+    open_trajectories,
     recording_fingerprint,
     recording_prefix_fingerprint,
-    save_start_states,
 )
-from dream.data.trajectories import Trajectories, open_trajectories, split_episodes
 from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.validation import dream_each_action, validate, validation_set
 from dream.models.autoencoder import decode
@@ -59,7 +60,6 @@ from dream.training.losses import (
     FlowTargets,
     LossConfig,
     flow_pretraining_loss,
-    train_windows,
     training_loss,
     update_ema,
 )
@@ -206,7 +206,7 @@ def main(args: argparse.Namespace) -> None:
         "--discriminator": args.discriminator,
         "--astray": args.astray,
     }
-    resumed = load_resume_state(run_dir, "dream_run", args.resume, fixed)
+    resumed = load_resume_state(run_dir, "model_run", args.resume, fixed)
     seed_everything(args.seed)
     loss_config = LossConfig(args.loss, args.context_noise, args.pure_noise)
     unet, trained_before = make_unet(args, data, resumed)
@@ -333,8 +333,8 @@ def main(args: argparse.Namespace) -> None:
                 model_checkpoint(ema, game, autoencoder, args.steps, training_runs), run_dir / "best.pt"
             )
         last = {
-            "kind": "dream_run",
-            "fixed": fixed,
+            "kind": "model_run",
+            "must_match": fixed,
             "config": asdict(unet.config),
             "model": unet.state_dict(),
             "ema": ema.state_dict(),

@@ -11,13 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dream.common.errors import InputError as BadFile
-from dream.data.trajectories import (
-    episode_ids,
-    high_reward_starts,
-    open_trajectories,
-    split_episodes,
-    window_starts,
-)
+from dream.data.splits import episode_ids, split_episodes, window_starts
+from dream.data.start_states import high_reward_starts
+from dream.data.trajectories import open_trajectories
 from player.common.errors import InputError
 from player.recording import trajectory_writer as writing
 from player.recording.trajectory_writer import (

@@ -18,9 +18,13 @@ def cache_on_device(array: np.ndarray, device: torch.device) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(array)
-    if device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(device)[0] / 3:  # training needs the rest
+    if (
+        device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(device)[0] / 3
+    ):  # training needs the rest
         on_device = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
-        for source, target in zip(tensor, on_device, strict=True):  # by row: the whole may not fit in CPU memory
+        for source, target in zip(
+            tensor, on_device, strict=True
+        ):  # by row: the whole may not fit in CPU memory
             target.copy_(source)
         return on_device
     return tensor

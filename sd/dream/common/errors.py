@@ -24,7 +24,9 @@ def run_script(main: Callable[[], None]) -> None:
             "interrupted: everything saved so far is kept; a training run that has finished an epoch continues with "
             "the same command and --resume"
         )
-    except BrokenPipeError:  # the reader of the output (for example `head`) closed it; do not fail at the last flush
+    except (
+        BrokenPipeError
+    ):  # the reader of the output (for example `head`) closed it; do not fail at the last flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:

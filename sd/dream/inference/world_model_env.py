@@ -61,7 +61,7 @@ class WorldModelEnv:
     def reset(self, start: int = 0) -> np.ndarray:
         """Goes to start place `start`; returns the frame seen there, uint8 (H, W, 3)."""
         places = self.places
-        return self.reset_to(places.latents[start], places.actions[start], places.ages.get(start, 0))
+        return self.reset_to(places.latents[start], places.actions[start], places.num_generated.get(start, 0))
 
     def reset_to(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> np.ndarray:
         """At latents (L, C, h, w) and actions (L,), as if `age` frames had been dreamed since a place."""
@@ -87,7 +87,7 @@ class WorldModelEnv:
         """Makes where one stands a place to start from, here and in the file `path`, which holds them all. Returns its
         number."""
         before = replace(self.places)
-        self.places.add(*self.place())
+        self.places.append(*self.place())
         try:
             self.places.save(path, self.engine.autoencoder)
         except OSError:

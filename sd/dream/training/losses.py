@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dream.common.device import device_generator, to_device
 from dream.common.distributed import SINGLE, Distributed
-from dream.common.errors import InputError
-from dream.data.trajectories import Trajectories, window_starts
 from dream.models.diffusion import (
     MOST_NOISE,
     add_noise,
@@ -138,13 +135,3 @@ def flow_pretraining_loss(
 def update_ema(ema: UNet, unet: UNet, decay: float) -> None:
     """Moves each weight of `ema` a share 1 - decay of the way to that of `unet`."""
     get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(unet.parameters()), None)
-
-
-def train_windows(data: Trajectories, mask: np.ndarray, context: int) -> Tensor:
-    """Starts (M, 2) of the windows of `context` + 1 frames to train on. Raises BadInput where there are none."""
-    starts = window_starts(data.episode_starts, mask, context + 1)
-    if len(starts) == 0:
-        raise InputError(
-            f"no {context + 1} frames in a row between two resets to train on: record longer episodes"
-        )
-    return torch.from_numpy(starts)
