@@ -4,14 +4,13 @@ sd/dream/common/files.py has the same code; the two sides share no Python, and a
 """
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Iterator, Optional
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "wb", newline: str | None = None) -> Iterator[IO]:
+def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) -> Iterator[IO]:
     """`with atomic_write(path) as file: file.write(...)`: writes `path` completely or not at all.
 
     The data goes to a temporary file `<name>.writing` in the same folder (created if missing), is flushed to the disk
