@@ -44,12 +44,12 @@ def main(args: argparse.Namespace) -> None:
     context, before = dream.places.latents[args.start], dream.places.actions[args.start]
     for latent in context:
         seen = engine.begin(np.broadcast_to(latent, context.shape), before).rgb
-        agent.see(torch.from_numpy(seen)[None])
+        agent.observe(torch.from_numpy(seen)[None])
     dream.reset(args.start)
     pressed = []
     for _ in range(args.frames):
-        action = int(agent.choose(generator))
-        agent.see(torch.from_numpy(dream.step(action))[None])
+        action = int(agent.act(generator))
+        agent.observe(torch.from_numpy(dream.step(action))[None])
         pressed.append(dream.action_names[action])
     lines = [f"# From place {args.start}: {args.frames} frames as the trained agent drove them in this dream"]
     lines += [f"{name} {len(list(run))}" for name, run in itertools.groupby(pressed)]

@@ -264,7 +264,7 @@ def train(
             "rng": rng_state(),
             "epochs_done": epoch + 1,
             "best_score": best_score,
-            "fixed": fixed,
+            "must_match": fixed,
         }
         save_checkpoint(last, run_dir / "last.pt")
         if filmed:

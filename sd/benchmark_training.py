@@ -29,12 +29,13 @@ import torch
 import torch.nn.functional as F
 from dream.common.errors import InputError, run_script
 from dream.common.runs import autocast, pick_device
+from dream.data.splits import train_windows
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.report import save_json
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import load_autoencoder
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import FlowTargets, train_windows, training_loss
+from dream.training.losses import FlowTargets, training_loss
 from torch import Tensor
 from tqdm import tqdm
 from train_autoencoder import CROP

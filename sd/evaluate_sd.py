@@ -21,14 +21,9 @@ from dream.common.errors import InputError, run_script
 from dream.common.game_info import GameInfo
 from dream.common.runs import pick_device, seed_everything
 from dream.common.video import VideoFile
-from dream.data.held_out import held_out_masks, training_seeds
-from dream.data.trajectories import (
-    Trajectories,
-    high_reward_starts,
-    open_trajectories,
-    split_episodes,
-    window_starts,
-)
+from dream.data.splits import held_out_masks, split_episodes, training_seeds, window_starts
+from dream.data.start_states import high_reward_starts
+from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.evaluator import Subject
 from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
 from dream.evaluation.frame_quality import action_effect, next_frames, roll_outs

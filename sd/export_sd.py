@@ -26,8 +26,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="the diffusion model, from train_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--decoder-path", type=Path, metavar="FILE",
                         help="from train_autoencoder.py (default: decoder.pt next to the model)")  # fmt: skip
-    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states, from which the 8-bit ranges "
-                        "are calibrated (default: initial_sequence.npz next to the model)")  # fmt: skip
+    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states, to calibrate 8-bit ranges "
+                        "(default: initial_sequence.npz next to the model)")  # fmt: skip
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: next to the model, where play_sd.py "
                         "looks for it)")  # fmt: skip
     parser.add_argument("--float", action="store_true", help="no 8-bit convolutions: slower, and slightly nearer to "

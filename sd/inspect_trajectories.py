@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from dream.common.errors import InputError, run_script
-from dream.data.trajectories import Trajectories, episode_ids, open_trajectories
+from dream.data.splits import episode_ids
+from dream.data.trajectories import Trajectories, open_trajectories
 from dream.window.dataset_commands import spread
 
 OUTPUT_DIR = Path(__file__).resolve().parent.parent / "output"

@@ -141,7 +141,7 @@ def open_ride(args: argparse.Namespace, dream, fps: float) -> Ride:
         mark = replay.marks[0]
         if any(other["t"] < replay.end_of_first for other in replay.marks[1:]):
             print("the knobs that were turned in it stay as they were at first (--headless turns them)")
-        dream.places.add(replay.latents[0], replay.before[0], mark["age"])
+        dream.places.append(replay.latents[0], replay.before[0], mark["age"])
         start, actions = dream.num_starts - 1, replay.actions[: replay.end_of_first]
         dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
         listed = (args.replay.name, actions)

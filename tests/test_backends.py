@@ -17,7 +17,14 @@ from dream.evaluation.exported_modules import OnnxDecoder, OnnxUNet
 from dream.inference import export
 from dream.inference import select_backend as backends
 from dream.inference.backend import State, sampling_timesteps
-from dream.inference.onnx_backend import METADATA, GRAPHS, OnnxBackend, export_dir, matches_source, source_hash
+from dream.inference.onnx_backend import (
+    GRAPHS,
+    METADATA,
+    OnnxBackend,
+    export_dir,
+    matches_source,
+    source_hash,
+)
 from dream.inference.select_backend import load_backend
 from dream.inference.torch_backend import CudaBackend, TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
@@ -136,7 +143,10 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
     sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", export_dir(model))]
     assert sizes[0] < sizes[1]
     dream = WorldModelEnv.load(plain, starts, 0)
-    start_state, noise = (dream.start_states.latents[1], dream.start_states.actions[1]), np.ones(plain.latent_shape, np.float32)
+    start_state, noise = (
+        (dream.start_states.latents[1], dream.start_states.actions[1]),
+        np.ones(plain.latent_shape, np.float32),
+    )
     states = [backend.step(backend.init_state(*start_state), 2, noise) for backend in (plain, rounded)]
     assert psnr_db(*states) > 40 and (states[0].context != states[1].context).any()
 
@@ -253,7 +263,10 @@ def test_what_is_measured_is_what_is_played(exported):
     decoder = OnnxDecoder(plain.decoder, played)
     unet = OnnxUNet(plain.unet, played).attach_autoencoder(plain.unet.autoencoder[0], decoder)
     dream = WorldModelEnv.load(played, exported[2], 0)
-    context, actions = torch.from_numpy(dream.start_states.latents), torch.from_numpy(dream.start_states.actions)
+    context, actions = (
+        torch.from_numpy(dream.start_states.latents),
+        torch.from_numpy(dream.start_states.actions),
+    )
     noise = torch.randn(context[:, -1].shape, generator=torch.Generator().manual_seed(0))
     latents = sample_next_latent(unet, context, actions, noise, 2)
     frames = decode(decoder, latents)
@@ -311,7 +324,8 @@ def test_the_pretrained_model_looks_the_same_on_every_backend(pretrained, runtim
     for latents, actions in zip(dream.start_states.latents, dream.start_states.actions, strict=True):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         states = [
-            backend.step(backend.init_state(latents, actions), int(actions[-1]), noise) for backend in (plain, other)
+            backend.step(backend.init_state(latents, actions), int(actions[-1]), noise)
+            for backend in (plain, other)
         ]
         assert psnr_db(*states) >= 45
 

@@ -16,9 +16,8 @@ import pytest
 import torch
 from dream.common.errors import InputError, run_script
 from dream.common.runs import save_checkpoint
-from dream.data.held_out import held_out_masks, training_seeds
-from dream.data.latents import recording_fingerprint, recording_prefix_fingerprint
-from dream.data.trajectories import episode_ids, open_trajectories, split_episodes
+from dream.data.splits import episode_ids, held_out_masks, split_episodes, training_seeds
+from dream.data.trajectories import open_trajectories, recording_fingerprint, recording_prefix_fingerprint
 from dream.evaluation import lpips as perceptual
 from dream.evaluation import state_probe as truths
 from dream.evaluation.evaluator import Subject, sticky_keys
@@ -303,11 +302,11 @@ def test_both_sides_build_the_same_agent(tmp_path):
     for t in range(6):
         frames = torch.randint(256, (2, 50, 70, 3), dtype=torch.uint8, generator=seeded(t))
         views = stack.push(preprocess_frames(frames.numpy()), np.array([t == 0] * 2))
-        ours.see(frames)
+        ours.observe(frames)
         assert torch.equal(ours.views, views)
     for seed in range(20):
         wanted, _, _ = theirs.act(views, seeded(seed))
-        assert torch.equal(ours.choose(seeded(seed)), wanted)
+        assert torch.equal(ours.act(seeded(seed)), wanted)
     with pytest.raises(InputError, match="knows the actions"):
         dream_agent.load_agent(tmp_path / "best.pt", ("jump",))
 
@@ -615,10 +614,10 @@ class Passenger:
     def __init__(self) -> None:
         self.seen, self.views = [], None
 
-    def see(self, frames_u8):
+    def observe(self, frames_u8):
         self.seen.append(frames_u8)
 
-    def choose(self, generator):
+    def act(self, generator):
         return torch.full((len(self.seen[-1]),), len(self.seen) % 3)
 
 

@@ -126,7 +126,9 @@ def test_every_weight_of_the_autoencoder_moves_once():
     config = AutoencoderConfig(height=16, width=16, channels=32)
     models = [part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder)]
     optimizer = Optimizer(models, WEIGHT_DECAY)
-    by_adamw = [p for part in optimizer.optimizers[::2] for group in part.param_groups for p in group["params"]]
+    by_adamw = [
+        p for part in optimizer.optimizers[::2] for group in part.param_groups for p in group["params"]
+    ]
     moved = [id(p) for p in (*optimizer.convolutions, *by_adamw)]
     assert sorted(moved) == sorted(id(p) for model in models for p in model.parameters())
     assert [weight.shape[2] for weight in optimizer.convolutions] == [3] * 6  # two a block, three blocks

@@ -10,9 +10,9 @@ import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.video import free_path
-from dream.data.latents import save_start_states
-from dream.data.start_states import load_start_states
-from dream.data.trajectories import episode_ids, open_trajectories, select_start_states
+from dream.data.splits import episode_ids
+from dream.data.start_states import load_start_states, save_start_states, select_start_states
+from dream.data.trajectories import open_trajectories
 from dream.play.controllers import AgentAtTheWheel, KeyList, Person, drivers_of
 from dream.play.real_env import Real, setting
 from dream.play.recording import NoRoom, Replay, Take
@@ -135,7 +135,7 @@ def test_the_agent_sees_the_last_frames_when_it_takes_over(dream, monkeypatch):
     class Agent:
         views = "those of before"
 
-        def see(self, frames_u8):
+        def observe(self, frames_u8):
             seen.append(int(frames_u8[0, 0, 0, 0]))
 
     driver = AgentAtTheWheel("none", dream.action_names, 0)
@@ -244,7 +244,7 @@ def test_a_recording_that_begins_on_the_way(dream, paths, tmp_path):
     ride = ride_by(dream, ACTIONS)
     for _ in range(4):
         ride.step()
-    dream.places.add(*dream.place(), dream.age)
+    dream.places.append(*dream.place(), dream.age)
     ride.go_to_place(-1)
     ride.record(Take(tmp_path / "take.npz"))
     for _ in range(3):
@@ -445,7 +445,7 @@ def game(tmp_path, monkeypatch):
 
 
 def knowing_places(dream):
-    dream.places.truth = {"x": np.array([5, 38, np.nan], np.float32)}
+    dream.places.game_states = {"x": np.array([5, 38, np.nan], np.float32)}
     return dream
 
 
@@ -602,5 +602,5 @@ def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):
     assert len(places) == 8
     for place in range(len(places)):
         assert places.game_state(place) == {"time": places.latents[place, -1, 0, 0, 0]}
-    places.truth["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
+    places.game_states["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
     assert places.game_state(3) is None and places.game_state(4) is not None  # half a truth is none

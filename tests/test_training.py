@@ -22,14 +22,15 @@ from dream.common.device import cache_on_device, device_generator, mask_indices
 from dream.common.errors import InputError, run_script
 from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
 from dream.data.latents import encode_recording, gather_windows
-from dream.data.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
+from dream.data.splits import episode_ids, split_episodes, train_windows, window_starts
+from dream.data.trajectories import open_trajectories
 from dream.evaluation.validation import validation_set
 from dream.models.autoencoder import AutoencoderConfig
 from dream.models.checkpoints import load_autoencoder_part, load_unet
 from dream.models.rollout import rollout, sample_next_latent, suppress_small_changes
 from dream.models.unet import UNet, UNetConfig
 from dream.training import schedule as budget_module
-from dream.training.losses import train_windows, training_loss, update_ema
+from dream.training.losses import training_loss, update_ema
 from dream.training.rollout_pool import RolloutPool, rollout_length_schedule
 from dream.training.schedule import Schedule, learning_rate
 from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, wake_up
@@ -526,7 +527,7 @@ def small_networks():
     def unet_config(**settings) -> UNetConfig:
         return UNetConfig(**{"channels": (16, 32), "blocks": 1, "embedding": 32, **settings})
 
-    unet_config.of = UNetConfig.of
+    unet_config.from_dict = UNetConfig.from_dict
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             train_autoencoder, "AutoencoderConfig", functools.partial(AutoencoderConfig, channels=16)
@@ -658,7 +659,7 @@ def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, smal
     kind, teach = "autoencoder_run", teach_autoencoder
     if script is train_sd:
         teach_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
-        kind, teach = "dream_run", teach_dream
+        kind, teach = "model_run", teach_dream
         flags += ["--autoencoder-dir", tmp_path / "a", "--epoch-samples", 24]
         monkeypatch.setattr(train_sd, "OWN_FRAMES_FROM", -1)  # from the first step on
     teach(*flags, "--output-dir", tmp_path / "straight")
@@ -884,7 +885,7 @@ def test_a_new_run_from_weights(taught, tmp_path, small_models):
     assert any((weight - fresh[name]).abs().max() > 0.05 for name, weight in begun.items())
     teach_dream(*flags, "--output-dir", tmp_path / "c", "--init-from", taught / "b" / "best.pt",
                 "--learning-rate", 0.1, "--flow-first", 0)  # fmt: skip
-    moved = load_checkpoint(tmp_path / "c" / "last.pt", "dream_run", "")["model"]
+    moved = load_checkpoint(tmp_path / "c" / "last.pt", "model_run", "")["model"]
     still = [name for name, weight in given.items() if (moved[name] - weight).abs().max() < 1e-4]
     assert all("embed" in name for name in still), still  # those learn once what they modulate has grown
 
@@ -901,7 +902,7 @@ def test_what_does_not_belong_together_is_refused(taught, tmp_path, small_models
     assert "no recording" in line_of(teach_autoencoder, "--trajectories", tmp_path / "none.npz")
     resume = ["--resume", "--output-dir", taught / "a"]
     assert "began with --trajectories" in line_of(teach_autoencoder, *larger, *resume)
-    assert "wanted 'dream_run'" in line_of(teach_dream, *square, *dream[:2], *resume)
+    assert "wanted 'model_run'" in line_of(teach_dream, *square, *dream[:2], *resume)
     assert "no checkpoint" in line_of(
         teach_autoencoder, *square, "--resume", "--output-dir", tmp_path / "none"
     )
@@ -916,7 +917,9 @@ def test_what_does_not_belong_together_is_refused(taught, tmp_path, small_models
     )
     shutil.copy(tmp_path / "a2" / "encoder.pt", tmp_path / "encoder.pt")
     shutil.copy(taught / "a" / "decoder.pt", tmp_path / "decoder.pt")
-    assert "not of one training" in line_of(teach_dream, *square, "--autoencoder-dir", tmp_path, *dream[2:])
+    assert "not of one training run" in line_of(
+        teach_dream, *square, "--autoencoder-dir", tmp_path, *dream[2:]
+    )
     assert not list(tmp_path.glob("b/*"))
 
 
@@ -928,7 +931,7 @@ def test_a_run_is_never_written_over(taught, small_models):
         (teach_dream, ["--autoencoder-dir", taught / "a", "--output-dir", taught / "b"]),
     ):
         before = {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
-        assert "a run stands in" in line_of(teach, *square, *flags)
+        assert "already contains a run" in line_of(teach, *square, *flags)
         assert before == {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
 
 

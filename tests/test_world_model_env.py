@@ -79,7 +79,10 @@ def test_an_action_counts_for_the_frame_that_is_returned(paths):
         lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
     )
     env.reset(2)
-    latents, before = list(torch.from_numpy(env.start_states.latents[2])), env.start_states.actions[2].tolist()
+    latents, before = (
+        list(torch.from_numpy(env.start_states.latents[2])),
+        env.start_states.actions[2].tolist(),
+    )
     actions = [1, 2, 0, 2, 1, 1]
     for action in actions:
         frame_u8 = env.step(action)

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import Trajectories, window_starts
+from dream.data.splits import window_starts
+from dream.data.trajectories import Trajectories
 from dream.evaluation.metrics import as_shown
 from dream.models.autoencoder import Decoder, Encoder, decode
 from dream.models.rollout import iterate_rollout

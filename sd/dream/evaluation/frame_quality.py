@@ -6,7 +6,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import episode_ids
+from dream.data.splits import episode_ids
 from dream.evaluation.evaluator import DREAM_BATCH, Subject
 from dream.evaluation.lpips import SMALLEST, AlexNet
 from dream.evaluation.metrics import psnr, ssim

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import Trajectories, episode_ids, rows_by_env
+from dream.data.splits import episode_ids, rows_by_env
+from dream.data.trajectories import Trajectories
 from dream.evaluation.evaluator import DREAM_BATCH, Subject, sticky_keys
 from dream.evaluation.frechet import frechet_distance, principal_axes
 from dream.evaluation.lpips import AlexNet

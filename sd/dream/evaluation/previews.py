@@ -13,7 +13,13 @@ EVERY = 8  # frames of the rollout
 
 
 def save_previews(
-    unet: UNet, decoder: Decoder, held_out: ValidationSet, rollouts: Tensor, steps: int, folder: Path, step: int
+    unet: UNet,
+    decoder: Decoder,
+    held_out: ValidationSet,
+    rollouts: Tensor,
+    steps: int,
+    folder: Path,
+    step: int,
 ) -> None:
     """Writes step_NNNNNN_actions.png and step_NNNNNN_film.png. rollouts: latents (R, F, C, h, w) as from `validate`."""
     context = held_out.long_context[:1]

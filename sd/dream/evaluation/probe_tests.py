@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import window_starts
+from dream.data.splits import window_starts
 from dream.evaluation.evaluator import Subject, sticky_keys
 from dream.evaluation.frame_quality import compare
 from dream.evaluation.probes import accuracy_by_class, ask, new_judge, train_judge

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import window_starts
+from dream.data.splits import window_starts
 from dream.evaluation.evaluator import Subject
 from dream.evaluation.probes import Judge, angle_error, ask, new_judge, train_judge
 from dream.models.agent import Agent
@@ -151,17 +151,17 @@ def laps_in_the_dream(
     context = subject.encode(frames).float().to(device)
     agent.views = None
     for t in range(L):
-        agent.see(frames[:, t].movedim(1, -1))
+        agent.observe(frames[:, t].movedim(1, -1))
     generator = torch.Generator().manual_seed(seed)
     clip, passed = frames[:, -CLIP:], SectorCount(len(starts))
     for i in tqdm(range(num_frames), desc="the agent drives in the dream", unit="frame", leave=False):
-        actions[:, -1] = agent.choose(generator).to(device)
+        actions[:, -1] = agent.act(generator).to(device)
         noise = torch.randn(context[:, -1].shape, generator=generator).to(device)
         latent = sample_next_latent(subject.unet, context, actions, noise, subject.steps)
         context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
         actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
         frame = subject.decode(latent[:, None])
-        agent.see(frame[:, 0].movedim(1, -1))
+        agent.observe(frame[:, 0].movedim(1, -1))
         clip = torch.cat([clip, frame], dim=1)[:, -CLIP:]
         if i % CLIP == CLIP - 1:
             passed.add(place_seen(judge, clip))

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.latents import frames_at, gather_windows
-from dream.data.trajectories import Trajectories, window_starts
+from dream.data.splits import window_starts
+from dream.data.trajectories import Trajectories
 from dream.evaluation.metrics import psnr
 from dream.models.autoencoder import Decoder, decode
 from dream.models.rollout import rollout, sample_next_latent

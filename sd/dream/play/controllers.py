@@ -87,11 +87,11 @@ class AgentAtTheWheel:
         import torch
 
         with one_thread():
-            self.agent.see(torch.from_numpy(frame_u8)[None])
+            self.agent.observe(torch.from_numpy(frame_u8)[None])
 
     def choose(self, held: Collection[str], age: int) -> int:
         with one_thread():
-            return int(self.agent.choose(self.generator))
+            return int(self.agent.act(self.generator))
 
 
 @contextmanager
