@@ -19,7 +19,7 @@ from dream.play.session import Ride
 from dream.window.commands import SPEEDS, VIEWS, command
 from fakes import COLOURS, FakeClock, FakeDream, FakeGame
 from PIL import Image
-from test_world import moved_right
+from test_world_model_env import moved_right
 
 ROOT = Path(__file__).resolve().parent.parent
 
