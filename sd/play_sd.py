@@ -143,7 +143,7 @@ def open_ride(args: argparse.Namespace, dream, fps: float) -> Ride:
             print("the knobs that were turned in it stay as they were at first (--headless turns them)")
         dream.places.add(replay.latents[0], replay.before[0], mark["age"])
         start, actions = dream.num_starts - 1, replay.actions[: replay.end_of_first]
-        dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
+        dream.seed, dream.steps = (mark[name] for name in KNOBS)
         listed = (args.replay.name, actions)
     elif args.keys:
         listed = (args.keys.name, keys.read_keys_file(args.keys, dream.action_names, dream.action_keys))

@@ -13,7 +13,7 @@ class FakeDream:
     action_names = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
     action_keys = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
     fps, num_starts, frame_shape = 60.0, 3, (28, 64)
-    backend, fingerprint, seed, steps, context_level = "a fake", "none", 0, 1, 0.0
+    backend, fingerprint, seed, steps = "a fake", "none", 0, 1
 
     def __init__(self):
         self.actions, self.starts, self.state = [], [], (0, 0, 0)
@@ -36,13 +36,13 @@ class FakeDream:
         frame_u8[:, : 4 * start] = 255
         return frame_u8
 
-    def truth_of(self, start):
+    def game_state(self, start):
         return {"x": float(start)} if start != 2 else None
 
     def place(self):
         return np.zeros((4, 1, 2, 2), np.float32), np.zeros(4, np.int64)
 
-    def keep_place(self, path):
+    def save_start_state(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("places")
         self.num_starts += 1

@@ -20,7 +20,7 @@ from dream.common.errors import InputError
 from dream.data.npz_mmap import iter_members, mmap_member
 
 ROOM = 64 * 2**20  # bytes of the disk that must stay free
-KNOBS = ("seed", "steps", "context_level")
+KNOBS = ("seed", "steps")
 
 
 class NoRoom(OSError):
@@ -130,7 +130,7 @@ def known(actions: np.ndarray, dream) -> bool:
 
 
 def knobs_of(dream) -> dict:
-    return {"seed": dream.seed, "steps": dream.steps, "context_level": dream.context_level}
+    return {name: getattr(dream, name) for name in KNOBS}
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,6 @@ class Replay:
             whole = (mark["t"], mark["seed"], mark["steps"], mark.get("age", 0), mark["steps"] - 1)
             if not all(type(number) is int and number >= 0 for number in whole) or mark["steps"] > 1000:
                 raise ValueError(f"a mark is {mark}")
-            if not 0 <= mark["context_level"] <= 1:
-                raise ValueError(f"a mark is {mark}")
         fits = {
             "frames": self.frames.shape[2:] == tuple(dream.frame_shape) and self.frames.dtype == np.uint8,
             "actions": self.actions.shape == self.frames.shape[:1] and known(self.actions, dream),
@@ -199,7 +197,7 @@ class Replay:
         for t, action in enumerate(self.actions):
             mark = marks.get(t)
             if mark:
-                dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
+                dream.seed, dream.steps = (mark[name] for name in KNOBS)
             if mark and "age" in mark:
                 frame = dream.reset_to(self.latents[episode], self.before[episode], mark["age"])
                 episode += 1

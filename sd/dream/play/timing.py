@@ -21,7 +21,6 @@ class Playable(Protocol):
     age: int  # frames dreamed since a place of the game's, by which the noise is drawn
     seed: int  # the knobs, which may be turned between frames
     steps: int
-    context_level: float
 
     def reset(self, start: int = 0) -> np.ndarray: ...  # uint8 (H, W, 3), RGB
     def step(self, action: int) -> np.ndarray: ...

@@ -10,8 +10,6 @@ from dream.common.video import free_path, usual_suffix
 
 SPEEDS = (0.125, 0.25, 0.5, 1, 2, 4)  # times the game's own
 VIEWS = ("dream", "game", "both", "difference")
-MOST_STEPS = 8
-LEVEL_STEP = 0.1
 
 
 def command(name: str) -> Callable:
@@ -68,22 +66,6 @@ def driver(window) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ knobs
-
-
-def fewer_steps(window) -> None:
-    window.turn(steps=max(1, window.dream.steps - 1))
-
-
-def more_steps(window) -> None:
-    window.turn(steps=max(window.dream.steps, min(MOST_STEPS, window.dream.steps + 1)))
-
-
-def less_noise(window) -> None:
-    window.turn(context_level=max(0.0, round(window.dream.context_level - LEVEL_STEP, 2)))
-
-
-def more_noise(window) -> None:
-    window.turn(context_level=min(1.0, round(window.dream.context_level + LEVEL_STEP, 2)))
 
 
 def other_seed(window) -> None:

@@ -62,7 +62,6 @@ class DreamWindow:
         self.running, self.paused, self.step_once = True, False, False
         self.show_bar, self.show_help, self.view = True, False, "both" if ride.real else "dream"
         self.speed = 1.0  # times the game's own
-        self.own_steps = self.dream.steps
         self.keyboard: set[str] = set()  # keys of the game that are down
         self.tapped: set[str] = set()
         self.going_back = False
@@ -284,8 +283,7 @@ class DreamWindow:
         return self.fps * self.speed
 
     def knobs(self) -> str:
-        steps = f"{self.dream.steps} step{'s' * (self.dream.steps > 1)} (made for {self.own_steps})"
-        return f"{steps}, noise told {self.dream.context_level:.1f}, seed {self.dream.seed}, {self.speed:g}x"
+        return f"seed {self.dream.seed}, {self.speed:g}x"
 
     def draw(self) -> None:
         draw_window(self, pygame.display.get_surface())
