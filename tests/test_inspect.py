@@ -12,8 +12,7 @@ import pytest
 from dream.common.errors import InputError
 
 pygame = pytest.importorskip("pygame")
-from dream.window import contact_sheet as sheet  # noqa: E402 (pygame may be missing)
-from dream.window import dataset_viewer as browser  # noqa: E402 (pygame may be missing)
+from dream.window import contact_sheet, dataset_viewer  # noqa: E402 (pygame may be missing)
 
 SCRIPT = Path(inspect_trajectories.__file__)
 N, T, H, W = 4, 10, 14, 32
@@ -56,7 +55,7 @@ def test_counts_are_printed(recording, tmp_path, capsys):
     assert "values 0..117" in text
     # environment 0: rows 0 and 2, cut at 5 and 14; environment 1: rows 1 and 3, cut at 17
     assert "episodes    5, of 3 to 17 frames, median 6 (0.4 s), mean 8.0; 2 environments" in text
-    assert "Test-v0" in text and "15 frames a second" in text and "rewards float32 (4, 10)" in text
+    assert "Test-v0" in text and "15 frames/s" in text and "rewards float32 (4, 10)" in text
     assert "assumed" not in text
 
 
@@ -71,10 +70,10 @@ def test_sheet_shows_the_frames(recording, tmp_path):
     path = tmp_path / "new folder" / "sheet.png"
     run("--trajectories", recording, "--save", path)
     picture = pygame.image.load(str(path))
-    columns, rows = sheet.SHEET_COLUMNS, sheet.SHEET_ROWS
-    width, height, margin = 9 * W, 9 * H, sheet.MARGIN  # nine fold: 288 pixels wide
-    line_height = height + sheet.CAPTION_HEIGHT + margin
-    head = sheet.HEAD_HEIGHT
+    columns, rows = contact_sheet.COLUMNS, contact_sheet.ROWS
+    width, height, margin = 9 * W, 9 * H, contact_sheet.MARGIN  # nine fold: 288 pixels wide
+    line_height = height + contact_sheet.CAPTION_HEIGHT + margin
+    head = contact_sheet.HEAD_HEIGHT
     assert picture.get_size() == (margin + columns * (width + margin), head + rows * line_height)
 
     shades = []
@@ -84,7 +83,7 @@ def test_sheet_shows_the_frames(recording, tmp_path):
             red, green, blue, _ = picture.get_at((left + width // 2, top + height // 2))
             assert red == green == blue
             shades.append(red // 3)
-            marked = picture.get_at((left - 2, top - 2))[:3] == sheet.MARK
+            marked = picture.get_at((left - 2, top - 2))[:3] == contact_sheet.START_COLOR
             assert marked == (shades[-1] in (0, 5, 10, 24, 37))  # the episode starts
     assert len(set(shades)) == 30 and shades == sorted(shades)
     assert shades[0] == 0 and shades[-1] == 39
@@ -104,18 +103,18 @@ def browse_with(monkeypatch, recording, keys) -> list[int]:
     """Presses one key a drawn frame; returns the positions that were drawn."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     keys, drawn = list(keys), []
-    draw = browser.Browser.draw
+    draw = dataset_viewer.DatasetViewer.draw
 
     def draw_and_press(window):
         draw(window)
         drawn.append(window.position)
-        assert pygame.display.get_surface().get_at(window.picture.center)[0] == 3 * window.position
+        assert pygame.display.get_surface().get_at(window.picture_rect.center)[0] == 3 * window.position
         if len(drawn) == 1:
             pygame.time.set_timer(pygame.QUIT, 10_000, 1)  # a test that has gone wrong ends too
         if keys:
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=keys.pop(0)))
 
-    monkeypatch.setattr(browser.Browser, "draw", draw_and_press)
+    monkeypatch.setattr(dataset_viewer.DatasetViewer, "draw", draw_and_press)
     run("--trajectories", recording)
     assert not keys and not pygame.display.get_init()
     return drawn

@@ -13,10 +13,10 @@ from dream.common.video import free_path
 from dream.data.latents import save_start_states
 from dream.data.start_states import load_start_states
 from dream.data.trajectories import episode_ids, open_trajectories, select_start_states
-from dream.play.controllers import AgentAtTheWheel, KeyList, Person, drivers_of
-from dream.play.real_env import Real, setting
-from dream.play.recording import NoRoom, Replay, Take
-from dream.play.session import BACK_S, Ride
+from dream.play.controllers import AgentController, HumanController, ScriptController, make_controllers
+from dream.play.real_env import RealEnv, parse_setting
+from dream.play.recording import DiskFull, Replay, SessionRecorder
+from dream.play.session import REWIND_SECONDS, PlaySession
 from small import moving_square, open_dream, save_dream
 
 ACTIONS = [0, 1, 2, 2, 1, 0, 2, 1]
@@ -28,108 +28,112 @@ def paths(tmp_path):
 
 
 @pytest.fixture
-def dream(paths):
+def env(paths):
     return open_dream(**paths)
 
 
-def ride_by(dream, actions, **settings) -> Ride:
-    return Ride(dream, drivers=[KeyList("a list", actions, 0), Person(dream.action_keys)], **settings)
+def make_session(env, actions, **settings) -> PlaySession:
+    return PlaySession(
+        env,
+        controllers=[ScriptController("a list", actions, 0), HumanController(env.action_keys)],
+        **settings,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ back, and on again
 
 
-def test_back_and_the_same_way_again_is_the_same(dream):
+def test_back_and_the_same_way_again_is_the_same(env):
     """What one meets must not depend on how often one went back, or nobody could look at a place twice."""
-    ride = ride_by(dream, ACTIONS)
-    frames = [ride.frame_u8.copy(), *(ride.step().copy() for _ in ACTIONS)]
+    session = make_session(env, ACTIONS)
+    frames = [session.frame_u8.copy(), *(session.step().copy() for _ in ACTIONS)]
     for number in reversed(range(3, len(ACTIONS))):
-        assert ride.go_back()
-        np.testing.assert_array_equal(ride.frame_u8, frames[number])
-        assert ride.age == dream.age == number
+        assert session.rewind()
+        np.testing.assert_array_equal(session.frame_u8, frames[number])
+        assert session.age == env.age == number
     for number in range(4, len(ACTIONS) + 1):
-        np.testing.assert_array_equal(ride.step(), frames[number])
+        np.testing.assert_array_equal(session.step(), frames[number])
 
 
-def test_a_knob_shows_on_the_frame_one_looks_at(dream, tmp_path):
-    ride = ride_by(dream, ACTIONS)
-    ride.record(Take(tmp_path / "take.npz"))
-    ride.dream_again()  # a place was not dreamed
+def test_a_knob_shows_on_the_frame_one_looks_at(env, tmp_path):
+    session = make_session(env, ACTIONS)
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.regenerate_last()  # a place was not dreamed
     for _ in range(3):
-        ride.step()
-    before = ride.frame_u8.copy()
-    dream.seed = 9
-    ride.dream_again()
-    assert ride.age == dream.age == ride.take.num_frames == 3 and ride.action == ACTIONS[2]
-    assert (ride.frame_u8 != before).any()
-    dream.seed = 0
-    ride.dream_again()
-    np.testing.assert_array_equal(ride.frame_u8, before)
-    ride.stop_recording()
+        session.step()
+    before = session.frame_u8.copy()
+    env.seed = 9
+    session.regenerate_last()
+    assert session.age == env.age == session.recording.num_frames == 3 and session.action == ACTIONS[2]
+    assert (session.frame_u8 != before).any()
+    env.seed = 0
+    session.regenerate_last()
+    np.testing.assert_array_equal(session.frame_u8, before)
+    session.stop_recording()
 
 
-def test_the_way_back_ends_at_the_place_and_after_some_seconds(dream):
-    ride = ride_by(dream, ACTIONS)
-    assert not ride.go_back()
-    for _ in range(round(BACK_S * dream.fps) + 20):
-        ride.step()
+def test_the_way_back_ends_at_the_place_and_after_some_seconds(env):
+    session = make_session(env, ACTIONS)
+    assert not session.rewind()
+    for _ in range(round(REWIND_SECONDS * env.fps) + 20):
+        session.step()
     steps = 0
-    while ride.go_back():
+    while session.rewind():
         steps += 1
-    assert steps == round(BACK_S * dream.fps) and ride.age == 20
-    ride.restart()
-    assert ride.age == 0 and not ride.go_back()
+    assert steps == round(REWIND_SECONDS * env.fps) and session.age == 20
+    session.restart()
+    assert session.age == 0 and not session.rewind()
 
 
-def test_places_go_round(dream):
-    ride = ride_by(dream, ACTIONS)
-    ride.step()
-    ride.go_to_place(-1)
-    assert (ride.start, ride.age) == (2, 0)
-    ride.go_to_place(1)
-    assert ride.start == 0
+def test_places_go_round(env):
+    session = make_session(env, ACTIONS)
+    session.step()
+    session.change_start(-1)
+    assert (session.start, session.age) == (2, 0)
+    session.change_start(1)
+    assert session.start == 0
 
 
-def test_a_kept_place_is_where_one_stood(dream, tmp_path, paths):
+def test_a_kept_place_is_where_one_stood(env, tmp_path, paths):
     """Also by the file, in another run."""
-    ride = ride_by(dream, ACTIONS)
+    session = make_session(env, ACTIONS)
     for _ in range(5):
-        ride.step()
+        session.step()
     path = tmp_path / "kept" / "places.npz"
-    assert dream.save_start_state(path) == 3
-    for again in (dream, open_dream(**{**paths, "trajectory_path": path})):
+    assert env.save_start_state(path) == 3
+    for again in (env, open_dream(**{**paths, "trajectory_path": path})):
         assert again.num_starts == 4
         again.reset(0)
         shown = again.reset(3).astype(int)
-        np.testing.assert_allclose(shown, ride.frame_u8, atol=3)  # the file has them in half precision
-    assert load_start_states(path, dream.engine).game_state(3) is None
+        np.testing.assert_allclose(shown, session.frame_u8, atol=3)  # the file has them in half precision
+    assert load_start_states(path, env.engine).game_state(3) is None
 
 
 # ------------------------------------------------------------------------------------------------ who drives
 
 
-def test_a_list_goes_on_where_it_is_and_presses_nothing_after_its_end(dream):
-    ride = ride_by(dream, [1, 2])
-    ride.step()
-    ride.go_back()
+def test_a_list_goes_on_where_it_is_and_presses_nothing_after_its_end(env):
+    session = make_session(env, [1, 2])
+    session.step()
+    session.rewind()
     taken = []
     for _ in range(4):
-        ride.step()
-        taken.append(ride.action)
+        session.step()
+        taken.append(session.action)
     assert taken == [1, 2, 0, 0]
 
 
-def test_who_cannot_drive_is_passed_over_with_a_word(dream, tmp_path):
-    drivers = drivers_of(dream, ("a list", [2]), tmp_path / "no agent.pt")
-    ride = Ride(dream, drivers=drivers)
-    assert ride.driver.name == "you" and ride.next_driver() == "at the wheel: a list"
-    said = ride.next_driver()
-    assert "no agent.pt" in said and said.endswith("at the wheel: you") and ride.driver is drivers[0]
-    alone = Ride(dream, drivers=[drivers[0], drivers[2]])
-    assert "nobody else" in alone.next_driver()
+def test_who_cannot_drive_is_passed_over_with_a_word(env, tmp_path):
+    controllers = make_controllers(env, ("a list", [2]), tmp_path / "no agent.pt")
+    session = PlaySession(env, controllers=controllers)
+    assert session.controller.name == "you" and session.cycle_controller() == "driver: a list"
+    said = session.cycle_controller()
+    assert "no agent.pt" in said and said.endswith("driver: you") and session.controller is controllers[0]
+    alone = PlaySession(env, controllers=[controllers[0], controllers[2]])
+    assert "no other driver" in alone.cycle_controller()
 
 
-def test_the_agent_sees_the_last_frames_when_it_takes_over(dream, monkeypatch):
+def test_the_agent_sees_the_last_frames_when_it_takes_over(env, monkeypatch):
     seen = []
 
     class Agent:
@@ -138,70 +142,70 @@ def test_the_agent_sees_the_last_frames_when_it_takes_over(dream, monkeypatch):
         def see(self, frames_u8):
             seen.append(int(frames_u8[0, 0, 0, 0]))
 
-    driver = AgentAtTheWheel("none", dream.action_names, 0)
-    driver.agent, driver.choose = Agent(), lambda held, age: 1
-    ride = Ride(dream, drivers=[Person(dream.action_keys), driver])
-    frames = [ride.frame_u8, *(ride.step() for _ in range(6))]
-    ride.next_driver()
+    driver = AgentController("none", env.action_names, 0)
+    driver.agent, driver.act = Agent(), lambda held_keys, age: 1
+    session = PlaySession(env, controllers=[HumanController(env.action_keys), driver])
+    frames = [session.frame_u8, *(session.step() for _ in range(6))]
+    session.cycle_controller()
     assert driver.agent.views is None and seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
-    ride.step()
-    assert ride.action == 1 and seen[4:] == [int(ride.frame_u8[0, 0, 0])]
+    session.step()
+    assert session.action == 1 and seen[4:] == [int(session.frame_u8[0, 0, 0])]
     seen.clear()
-    ride.go_back()  # what it saw since is undone
+    session.rewind()  # what it saw since is undone
     assert seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
 
 
 # ------------------------------------------------------------------------------------------------ recordings
 
 
-def drive_and_record(dream, path):
+def drive_and_record(env, path):
     """Two episodes, a knob turned, a way back; returns what was seen when each action was chosen."""
-    ride = ride_by(dream, ACTIONS * 3)
-    ride.step()  # before it begins
-    ride.record(Take(path))
+    session = make_session(env, ACTIONS * 3)
+    session.step()  # before it begins
+    session.start_recording(SessionRecorder(path))
     for _ in range(5):
-        ride.step()
-    dream.steps = 2
+        session.step()
+    env.steps = 2
     for _ in range(4):
-        ride.step()
+        session.step()
     for _ in range(3):
-        ride.go_back()
-    dream.seed = 7
+        session.rewind()
+    env.seed = 7
     seen = []
     for _ in range(2):
-        seen.append(ride.frame_u8)
-        ride.step()
-    ride.go_to_place(1)
+        seen.append(session.frame_u8)
+        session.step()
+    session.change_start(1)
     for _ in range(3):
-        ride.step()
-    assert ride.stop_recording().num_frames == 6 + 2 + 3
+        session.step()
+    assert session.stop_recording().num_frames == 6 + 2 + 3
     return seen
 
 
-def test_a_recording_is_one_of_the_project_s(dream, tmp_path):
+def test_a_recording_is_one_of_the_project_s(env, tmp_path):
     """So that it can be looked at, and another dream be trained on it."""
-    seen = drive_and_record(dream, tmp_path / "take.npz")
+    seen = drive_and_record(env, tmp_path / "take.npz")
     data = open_trajectories(tmp_path / "take.npz")
-    assert data.frames.shape == (1, 11, 3, *dream.frame_shape) and data.action_names == dream.action_names
-    assert (data.fps, data.action_keys, data.assumptions) == (dream.fps, dream.action_keys, ())
+    assert data.frames.shape == (1, 11, 3, *env.frame_shape) and data.action_names == env.action_names
+    assert (data.fps, data.action_keys, data.assumptions) == (env.fps, env.action_keys, ())
     assert data.actions[0].tolist() == [*ACTIONS[1:7], *ACTIONS[7:], ACTIONS[0], *ACTIONS[:3]]
     assert np.flatnonzero(data.episode_starts[0]).tolist() == [0, 8] and episode_ids(data).max() == 1
     np.testing.assert_array_equal(data.frames[0, 6], seen[0].transpose(2, 0, 1))
     assert sorted(path.name for path in tmp_path.iterdir() if "take" in path.name) == ["take.npz"]
 
 
-def test_driven_again_a_recording_gives_the_same_frames(dream, paths, tmp_path):
-    drive_and_record(dream, tmp_path / "take.npz")
+def test_driven_again_a_recording_gives_the_same_frames(env, paths, tmp_path):
+    drive_and_record(env, tmp_path / "take.npz")
     again = open_dream(**paths, seed=5)
     replay = Replay.load(tmp_path / "take.npz", again)
-    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
-    assert replay.end_of_first == 8
+    assert replay.first_episode_length == 8
 
 
-def test_recordings_of_earlier_versions_can_be_replayed(dream, paths, tmp_path):
+def test_recordings_of_earlier_versions_can_be_replayed(env, paths, tmp_path):
     """Their events hold a context level as well, which is ignored."""
-    drive_and_record(dream, tmp_path / "take.npz")
+    drive_and_record(env, tmp_path / "take.npz")
     arrays = dict(np.load(tmp_path / "take.npz"))
     meta = json.loads(str(arrays["meta"]))
     assert all(set(event) <= {"t", "age", "seed", "steps"} for event in meta["replay"])
@@ -210,92 +214,92 @@ def test_recordings_of_earlier_versions_can_be_replayed(dream, paths, tmp_path):
     np.savez(tmp_path / "take.npz", **{**arrays, "meta": json.dumps(meta)})
     again = open_dream(**paths)
     replay = Replay.load(tmp_path / "take.npz", again)
-    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_a_knob_turned_before_the_first_frame(dream, paths, tmp_path):
+def test_a_knob_turned_before_the_first_frame(env, paths, tmp_path):
     """It belongs to the episode's beginning, which must not be lost by it."""
-    ride = ride_by(dream, ACTIONS)
-    ride.record(Take(tmp_path / "take.npz"))
+    session = make_session(env, ACTIONS)
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
     for seed in (3, 4):
-        dream.seed = seed
-        ride.step()
-        ride.step()
-        ride.restart()
-    ride.stop_recording()
+        env.seed = seed
+        session.step()
+        session.step()
+        session.restart()
+    session.stop_recording()
     again = open_dream(**paths)
     replay = Replay.load(tmp_path / "take.npz", again)
-    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_going_back_beyond_the_beginning_of_a_recording(dream, paths, tmp_path):
+def test_going_back_beyond_the_beginning_of_a_recording(env, paths, tmp_path):
     """From there on it is another way: what was recorded before belongs to no episode."""
-    ride = ride_by(dream, ACTIONS)
+    session = make_session(env, ACTIONS)
     for _ in range(4):
-        ride.step()
-    ride.record(Take(tmp_path / "first.npz"))
-    ride.step()
-    ride.stop_recording()
-    ride.record(Take(tmp_path / "take.npz"))
+        session.step()
+    session.start_recording(SessionRecorder(tmp_path / "first.npz"))
+    session.step()
+    session.stop_recording()
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
     for _ in range(2):
-        ride.step()
+        session.step()
     for _ in range(5):
-        ride.go_back()
-    assert ride.take.num_frames == 0 and ride.age == 2
+        session.rewind()
+    assert session.recording.num_frames == 0 and session.age == 2
     for _ in range(3):
-        ride.step()
-    ride.stop_recording()
+        session.step()
+    session.stop_recording()
     again = open_dream(**paths)
     replay = Replay.load(tmp_path / "take.npz", again)
-    assert replay.actions.tolist() == ACTIONS[2:5] and [mark["age"] for mark in replay.marks] == [2]
-    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    assert replay.actions.tolist() == ACTIONS[2:5] and [mark["age"] for mark in replay.events] == [2]
+    frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_a_recording_that_begins_on_the_way(dream, paths, tmp_path):
+def test_a_recording_that_begins_on_the_way(env, paths, tmp_path):
     """The noise hangs on the frames since the game's place, also where a replay begins at none of the game's."""
-    ride = ride_by(dream, ACTIONS)
+    session = make_session(env, ACTIONS)
     for _ in range(4):
-        ride.step()
-    dream.places.add(*dream.place(), dream.age)
-    ride.go_to_place(-1)
-    ride.record(Take(tmp_path / "take.npz"))
+        session.step()
+    env.places.add(*env.place(), env.age)
+    session.change_start(-1)
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
     for _ in range(3):
-        ride.step()
-    assert (ride.age, dream.age) == (3, 7)
-    ride.stop_recording()
+        session.step()
+    assert (session.age, env.age) == (3, 7)
+    session.stop_recording()
     again = open_dream(**paths)
     replay = Replay.load(tmp_path / "take.npz", again)
-    frames = np.stack([frame.copy() for frame in replay.drive(again)])
+    frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_who_is_in_a_hurry_loses_nothing(dream, monkeypatch, tmp_path):
+def test_who_is_in_a_hurry_loses_nothing(env, monkeypatch, tmp_path):
     """A second Ctrl-C comes while the file is written."""
-    ride, write, interrupts = ride_by(dream, ACTIONS), Take.write, [KeyboardInterrupt]
-    ride.record(Take(tmp_path / "take.npz"))
+    session, write, interrupts = make_session(env, ACTIONS), SessionRecorder.write, [KeyboardInterrupt]
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
     for _ in range(5):
-        ride.step()
+        session.step()
 
     def interrupted(take):
         if interrupts:
             raise interrupts.pop()
         write(take)
 
-    monkeypatch.setattr(Take, "write", interrupted)
-    ride.stop_recording()
+    monkeypatch.setattr(SessionRecorder, "write", interrupted)
+    session.stop_recording()
     assert open_trajectories(tmp_path / "take.npz").num_frames == 5
 
 
-def test_a_frame_that_is_not_written_whole_is_none(dream, paths, tmp_path):
+def test_a_frame_that_is_not_written_whole_is_none(env, paths, tmp_path):
     """A disk that fills between two looks at it: all before that frame is kept."""
-    ride = ride_by(dream, ACTIONS)
-    ride.record(Take(tmp_path / "take.npz"))
+    session = make_session(env, ACTIONS)
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
     for _ in range(5):
-        ride.step()
-    file = ride.take.file
+        session.step()
+    file = session.recording.file
 
     class Full:
         def __getattr__(self, name):
@@ -304,35 +308,35 @@ def test_a_frame_that_is_not_written_whole_is_none(dream, paths, tmp_path):
         def write(self, pixels):
             return file.write(pixels[:100])
 
-    ride.take.file = Full()
-    with pytest.raises(NoRoom, match=r"take\.npz"):
-        ride.step()
-    assert ride.age == dream.age == ride.take.num_frames == 5
-    ride.stop_recording()
+    session.recording.file = Full()
+    with pytest.raises(DiskFull, match=r"take\.npz"):
+        session.step()
+    assert session.age == env.age == session.recording.num_frames == 5
+    session.stop_recording()
     assert open_trajectories(tmp_path / "take.npz").num_frames == 5
 
 
-def test_what_cannot_be_saved_stays_aside(dream, monkeypatch, tmp_path):
-    ride = ride_by(dream, ACTIONS)
-    ride.record(Take(tmp_path / "take.npz"))
-    ride.step()
+def test_what_cannot_be_saved_stays_aside(env, monkeypatch, tmp_path):
+    session = make_session(env, ACTIONS)
+    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.step()
     monkeypatch.setattr(np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
-        ride.stop_recording()
+        session.stop_recording()
     assert [path.name for path in tmp_path.glob("take*")] == ["take.writing.npz.frames"]
 
 
-def test_a_recording_without_a_frame_leaves_no_file(dream, tmp_path):
-    ride = ride_by(dream, ACTIONS)
-    ride.record(Take(tmp_path / "new folder" / "take.npz"))
-    ride.stop_recording()
+def test_a_recording_without_a_frame_leaves_no_file(env, tmp_path):
+    session = make_session(env, ACTIONS)
+    session.start_recording(SessionRecorder(tmp_path / "new folder" / "take.npz"))
+    session.stop_recording()
     assert list((tmp_path / "new folder").iterdir()) == []
     for path in (tmp_path / "model.pt" / "take.npz", tmp_path / "new folder"):
         with pytest.raises(InputError, match="cannot record to"):
-            Take(path)
-    ride.record(Take(free_path(tmp_path, ".npz")))
+            SessionRecorder(path)
+    session.start_recording(SessionRecorder(free_path(tmp_path, ".npz")))
     assert free_path(tmp_path, ".npz").name == "dream_002.npz"  # another window's, at the same time
-    ride.stop_recording()
+    session.stop_recording()
 
 
 HARMS = {  # what is written over a recording's own, and its marks
@@ -354,22 +358,22 @@ HARMS = {  # what is written over a recording's own, and its marks
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_hostile_recording_is_refused(dream, tmp_path, harm):
+def test_a_hostile_recording_is_refused(env, tmp_path, harm):
     path = tmp_path / "take.npz"
-    drive_and_record(dream, path)
+    drive_and_record(env, path)
     whole, (arrays, mark) = dict(np.load(path)), HARMS[harm]
     meta = json.loads(str(whole["meta"]))
     meta["replay"][0].update(mark)
     np.savez(path, **{**whole, **arrays, "meta": json.dumps(meta)})
-    with pytest.raises(InputError, match=r"take\.npz cannot be driven again") as caught:
-        Replay.load(path, dream)
+    with pytest.raises(InputError, match=r"take\.npz cannot be replayed") as caught:
+        Replay.load(path, env)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("harm", ["no recording", "another's", "cut off", "another dream's"])
-def test_what_cannot_be_driven_again_is_refused(dream, tmp_path, harm):
+def test_what_cannot_be_driven_again_is_refused(env, tmp_path, harm):
     path = tmp_path / "take.npz"
-    drive_and_record(dream, path)
+    drive_and_record(env, path)
     whole = dict(np.load(path))
     if harm == "no recording":
         path.unlink()
@@ -381,7 +385,7 @@ def test_what_cannot_be_driven_again_is_refused(dream, tmp_path, harm):
         meta = {**json.loads(str(whole["meta"])), "dream": "another"}
         np.savez(path, **{**whole, "meta": json.dumps(meta)})
     with pytest.raises(InputError, match=r"take\.npz") as caught:
-        Replay.load(path, dream)
+        Replay.load(path, env)
     assert "\n" not in str(caught.value)
 
 
@@ -395,11 +399,11 @@ def test_the_script_drives_a_recording_again(paths, tmp_path, capsys):
     play("--keys", tmp_path / "keys.txt", "--steps", 2, "--seed", 3, "--start", 1, "--record", take)
     capsys.readouterr()
     play("--replay", take)
-    assert "9 of 9 frames are the same as recorded" in capsys.readouterr().out
+    assert "9 of 9 frames are equal to the recording" in capsys.readouterr().out
     whole = dict(np.load(take))
     whole["frames"][0, 4] = 0
     np.savez(take, **whole)
-    with pytest.raises(InputError, match="rounds otherwise"):
+    with pytest.raises(InputError, match="rounds differently"):
         play("--replay", take)
     assert "8 of 9" in capsys.readouterr().out
 
@@ -458,84 +462,86 @@ def game(tmp_path, monkeypatch):
     sys.modules.pop("a_game", None)
 
 
-def knowing_places(dream):
-    dream.places.truth = {"x": np.array([5, 38, np.nan], np.float32)}
-    return dream
+def knowing_places(env):
+    env.places.truth = {"x": np.array([5, 38, np.nan], np.float32)}
+    return env
 
 
-def test_the_game_goes_beside_its_dream(dream, game):
+def test_the_game_goes_beside_its_dream(env, game):
     """From the same place, by the same actions, and back with it."""
-    ride = ride_by(knowing_places(dream), [2, 2, 1], real=Real("a_game:Line-v0", 3, game))
-    assert ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 5
+    session = make_session(knowing_places(env), [2, 2, 1], real=RealEnv("a_game:Line-v0", 3, game))
+    assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 5
     shown = []
     for _ in range(3):
-        ride.step()
-        shown.append(int(ride.real.frame_u8[0, 0, 0]))
+        session.step()
+        shown.append(int(session.real.frame_u8[0, 0, 0]))
     assert shown == [6, 7, 6]
-    ride.go_back()
-    ride.go_back()
-    assert ride.real.frame_u8[0, 0, 0] == 6 and ride.real.in_step
-    ride.step()
-    assert ride.real.frame_u8[0, 0, 0] == 7
-    ride.real.close()
+    session.rewind()
+    session.rewind()
+    assert session.real.frame_u8[0, 0, 0] == 6 and session.real.in_sync
+    session.step()
+    assert session.real.frame_u8[0, 0, 0] == 7
+    session.real.close()
 
 
-def test_a_game_that_does_not_hear_where_to_stand(dream, game):
+def test_a_game_that_does_not_hear_where_to_stand(env, game):
     """Shown beside the dream as if it stood there, it would make a good dream look wrong."""
-    real = Real("a_game:Line-v0", 3, game)
+    real = RealEnv("a_game:Line-v0", 3, game)
     reset = real.env.unwrapped.reset
     real.env.unwrapped.reset = lambda seed=None, options=None: reset(seed=seed)
-    ride = ride_by(knowing_places(dream), [2, 2], real=real)
-    assert not real.in_step and real.label == "the game, elsewhere" and real.frame_u8[0, 0, 0] == 9
-    ride.step()
+    session = make_session(knowing_places(env), [2, 2], real=real)
+    assert not real.in_sync and real.label == "game (not in sync)" and real.frame_u8[0, 0, 0] == 9
+    session.step()
     assert real.frame_u8[0, 0, 0] == 10
 
 
 @pytest.mark.parametrize("mistake", ["step", "picture", "state"])
-def test_a_game_s_own_mistakes_stop_the_game_alone(dream, game, mistake):
-    real = Real("a_game:Line-v0", 3, game)
+def test_a_game_s_own_mistakes_stop_the_game_alone(env, game, mistake):
+    real = RealEnv("a_game:Line-v0", 3, game)
     inner = real.env.unwrapped
-    ride = ride_by(knowing_places(dream), [2] * 5, real=real)
-    ride.step()
+    session = make_session(knowing_places(env), [2] * 5, real=real)
+    session.step()
     if mistake == "step":
         inner.step = lambda action: 1 / 0
     elif mistake == "picture":
         inner.render = lambda: np.zeros((4, 4), np.float32)
     else:
         inner.reset = lambda seed=None, options=None: {}["nothing"]
-        ride.restart()
+        session.restart()
     before = real.frame_u8.copy()
     for _ in range(2):
-        ride.step()
-    assert real.label.startswith("the game, stopped: ") and not real.in_step
+        session.step()
+    assert real.label.startswith("game (stopped: ") and not real.in_sync
     np.testing.assert_array_equal(real.frame_u8, before)
     if mistake == "step":
         del inner.step
-        ride.restart()
-        assert real.label == "the game"
+        session.restart()
+        assert real.label == "game"
 
 
 def test_a_game_without_pictures_is_refused(game):
-    with pytest.raises(InputError, match="it draws no pictures"):
-        Real("a_game:Blind-v0", 3, game)
+    with pytest.raises(InputError, match="it renders no frames"):
+        RealEnv("a_game:Blind-v0", 3, game)
 
 
-def test_a_game_that_stands_elsewhere_says_so(dream, game):
-    ride = ride_by(knowing_places(dream), [2, 2, 2], real=Real("a_game:Line-v0", 3, game, ["wide=1"]))
-    ride.go_to_place(1)
-    assert ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 38
-    ride.step()  # it ends there and begins anew; the dream goes on
-    assert not ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 9
-    ride.go_back()
-    assert ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 38
-    ride.go_to_place(1)  # of which nobody knows the true state
-    assert not ride.real.in_step and ride.real.frame_u8[0, 0, 0] == 9
-    words = Real("a_game:Words-v0", 3, game)  # what it gives is no picture: it is asked to draw
+def test_a_game_that_stands_elsewhere_says_so(env, game):
+    session = make_session(
+        knowing_places(env), [2, 2, 2], real=RealEnv("a_game:Line-v0", 3, game, ["wide=1"])
+    )
+    session.change_start(1)
+    assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 38
+    session.step()  # it ends there and begins anew; the dream goes on
+    assert not session.real.in_sync and session.real.frame_u8[0, 0, 0] == 9
+    session.rewind()
+    assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 38
+    session.change_start(1)  # of which nobody knows the true state
+    assert not session.real.in_sync and session.real.frame_u8[0, 0, 0] == 9
+    words = RealEnv("a_game:Words-v0", 3, game)  # what it gives is no picture: it is asked to draw
     assert words.frame_u8.shape == (32, 48, 3)
     del type(words.env.unwrapped).get_state
     words.reset({"x": 5.0})
     words.set_state(words.get_state())  # it cannot go back
-    assert not words.in_step
+    assert not words.in_sync
 
 
 @pytest.mark.parametrize(
@@ -545,18 +551,18 @@ def test_a_game_that_stands_elsewhere_says_so(dream, game):
         ("a_game:Line-v0", 3, "no folder", [], "is no folder"),
         ("a_game:Other-v0", 3, "game", [], "cannot be played"),
         ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be played"),
-        ("a_game:Line-v0", 6, "game", [], "the dream knows 6 actions"),
+        ("a_game:Line-v0", 6, "game", [], "the world model has 6 actions"),
         ("a_game:Line-v0", 3, "game", ["wide"], "NAME=VALUE"),
     ],
 )
 def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, said):
     with pytest.raises(InputError, match=said) as caught:
-        Real(name, num_actions, game if path == "game" else path, settings)
+        RealEnv(name, num_actions, game if path == "game" else path, settings)
     assert "\n" not in str(caught.value)
 
 
 def test_settings_are_json_or_words():
-    assert [setting(words) for words in ("track=1", "start=line", "flag=true", 'x="1"')] == [
+    assert [parse_setting(words) for words in ("track=1", "start=line", "flag=true", 'x="1"')] == [
         ("track", 1),
         ("start", "line"),
         ("flag", True),
@@ -601,7 +607,7 @@ def test_places_of_a_recording(tmp_path):
     assert select_start_states(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
 
 
-def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):
+def test_places_know_the_true_state_of_their_last_frame(env, paths, tmp_path):
     """One frame late, and the game beside the dream is ahead of it for ever."""
     frames, actions = moving_square(rows=4, steps=24)
     times = np.arange(4 * 24, dtype=np.float32).reshape(4, 24)
@@ -611,8 +617,8 @@ def test_places_know_the_true_state_of_their_last_frame(dream, paths, tmp_path):
     latents = torch.from_numpy(
         np.broadcast_to(times[:, :, None, None, None], (4, 24, 4, 8, 12)).astype(np.float16)
     )
-    save_start_states(data, latents, mask, 4, dream.fingerprint, tmp_path / "places.npz")
-    places = load_start_states(tmp_path / "places.npz", dream.engine)
+    save_start_states(data, latents, mask, 4, env.fingerprint, tmp_path / "places.npz")
+    places = load_start_states(tmp_path / "places.npz", env.engine)
     assert len(places) == 8
     for place in range(len(places)):
         assert places.game_state(place) == {"time": places.latents[place, -1, 0, 0, 0]}
