@@ -1,4 +1,4 @@
-"""The window on a recording: what its keys and the mouse do, what it works out, a real screen."""
+"""The dataset viewer: computations, keys, mouse, drawing, and a window on an X display."""
 
 import json
 import os
@@ -34,12 +34,12 @@ ACTIONS = np.repeat([1, 2, 1, 3, 1, 2], [10, 5, 12, 1, 22, 10]).reshape(
 
 
 def shade(position: int) -> int:
-    return 10 + 4 * position  # none is black, as an empty screen is
+    return 10 + 4 * position  # never black like an empty screen
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Frame i of 60 is of one colour, shade(i); the episodes start at 0, 12, 30 and 45."""
+    """Frame i of 60 is of one color, shade(i); the episodes start at 0, 12, 30 and 45."""
     shades = shade(np.arange(N * T)).astype(np.uint8).reshape(N, T, 1, 1, 1)
     meta = {"fps": 500.0, "action_keys": [[], ["up"], ["left"], ["up", "left"]], "game": "Test-v0"}
     path = tmp_path / "mine.npz"
@@ -66,13 +66,13 @@ def make_viewer(monkeypatch, tmp_path):
 
 
 def pixels(window) -> np.ndarray:
-    """What it draws, uint8 (H, W, 3)."""
+    """Draws the window; returns its pixels, uint8 (H, W, 3)."""
     window.draw()
     return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
 
 
 def drawn_text(window, monkeypatch) -> list[str]:
-    """All that it writes when it draws."""
+    """Draws the window; returns all text that is written."""
     from dream.window import dataset_hud
     from dream.window import draw as drawing
 
@@ -94,7 +94,7 @@ def mouse(window, kind, x, y, **more):
     window.handle_events(0)
 
 
-# ------------------------------------------------------------------------------------------------ what it works out
+# ------------------------------------------------------------------------------------------------ computations
 
 
 def test_rarest_first():
@@ -110,7 +110,7 @@ def test_runs_end_at_other_actions_rows_and_episodes():
     assert run_starts(actions, starts, 0).tolist() == []
 
 
-def test_nearest_is_never_where_one_stands():
+def test_nearest_excludes_the_present_position():
     positions = np.array([3, 7, 20])
     assert [nearest(positions, at, 1) for at in (0, 3, 7, 20)] == [3, 7, 20, None]
     assert [nearest(positions, at, -1) for at in (0, 3, 7, 99)] == [None, None, 3, 20]
@@ -122,7 +122,7 @@ def test_a_click_on_a_frame_s_column_is_that_frame(width, num_frames):
         assert position_at(timeline_column(position, width, num_frames), width, num_frames) == position
 
 
-def test_a_line_with_more_frames_than_columns():
+def test_a_timeline_with_more_frames_than_columns():
     columns = [timeline_column(position, 100, 12345) for position in range(12345)]
     assert columns == sorted(columns) and set(columns) == set(range(100))
     assert [position_at(x, 100, 12345) for x in (-9, 0, 50, 99, 100, 900)] == [
@@ -135,7 +135,7 @@ def test_a_line_with_more_frames_than_columns():
     ]
 
 
-def test_each_column_shows_the_share_of_its_own_frames():
+def test_each_column_shows_the_fraction_of_its_own_frames():
     marked = np.zeros((2, 50), bool)
     marked[0, 3] = marked[1, 10:20] = True
     np.testing.assert_array_equal(
@@ -145,7 +145,7 @@ def test_each_column_shows_the_share_of_its_own_frames():
     np.testing.assert_array_equal(column_fractions(prefix_counts(few), 8), [0, 0, 1, 1, 0, 0, 1, 1])
 
 
-def test_values_in_words():
+def test_values_as_text():
     extras = {
         "rewards": np.array([[0.5, -1234.56]], np.float32),
         "truth/lap": np.array([[1, 2]]),
@@ -165,7 +165,7 @@ def test_values_in_words():
 # ------------------------------------------------------------------------------------------------ keys and the mouse
 
 
-def test_each_command_has_keys_of_its_own_and_a_function(make_viewer, path):
+def test_each_command_has_keys_of_its_own_and_can_be_called(make_viewer, path):
     window = make_viewer(path)
     assert len(window.command_of_key) == sum(len(command.keys) for command in COMMANDS.values())
     for command in COMMANDS.values():
@@ -174,7 +174,7 @@ def test_each_command_has_keys_of_its_own_and_a_function(make_viewer, path):
     assert not window.running
 
 
-def test_episodes_on_and_back(make_viewer, path):
+def test_next_and_previous_episode(make_viewer, path):
     window = make_viewer(path)
     seen = []
     for name in "eeeeewww":
@@ -220,7 +220,7 @@ def test_the_mouse_drags_through_the_recording(make_viewer, path):
     assert window.position == 20
     mouse(
         window, pygame.MOUSEMOTION, x[1], line.top - 200, buttons=(1, 0, 0)
-    )  # the hand need not stay on the line
+    )  # the mouse may leave the timeline
     assert window.position == 40
     mouse(window, pygame.MOUSEMOTION, 9999, 0, buttons=(1, 0, 0))
     assert window.position == N * T - 1
@@ -250,10 +250,10 @@ def test_playing_goes_on_after_a_drag(make_viewer, path):
     assert not window.playing  # there is nothing left to play
 
 
-# ------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------------------ drawing
 
 
-def test_the_keys_of_the_action_are_lit_and_the_frame_is_its_own(make_viewer, path, monkeypatch):
+def test_the_frame_and_the_keys_of_its_action_are_drawn(make_viewer, path, monkeypatch):
     from dream.window import dataset_hud
     from dream.window import draw as drawing
 
@@ -289,7 +289,7 @@ def test_pixels_are_whole_multiples(make_viewer, tmp_path):
     np.testing.assert_array_equal(found, frames[0, 0].transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1))
 
 
-def test_the_line_shows_the_action_the_episodes_and_the_place(make_viewer, path):
+def test_the_timeline_shows_action_episodes_and_position(make_viewer, path):
     from dream.window.draw import ACCENT, BORDER, GREEN, MUTED
 
     window = make_viewer(path)
@@ -298,14 +298,14 @@ def test_the_line_shows_the_action_the_episodes_and_the_place(make_viewer, path)
     window.go_to(20)
     picture, line = pixels(window), window.timeline()
 
-    def colour(position, y):
+    def color(position, y):
         return tuple(picture[y, line.left + timeline_column(position, line.width, N * T)])
 
     for position in range(N * T):
         wanted = ACCENT if position == 20 else GREEN if ACTIONS.flat[position] == 2 else BORDER
-        assert colour(position, line.centery) == wanted, position
+        assert color(position, line.centery) == wanted, position
         if position != 20:
-            assert (colour(position, line.top - 4) == MUTED) == (position in (0, 12, 30, 45)), position
+            assert (color(position, line.top - 4) == MUTED) == (position in (0, 12, 30, 45)), position
 
 
 def test_values_of_the_frame_are_written(make_viewer, path, monkeypatch):
@@ -317,7 +317,7 @@ def test_values_of_the_frame_are_written(make_viewer, path, monkeypatch):
     assert "at" not in written  # two values a frame
 
 
-def test_the_histogram_counts_and_lights_the_action_at_hand(make_viewer, path, monkeypatch):
+def test_the_histogram_highlights_the_current_action(make_viewer, path, monkeypatch):
     from dream.window.draw import ACCENT, GREEN, MUTED
 
     window = make_viewer(path)
@@ -333,11 +333,11 @@ def test_the_histogram_counts_and_lights_the_action_at_hand(make_viewer, path, m
     ]
     area = pixels(window)[: before.shape[0] - window.bar_height]
 
-    def wide(colour):
-        return (area == colour).all(axis=2).sum(axis=1).max()
+    def wide(color):
+        return (area == color).all(axis=2).sum(axis=1).max()
 
-    assert wide(ACCENT) > 2.5 * wide(MUTED) > 0  # "forward" is at hand, and three times as frequent as "left"
-    assert (area == GREEN).all(axis=2).any()  # the chosen one
+    assert wide(ACCENT) > 2.5 * wide(MUTED) > 0  # "forward" is current, and three times as frequent as "left"
+    assert (area == GREEN).all(axis=2).any()  # the selected one
     send(window, "a")
     np.testing.assert_array_equal(pixels(window), before)
 
@@ -374,7 +374,7 @@ def test_a_game_of_many_keys_leaves_room_for_its_action(make_viewer, tmp_path, m
     assert window.recording.action_names[7] in drawn_text(window, monkeypatch)
 
 
-def test_a_picture_is_what_is_to_be_seen(make_viewer, path, tmp_path):
+def test_a_picture_shows_the_window(make_viewer, path, tmp_path):
     window = make_viewer(path)
     wanted = pixels(window)
     send(window, "s")
@@ -396,7 +396,7 @@ def test_a_real_window(screen, path):  # noqa: F811
     wait_until(lambda: screen.shows([shade(27)] * 3))
     from dream.window.draw import ACCENT
 
-    lower = screen.picture()[410:]  # the end of the bar: nothing else is of this colour there
+    lower = screen.picture()[410:]  # the end of the bar: nothing else is of this color there
     y, x = (int(where.mean()) for where in np.nonzero((lower == ACCENT).all(axis=2)))
     y += 410
     screen.press("mousemove", str(x), str(y), "mousedown", "1", "mousemove", "790", str(y))

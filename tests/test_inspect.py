@@ -1,4 +1,4 @@
-"""What inspect_trajectories.py says, draws and refuses."""
+"""The output, contact sheet, viewer and errors of inspect_trajectories.py."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_counts_are_printed(recording, tmp_path, capsys):
     assert "assumed" not in text
 
 
-def test_what_was_assumed_is_printed(tmp_path, capsys):
+def test_assumptions_are_printed(tmp_path, capsys):
     path = tmp_path / "bare.npz"
     np.savez(path, frames=np.zeros((2, 5, 3, 8, 8), np.uint8), actions=np.zeros((2, 5), int))
     run("--trajectories", path, "--save", tmp_path / "sheet.png")
@@ -71,7 +71,7 @@ def test_sheet_shows_the_frames(recording, tmp_path):
     run("--trajectories", recording, "--save", path)
     picture = pygame.image.load(str(path))
     columns, rows = contact_sheet.COLUMNS, contact_sheet.ROWS
-    width, height, margin = 9 * W, 9 * H, contact_sheet.MARGIN  # nine fold: 288 pixels wide
+    width, height, margin = 9 * W, 9 * H, contact_sheet.MARGIN  # scale 9: 288 pixels wide
     line_height = height + contact_sheet.CAPTION_HEIGHT + margin
     head = contact_sheet.HEAD_HEIGHT
     assert picture.get_size() == (margin + columns * (width + margin), head + rows * line_height)
@@ -100,7 +100,7 @@ def test_any_size_of_frame_fits(tmp_path, height, width):
 
 
 def browse_with(monkeypatch, recording, keys) -> list[int]:
-    """Presses one key a drawn frame; returns the positions that were drawn."""
+    """Presses one key per drawn frame; returns the positions that were drawn."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     keys, drawn = list(keys), []
     draw = dataset_viewer.DatasetViewer.draw
@@ -110,7 +110,7 @@ def browse_with(monkeypatch, recording, keys) -> list[int]:
         drawn.append(window.position)
         assert pygame.display.get_surface().get_at(window.picture_rect.center)[0] == 3 * window.position
         if len(drawn) == 1:
-            pygame.time.set_timer(pygame.QUIT, 10_000, 1)  # a test that has gone wrong ends too
+            pygame.time.set_timer(pygame.QUIT, 10_000, 1)  # ends a test that hangs
         if keys:
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=keys.pop(0)))
 
@@ -129,14 +129,14 @@ def test_keys_of_the_window(recording, monkeypatch):
         pygame.K_END: 39,
         pygame.K_PAGEUP: 29,
         pygame.K_HOME: 0,
-        pygame.K_UP: 39,  # 100 on, as far as it goes
+        pygame.K_UP: 39,  # 100 forward, clamped
         pygame.K_DOWN: 0,
     }
     assert browse_with(monkeypatch, recording, [*keys, pygame.K_q]) == [0, *keys.values()]
 
 
 def test_playing_ends_at_the_last_frame(recording, monkeypatch):
-    other = [pygame.K_F9] * 2  # without a meaning: they do not disturb
+    other = [pygame.K_F9] * 2  # no command
     keys = [pygame.K_END, pygame.K_LEFT, pygame.K_LEFT, pygame.K_SPACE, *other, pygame.K_ESCAPE]
     drawn = browse_with(monkeypatch, recording, keys)
     assert drawn == [0, 39, 38, 37, 37, 38, 39]
@@ -152,9 +152,7 @@ def test_without_a_display_it_names_save(recording, monkeypatch):
         run("--trajectories", recording)
     monkeypatch.undo()
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
-    monkeypatch.setattr(
-        pygame.display, "get_driver", lambda: "offscreen"
-    )  # what SDL falls back to in silence
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")  # SDL's silent fallback
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "set_mode", lambda *_: None)
     with pytest.raises(InputError, match="--save"):
@@ -182,5 +180,5 @@ def test_malformed_file_gives_one_line_and_no_traceback(tmp_path):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_default_path_is_beside_the_script():
+def test_default_path_is_in_the_script_s_folder():
     assert inspect_trajectories.parse_args([]).trajectories == SCRIPT.parent / "data" / "trajectories.npz"

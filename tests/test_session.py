@@ -1,4 +1,4 @@
-"""A ride through a small random dream: back and on again, who drives, the game beside it, recordings driven again."""
+"""Play sessions on a small random world model: rewinding, controllers, recordings, replays, the real game."""
 
 import json
 import sys
@@ -40,11 +40,11 @@ def make_session(env, actions, **settings) -> PlaySession:
     )
 
 
-# ------------------------------------------------------------------------------------------------ back, and on again
+# ------------------------------------------------------------------------------------------------ rewinding
 
 
-def test_back_and_the_same_way_again_is_the_same(env):
-    """What one meets must not depend on how often one went back, or nobody could look at a place twice."""
+def test_the_same_actions_after_a_rewind_give_the_same_frames(env):
+    """The noise depends on the age of the frame, not on the number of steps taken."""
     session = make_session(env, ACTIONS)
     frames = [session.frame_u8.copy(), *(session.step().copy() for _ in ACTIONS)]
     for number in reversed(range(3, len(ACTIONS))):
@@ -55,10 +55,10 @@ def test_back_and_the_same_way_again_is_the_same(env):
         np.testing.assert_array_equal(session.step(), frames[number])
 
 
-def test_a_knob_shows_on_the_frame_one_looks_at(env, tmp_path):
+def test_another_seed_changes_the_last_frame(env, tmp_path):
     session = make_session(env, ACTIONS)
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
-    session.regenerate_last()  # a place was not dreamed
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
+    session.regenerate_last()  # without effect: a start state is not generated
     for _ in range(3):
         session.step()
     before = session.frame_u8.copy()
@@ -72,7 +72,7 @@ def test_a_knob_shows_on_the_frame_one_looks_at(env, tmp_path):
     session.stop_recording()
 
 
-def test_the_way_back_ends_at_the_place_and_after_some_seconds(env):
+def test_rewinding_ends_at_the_start_state_and_after_some_seconds(env):
     session = make_session(env, ACTIONS)
     assert not session.rewind()
     for _ in range(round(REWIND_SECONDS * env.fps) + 20):
@@ -85,7 +85,7 @@ def test_the_way_back_ends_at_the_place_and_after_some_seconds(env):
     assert session.age == 0 and not session.rewind()
 
 
-def test_places_go_round(env):
+def test_start_states_wrap_around(env):
     session = make_session(env, ACTIONS)
     session.step()
     session.change_start(-1)
@@ -94,8 +94,8 @@ def test_places_go_round(env):
     assert session.start == 0
 
 
-def test_a_kept_place_is_where_one_stood(env, tmp_path, paths):
-    """Also by the file, in another run."""
+def test_a_saved_start_state_shows_the_same_frame(env, tmp_path, paths):
+    """In this session and, from the file, in another one."""
     session = make_session(env, ACTIONS)
     for _ in range(5):
         session.step()
@@ -109,10 +109,10 @@ def test_a_kept_place_is_where_one_stood(env, tmp_path, paths):
     assert load_start_states(path, env.engine).game_state(3) is None
 
 
-# ------------------------------------------------------------------------------------------------ who drives
+# ------------------------------------------------------------------------------------------------ controllers
 
 
-def test_a_list_goes_on_where_it_is_and_presses_nothing_after_its_end(env):
+def test_a_script_continues_after_a_rewind_and_ends_with_no_op(env):
     session = make_session(env, [1, 2])
     session.step()
     session.rewind()
@@ -123,45 +123,45 @@ def test_a_list_goes_on_where_it_is_and_presses_nothing_after_its_end(env):
     assert taken == [1, 2, 0, 0]
 
 
-def test_who_cannot_drive_is_passed_over_with_a_word(env, tmp_path):
+def test_a_controller_that_cannot_play_is_skipped_with_a_message(env, tmp_path):
     controllers = make_controllers(env, ("a list", [2]), tmp_path / "no agent.pt")
     session = PlaySession(env, controllers=controllers)
     assert session.controller.name == "you" and session.cycle_controller() == "driver: a list"
-    said = session.cycle_controller()
-    assert "no agent.pt" in said and said.endswith("driver: you") and session.controller is controllers[0]
+    output = session.cycle_controller()
+    assert "no agent.pt" in output and output.endswith("driver: you") and session.controller is controllers[0]
     alone = PlaySession(env, controllers=[controllers[0], controllers[2]])
     assert "no other driver" in alone.cycle_controller()
 
 
-def test_the_agent_sees_the_last_frames_when_it_takes_over(env, monkeypatch):
+def test_the_agent_observes_the_last_frames_at_reset(env, monkeypatch):
     seen = []
 
     class Agent:
-        views = "those of before"
+        views = "views of an earlier frame"
 
         def see(self, frames_u8):
             seen.append(int(frames_u8[0, 0, 0, 0]))
 
-    driver = AgentController("none", env.action_names, 0)
-    driver.agent, driver.act = Agent(), lambda held_keys, age: 1
-    session = PlaySession(env, controllers=[HumanController(env.action_keys), driver])
+    agent = AgentController("none", env.action_names, 0)
+    agent.agent, agent.act = Agent(), lambda held_keys, age: 1
+    session = PlaySession(env, controllers=[HumanController(env.action_keys), agent])
     frames = [session.frame_u8, *(session.step() for _ in range(6))]
     session.cycle_controller()
-    assert driver.agent.views is None and seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
+    assert agent.agent.views is None and seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
     session.step()
     assert session.action == 1 and seen[4:] == [int(session.frame_u8[0, 0, 0])]
     seen.clear()
-    session.rewind()  # what it saw since is undone
+    session.rewind()  # the agent is reset to the frames before
     assert seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
 
 
 # ------------------------------------------------------------------------------------------------ recordings
 
 
-def drive_and_record(env, path):
-    """Two episodes, a knob turned, a way back; returns what was seen when each action was chosen."""
+def record_session(env, path):
+    """Two episodes, changed settings, a rewind; returns the last frames of the first episode."""
     session = make_session(env, ACTIONS * 3)
-    session.step()  # before it begins
+    session.step()  # before the recording starts
     session.start_recording(SessionRecorder(path))
     for _ in range(5):
         session.step()
@@ -182,22 +182,22 @@ def drive_and_record(env, path):
     return seen
 
 
-def test_a_recording_is_one_of_the_project_s(env, tmp_path):
-    """So that it can be looked at, and another dream be trained on it."""
-    seen = drive_and_record(env, tmp_path / "take.npz")
-    data = open_trajectories(tmp_path / "take.npz")
+def test_a_recording_is_a_trajectories_file(env, tmp_path):
+    """It can be inspected and trained on."""
+    seen = record_session(env, tmp_path / "session.npz")
+    data = open_trajectories(tmp_path / "session.npz")
     assert data.frames.shape == (1, 11, 3, *env.frame_shape) and data.action_names == env.action_names
     assert (data.fps, data.action_keys, data.assumptions) == (env.fps, env.action_keys, ())
     assert data.actions[0].tolist() == [*ACTIONS[1:7], *ACTIONS[7:], ACTIONS[0], *ACTIONS[:3]]
     assert np.flatnonzero(data.episode_starts[0]).tolist() == [0, 8] and episode_ids(data).max() == 1
     np.testing.assert_array_equal(data.frames[0, 6], seen[0].transpose(2, 0, 1))
-    assert sorted(path.name for path in tmp_path.iterdir() if "take" in path.name) == ["take.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir() if "session" in path.name) == ["session.npz"]
 
 
-def test_driven_again_a_recording_gives_the_same_frames(env, paths, tmp_path):
-    drive_and_record(env, tmp_path / "take.npz")
+def test_a_replay_gives_the_same_frames(env, paths, tmp_path):
+    record_session(env, tmp_path / "session.npz")
     again = open_dream(**paths, seed=5)
-    replay = Replay.load(tmp_path / "take.npz", again)
+    replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
     assert replay.first_episode_length == 8
@@ -205,23 +205,23 @@ def test_driven_again_a_recording_gives_the_same_frames(env, paths, tmp_path):
 
 def test_recordings_of_earlier_versions_can_be_replayed(env, paths, tmp_path):
     """Their events hold a context level as well, which is ignored."""
-    drive_and_record(env, tmp_path / "take.npz")
-    arrays = dict(np.load(tmp_path / "take.npz"))
+    record_session(env, tmp_path / "session.npz")
+    arrays = dict(np.load(tmp_path / "session.npz"))
     meta = json.loads(str(arrays["meta"]))
     assert all(set(event) <= {"t", "age", "seed", "steps"} for event in meta["replay"])
     for event in meta["replay"]:
         event["context_level"] = 0.0
-    np.savez(tmp_path / "take.npz", **{**arrays, "meta": json.dumps(meta)})
+    np.savez(tmp_path / "session.npz", **{**arrays, "meta": json.dumps(meta)})
     again = open_dream(**paths)
-    replay = Replay.load(tmp_path / "take.npz", again)
+    replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_a_knob_turned_before_the_first_frame(env, paths, tmp_path):
-    """It belongs to the episode's beginning, which must not be lost by it."""
+def test_settings_changed_before_the_first_frame(env, paths, tmp_path):
+    """They update the event at which the episode begins."""
     session = make_session(env, ACTIONS)
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     for seed in (3, 4):
         env.seed = seed
         session.step()
@@ -229,20 +229,20 @@ def test_a_knob_turned_before_the_first_frame(env, paths, tmp_path):
         session.restart()
     session.stop_recording()
     again = open_dream(**paths)
-    replay = Replay.load(tmp_path / "take.npz", again)
+    replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_going_back_beyond_the_beginning_of_a_recording(env, paths, tmp_path):
-    """From there on it is another way: what was recorded before belongs to no episode."""
+def test_rewinding_beyond_the_first_frame_of_a_recording(env, paths, tmp_path):
+    """The recording starts a new episode there and drops the one without frames."""
     session = make_session(env, ACTIONS)
     for _ in range(4):
         session.step()
     session.start_recording(SessionRecorder(tmp_path / "first.npz"))
     session.step()
     session.stop_recording()
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     for _ in range(2):
         session.step()
     for _ in range(5):
@@ -252,34 +252,34 @@ def test_going_back_beyond_the_beginning_of_a_recording(env, paths, tmp_path):
         session.step()
     session.stop_recording()
     again = open_dream(**paths)
-    replay = Replay.load(tmp_path / "take.npz", again)
+    replay = Replay.load(tmp_path / "session.npz", again)
     assert replay.actions.tolist() == ACTIONS[2:5] and [mark["age"] for mark in replay.events] == [2]
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_a_recording_that_begins_on_the_way(env, paths, tmp_path):
-    """The noise hangs on the frames since the game's place, also where a replay begins at none of the game's."""
+def test_a_recording_from_a_generated_start_state(env, paths, tmp_path):
+    """The noise depends on the frames since a recorded start state, and a replay continues that count."""
     session = make_session(env, ACTIONS)
     for _ in range(4):
         session.step()
     env.places.add(*env.place(), env.age)
     session.change_start(-1)
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     for _ in range(3):
         session.step()
     assert (session.age, env.age) == (3, 7)
     session.stop_recording()
     again = open_dream(**paths)
-    replay = Replay.load(tmp_path / "take.npz", again)
+    replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
 
 
-def test_who_is_in_a_hurry_loses_nothing(env, monkeypatch, tmp_path):
-    """A second Ctrl-C comes while the file is written."""
+def test_a_second_ctrl_c_loses_nothing(env, monkeypatch, tmp_path):
+    """It comes while the file is written."""
     session, write, interrupts = make_session(env, ACTIONS), SessionRecorder.write, [KeyboardInterrupt]
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     for _ in range(5):
         session.step()
 
@@ -290,13 +290,13 @@ def test_who_is_in_a_hurry_loses_nothing(env, monkeypatch, tmp_path):
 
     monkeypatch.setattr(SessionRecorder, "write", interrupted)
     session.stop_recording()
-    assert open_trajectories(tmp_path / "take.npz").num_frames == 5
+    assert open_trajectories(tmp_path / "session.npz").num_frames == 5
 
 
-def test_a_frame_that_is_not_written_whole_is_none(env, paths, tmp_path):
-    """A disk that fills between two looks at it: all before that frame is kept."""
+def test_a_partly_written_frame_is_removed(env, paths, tmp_path):
+    """The disk fills between two checks of its free space: all earlier frames are kept."""
     session = make_session(env, ACTIONS)
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     for _ in range(5):
         session.step()
     file = session.recording.file
@@ -309,106 +309,106 @@ def test_a_frame_that_is_not_written_whole_is_none(env, paths, tmp_path):
             return file.write(pixels[:100])
 
     session.recording.file = Full()
-    with pytest.raises(DiskFull, match=r"take\.npz"):
+    with pytest.raises(DiskFull, match=r"session\.npz"):
         session.step()
     assert session.age == env.age == session.recording.num_frames == 5
     session.stop_recording()
-    assert open_trajectories(tmp_path / "take.npz").num_frames == 5
+    assert open_trajectories(tmp_path / "session.npz").num_frames == 5
 
 
-def test_what_cannot_be_saved_stays_aside(env, monkeypatch, tmp_path):
+def test_a_failed_save_keeps_the_temporary_file(env, monkeypatch, tmp_path):
     session = make_session(env, ACTIONS)
-    session.start_recording(SessionRecorder(tmp_path / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     session.step()
     monkeypatch.setattr(np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         session.stop_recording()
-    assert [path.name for path in tmp_path.glob("take*")] == ["take.writing.npz.frames"]
+    assert [path.name for path in tmp_path.glob("session*")] == ["session.writing.npz.frames"]
 
 
 def test_a_recording_without_a_frame_leaves_no_file(env, tmp_path):
     session = make_session(env, ACTIONS)
-    session.start_recording(SessionRecorder(tmp_path / "new folder" / "take.npz"))
+    session.start_recording(SessionRecorder(tmp_path / "new folder" / "session.npz"))
     session.stop_recording()
     assert list((tmp_path / "new folder").iterdir()) == []
-    for path in (tmp_path / "model.pt" / "take.npz", tmp_path / "new folder"):
+    for path in (tmp_path / "model.pt" / "session.npz", tmp_path / "new folder"):
         with pytest.raises(InputError, match="cannot record to"):
             SessionRecorder(path)
     session.start_recording(SessionRecorder(free_path(tmp_path, ".npz")))
-    assert free_path(tmp_path, ".npz").name == "dream_002.npz"  # another window's, at the same time
+    assert free_path(tmp_path, ".npz").name == "dream_002.npz"  # of another window, at the same time
     session.stop_recording()
 
 
-HARMS = {  # what is written over a recording's own, and its marks
-    "another dream's shape": ({"replay/latents": np.zeros((2, 4, 4, 28, 64), np.float32)}, {}),
+CORRUPTIONS = {  # arrays that replace those of a recording, and values that replace those of its first event
+    "latents of another shape": ({"replay/latents": np.zeros((2, 4, 4, 28, 64), np.float32)}, {}),
     "not a number": ({"replay/latents": np.full((2, 4, 4, 8, 12), np.nan, np.float32)}, {}),
-    "an action too many": ({"actions": np.full((1, 11), 9)}, {}),
+    "an unknown action": ({"actions": np.full((1, 11), 9)}, {}),
     "an action below 0": ({"actions": np.full((1, 11), -1)}, {}),
     "actions of another type": ({"actions": np.zeros((1, 11))}, {}),
     "no frames": ({"actions": np.zeros((1, 0), int), "frames": np.zeros((1, 0, 3, 32, 48), np.uint8)}, {}),
-    "actions before it": ({"replay/actions": np.full((2, 4), 7)}, {}),
-    "too few before it": ({"replay/actions": np.zeros((2, 3), int)}, {}),
+    "unknown start actions": ({"replay/actions": np.full((2, 4), 7)}, {}),
+    "too few start actions": ({"replay/actions": np.zeros((2, 3), int)}, {}),
     "steps": ({}, {"steps": 10**9}),
     "no steps": ({}, {"steps": 0}),
-    "words": ({}, {"steps": "x"}),
+    "steps are text": ({}, {"steps": "x"}),
     "a seed below 0": ({}, {"seed": -1}),
     "an age below 0": ({}, {"age": -1}),
-    "a mark elsewhere": ({}, {"t": 3}),
+    "first event too late": ({}, {"t": 3}),
 }
 
 
-@pytest.mark.parametrize("harm", HARMS)
-def test_a_hostile_recording_is_refused(env, tmp_path, harm):
-    path = tmp_path / "take.npz"
-    drive_and_record(env, path)
-    whole, (arrays, mark) = dict(np.load(path)), HARMS[harm]
-    meta = json.loads(str(whole["meta"]))
-    meta["replay"][0].update(mark)
-    np.savez(path, **{**whole, **arrays, "meta": json.dumps(meta)})
-    with pytest.raises(InputError, match=r"take\.npz cannot be replayed") as caught:
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_a_corrupt_recording_is_refused(env, tmp_path, corruption):
+    path = tmp_path / "session.npz"
+    record_session(env, path)
+    contents, (arrays, event) = dict(np.load(path)), CORRUPTIONS[corruption]
+    meta = json.loads(str(contents["meta"]))
+    meta["replay"][0].update(event)
+    np.savez(path, **{**contents, **arrays, "meta": json.dumps(meta)})
+    with pytest.raises(InputError, match=r"session\.npz cannot be replayed") as caught:
         Replay.load(path, env)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("harm", ["no recording", "another's", "cut off", "another dream's"])
-def test_what_cannot_be_driven_again_is_refused(env, tmp_path, harm):
-    path = tmp_path / "take.npz"
-    drive_and_record(env, path)
-    whole = dict(np.load(path))
-    if harm == "no recording":
+@pytest.mark.parametrize("corruption", ["no recording", "another program's", "cut off", "another model's"])
+def test_a_file_that_is_no_recording_is_refused(env, tmp_path, corruption):
+    path = tmp_path / "session.npz"
+    record_session(env, path)
+    contents = dict(np.load(path))
+    if corruption == "no recording":
         path.unlink()
-    elif harm == "another's":
-        np.savez(path, frames=whole["frames"], actions=whole["actions"])
-    elif harm == "cut off":
+    elif corruption == "another program's":
+        np.savez(path, frames=contents["frames"], actions=contents["actions"])
+    elif corruption == "cut off":
         path.write_bytes(path.read_bytes()[:3000])
     else:
-        meta = {**json.loads(str(whole["meta"])), "dream": "another"}
-        np.savez(path, **{**whole, "meta": json.dumps(meta)})
-    with pytest.raises(InputError, match=r"take\.npz") as caught:
+        meta = {**json.loads(str(contents["meta"])), "dream": "another"}
+        np.savez(path, **{**contents, "meta": json.dumps(meta)})
+    with pytest.raises(InputError, match=r"session\.npz") as caught:
         Replay.load(path, env)
     assert "\n" not in str(caught.value)
 
 
-def test_the_script_drives_a_recording_again(paths, tmp_path, capsys):
+def test_play_sd_replays_a_recording(paths, tmp_path, capsys):
     def play(*argv):
         words = [f"--{name.replace('_', '-')}={path}" for name, path in paths.items()]
         play_sd.main(play_sd.parse_args([*words, "--backend", "torch", "--headless", *map(str, argv)]))
 
     (tmp_path / "keys.txt").write_text("left 5\nright 4\n")
-    take = tmp_path / "take.npz"
+    take = tmp_path / "session.npz"
     play("--keys", tmp_path / "keys.txt", "--steps", 2, "--seed", 3, "--start", 1, "--record", take)
     capsys.readouterr()
     play("--replay", take)
     assert "9 of 9 frames are equal to the recording" in capsys.readouterr().out
-    whole = dict(np.load(take))
-    whole["frames"][0, 4] = 0
-    np.savez(take, **whole)
+    contents = dict(np.load(take))
+    contents["frames"][0, 4] = 0
+    np.savez(take, **contents)
     with pytest.raises(InputError, match="rounds differently"):
         play("--replay", take)
     assert "8 of 9" in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------------ the game itself
+# ------------------------------------------------------------------------------------------------ the real game
 
 GAME = """
     import gymnasium
@@ -453,7 +453,7 @@ GAME = """
 
 @pytest.fixture
 def game(tmp_path, monkeypatch):
-    """An installed package `a_game`, in a folder that Python does not look into by itself."""
+    """A module `a_game` in a folder that is not in sys.path."""
     folder = tmp_path / "somewhere"
     folder.mkdir()
     (folder / "a_game.py").write_text(textwrap.dedent(GAME))
@@ -462,14 +462,14 @@ def game(tmp_path, monkeypatch):
     sys.modules.pop("a_game", None)
 
 
-def knowing_places(env):
+def with_game_states(env):
     env.places.truth = {"x": np.array([5, 38, np.nan], np.float32)}
     return env
 
 
-def test_the_game_goes_beside_its_dream(env, game):
-    """From the same place, by the same actions, and back with it."""
-    session = make_session(knowing_places(env), [2, 2, 1], real=RealEnv("a_game:Line-v0", 3, game))
+def test_the_real_game_follows_the_session(env, game):
+    """The same start state, the same actions, the same rewinds."""
+    session = make_session(with_game_states(env), [2, 2, 1], real=RealEnv("a_game:Line-v0", 3, game))
     assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 5
     shown = []
     for _ in range(3):
@@ -484,26 +484,26 @@ def test_the_game_goes_beside_its_dream(env, game):
     session.real.close()
 
 
-def test_a_game_that_does_not_hear_where_to_stand(env, game):
-    """Shown beside the dream as if it stood there, it would make a good dream look wrong."""
+def test_a_game_that_ignores_the_state_is_not_in_sync(env, game):
+    """Compared with a game in another state, a good world model would look wrong."""
     real = RealEnv("a_game:Line-v0", 3, game)
     reset = real.env.unwrapped.reset
     real.env.unwrapped.reset = lambda seed=None, options=None: reset(seed=seed)
-    session = make_session(knowing_places(env), [2, 2], real=real)
+    session = make_session(with_game_states(env), [2, 2], real=real)
     assert not real.in_sync and real.label == "game (not in sync)" and real.frame_u8[0, 0, 0] == 9
     session.step()
     assert real.frame_u8[0, 0, 0] == 10
 
 
-@pytest.mark.parametrize("mistake", ["step", "picture", "state"])
-def test_a_game_s_own_mistakes_stop_the_game_alone(env, game, mistake):
+@pytest.mark.parametrize("failure", ["step", "picture", "state"])
+def test_an_exception_of_the_game_stops_the_game_alone(env, game, failure):
     real = RealEnv("a_game:Line-v0", 3, game)
     inner = real.env.unwrapped
-    session = make_session(knowing_places(env), [2] * 5, real=real)
+    session = make_session(with_game_states(env), [2] * 5, real=real)
     session.step()
-    if mistake == "step":
+    if failure == "step":
         inner.step = lambda action: 1 / 0
-    elif mistake == "picture":
+    elif failure == "picture":
         inner.render = lambda: np.zeros((4, 4), np.float32)
     else:
         inner.reset = lambda seed=None, options=None: {}["nothing"]
@@ -513,39 +513,39 @@ def test_a_game_s_own_mistakes_stop_the_game_alone(env, game, mistake):
         session.step()
     assert real.label.startswith("game (stopped: ") and not real.in_sync
     np.testing.assert_array_equal(real.frame_u8, before)
-    if mistake == "step":
+    if failure == "step":
         del inner.step
         session.restart()
         assert real.label == "game"
 
 
-def test_a_game_without_pictures_is_refused(game):
+def test_a_game_without_frames_is_refused(game):
     with pytest.raises(InputError, match="it renders no frames"):
         RealEnv("a_game:Blind-v0", 3, game)
 
 
-def test_a_game_that_stands_elsewhere_says_so(env, game):
+def test_a_game_that_is_not_in_sync_says_so(env, game):
     session = make_session(
-        knowing_places(env), [2, 2, 2], real=RealEnv("a_game:Line-v0", 3, game, ["wide=1"])
+        with_game_states(env), [2, 2, 2], real=RealEnv("a_game:Line-v0", 3, game, ["wide=1"])
     )
     session.change_start(1)
     assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 38
-    session.step()  # it ends there and begins anew; the dream goes on
+    session.step()  # the game ends and resets, the world model goes on
     assert not session.real.in_sync and session.real.frame_u8[0, 0, 0] == 9
     session.rewind()
     assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 38
-    session.change_start(1)  # of which nobody knows the true state
+    session.change_start(1)  # a start state without game state
     assert not session.real.in_sync and session.real.frame_u8[0, 0, 0] == 9
-    words = RealEnv("a_game:Words-v0", 3, game)  # what it gives is no picture: it is asked to draw
+    words = RealEnv("a_game:Words-v0", 3, game)  # its observation is no frame, so it renders one
     assert words.frame_u8.shape == (32, 48, 3)
     del type(words.env.unwrapped).get_state
     words.reset({"x": 5.0})
-    words.set_state(words.get_state())  # it cannot go back
+    words.set_state(words.get_state())  # it cannot restore a state
     assert not words.in_sync
 
 
 @pytest.mark.parametrize(
-    ("name", "num_actions", "path", "settings", "said"),
+    ("name", "num_actions", "path", "settings", "output"),
     [
         ("nowhere:Line-v0", 3, None, [], "--real-path"),
         ("a_game:Line-v0", 3, "no folder", [], "is no folder"),
@@ -555,13 +555,13 @@ def test_a_game_that_stands_elsewhere_says_so(env, game):
         ("a_game:Line-v0", 3, "game", ["wide"], "NAME=VALUE"),
     ],
 )
-def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, said):
-    with pytest.raises(InputError, match=said) as caught:
+def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, output):
+    with pytest.raises(InputError, match=output) as caught:
         RealEnv(name, num_actions, game if path == "game" else path, settings)
     assert "\n" not in str(caught.value)
 
 
-def test_settings_are_json_or_words():
+def test_settings_are_json_or_strings():
     assert [parse_setting(words) for words in ("track=1", "start=line", "flag=true", 'x="1"')] == [
         ("track", 1),
         ("start", "line"),
@@ -570,16 +570,16 @@ def test_settings_are_json_or_words():
     ]
 
 
-# ------------------------------------------------------------------------------------------------ places
+# ------------------------------------------------------------------------------------------------ start states
 
 
-def test_places_of_a_recording(tmp_path):
-    """One that begins an episode, one that goes badly but moves, and between them good ones."""
+def test_selection_of_start_states(tmp_path):
+    """One at an episode start, one with low reward that moves, and good ones between them."""
     rows, steps = 2, 80
     starts = np.zeros((rows, steps), bool)
     starts[:, 0] = starts[0, 40] = True
     rewards = np.ones((rows, steps), np.float32)
-    rewards[1, 20:30], rewards[1, 50:60] = -5, -9  # off the road, and standing at a wall
+    rewards[1, 20:30], rewards[1, 50:60] = -5, -9  # off the road, and standing still at a wall
     frames = np.random.default_rng(0).integers(256, size=(rows, steps, 3, 8, 8)).astype(np.uint8)
     frames[1, 50:60] = 7
     meta = {"game": "Test-v0", "fps": 15.0, "action_keys": [[], ["up"]], "record_envs": 2}
@@ -599,16 +599,14 @@ def test_places_of_a_recording(tmp_path):
     later[starts] = False
     where = select_start_states(data, later, 4, 8)
     went = [rewards[row, t : t + 4].sum() for row, t in where]
-    assert (
-        len(went) == 8 and went[-1] < min(went[:-1]) == 4
-    )  # the bad one stands at the end without the other too
+    assert len(went) == 8 and went[-1] < min(went[:-1]) == 4  # the one with low reward is last here as well
     few = np.zeros((rows, steps), bool)
     few[0, 40:44] = few[1, 20:24] = True
     assert select_start_states(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
 
 
-def test_places_know_the_true_state_of_their_last_frame(env, paths, tmp_path):
-    """One frame late, and the game beside the dream is ahead of it for ever."""
+def test_start_states_hold_the_game_state_of_their_last_frame(env, paths, tmp_path):
+    """Off by one frame, the real game would always be one frame ahead."""
     frames, actions = moving_square(rows=4, steps=24)
     times = np.arange(4 * 24, dtype=np.float32).reshape(4, 24)
     path = tmp_path / "recording.npz"
@@ -623,4 +621,6 @@ def test_places_know_the_true_state_of_their_last_frame(env, paths, tmp_path):
     for place in range(len(places)):
         assert places.game_state(place) == {"time": places.latents[place, -1, 0, 0, 0]}
     places.truth["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
-    assert places.game_state(3) is None and places.game_state(4) is not None  # half a truth is none
+    assert (
+        places.game_state(3) is None and places.game_state(4) is not None
+    )  # an incomplete state counts as none

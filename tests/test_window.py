@@ -1,4 +1,4 @@
-"""The window, without and with a real screen, on a dream that is none; and on the dream that is shipped."""
+"""The play window without and with an X display, on a fake environment and on the pretrained world model."""
 
 import itertools
 import os
@@ -51,7 +51,7 @@ def send(window, *names, up=False):
     window.handle_events(0)
 
 
-def test_held_keys_reach_the_dream(make_window):
+def test_held_keys_reach_the_env(make_window):
     env = FakeEnv()
     window = make_window(env)
     window.step()
@@ -65,13 +65,13 @@ def test_held_keys_reach_the_dream(make_window):
     assert env.actions == [0, 4, 4, 1, 0]
     send(window, "right")
     send(window, "right", up=True)
-    window.step()  # a tap between two frames is not lost
+    window.step()  # a press between two frames is not lost
     window.step()
     assert env.actions[5:] == [3, 0] and window.session.age == window.times.num_frames == 7
 
 
-def test_how_long_a_key_waits_for_its_frame(make_window):
-    """From when it is taken, through the wait for the frame's turn and the dreaming, until it is on the screen."""
+def test_latency_from_key_press_to_frame(make_window):
+    """It includes the wait until the frame is due and the time to generate and draw it."""
     clock, env = FakeClock(), FakeEnv()
     env.fps = 10.0
     window = make_window(env, now=clock)
@@ -84,19 +84,19 @@ def test_how_long_a_key_waits_for_its_frame(make_window):
             clock.time_s += wait_s / 2
         wait(0)
 
-    def dream_for_20_ms(action):
+    def step_for_20_ms(action):
         clock.time_s += 0.02
         if len(env.actions) == 5:
             window.running = False
         return step(action)
 
-    window.handle_events, env.step = press_half_way, dream_for_20_ms
+    window.handle_events, env.step = press_half_way, step_for_20_ms
     window.run()
     np.testing.assert_allclose(window.times.key_to_frame_s[1:], (0.1 - 0.02) / 2 + 0.02)
     assert len(window.times.key_to_frame_s) >= 4
     window = make_window(env)
     send(window, "up", "p")
-    assert window.paused and window.pressed_at is None  # a pause is not the dream's
+    assert window.paused and window.pressed_at is None  # a pause is no latency
 
 
 def test_no_key_stays_down_when_the_window_loses_the_keyboard(make_window):
@@ -112,7 +112,7 @@ def test_no_key_stays_down_when_the_window_loses_the_keyboard(make_window):
     assert env.actions == [1, 0]
 
 
-def test_restart_and_next_place(make_window):
+def test_restart_and_next_start_state(make_window):
     env = FakeEnv()
     window = make_window(env, start=1)
     window.step()
@@ -154,12 +154,12 @@ def test_loop_pauses_steps_and_quits(make_window):
         3,
         4,
         5,
-    ]  # frames dreamed by each draw; it waits for a key to begin
+    ]  # frames generated before each draw; the start waits for a key
     assert env.actions == [0, 0, 0, 1, 1] and not window.running
 
 
-def test_a_start_waits_for_a_key_and_drives_on_with_one_that_is_held(make_window):
-    """Somebody who held a key through a restart sat before "press a key" for as long as he held it."""
+def test_a_restart_waits_for_a_key_unless_one_is_held(make_window):
+    """A key that was held through a restart once left the window at "press a key" until it was released."""
     env = FakeEnv()
     env.fps = 500.0
     window = make_window(env)
@@ -171,7 +171,7 @@ def test_a_start_waits_for_a_key_and_drives_on_with_one_that_is_held(make_window
     assert window.waiting
 
 
-def test_the_game_has_its_keys_first(make_window):
+def test_a_key_of_the_game_is_no_command(make_window):
     env = FakeEnv()
     env.action_names, env.action_keys = ("nothing", "shoot"), ((), ("space",))
     window = make_window(env)
@@ -186,17 +186,17 @@ def test_the_game_has_its_keys_first(make_window):
 def test_picture_video_and_bar(make_window, tmp_path):
     env = FakeEnv()
     window = make_window(env, start=2)
-    window.started_at -= 10  # the eyes are open
+    window.started_at -= 10  # skips the fade-in
     send(window, "v", "up")
     for _ in range(6):
         window.step()
     send(window, "v", "f12", "i", "s")
     assert sorted(os.listdir(tmp_path / "output")) == ["dream_001.mp4", "dream_001.png", "dream_002.png"]
-    film = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    video = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 6
     picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
     assert picture.shape == (28 * 4 + 64, 64 * 4, 3)
-    np.testing.assert_array_equal(picture[40, 10], (255, 255, 255))  # the stripe of start 2
+    np.testing.assert_array_equal(picture[40, 10], (255, 255, 255))  # the stripe of start state 2
     np.testing.assert_array_equal(picture[40, 60], COLORS[1])
 
 
@@ -247,7 +247,7 @@ def test_each_command_has_keys_of_its_own_and_can_be_called(make_window):
     assert not window.running
 
 
-def test_hold_to_go_back_and_drive_on_from_there(make_window):
+def test_rewind_while_held_and_continue(make_window):
     env = FakeEnv()
     env.fps = 500.0
     window = make_window(env)
@@ -265,12 +265,12 @@ def test_hold_to_go_back_and_drive_on_from_there(make_window):
     window.step()
     assert env.actions[6:] == [3] and window.session.age == 3
     send(window, "z")
-    for _ in range(9):  # to the place itself and no further, and there it stands while the key is held
+    for _ in range(9):  # to the start state and no further, while the key is held
         window.rewind_frame()
     assert window.session.age == 0 and window.rewinding and (window.session.frame_u8[0, 0] == COLORS[0]).all()
 
 
-def test_going_back_ends_when_the_keyboard_is_lost(make_window):
+def test_rewinding_ends_when_the_keyboard_focus_is_lost(make_window):
     import pygame
 
     window = make_window(FakeEnv())
@@ -281,15 +281,15 @@ def test_going_back_ends_when_the_keyboard_is_lost(make_window):
     assert not window.rewinding
 
 
-def test_who_drives_is_swapped_and_what_he_presses_lights_up(make_window):
+def test_the_driver_is_switched_and_its_keys_are_highlighted(make_window):
     env = FakeEnv()
     window = make_window(env, keys=("my list", [4, 4, 2, 1]))
     window.step()
     send(window, "tab")
-    window.step()  # the list is of frames since the start, so its first is past
+    window.step()  # the list counts from the start state, so its first action is past
     window.step()
     assert window.shown_keys == {"left"}
-    send(window, "right")  # and a person beside it changes nothing
+    send(window, "right")  # a person's key changes nothing now
     window.step()
     window.step()
     send(window, "tab")
@@ -297,18 +297,18 @@ def test_who_drives_is_swapped_and_what_he_presses_lights_up(make_window):
     assert env.actions == [0, 4, 2, 1, 0, 3]
 
 
-def test_a_place_is_kept_and_found_again(make_window, tmp_path):
+def test_saved_start_states(make_window, tmp_path):
     env = FakeEnv()
     window = make_window(env)
     send(window, "k", "b")
     assert (tmp_path / "output/start_states_001.npz").exists() and env.starts[-1] == 3
     send(window, "k")
-    assert os.listdir(tmp_path / "output") == ["start_states_001.npz"]  # all of one window's
+    assert os.listdir(tmp_path / "output") == ["start_states_001.npz"]  # one file per window
     again = make_window(env)
-    send(again, "k")  # those of the first must not be lost
+    send(again, "k")  # the first file is not overwritten
     assert sorted(os.listdir(tmp_path / "output")) == ["start_states_001.npz", "start_states_002.npz"]
     other = make_window(env)
-    other.output_dir = tmp_path / "output/start_states_001.npz"  # no folder
+    other.output_dir = tmp_path / "output/start_states_001.npz"  # a file, no folder
     send(other, "k")
     assert "not saved" in other.message
 
@@ -326,7 +326,7 @@ def test_seed_and_speed_change_within_bounds(make_window):
     window.draw()
 
 
-def test_in_a_pause_a_knob_shows_at_once(make_window):
+def test_in_a_pause_a_new_seed_shows_at_once(make_window):
     env = FakeEnv()
     window = make_window(env)
     send(window, "left")
@@ -337,7 +337,7 @@ def test_in_a_pause_a_knob_shows_at_once(make_window):
     assert env.actions == [2, 2] and window.session.age == 1
 
 
-def test_the_game_beside_its_dream(make_window):
+def test_views_of_the_real_game(make_window):
     env, game = FakeEnv(), FakeRealEnv()
     window = make_window(env, real=game)
     assert game.game_states == [{"x": 0.0}] and window.view == "both"
@@ -360,28 +360,28 @@ def test_the_game_beside_its_dream(make_window):
     np.testing.assert_array_equal(
         frames["difference"][0, 0], 128 + (COLORS[1] // 2 - COLORS[1].astype(int)) // 2
     )
-    send(window, "b")  # a place of which nobody knows the game's state
+    send(window, "b")  # a start state without game state
     assert game.game_states[-1] is None and "game (not in sync)" in window.frames("game")
     send(window, "n")
     window.step()
     window.step()
     window.rewind_frame()
-    assert (game.frame_u8 == COLORS[1] // 2).all()  # it goes back with the dream
-    send(make_window(env), "t")  # without a game: a word, no other view
+    assert (game.frame_u8 == COLORS[1] // 2).all()  # it rewinds too
+    send(make_window(env), "t")  # without a game: only a message
 
 
-def test_a_video_is_of_what_was_in_view(make_window, tmp_path):
+def test_a_video_keeps_its_view(make_window, tmp_path):
     window = make_window(FakeEnv(), real=FakeRealEnv())
     send(window, "v", "up")
     window.step()
     send(window, "t", "t")
     window.step()
     send(window, "v")
-    film = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and film.get(cv2.CAP_PROP_FRAME_WIDTH) == 2 * 2 * 64
+    video = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 2 and video.get(cv2.CAP_PROP_FRAME_WIDTH) == 2 * 2 * 64
 
 
-def test_a_full_disk_ends_the_recording_not_the_ride(make_window, monkeypatch, tmp_path):
+def test_a_full_disk_ends_the_recording_not_the_session(make_window, monkeypatch, tmp_path):
     from dream.play import recording
 
     env, usage = FakeEnv(), shutil.disk_usage(tmp_path)
@@ -402,8 +402,8 @@ def test_a_full_disk_ends_the_recording_not_the_ride(make_window, monkeypatch, t
     assert window.session.recording is None  # no room for a first frame either
 
 
-def test_colours_and_pixels_are_the_dream_s(make_window, tmp_path):
-    """Red for blue, a gamma, or a smoothed edge would be seen by nobody who does not know the game."""
+def test_frames_are_drawn_unchanged(make_window, tmp_path):
+    """Swapped channels, a gamma or smoothing would go unnoticed by a user who does not know the game."""
     env = FakeEnv()
     frame_u8 = np.random.default_rng(0).integers(256, size=(28, 64, 3)).astype(np.uint8)
     env.step = lambda action: frame_u8
@@ -416,7 +416,7 @@ def test_colours_and_pixels_are_the_dream_s(make_window, tmp_path):
     np.testing.assert_array_equal(picture[: 3 * 28], frame_u8.repeat(3, axis=0).repeat(3, axis=1))
 
 
-def test_the_bar_hides_and_the_window_fills_the_screen(make_window):
+def test_the_bar_hides_and_full_screen_toggles(make_window):
     import pygame
 
     window = make_window(FakeEnv())
@@ -447,7 +447,7 @@ GAMES = {
 @pytest.mark.parametrize("size", [(1024, 512), (512, 288), (1500, 300)])
 @pytest.mark.parametrize("game", GAMES)
 def test_help_is_readable(make_window, monkeypatch, size, game):
-    """All of it inside the picture, no line on another, and what is held lit."""
+    """All text is inside the area, no two lines overlap, and held keys are highlighted."""
     import pygame
     from dream.window import draw as drawing
 
@@ -476,13 +476,13 @@ def test_help_is_readable(make_window, monkeypatch, size, game):
     footer = [
         place.left for words, place, _ in written if words.rstrip("…") in ("one line", "another", "a third")
     ]
-    assert len(set(footer)) == 1, footer  # not torn
+    assert len(set(footer)) == 1, footer  # not split over columns
     picture = pygame.surfarray.array3d(screen)
     assert (picture == drawing.ACCENT).all(axis=2).any()
 
 
 def test_a_gamepad_plays(make_window):
-    """What the kernel of a test machine has no device for: pygame's own events."""
+    """By pygame's events: a test machine has no gamepad."""
     import pygame
 
     env = FakeEnv()
@@ -492,19 +492,19 @@ def test_a_gamepad_plays(make_window):
         pygame.event.post(pygame.event.Event(kind, instance_id=3, **what))
         window.handle_events(0)
 
-    pad(pygame.JOYBUTTONDOWN, button=0)  # a kart has no other keys than arrows: the first button is gas
+    pad(pygame.JOYBUTTONDOWN, button=0)  # the kart uses arrow keys only: the first button is up
     pad(pygame.JOYAXISMOTION, axis=0, value=-0.9)
     window.step()
-    pad(pygame.JOYAXISMOTION, axis=0, value=0.1)  # a stick at rest is seldom at 0
+    pad(pygame.JOYAXISMOTION, axis=0, value=0.1)  # within the dead zone
     window.step()
     pad(pygame.JOYHATMOTION, hat=0, value=(1, 0))
     window.step()
     pad(pygame.JOYBUTTONDOWN, button=7)
     assert window.paused
     pad(pygame.JOYBUTTONDOWN, button=7)
-    send(window, "left")  # beside the keyboard: left and right cancel
+    send(window, "left")  # left on the keyboard and right on the gamepad cancel
     window.step()
-    pad(pygame.JOYDEVICEREMOVED)  # pulled out with gas and right held
+    pad(pygame.JOYDEVICEREMOVED)  # unplugged with up and right held
     window.step()
     assert env.actions == [4, 1, 5, 1, 2]
 
@@ -524,11 +524,11 @@ def test_letterbox_keeps_the_aspect():
     assert letterbox((256, 112), (3, 1)) == (0, 0, 2, 1) and letterbox((256, 112), (1, 1)) == (0, 0, 1, 1)
 
 
-# ---------------------------------------------------------------------------------------------------- a real window
+# ---------------------------------------------------------------------------------------------------- with an X display
 
 
 def show_window(folder):
-    """Runs in a process of its own, on the screen that DISPLAY names: FakeDream until a key quits."""
+    """Runs in a process of its own, on the display of DISPLAY, until a key quits."""
     from dream.window.window import PlayWindow
 
     env = FakeEnv()
@@ -538,7 +538,7 @@ def show_window(folder):
 
 
 class Screen:
-    """A screen without a monitor, and a window on it in a process of its own."""
+    """A virtual display (Xvfb), and a process with a window on it."""
 
     def __init__(self, folder, size="800x500x24"):
         told, tell = os.pipe()
@@ -577,16 +577,16 @@ class Screen:
         subprocess.run(["xdotool", *words], env=self.env, check=True, stdout=subprocess.DEVNULL)
 
     def picture(self):
-        """uint8 (H, W, 3), from the memory of Xvfb, which is in the XWD format."""
+        """The display's pixels, uint8 (H, W, 3), from the memory of Xvfb in XWD format."""
         data = self.memory.read_bytes()
         header_size, _, _, _, width, height = np.frombuffer(data, ">u4", 6)
-        bytes_per_line, num_colours = np.frombuffer(data, ">u4", 20)[[12, 19]]
-        pixels = np.frombuffer(data, np.uint8, height * bytes_per_line, header_size + 12 * num_colours)
+        bytes_per_line, num_colors = np.frombuffer(data, ">u4", 20)[[12, 19]]
+        pixels = np.frombuffer(data, np.uint8, height * bytes_per_line, header_size + 12 * num_colors)
         return pixels.reshape(height, bytes_per_line // 4, 4)[:, :width, 2::-1]  # BGRx -> RGB
 
-    def shows(self, colour, x=300, y=200):
-        """SDL puts the window into the middle."""
-        return np.array_equal(self.picture()[y, x], colour)
+    def shows(self, color, x=300, y=200):
+        """Whether the pixel at x, y has this color; SDL centers the window."""
+        return np.array_equal(self.picture()[y, x], color)
 
     def close(self):
         for process in (self.window, self.server):
@@ -636,8 +636,8 @@ def test_a_real_window(screen, tmp_path):
     np.testing.assert_array_equal(picture[112, 256], COLORS[4])
 
 
-def test_the_shipped_dream_on_a_real_screen(screen, tmp_path):
-    """By keys held there: steering left turns the world right, a pause is a still picture, the figures are sane."""
+def test_the_pretrained_model_on_a_display(screen, tmp_path):
+    """Steering left moves the picture right, a pause shows a still picture, the printed times are plausible."""
     screen.start(ROOT / "sd" / "play_sd.py", "--scale", "2", "--start", "5", "--driver", "person")
     area = (slice(138, 362), slice(144, 656))  # 512 x 224 above the bar, in the middle of 800 x 500
 
@@ -646,7 +646,7 @@ def test_the_shipped_dream_on_a_real_screen(screen, tmp_path):
 
     wait_until(lambda: screen.picture()[area].std() > 20, timeout_s=60)
     screen.press("mousemove", "400", "300")
-    time.sleep(1.0)  # the eyes open
+    time.sleep(1.0)  # the fade-in
     waiting = frame_u8()
     screen.press("keydown", "Up", "keydown", "Left")
     wait_until(lambda: (frame_u8() != waiting).mean() > 0.5)
@@ -670,8 +670,8 @@ def test_the_shipped_dream_on_a_real_screen(screen, tmp_path):
     assert int(played) >= 10 and 0 < float(milliseconds) < 1000
 
 
-def test_a_screen_that_goes_away_loses_no_recording(screen, tmp_path):
-    """Xlib ends the process in C; what was recorded lay aside, without its end."""
+def test_a_lost_display_loses_no_recording(screen, tmp_path):
+    """Xlib ends the process in C code, without Python's cleanup."""
     script = ROOT / "sd" / "play_sd.py"
     screen.start(
         script,

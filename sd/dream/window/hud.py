@@ -62,7 +62,7 @@ def draw_picture(window, screen: pygame.Surface, area: pygame.Rect) -> None:
 
 
 def draw_bar(window, bar: pygame.Surface) -> None:
-    """First row: keys, action, frame rate. Second row: commands, driver, backend, position."""
+    """First row: keys, action, frame rate. Second row: commands, backend, position, driver."""
     env, session = window.env, window.session
     pygame.draw.line(bar, BORDER, (0, 0), (bar.get_width(), 0))
     left = draw_keys(bar, env.action_keys, window.shown_keys, 16) + 18
@@ -73,8 +73,8 @@ def draw_bar(window, bar: pygame.Surface) -> None:
     commands = [(name, window.command_keys[name]) for name in BAR_COMMANDS]
     commands = "   ".join(f"{key_label(keys[0])} {name}" for name, keys in commands if keys)
     backend = f"{env.backend}, {env.steps} step{'s' * (env.steps > 1)}"
-    position = f"start state {session.start} of 0-{env.num_starts - 1}, frame {session.age}"
+    position = f"start {session.start} of 0-{env.num_starts - 1}, frame {session.age}"
     labels = [(backend, 18, MUTED), (position, 18, MUTED)]
     if not session.human_controls:
-        labels = [(f"driver: {session.controller.name}", 18, AMBER), *labels]
+        labels.append((f"driver: {session.controller.name}", 18, AMBER))
     draw_row(bar, 46, left, (commands, 18, MUTED), labels)
