@@ -1068,6 +1068,6 @@ def test_bfloat16_by_what_the_cpu_is(monkeypatch, cpu, pays):
     monkeypatch.setattr(runs.platform, "processor", lambda: cpu)
     monkeypatch.setattr(runs.Path, "exists", lambda path: False)
     assert runs.cpu_bfloat16_is_fast.__wrapped__() is pays
-    monkeypatch.setattr(runs, "bfloat16_pays", lambda: pays)
+    monkeypatch.setattr(runs, "cpu_bfloat16_is_fast", lambda: pays)
     with runs.autocast(CPU):
         assert torch.is_autocast_enabled("cpu") is pays
