@@ -687,7 +687,7 @@ def test_frames_and_actions_of_the_agent_are_in_step(evaluated):
 
 def test_only_long(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    monkeypatch.setattr(evaluate_sd, "AGES_WIDTH", 8)  # smallest horizon that is accepted
+    monkeypatch.setattr(evaluate_sd, "WINDOW", 8)  # smallest horizon that is accepted
     (tmp_path / "evaluation.json").write_text("keep me")
     flags = [*evaluated["flags"], "--only-long", "--num-long-rollouts", 3, "--horizons", 20, 12]
     evaluate(*flags, "--output-dir", tmp_path)
