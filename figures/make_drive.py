@@ -46,12 +46,12 @@ def main(args: argparse.Namespace) -> None:
     context, actions = env.start_states.latents[args.start], env.start_states.actions[args.start]
     for latent in context:
         frame_u8 = backend.init_state(np.broadcast_to(latent, context.shape), actions).rgb
-        agent.see(torch.from_numpy(frame_u8)[None])
+        agent.observe(torch.from_numpy(frame_u8)[None])
     env.reset(args.start)
     names = []
     for _ in range(args.frames):
-        action = int(agent.choose(generator))
-        agent.see(torch.from_numpy(env.step(action))[None])
+        action = int(agent.act(generator))
+        agent.observe(torch.from_numpy(env.step(action))[None])
         names.append(env.action_names[action])
     lines = [
         f"# From start state {args.start}: {args.frames} frames played by the PPO agent in this world model"

@@ -321,11 +321,11 @@ def test_both_sides_build_the_same_agent(tmp_path):
     for t in range(6):
         frames = torch.randint(256, (2, 50, 70, 3), dtype=torch.uint8, generator=seeded(t))
         views = stack.push(preprocess_frames(frames.numpy()), np.array([t == 0] * 2))
-        ours.see(frames)
+        ours.observe(frames)
         assert torch.equal(ours.views, views)
     for seed in range(20):
         wanted, _, _ = theirs.act(views, seeded(seed))
-        assert torch.equal(ours.choose(seeded(seed)), wanted)
+        assert torch.equal(ours.act(seeded(seed)), wanted)
     with pytest.raises(InputError, match="knows the actions"):
         dream_agent.load_agent(tmp_path / "best.pt", ("jump",))
 
@@ -659,10 +659,10 @@ class FakeAgent:
     def __init__(self) -> None:
         self.seen, self.views = [], None
 
-    def see(self, frames_u8):
+    def observe(self, frames_u8):
         self.seen.append(frames_u8)
 
-    def choose(self, generator):
+    def act(self, generator):
         return torch.full((len(self.seen[-1]),), len(self.seen) % 3)
 
 
@@ -686,7 +686,7 @@ def test_frames_and_actions_of_the_agent_are_in_step(evaluated):
 
 def test_only_long(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    monkeypatch.setattr(evaluate_sd, "AGES_WIDTH", 8)  # smallest horizon that is accepted
+    monkeypatch.setattr(evaluate_sd, "WINDOW", 8)  # smallest horizon that is accepted
     (tmp_path / "evaluation.json").write_text("keep me")
     flags = [*evaluated["flags"], "--only-long", "--num-long-rollouts", 3, "--horizons", 20, 12]
     evaluate(*flags, "--output-dir", tmp_path)

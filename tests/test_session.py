@@ -142,7 +142,7 @@ def test_the_agent_observes_the_last_frames_at_reset(env, monkeypatch):
     class Agent:
         views = "views of an earlier frame"
 
-        def see(self, frames_u8):
+        def observe(self, frames_u8):
             seen.append(int(frames_u8[0, 0, 0, 0]))
 
     agent = AgentController("none", env.action_names, 0)

@@ -165,17 +165,17 @@ def agent_laps(
     context = evaluator.encode(frames).float().to(device)
     agent.views = None
     for t in range(L):
-        agent.see(frames[:, t].movedim(1, -1))
+        agent.observe(frames[:, t].movedim(1, -1))
     generator = torch.Generator().manual_seed(seed)
     clip, counter = frames[:, -CLIP:], SectorCount(len(starts))
     for i in tqdm(range(num_frames), desc="agent drives in the world model", unit="frame", leave=False):
-        actions[:, -1] = agent.choose(generator).to(device)
+        actions[:, -1] = agent.act(generator).to(device)
         noise = torch.randn(context[:, -1].shape, generator=generator).to(device)
         latent = sample_next_latent(evaluator.unet, context, actions, noise, evaluator.steps)
         context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
         actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
         frame = evaluator.decode(latent[:, None])
-        agent.see(frame[:, 0].movedim(1, -1))
+        agent.observe(frame[:, 0].movedim(1, -1))
         clip = torch.cat([clip, frame], dim=1)[:, -CLIP:]
         if i % CLIP == CLIP - 1:
             counter.update(predicted_track_position(probe, clip))

@@ -93,11 +93,11 @@ class AgentController:
         import torch
 
         with single_torch_thread():
-            self.agent.see(torch.from_numpy(frame_u8)[None])
+            self.agent.observe(torch.from_numpy(frame_u8)[None])
 
     def act(self, held_keys: Collection[str], num_frames: int) -> int:
         with single_torch_thread():
-            return int(self.agent.choose(self.generator))
+            return int(self.agent.act(self.generator))
 
 
 @contextmanager
