@@ -228,7 +228,7 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "harm", ["no graph", "half a graph", "no json", "half a json", "other format", "no game"]
+    "damage", ["no graph", "half a graph", "no json", "half a json", "other format", "no game"]
 )
 def test_a_damaged_export_is_refused_in_one_line(copied, damage):
     pytest.importorskip("openvino")

@@ -126,7 +126,7 @@ def test_resume_drops_leftovers(tmp_path):
     (tmp_path / "trajectories.partial/epoch_000004.writing").mkdir()
     writer = new_writer(tmp_path, 2)
     names = sorted(path.name for path in (tmp_path / "trajectories.partial").iterdir())
-    assert names == ["about.json", "epoch_000000", "epoch_000001"]
+    assert names == ["epoch_000000", "epoch_000001", "metadata.json"]
     again = {**epoch_rows(2), "rewards": np.full((K, T), 7, np.float32)}
     writer.write(2, again)
     found = open_trajectories(writer.pack())
