@@ -192,7 +192,9 @@ def train(
 
         # save
         state.epochs_done = epoch + 1
-        save_checkpoint({"kind": "ppo_run", "must_match": must_match, **state.state_dict()}, run_dir / "last.pt")
+        save_checkpoint(
+            {"kind": "ppo_run", "must_match": must_match, **state.state_dict()}, run_dir / "last.pt"
+        )
         if save_epoch_video:
             path = run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4"
             try_save_video(stats.rows["frames"][0], path, game.frame_rate / args.frame_skip)

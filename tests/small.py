@@ -11,7 +11,9 @@ from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
+from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
+from dream.training.losses import FlowTargets, add_training_noise, warp_and_flow_loss
 
 CPU = torch.device("cpu")
 GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
@@ -96,3 +98,21 @@ def moving_square(
             left += {1: -STRIDE, 2: STRIDE}.get(int(actions[row, t]), 0)
             left = min(max(left, 0), (width - SIDE) // STRIDE * STRIDE)
     return frames, actions
+
+
+def step_loss(unet, context, actions, target, is_real, generator, targets=None, has_target=None):
+    """The loss of a training step as in train_sd.py, without the adversarial part: loss, metrics, predicted
+    latents, and which of them began at pure noise. targets: FlowTargets (default: context and target, decoded)."""
+    has_target = torch.ones(len(target), dtype=torch.bool) if has_target is None else has_target
+    noisy = add_training_noise(context, target, is_real, has_target, 0.8, generator)
+    warped, flow_loss = noisy.context[:, -1], None
+    if unet.config.use_flow:
+        if targets is None:
+            _, decoder = unet.autoencoder
+            targets = FlowTargets(context, decoder(context[:, -1]), decoder(target))
+        warped, flow_loss = warp_and_flow_loss(unet, noisy.context, actions, targets, mask=has_target)
+    predicted = unet(noisy.z, noisy.t, noisy.context, actions, noisy.context_noise, warped)
+    loss, metrics = denoiser_loss(predicted, target, mask=has_target)
+    if flow_loss is not None:
+        loss, metrics["loss/flow"] = loss + flow_loss, flow_loss.detach()
+    return loss, metrics, predicted, noisy.at_pure_noise

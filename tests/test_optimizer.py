@@ -6,7 +6,7 @@ import pytest
 import torch
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.unet import UNet, UNetConfig
-from dream.training.optimizer import HIDDEN, Muon, Optimizer, as_matrix
+from dream.training.optimizer import OPTIMIZERS, Muon, Optimizer, as_matrix
 
 RATE, WEIGHT_DECAY = 1e-2, 1e-2
 
@@ -29,7 +29,7 @@ def test_hidden_convolutions_step_along_an_orthogonal_matrix():
     before = copy.deepcopy(unet)
     give_gradients(unet, seed=1)
     Optimizer([unet], WEIGHT_DECAY).step(RATE)
-    for name in ("down.0.0.conv1", "shrink.0", "widen.0", "up.0.0.skip"):
+    for name in ("down.0.0.conv1", "downsample.0", "up_proj.0", "up.0.0.skip"):
         old, new = (model.get_submodule(name).weight.detach().flatten(1) for model in (before, unet))
         moved = new - (1 - RATE * WEIGHT_DECAY) * old
         values = torch.linalg.svdvals(moved) / (RATE * 0.2 * max(moved.shape) ** 0.5)
@@ -52,7 +52,7 @@ def test_muon_steps_as_that_of_torch(shape):
     assert (moved - expected).norm() < 0.02 * expected.norm()
 
 
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
 def test_all_other_weights_step_as_adamw_does(optimizer_name):
     unet = small_unet()
     reference = copy.deepcopy(unet)

@@ -21,8 +21,8 @@ class Controller(Protocol):
     name: str
 
     def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
-        """Takes over. `frames`: the last frames, uint8 (H, W, 3), oldest first, at least one. `num_frames`: frames since
-        the start state. Raises InputError where the controller cannot play this game."""
+        """Takes over. `frames`: the last frames, uint8 (H, W, 3), oldest first, at least one. `num_frames`: frames
+        since the start state. Raises InputError where the controller cannot play this game."""
         ...
 
     def observe(self, frame_u8: np.ndarray) -> None:
