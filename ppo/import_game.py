@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def roms_in(path: Path) -> Iterator[Tuple[str, bytes]]:
-    """Name and content. Raises BadInput where there is nothing to read."""
+    """Name and content. Raises InputError where there is nothing to read."""
     if not path.is_file():
         raise InputError(f"no file {path}: give the path of your ROM")
     if path.stat().st_size > LARGEST:

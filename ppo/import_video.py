@@ -117,7 +117,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def find_videos(folder: Path, fps: float) -> List[Video]:
-    """Those in `folder` with their logs, by name. Raises BadInput where one has none, or cannot be read."""
+    """Those in `folder` with their logs, by name. Raises InputError where one has none, or cannot be read."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give one with videos, and a .csv beside each")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEOS)
@@ -202,7 +202,7 @@ def suiting_size(shape: Tuple[int, ...]) -> Tuple[int, int]:
 def rows_of(
     video: Video, args: argparse.Namespace, actions: List[Keys], shape: Tuple[int, int]
 ) -> Iterator[Dict[str, np.ndarray]]:
-    """Full rows, as TrajectoryWriter takes them: a part each. Raises BadInput where a video is shorter than it says."""
+    """Full rows, as TrajectoryWriter takes them: a part each. Raises InputError where a video is shorter than it says."""
     chosen = [nearest_action(held, actions) for held in held_at(video.log, steps_of(video, args.fps))]
     frames: List[np.ndarray] = []
     for number, frame in enumerate(sampled(video, args.fps, args.crop, shape), 1):

@@ -155,7 +155,7 @@ class SharedVectorEnv(VectorEnv):
 
     def restart_worker(self, number: int, command: str) -> Any:
         """In the place of a process that has ended, an emulator's crash for one: its games begin anew, as if they had
-        been cut short. Its answer; BadInput where that is of no use."""
+        been cut short. Its answer; InputError where that is of no use."""
         self.restarts += 1
         if command != "step" or self.restarts > MAX_RESTARTS:
             return InputError(

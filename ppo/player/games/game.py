@@ -64,7 +64,7 @@ class Game:
 
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
     """From a file, a choice a line: its name, the console's buttons and the keys for it, `jump+right  B+RIGHT
-    space+right`; `none` where there are none. `#` begins a comment. Raises BadInput with the line that is wrong."""
+    space+right`; `none` where there are none. `#` begins a comment. Raises InputError with the line that is wrong."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:

@@ -85,7 +85,7 @@ class RegisteredGame(gymnasium.Env):
 
 
 def open_game(name: str) -> gymnasium.Env:
-    """Raises BadInput where it cannot be made, draws nothing, or has no list of choices."""
+    """Raises InputError where it cannot be made, draws nothing, or has no list of choices."""
     settings = {"continuous": False} if name.startswith("CarRacing") else {}
     try:
         env = gymnasium.make(name, render_mode="rgb_array", **settings)
@@ -113,7 +113,7 @@ def describe(
     name: str, crop: Optional[Tuple[int, int, int, int]] = None, actions: Optional[str] = None
 ) -> Game:
     """crop: of its picture; actions: a file of `known.read_actions`, whose buttons are the numbers of its choices.
-    Raises BadInput."""
+    Raises InputError."""
     env = open_game(name)
     numbers, rate = [str(i) for i in range(int(env.action_space.n))], rate_of(env)
     env.close()

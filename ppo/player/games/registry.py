@@ -19,7 +19,7 @@ def find_game(
     """The game called `name`: `Mode7Kart-v0` is built in, names that Gymnasium knows and `package:Env-v0` are its
     own, every other one goes to the emulator, with the options of `retro.integration.describe`.
 
-    Raises BadInput where the emulator, the game, its ROM or the state is missing; the message says what to do.
+    Raises InputError where the emulator, the game, its ROM or the state is missing; the message says what to do.
     """
     if name == "Mode7Kart-v0":
         from player.games.mode7 import env as mode7
@@ -47,7 +47,7 @@ def find_tracks(
     **emulator: Any,
 ) -> Tuple[Game, List[Dict[str, Any]]]:
     """The game on the first of several courses, and for each of them what its `make` wants: {"track": 2}, or {"state":
-    "MarioCircuit_M"}. states: names with commas between them, or "all". Raises BadInput as `find_game`."""
+    "MarioCircuit_M"}. states: names with commas between them, or "all". Raises InputError as `find_game`."""
     if name == "Mode7Kart-v0":
         return find_game(name, track=tracks[0], rivals=rivals), [{"track": track} for track in tracks]
     names = [states]

@@ -22,7 +22,7 @@ class Press:
 
 
 def read_script(text: str, buttons: Sequence[str]) -> List[Press]:
-    """buttons: those that the console has. Raises BadInput with the line that is wrong."""
+    """buttons: those that the console has. Raises InputError with the line that is wrong."""
     presses = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#")[0].split()
@@ -49,7 +49,7 @@ def read_script(text: str, buttons: Sequence[str]) -> List[Press]:
 def run_script(
     presses: Sequence[Press], frame: Callable[[Tuple[str, ...]], None], read: Callable[[str], int]
 ) -> None:
-    """frame: runs one of the game with those buttons held. read: a variable's value. Raises BadInput where a value does
+    """frame: runs one of the game with those buttons held. read: a variable's value. Raises InputError where a value does
     not come."""
     for press in presses:
         for i in range(press.frames):

@@ -10,7 +10,7 @@ from player.common.errors import InputError
 
 
 def emulator_package(name: str = "this") -> ModuleType:
-    """Raises BadInput that says what to install for the game `name`."""
+    """Raises InputError that says what to install for the game `name`."""
     try:
         import stable_retro
 

@@ -41,7 +41,7 @@ class RetroGame(gymnasium.Env):
         render_mode: Optional[str] = "rgb_array",
     ):
         """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a file's
-        name, or one of known.boots. endless: no reward and no end, for who is no agent. Raises BadInput where state or
+        name, or one of known.boots. endless: no reward and no end, for who is no agent. Raises InputError where state or
         crop do not fit the game."""
         assert frame_skip >= 1
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
@@ -156,7 +156,7 @@ class RetroGame(gymnasium.Env):
         return self._retro, self._crop or (0, 0, W, H)
 
     def run_script(self, script: str) -> None:
-        """Presses buttons as a script of `boot.py` says, outside of any episode. Raises BadInput."""
+        """Presses buttons as a script of `boot.py` says, outside of any episode. Raises InputError."""
         run_script(read_script(script, self._retro.buttons), self._press, self._read)
 
     def _press(self, buttons: Tuple[str, ...]) -> None:

@@ -47,7 +47,7 @@ def describe(
     crop: Optional[Tuple[int, int, int, int]] = None,
     actions: Optional[str] = None,
 ) -> Game:
-    """Checks everything that the game needs and opens no emulator. Raises BadInput that says what to do.
+    """Checks everything that the game needs and opens no emulator. Raises InputError that says what to do.
 
     scenario, crop, actions: in place of the game's own: reward and end by name; x, y, width and height of what is seen
     of the screen; a file of `read_actions`.

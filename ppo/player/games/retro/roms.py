@@ -63,7 +63,7 @@ def build_kart_cart() -> Path:
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Whole or not at all: another process may be reading, or writing the same. Raises BadInput where it cannot be."""
+    """Whole or not at all: another process may be reading, or writing the same. Raises InputError where it cannot be."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
