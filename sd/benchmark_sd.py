@@ -170,7 +170,7 @@ def peak_mb(pid: int) -> float:
 
 
 def table(results: dict, reference: dict) -> list[str]:
-    lines = ["| | ms per frame: median | p95 | p99 | frames per second | times the reference | start-up s | memory MB |",
+    lines = ["| | ms per frame: median | p95 | p99 | fps | times the reference | start-up s | memory MB |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in (*results.values(), reference):
         cells = [f"{row['frame_ms'][which]:.1f}" for which in ("median", "p95", "p99")]
