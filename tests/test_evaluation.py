@@ -694,7 +694,7 @@ def test_only_long(evaluated, tmp_path, monkeypatch, capsys):
     results = json.loads((tmp_path / "long.json").read_text())
     assert set(results) == {"run_info", "long_rollouts"} and results["long_rollouts"]["num_rollouts"] == 3
     assert list(results["long_rollouts"]["frechet"]) == ["real", "12", "20"]
-    assert "3 long roll-outs" in capsys.readouterr().out
+    assert "3 long rollouts" in capsys.readouterr().out
     assert (tmp_path / "evaluation.json").read_text() == "keep me"
 
 
