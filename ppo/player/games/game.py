@@ -1,9 +1,10 @@
-"""What a game is: a short description and how to make it. One file a family: mode7_kart.py, retro.py, registered.py.
+"""Game: what the rest of the project knows about a game. Each family of games (mode7, retro, gymnasium_env) makes one.
 
-A game's environment is a Gymnasium environment whose observation is the cropped RGB frame, uint8 (H, W, 3), whose
-action is an index into `actions`, and whose step runs `frame_skip` frames of the game and adds up their rewards.
-Two things are optional: `info["truth"]`, float32 (len(truth_names),), the game's true state at the frame that is
-returned; and `get_state() -> bytes`, `set_state(bytes)`, by which a stopped training goes on where it was.
+A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3); its action
+is an index into `Game.actions`; one step runs `frame_skip` frames of the game and returns the sum of their rewards.
+
+Two things are optional: `info["truth"]`, float32 (len(truth_names),), the game state at the returned frame; and
+`get_state() -> bytes` with `set_state(bytes)`, by which an interrupted training run resumes exactly.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from player.common.errors import InputError
 
 @dataclass(frozen=True)
 class Action:
-    """One choice of the agent: the console's buttons held down for it, and the keys that stand for it."""
+    """One of the agent's discrete actions: the console buttons it holds down, and the keys that select it."""
 
     name: str
     buttons: Tuple[str, ...] = ()
@@ -36,20 +37,20 @@ DRIVING_ACTIONS = (
 
 @dataclass(frozen=True)
 class Game:
-    """A game as the rest of the project sees it."""
+    """A game: its name, its actions and a function that makes its environment."""
 
     name: str
     actions: Tuple[Action, ...]
-    frame_rate: int  # frames a second of the game itself, before frame skip
-    make: Callable[..., gymnasium.Env]  # make(frame_skip=4); picklable, so that worker processes can call it
-    truth_names: Tuple[str, ...] = ()
-    shares_process: bool = (
-        False  # may several of its environments live in one process? An emulator's may not.
+    frame_rate: int  # frames per second of the game itself, before frame skip
+    make: Callable[..., gymnasium.Env]  # make(frame_skip=4, ...); picklable, for worker processes
+    truth_names: Tuple[str, ...] = ()  # names of the values in info["truth"]
+    shares_process: bool = False  # whether one process may hold several environments; emulators cannot
+    has_buttons: bool = (
+        True  # whether `make` accepts buttons_as_actions, for keyboard control of single buttons
     )
-    has_buttons: bool = True  # does `make` know `buttons_as_actions`, for a person to hold each by itself?
 
     def recording_meta(self, frame_skip: int, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
-        """What a recording says of itself. courses: of `find_tracks`; drivers: who drives, a game each."""
+        """Metadata of a recording. courses: from `find_tracks`; drivers: kind of policy of each environment."""
         return {
             "game": self.name,
             "fps": self.frame_rate / frame_skip,
@@ -63,8 +64,11 @@ class Game:
 
 
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
-    """From a file, a choice a line: its name, the console's buttons and the keys for it, `jump+right  B+RIGHT
-    space+right`; `none` where there are none. `#` begins a comment. Raises InputError with the line that is wrong."""
+    """Reads a file of actions, one per line: name, console buttons and keys, such as `jump+right B+RIGHT space+right`.
+
+    `none` stands for no buttons or no keys; `#` starts a comment. `buttons`: names of the console's buttons. Raises
+    InputError, with the line number, if the file cannot be read or a line is wrong.
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
@@ -75,17 +79,15 @@ def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
         if not words:
             continue
         if len(words) != 3:
-            raise InputError(f"{path}, line {number}: wanted NAME BUTTONS KEYS, such as: right RIGHT right")
+            raise InputError(f"{path}, line {number}: expected NAME BUTTONS KEYS, such as: right RIGHT right")
         name, held, keys = words[0], *(() if word == "none" else tuple(word.split("+")) for word in words[1:])
         for button in held:
             if button not in buttons:
-                known = ", ".join(one for one in buttons if one)
-                raise InputError(f"{path}, line {number}: no button {button}; there are {known}")
+                available = ", ".join(one for one in buttons if one)
+                raise InputError(f"{path}, line {number}: no button {button}; the buttons are {available}")
         if name in (action.name for action in actions):
-            raise InputError(f"{path}, line {number}: a second {name}")
+            raise InputError(f"{path}, line {number}: the name {name} is used twice")
         actions.append(Action(name, held, keys))
     if len(actions) < 2:
-        raise InputError(
-            f"{path} has {len(actions)} actions: there must be something to choose, at least two"
-        )
+        raise InputError(f"{path} defines {len(actions)} actions: at least two are needed")
     return tuple(actions)

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment that draws itself and has a list of choices, such as CarRacing-v3 or package:Env-v0."""
+"""Any Gymnasium environment with rgb_array rendering and discrete actions, such as CarRacing-v3 or package:Env-v0."""
 
 from functools import partial
 from typing import Any, Optional, Tuple
@@ -9,10 +9,11 @@ import numpy as np
 from player.common.errors import InputError
 from player.games.game import Action, Game, read_actions
 
-WIDTH, MULTIPLE = 256, 16  # pixels of a frame; its height suits the picture, and can be halved four times
-KEYS = "0123456789abcdefghijklmno"  # for choices that nobody has named; the window needs p, q, r and t itself
-# Choices that have names, in the environment's order, and keys that suit them.
-KNOWN = {
+WIDTH = 256  # of a frame, pixels; the height keeps the aspect ratio
+SIZE_MULTIPLE = 16  # of the height, so that it can be halved four times
+KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
+# Environments whose actions have names: name and keys of each, in the environment's order.
+NAMED_ACTIONS = {
     "CarRacing-v3": (
         ("nothing",),
         ("right", "right"),
@@ -23,9 +24,12 @@ KNOWN = {
 }
 
 
-class RegisteredGame(gymnasium.Env):
-    """`name` as the rest of the project wants a game: the observation is its picture, uint8 (H, W, 3), `frame_skip` of
-    its steps are one, and of its choices `choices` are at hand."""
+class GymnasiumGame(gymnasium.Env):
+    """Wraps the environment `name`: the observation is its rendered picture, uint8 (H, 256, 3).
+
+    `choices`: the environment's action for each action of this one. `crop`: x, y, width and height of the visible part
+    of the picture, in pixels. One step runs `frame_skip` steps of the environment and sums their rewards.
+    """
 
     def __init__(
         self,
@@ -34,8 +38,8 @@ class RegisteredGame(gymnasium.Env):
         crop: Optional[Tuple[int, int, int, int]] = None,
         frame_skip: int = 4,
     ) -> None:
-        self.game, self.choices, self.crop, self.frame_skip = open_game(name), choices, crop, frame_skip
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": rate_of(self.game) / frame_skip}
+        self.game, self.choices, self.crop, self.frame_skip = open_env(name), choices, crop, frame_skip
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frame_rate(self.game) / frame_skip}
         self.render_mode = "rgb_array"
         try:
             self.game.reset(seed=0)
@@ -69,66 +73,75 @@ class RegisteredGame(gymnasium.Env):
         self.game.close()
 
     def observe(self) -> np.ndarray:
-        import cv2  # brings no more than resizing here; the built-in game does without
+        """The rendered picture, cropped and resized, uint8 (H, WIDTH, 3). Raises InputError if it cannot be used."""
+        import cv2  # imported here because only these games need it
 
         picture = np.asarray(self.game.render())
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise InputError(f"its picture is {picture.dtype} {picture.shape}, wanted RGB: uint8 (H, W, 3)")
-        x, y, width, height = self.crop or (0, 0, *picture.shape[1::-1])
-        seen = picture[y : y + height, x : x + width]
-        if seen.shape[:2] != (height, width):
             raise InputError(
-                f"--crop leaves the picture, which has {picture.shape[1]} x {picture.shape[0]} pixels"
+                f"the environment renders {picture.dtype} {picture.shape}; expected RGB, uint8 (H, W, 3)"
             )
-        rows = max(MULTIPLE, round(WIDTH * height / width / MULTIPLE) * MULTIPLE)
-        return cv2.resize(seen, (WIDTH, rows), interpolation=cv2.INTER_AREA)
+        x, y, width, height = self.crop or (0, 0, *picture.shape[1::-1])
+        cropped = picture[y : y + height, x : x + width]
+        if cropped.shape[:2] != (height, width):
+            raise InputError(
+                f"--crop does not fit into the picture, which has {picture.shape[1]} x {picture.shape[0]} pixels"
+            )
+        rows = max(SIZE_MULTIPLE, round(WIDTH * height / width / SIZE_MULTIPLE) * SIZE_MULTIPLE)
+        return cv2.resize(cropped, (WIDTH, rows), interpolation=cv2.INTER_AREA)
 
 
-def open_game(name: str) -> gymnasium.Env:
-    """Raises InputError where it cannot be made, draws nothing, or has no list of choices."""
+def open_env(name: str) -> gymnasium.Env:
+    """Makes the Gymnasium environment. Raises InputError if that fails, or if it renders no picture or has other than
+    discrete actions."""
     settings = {"continuous": False} if name.startswith("CarRacing") else {}
     try:
         env = gymnasium.make(name, render_mode="rgb_array", **settings)
-    except Exception as problem:  # whatever somebody's constructor raises
-        why = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise InputError(f"Gymnasium cannot make {name}: {why}") from None
-    lacking = None
+    except Exception as error:  # an environment's constructor may raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"Gymnasium cannot make {name}: {reason}") from None
+    problem = None
     if not isinstance(env.action_space, gymnasium.spaces.Discrete) or env.action_space.start != 0:
-        lacking = (
-            f"{name} has actions {env.action_space}; only a list of choices, Discrete, can be learned here"
-        )
+        problem = f"{name} has actions {env.action_space}; only Discrete actions from 0 are supported"
     elif "rgb_array" not in env.metadata.get("render_modes", ()):
-        lacking = f"{name} draws no pictures (no rgb_array among its render modes)"
-    if lacking:
+        problem = f"{name} renders no pictures (rgb_array is not among its render modes)"
+    if problem:
         env.close()
-        raise InputError(lacking)
+        raise InputError(problem)
     return env
 
 
-def rate_of(env: gymnasium.Env) -> int:
+def frame_rate(env: gymnasium.Env) -> int:
+    """Frames per second that the environment states, or 30."""
     return max(1, round(env.metadata.get("render_fps") or 30))
 
 
-def describe(
+def make_game(
     name: str, crop: Optional[Tuple[int, int, int, int]] = None, actions: Optional[str] = None
 ) -> Game:
-    """crop: of its picture; actions: a file of `known.read_actions`, whose buttons are the numbers of its choices.
-    Raises InputError."""
-    env = open_game(name)
-    numbers, rate = [str(i) for i in range(int(env.action_space.n))], rate_of(env)
+    """The Game of a Gymnasium environment.
+
+    crop: x, y, width and height of the visible part of the picture. actions: path of a file for `read_actions`, whose
+    buttons are the numbers of the environment's actions. Raises InputError if the environment cannot be used.
+    """
+    env = open_env(name)
+    numbers, rate = [str(i) for i in range(int(env.action_space.n))], frame_rate(env)
     env.close()
     if actions is not None:
-        choices = read_actions(actions, numbers)
-        for action in choices:
+        chosen = read_actions(actions, numbers)
+        for action in chosen:
             if len(action.buttons) != 1:
-                raise InputError(f"{actions}: {action.name} must be one number, of {name}'s choice")
-    elif name in KNOWN:
-        choices = tuple(Action(one[0], (number,), one[1:]) for number, one in zip(numbers, KNOWN[name]))
+                raise InputError(
+                    f"{actions}: {action.name} must have one button, the number of an action of {name}"
+                )
+    elif name in NAMED_ACTIONS:
+        chosen = tuple(
+            Action(action_name, (number,), tuple(keys))
+            for number, (action_name, *keys) in zip(numbers, NAMED_ACTIONS[name])
+        )
     else:
         if len(numbers) > len(KEYS):
-            raise InputError(
-                f"{name} has {len(numbers)} choices: give --actions FILE with those that you want"
-            )
-        choices = tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
-    make = partial(RegisteredGame, name, tuple(int(action.buttons[0]) for action in choices), crop)
-    return Game(name, choices, rate, make, shares_process=True, has_buttons=False)
+            raise InputError(f"{name} has {len(numbers)} actions: choose some of them with --actions FILE")
+        chosen = tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
+    make = partial(GymnasiumGame, name, tuple(int(action.buttons[0]) for action in chosen), crop)
+    return Game(name, chosen, rate, make, shares_process=True, has_buttons=False)

@@ -1,4 +1,4 @@
-"""Finds a game by name: the built-in one, one of Gymnasium's, or one on an emulator."""
+"""Finds a game by its name: the built-in game, a Gymnasium environment, or an emulator game."""
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -16,26 +16,29 @@ def find_game(
     rivals: int = 0,
     **emulator: Any,
 ) -> Game:
-    """The game called `name`: `Mode7Kart-v0` is built in, names that Gymnasium knows and `package:Env-v0` are its
-    own, every other one goes to the emulator, with the options of `retro.integration.describe`.
+    """Returns the game called `name`.
 
-    Raises InputError where the emulator, the game, its ROM or the state is missing; the message says what to do.
+    "Mode7Kart-v0" is the built-in game; it uses `track` and `rivals`. A name in Gymnasium's registry, or of the form
+    `package:Env-v0`, is a Gymnasium environment. Any other name is an emulator game; it uses `integrations`, `state`
+    and the options of `retro.integration.make_game`.
+
+    Raises InputError if the emulator, the game, its ROM or the savestate is missing; the message says what to do.
     """
     if name == "Mode7Kart-v0":
         from player.games.mode7 import env as mode7
 
-        return mode7.describe(track=track, rivals=rivals)
+        return mode7.make_game(track=track, rivals=rivals)
     if name in gymnasium.registry or ":" in name:
         from player.games import gymnasium_env
 
-        if any(given is not None for given in (integrations, state, emulator.pop("scenario", None))):
+        if any(option is not None for option in (integrations, state, emulator.pop("scenario", None))):
             raise InputError(
-                f"--integrations, --state and --scenario are of emulators; {name} is Gymnasium's"
+                f"--integrations, --state and --scenario are for emulator games; {name} is a Gymnasium environment"
             )
-        return gymnasium_env.describe(name, **emulator)
+        return gymnasium_env.make_game(name, **emulator)
     from player.games.retro import integration
 
-    return integration.describe(name, integrations=integrations, state=state, **emulator)
+    return integration.make_game(name, integrations=integrations, state=state, **emulator)
 
 
 def find_tracks(
@@ -46,17 +49,21 @@ def find_tracks(
     rivals: int = 0,
     **emulator: Any,
 ) -> Tuple[Game, List[Dict[str, Any]]]:
-    """The game on the first of several courses, and for each of them what its `make` wants: {"track": 2}, or {"state":
-    "MarioCircuit_M"}. states: names with commas between them, or "all". Raises InputError as `find_game`."""
+    """Returns the game on its first track, and for every track the keyword arguments of `Game.make` that select it.
+
+    Tracks are given by `tracks` for Mode7Kart-v0 ([{"track": 2}, ...]) and by `states` for emulator games
+    ([{"state": "MarioCircuit_M"}, ...]): names of savestates separated by commas, or "all". Raises InputError like
+    `find_game`.
+    """
     if name == "Mode7Kart-v0":
         return find_game(name, track=tracks[0], rivals=rivals), [{"track": track} for track in tracks]
     names = [states]
     if states == "all":
         from player.games.retro import integration
 
-        names = integration.states_of(name, integrations) or [None]
+        names = integration.list_states(name, integrations) or [None]
     elif states is not None:
         names = states.split(",")
-    for state in names[::-1]:  # all of them are looked at, the first last
+    for state in reversed(names):  # checks all of them; the first one last, whose game is returned
         game = find_game(name, integrations, state, **emulator)
     return game, [{"state": state} for state in names]

@@ -1,11 +1,12 @@
-"""An assembler for the 65816, the SNES's processor: as much of it as our cartridge needs.
+"""An assembler for the 65816, the processor of the SNES; it has only the instructions that the cartridge uses.
 
-A line is a `label:`, `NAME = sum`, `.byte sum, sum ...`, `.a8 .a16 .i8 .i16` (how wide the registers are from here on;
-SEP and REP say so by themselves), or an instruction. A sum is of numbers (`12`, `$0C`) and names. `;` begins a comment.
+A line is a `label:`, `NAME = sum`, `.byte sum, sum ...`, `.a8 .a16 .i8 .i16` (the width of the registers from here on;
+SEP and REP set it by themselves), or an instruction. A sum consists of numbers (`12`, `$0C`) and names, joined by + and
+-. `;` starts a comment.
 """
 
 import re
-from typing import Dict, List, Mapping, Tuple
+from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
 IMPLIED = {
     "CLC": 0x18, "SEC": 0x38, "SEI": 0x78, "CLD": 0xD8, "XCE": 0xFB, "TXS": 0x9A, "TCD": 0x5B, "TAX": 0xAA, "TAY": 0xA8,
@@ -16,11 +17,11 @@ IMPLIED = {
 BRANCHES = {
     "BNE": 0xD0, "BEQ": 0xF0, "BCC": 0x90, "BCS": 0xB0, "BMI": 0x30, "BPL": 0x10, "BRA": 0x80,
 }  # fmt: skip
-# How an operand looks, longest first; {} is a sum. Which bytes follow is decided by the sum's size.
-INDEXED = ((r"\[(.+)\],Y", "[dp],y"), (r"(.+),X", "x"), (r"(.+),Y", "y"), (r"(.+)", ""))
-# instruction: opcode of each way to address: # immediate, then one, two or three bytes of address, each with its index
+# Pattern of an operand and the index it means; the first match counts. The group is a sum.
+OPERANDS = ((r"\[(.+)\],Y", "[dp],y"), (r"(.+),X", "x"), (r"(.+),Y", "y"), (r"(.+)", ""))
+# Addressing modes: immediate, then one (dp), two (abs) or three (long) bytes of address, with their index register.
 MODES = ("#", "dp", "abs", "dp,x", "abs,x", "abs,y", "long", "long,x", "[dp],y")
-OPCODES = {
+OPCODES = {  # instruction -> opcode of each of MODES, None if it does not exist
     "LDA": (0xA9, 0xA5, 0xAD, 0xB5, 0xBD, 0xB9, 0xAF, 0xBF, 0xB7),
     "STA": (None, 0x85, 0x8D, 0x95, 0x9D, 0x99, 0x8F, 0x9F, 0x97),
     "ADC": (0x69, 0x65, 0x6D, 0x75, 0x7D, 0x79, 0x6F, 0x7F, 0x77),
@@ -46,28 +47,33 @@ OPCODES = {
     "REP": (0xC2,),
     "SEP": (0xE2,),
 }
-OF_INDEX_WIDTH = ("LDX", "LDY", "CPX", "CPY")
+INDEX_INSTRUCTIONS = ("LDX", "LDY", "CPX", "CPY")
 
 
 def assemble(source: str, base: int, symbols: Mapping[str, int]) -> Tuple[bytes, Dict[str, int]]:
-    """Machine code that begins at address `base`, and all names. Raises ValueError that quotes the line."""
+    """Assembles machine code for address `base`. Returns it and the values of all names, `symbols` included.
+
+    Raises ValueError that quotes the wrong line.
+    """
     names = dict(symbols)
-    for last_pass in (False, True):  # labels further down are known in the second one
+    for last_pass in (False, True):  # the second pass knows the labels further down
         code, widths = bytearray(), {"A": 1, "I": 1}
         for number, line in enumerate(source.splitlines(), 1):
             text = line.split(";")[0].strip()
             try:
-                code += one_line(text, base + len(code), base, names, widths, last_pass) if text else b""
+                code += assemble_line(text, base + len(code), base, names, widths, last_pass) if text else b""
             except (ValueError, KeyError) as problem:
                 raise ValueError(f"line {number}, {text!r}: {problem}") from None
     return bytes(code), names
 
 
-def one_line(
+def assemble_line(
     text: str, here: int, base: int, names: Dict[str, int], widths: Dict[str, int], last_pass: bool
 ) -> bytes:
+    """Machine code of one line at address `here`. Updates `names` (labels, constants) and `widths` (of A and I)."""
+
     def value(expression: str) -> int:
-        return total(expression, names, None if last_pass else base)
+        return evaluate_sum(expression, names, None if last_pass else base)
 
     if text.endswith(":"):
         names[text[:-1]] = here
@@ -87,21 +93,22 @@ def one_line(
     if head in BRANCHES:
         distance = value(operand) - (here + 2)
         if last_pass and not -128 <= distance < 128:
-            raise ValueError(f"{distance} bytes are too far for a branch")
+            raise ValueError(f"the branch is too far: {distance} bytes")
         return bytes([BRANCHES[head], distance & 255])
     if operand.startswith("#"):
-        number, size = value(operand[1:]), widths["I" if head in OF_INDEX_WIDTH else "A"]
+        number, size = value(operand[1:]), widths["I" if head in INDEX_INSTRUCTIONS else "A"]
         if head in ("REP", "SEP"):
             size = 1
             for flag, register in ((0x20, "A"), (0x10, "I")):
                 if number & flag:
                     widths[register] = 2 if head == "REP" else 1
         return bytes([opcode(head, "#")]) + (number & (256**size - 1)).to_bytes(size, "little")
-    return addressed(head, operand, value)
+    return encode_address(head, operand, value)
 
 
-def addressed(head: str, operand: str, value) -> bytes:
-    pattern, index = next(one for one in INDEXED if re.fullmatch(one[0], operand))
+def encode_address(head: str, operand: str, value: Callable[[str], int]) -> bytes:
+    """An instruction with an address; the size of the address decides how many bytes it takes."""
+    pattern, index = next(each for each in OPERANDS if re.fullmatch(each[0], operand))
     number = value(re.fullmatch(pattern, operand).group(1))
     if index == "[dp],y":
         return bytes([opcode(head, index), number])
@@ -113,26 +120,30 @@ def addressed(head: str, operand: str, value) -> bytes:
 
 
 def opcode(head: str, mode: str) -> int:
-    found = dict(zip(MODES, OPCODES[head])).get(mode)
-    if found is None:
-        raise ValueError(f"{head} has no way to address {mode}")
-    return found
+    """The opcode of an instruction in an addressing mode. Raises ValueError if it does not exist."""
+    code = dict(zip(MODES, OPCODES[head])).get(mode)
+    if code is None:
+        raise ValueError(f"{head} has no addressing mode {mode}")
+    return code
 
 
-def total(expression: str, names: Mapping[str, int], unknown) -> int:
-    """A sum such as `SPEED+1` or `$80-2`. A name nobody knows is `unknown`, where that is a number."""
-    found = 0
+def evaluate_sum(expression: str, names: Mapping[str, int], default: Optional[int]) -> int:
+    """The value of a sum such as `SPEED+1` or `$80-2`. Undefined names have the value `default`.
+
+    Raises ValueError if the text is not a sum, or if a name is undefined and `default` is None.
+    """
+    total = 0
     parts: List[Tuple[str, str]] = re.findall(r"([+-]?)\s*([$\w]+)", expression)
     if not parts or "".join(sign + part for sign, part in parts) != re.sub(r"\s", "", expression):
-        raise ValueError(f"{expression!r} is no sum")
+        raise ValueError(f"{expression!r} is not a sum")
     for sign, part in parts:
         if part.startswith("$"):
             number = int(part[1:], 16)
         elif part.isdigit():
             number = int(part)
         else:
-            number = names.get(part, unknown)
+            number = names.get(part, default)
             if number is None:
-                raise ValueError(f"nobody knows {part}")
-        found += -number if sign == "-" else number
-    return found
+                raise ValueError(f"undefined name {part}")
+        total += -number if sign == "-" else number
+    return total

@@ -1,6 +1,6 @@
-"""Builds Kart Cart, the project's own SNES cartridge, from kart_cart.asm and the built-in game's courses.
+"""Builds the Kart Cart cartridge from kart_cart.asm and the built-in game's tracks; no other file is needed.
 
-It keeps its race at Super Mario Kart's addresses: what works here works there. No file of anybody else's is needed.
+The cartridge keeps its race at the same addresses as Super Mario Kart, so that code for one works with the other.
 """
 
 from pathlib import Path
@@ -8,22 +8,22 @@ from typing import Dict, Iterable, List, Tuple
 
 import numpy as np
 
-from player.games.kart_cart.art import CHECKPOINTS, course_art, kart_sprites, letter_tile
+from player.games.kart_cart.art import CHECKPOINTS, TrackArt, kart_sprites, letter_tile, track_art
 from player.games.kart_cart.assembler import assemble
 
 ROM_SIZE = 512 * 1024
-BANK = 0x8000  # bytes; the cartridge's memory appears at this address of each bank
-NUM_COURSES = 3
-SOURCE = Path(__file__).with_suffix(".asm")
+BANK = 0x8000  # bytes per bank, and the address at which the cartridge's memory begins in each bank
+NUM_TRACKS = 3
+SOURCE = Path(__file__).with_name("kart_cart.asm")
 
-# Lines of the picture
+# Lines of the screen
 SKY_LINES, HALF_LINE, HORIZON, KART_LINE = 24, 112, 20, 94
-NEAREST = 0.55  # pixels of the course to a pixel of the lowest line of the race view
-FORWARD = 70  # how far away a line is, in its own pixels of the course
-HEADINGS = 64  # of the picture, to a turn
-MATRIX_AB_BANK, MATRIX_CD_BANK, SPRITE_BANK, COURSE_BANK = 1, 2, 3, 4
-# Within the second bank of a course, whose first has the map and the tiles
-HEADINGS_AT, START_AT, COLOURS_AT, SURFACES_AT, SKY_MAP_AT, SKY_TILES_AT = (
+NEAREST_SCALE = 0.55  # track pixels per screen pixel in the lowest line of the race view
+CAMERA_DISTANCE = 70  # distance of a line from the camera, in units of the line's scale
+HEADINGS = 64  # view directions per full turn
+MATRIX_AB_BANK, MATRIX_CD_BANK, SPRITE_BANK, TRACK_BANK = 1, 2, 3, 4
+# Offsets in the second bank of a track; the first bank has the map and the tiles.
+HEADINGS_OFFSET, START_OFFSET, COLORS_OFFSET, SURFACES_OFFSET, SKY_MAP_OFFSET, SKY_TILES_OFFSET = (
     0x400,
     0x480,
     0x500,
@@ -38,62 +38,64 @@ VECTORS = {0x7FEA: "nmi", 0x7FEE: "irq", 0x7FFA: "irq", 0x7FFC: "reset", 0x7FFE:
 
 
 def build() -> bytes:
-    """The cartridge, ROM_SIZE bytes."""
-    courses = [course_art(index) for index in range(NUM_COURSES)]
+    """Builds the cartridge, ROM_SIZE bytes; the result is the same on every machine."""
+    tracks = [track_art(index) for index in range(NUM_TRACKS)]
     sprites = kart_sprites(np.zeros(256, np.uint16))
     ab, cd, size = matrices()
     symbols = {
         "SPRITE_BANK": SPRITE_BANK, "SPRITE_SIZE": len(sprites), "MATRIX_AB_BANK": MATRIX_AB_BANK,
-        "MATRIX_CD_BANK": MATRIX_CD_BANK, "COURSE_BANK": COURSE_BANK, "NUM_COURSES": NUM_COURSES,
+        "MATRIX_CD_BANK": MATRIX_CD_BANK, "TRACK_BANK": TRACK_BANK, "NUM_TRACKS": NUM_TRACKS,
         "HALF_LINE": HALF_LINE, "MAP_SCROLL_X": -72 & 0x1FFF, "MAP_SCROLL_Y": -HALF_LINE & 0x1FFF,
         "KART_TOP": KART_LINE - 26, "DOT_TOP": HALF_LINE - 3, "DOT_TILE": letter_tile("."),
-        "DIGITS": letter_tile("0"), "LAST_CHECK": CHECKPOINTS - 1, "HEADINGS": HEADINGS_AT, "START": START_AT,
-        "SURFACES": SURFACES_AT, "COLOURS": BANK + COLOURS_AT, "SKY_MAP": BANK + SKY_MAP_AT,
-        "SKY_TILES": BANK + SKY_TILES_AT, "SKY_SIZE": max(len(course.sky_tiles) for course in courses),
-        "TEXT_SIZE": 4 * TEXT_SPRITES, "RACE_DIGIT": digit_at(RACE_TEXT), "MENU_DIGIT": digit_at(MENU_TEXT),
+        "DIGITS": letter_tile("0"), "LAST_CHECK": CHECKPOINTS - 1, "HEADINGS": HEADINGS_OFFSET, "START": START_OFFSET,
+        "SURFACES": SURFACES_OFFSET, "COLORS": BANK + COLORS_OFFSET, "SKY_MAP": BANK + SKY_MAP_OFFSET,
+        "SKY_TILES": BANK + SKY_TILES_OFFSET, "SKY_SIZE": max(len(track.sky_tiles) for track in tracks),
+        "TEXT_SIZE": 4 * TEXT_SPRITES, "RACE_DIGIT": digit_offset(RACE_TEXT), "MENU_DIGIT": digit_offset(MENU_TEXT),
     }  # fmt: skip
-    code, names = assemble(SOURCE.read_text(encoding="utf-8") + tables(size), BANK, symbols)
+    code, names = assemble(SOURCE.read_text(encoding="utf-8") + lookup_tables(size), BANK, symbols)
     banks = {0: code, MATRIX_AB_BANK: ab, MATRIX_CD_BANK: cd, SPRITE_BANK: sprites}
-    for index, course in enumerate(courses):
-        banks[COURSE_BANK + 2 * index] = course.tile_map.tobytes() + course.tiles.tobytes()
-        banks[COURSE_BANK + 2 * index + 1] = about(course)
-    return image(banks, {at: names[name] for at, name in VECTORS.items()})
+    for index, track in enumerate(tracks):
+        banks[TRACK_BANK + 2 * index] = track.tile_map.tobytes() + track.tiles.tobytes()
+        banks[TRACK_BANK + 2 * index + 1] = second_track_bank(track)
+    return make_rom(banks, {offset: names[name] for offset, name in VECTORS.items()})
 
 
 def matrices() -> Tuple[bytes, bytes, int]:
-    """For each heading two HDMA tables, one after the other: of the matrix's A and B, and of C and D, a pair a line.
-    And the bytes of one table."""
+    """HDMA tables of the mode 7 matrix, one per heading: its elements A and B, and its elements C and D, for each line.
+
+    Returns the A/B tables of all headings, the C/D tables of all headings, and the size of one table in bytes.
+    """
     lines = np.arange(SKY_LINES, HALF_LINE)
-    scale = NEAREST * (HALF_LINE - 1 - HORIZON) / (lines - HORIZON)  # pixels of the course to one of the line
-    ahead = FORWARD * scale
+    scale = NEAREST_SCALE * (HALF_LINE - 1 - HORIZON) / (lines - HORIZON)  # track pixels per screen pixel
+    ahead = CAMERA_DISTANCE * scale
     ahead -= ahead[KART_LINE - SKY_LINES]
-    rows = ahead / (lines - 128)  # the PPU counts lines from the middle of a screen of 256
+    rows = ahead / (lines - 128)  # the PPU counts lines from the middle of a 256-line screen
     overview = (fixed(1024 / HALF_LINE), fixed(0))
-    both = (bytearray(), bytearray())
+    tables = (bytearray(), bytearray())
     for heading in range(HEADINGS):
         angle = 2 * np.pi * heading / HEADINGS
         sine, cosine = np.round((np.sin(angle), np.cos(angle)), 9)
         for table, across, along, below in (
-            (both[0], cosine, sine, overview),
-            (both[1], sine, -cosine, overview[::-1]),
+            (tables[0], cosine, sine, overview),
+            (tables[1], sine, -cosine, overview[::-1]),
         ):
             table += bytes([SKY_LINES]) + fixed(0) * 2 + bytes([0x80 | len(lines)])
             for a, b in zip((across * scale).tolist(), (along * rows).tolist()):
                 table += fixed(a) + fixed(b)
             table += bytes([1]) + b"".join(below) + bytes([0])
-    return bytes(both[0]), bytes(both[1]), len(both[0]) // HEADINGS
+    return bytes(tables[0]), bytes(tables[1]), len(tables[0]) // HEADINGS
 
 
 def fixed(number: float) -> bytes:
-    """Signed, 8 bits behind the point."""
+    """A signed 8.8 fixed-point number, little-endian, clipped to its range."""
     return max(-32768, min(32767, round(number * 256))).to_bytes(2, "little", signed=True)
 
 
-def tables(matrix_size: int) -> str:
-    """Of bank 0, as assembler source."""
+def lookup_tables(matrix_size: int) -> str:
+    """The tables of bank 0, as assembler source."""
     sines = [round(float(np.round(np.sin(2 * np.pi * a / HEADINGS), 9)) * 127) for a in range(HEADINGS)]
-    views = [0, 4, 8, 12, 64]  # tiles of the kart's, left to right
-    found = {
+    views = [0, 4, 8, 12, 64]  # first tile of each view of the kart, left to right
+    contents = {
         "modes": [SKY_LINES, 0x01, 1, 0x07, 0],
         "layers": [SKY_LINES, 0x12, 1, 0x11, 0],
         "sines": [abs(sine) for sine in sines],
@@ -105,55 +107,59 @@ def tables(matrix_size: int) -> str:
         "race_text": text_sprites(RACE_TEXT),
         "menu_text": text_sprites(MENU_TEXT),
     }
-    lines = [f"{name}:\n  .byte {','.join(map(str, numbers))}" for name, numbers in found.items()]
+    lines = [f"{name}:\n  .byte {','.join(map(str, numbers))}" for name, numbers in contents.items()]
     return "\n" + "\n".join(lines) + "\n"
 
 
-def letters_of(text: Iterable[Tuple[int, int, str]]) -> List[Tuple[int, int, str]]:
+def place_letters(text: Iterable[Tuple[int, int, str]]) -> List[Tuple[int, int, str]]:
+    """Position and character of every letter of lines of text (x, y, line); spaces are left out."""
     return [(x + 7 * i, y, letter) for x, y, line in text for i, letter in enumerate(line) if letter != " "]
 
 
 def text_sprites(text: Iterable[Tuple[int, int, str]]) -> List[int]:
-    """Four bytes a letter: x, y, tile, second palette and in front of all. What is left over lies below the screen."""
-    letters = [[x, y, letter_tile(letter), 0x32] for x, y, letter in letters_of(text)]
+    """Sprite data of a text, four bytes per letter: x, y, tile, attributes (second palette, in front of everything).
+
+    Unused sprites are put below the screen.
+    """
+    letters = [[x, y, letter_tile(letter), 0x32] for x, y, letter in place_letters(text)]
     assert len(letters) <= TEXT_SPRITES
     letters += [[0, 240, 0, 0]] * (TEXT_SPRITES - len(letters))
     return [byte for letter in letters for byte in letter]
 
 
-def digit_at(text: Iterable[Tuple[int, int, str]]) -> int:
-    """Where among the sprites' bytes the tile of the first 1 is; the kart and the dot come first."""
-    return 8 + 4 * [letter for _, _, letter in letters_of(text)].index("1") + 2
+def digit_offset(text: Iterable[Tuple[int, int, str]]) -> int:
+    """Offset of the tile of the first "1" in the sprite data, after the sprites of the kart and the dot."""
+    return 8 + 4 * [letter for _, _, letter in place_letters(text)].index("1") + 2
 
 
-def about(course) -> bytes:
-    """The second bank of a course."""
+def second_track_bank(track: TrackArt) -> bytes:
+    """The second bank of a track: everything but the map and the tiles of the ground."""
     parts = {
-        0: course.checkpoints.tobytes(),
-        HEADINGS_AT: course.headings.tobytes(),
-        START_AT: b"".join(part.to_bytes(2, "little") for part in course.start),
-        COLOURS_AT: course.palette.astype("<u2").tobytes(),
-        SURFACES_AT: course.surfaces.tobytes(),
-        SKY_MAP_AT: course.sky_map.astype("<u2").tobytes(),
-        SKY_TILES_AT: course.sky_tiles,
+        0: track.checkpoints.tobytes(),
+        HEADINGS_OFFSET: track.headings.tobytes(),
+        START_OFFSET: b"".join(part.to_bytes(2, "little") for part in track.start),
+        COLORS_OFFSET: track.palette.astype("<u2").tobytes(),
+        SURFACES_OFFSET: track.surfaces.tobytes(),
+        SKY_MAP_OFFSET: track.sky_map.astype("<u2").tobytes(),
+        SKY_TILES_OFFSET: track.sky_tiles,
     }
     bank = bytearray(BANK)
-    for at, part in parts.items():
-        bank[at : at + len(part)] = part
+    for offset, part in parts.items():
+        bank[offset : offset + len(part)] = part
     return bytes(bank)
 
 
-def image(banks: Dict[int, bytes], vectors: Dict[int, int]) -> bytes:
-    """A LoROM cartridge with its header and checksum."""
+def make_rom(banks: Dict[int, bytes], vectors: Dict[int, int]) -> bytes:
+    """A LoROM cartridge with header and checksum. vectors: offset in the ROM -> address of the interrupt handler."""
     rom = bytearray(b"\xff" * ROM_SIZE)
     for bank, content in banks.items():
         assert len(content) <= (0x7FC0 if bank == 0 else BANK), (bank, len(content))
         rom[bank * BANK : bank * BANK + len(content)] = content
     rom[0x7FC0:0x7FD5] = b"KART CART".ljust(21)
     rom[0x7FD5:0x7FDC] = bytes((0x20, 0, (ROM_SIZE // 1024).bit_length() - 1, 0, 1, 0x33, 0))
-    for at, address in vectors.items():
-        rom[at : at + 2] = address.to_bytes(2, "little")
+    for offset, address in vectors.items():
+        rom[offset : offset + 2] = address.to_bytes(2, "little")
     rom[0x7FDC:0x7FE0] = b"\xff\xff\0\0"
-    total = sum(rom) & 0xFFFF
-    rom[0x7FDC:0x7FE0] = (total ^ 0xFFFF).to_bytes(2, "little") + total.to_bytes(2, "little")
+    checksum = sum(rom) & 0xFFFF
+    rom[0x7FDC:0x7FE0] = (checksum ^ 0xFFFF).to_bytes(2, "little") + checksum.to_bytes(2, "little")
     return bytes(rom)

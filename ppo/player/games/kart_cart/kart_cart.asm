@@ -1,21 +1,21 @@
-; Kart Cart: a small kart race for the SNES. Race view above in mode 7, course map below; B drives, left and right steer.
-; Before the race left and right choose the course and START begins. What a race is kept in lies at the addresses of Super
-; Mario Kart's, so that whatever reads that game reads this one. kart_cart.py has the courses, the art and the names in
-; capitals that are set nowhere here.
+; Kart Cart: a small kart race for the SNES. The upper half of the screen shows the race in mode 7, the lower half a map
+; of the track. B accelerates, left and right steer. Before the race, left and right choose the track and START begins.
+; The variables of the race are at the addresses of Super Mario Kart's, so that code that reads that game also works
+; with this one. Names in capitals that are not set here come from build.py, which also adds the tracks and the art.
 
 FRAME   = $38           ; counts up
-KX      = $88           ; place on the course, pixels
+KX      = $88           ; position on the track, pixels
 KY      = $8C
 DIR     = $95           ; heading: 0 is up, 64 right
 MODE    = $B5           ; $1C is a race
-MAP     = $F0           ; three bytes each: where the course's two banks lie
-ABOUT   = $F4
+MAP     = $F0           ; addresses of the track's two banks, three bytes each
+TABLES  = $F4
 CS      = $100          ; race clock, BCD
 SECONDS = $102
 MINUTES = $104
 TURNED  = $10B          ; $10: driving the wrong way
-COURSE  = $124
-LAPSIZE = $148          ; checkpoints of a lap
+TRACK   = $124
+LAPSIZE = $148          ; number of checkpoints per lap
 SURFACE = $10AE
 LAP     = $10C1         ; 128 in the first lap
 CHECK   = $10DC         ; the last checkpoint
@@ -28,12 +28,12 @@ DELTA   = $1508
 SIGN    = $150A
 LIMIT   = $150C
 LEAN    = $150E         ; 0-16: 8 is straight
-POSX    = $1510         ; three bytes: a fraction, then pixels
+POSX    = $1510         ; three bytes: fraction, then pixels
 POSY    = $1514
 NEWX    = $1518
 NEWY    = $151C
-SCROLL  = $1520         ; HDMA tables: of two halves, lines and then two words each
-CENTRE  = $1530
+SCROLL  = $1520         ; HDMA tables of two halves: number of lines, then two words
+CENTER  = $1530
 OAM     = $1600         ; sprites: kart, dot on the map, then letters
 
 RACE    = $1C
@@ -79,7 +79,7 @@ hide:                   ; all sprites below the screen
   CPX #512
   BNE hide
   LDA #$C0
-  STA $211A             ; outside of the map: tile 0
+  STA $211A             ; outside of the map: repeat tile 0
   LDA #$22
   STA $2101             ; sprites 8x8 and 32x32, tiles at word $4000
   LDA #$51
@@ -101,7 +101,7 @@ hide:                   ; all sprites below the screen
   STX $4305
   LDA #$01
   STA $420B
-  ; HDMA: 2 matrix A B, 3 matrix C D, 4 which layers, 5 scroll, 6 centre, 7 video mode
+  ; HDMA channels: 2 matrix A B, 3 matrix C D, 4 visible layers, 5 scroll, 6 center, 7 video mode
   LDX #$1B03
   STX $4320
   LDX #$1D03
@@ -122,7 +122,7 @@ hide:                   ; all sprites below the screen
   STZ $4354
   LDX #$1F03
   STX $4360
-  LDX #CENTRE
+  LDX #CENTER
   STX $4362
   STZ $4364
   LDX #$0500
@@ -132,11 +132,11 @@ hide:                   ; all sprites below the screen
   STZ $4374
   LDA #HALF_LINE
   STA SCROLL
-  STA CENTRE
+  STA CENTER
   LDA #$01
   STA SCROLL+5
-  STA CENTRE+5
-  LDX #MAP_SCROLL_X     ; the map below
+  STA CENTER+5
+  LDX #MAP_SCROLL_X     ; scroll of the map in the lower half
   STX SCROLL+6
   LDX #MAP_SCROLL_Y
   STX SCROLL+8
@@ -156,12 +156,12 @@ draw:
   JSR sprites
   BRA loop
 
-; ---------------------------------------------------------------- before the race
+; ---------------------------------------------------------------- menu before the race
 menu:
   REP #$20
   LDA OLDPAD
   EOR #$FFFF
-  AND PAD               ; pressed just now
+  AND PAD               ; newly pressed buttons
   STA T
   LDA PAD
   STA OLDPAD
@@ -177,9 +177,9 @@ no_start:
   BIT #$0100
   BEQ no_right
   SEP #$20
-  LDA COURSE
+  LDA TRACK
   INC
-  CMP #NUM_COURSES
+  CMP #NUM_TRACKS
   BNE chosen
   LDA #$00
   BRA chosen
@@ -188,19 +188,19 @@ no_right:
   BIT #$0200
   BEQ no_left
   SEP #$20
-  LDA COURSE
+  LDA TRACK
   BNE not_first
-  LDA #NUM_COURSES
+  LDA #NUM_TRACKS
 not_first:
   DEC
 chosen:
-  STA COURSE
+  STA TRACK
   JSR load
 no_left:
   SEP #$20
   RTS
 
-; the course's pictures into video memory, and the kart to its start
+; copies the track's pictures into video memory and puts the kart at the start
 load:
   SEP #$20
   STZ $4200
@@ -209,15 +209,15 @@ load:
   STA $2100
   LDX #$8000
   STX MAP
-  STX ABOUT
-  LDA COURSE
+  STX TABLES
+  LDA TRACK
   ASL
   CLC
-  ADC #COURSE_BANK
+  ADC #TRACK_BANK
   STA MAP+2
   INC
-  STA ABOUT+2
-  STZ $2115             ; low bytes: the map
+  STA TABLES+2
+  STZ $2115             ; low bytes of video memory: the map
   LDX #$0000
   STX $2116
   LDA MAP+2
@@ -231,7 +231,7 @@ load:
   LDA #$01
   STA $420B
   LDA #$80
-  STA $2115             ; high bytes: its tiles
+  STA $2115             ; high bytes: the tiles
   LDX #$0000
   STX $2116
   LDX #$1900
@@ -243,8 +243,8 @@ load:
   LDA #$01
   STA $420B
   LDX #$5000
-  STX $2116             ; the sky's map, then its tiles
-  LDA ABOUT+2
+  STX $2116             ; the sky: first its map, then its tiles
+  LDA TABLES+2
   STA $4304
   LDX #$1801
   LDY #SKY_MAP
@@ -264,28 +264,28 @@ load:
   STA $420B
   STZ $2121
   LDX #$2200
-  LDY #COLOURS
+  LDY #COLORS
   STX $4300
   STY $4302
   LDX #$0200
   STX $4305
   LDA #$01
   STA $420B
-  ; the start
+  ; start position and heading
   LDY #START
   REP #$20
-  LDA [ABOUT],Y
+  LDA [TABLES],Y
   STA KX
   STA POSX+1
   INY
   INY
-  LDA [ABOUT],Y
+  LDA [TABLES],Y
   STA KY
   STA POSY+1
   INY
   INY
   SEP #$20
-  LDA [ABOUT],Y
+  LDA [TABLES],Y
   STA DIR
   STZ POSX
   STZ POSY
@@ -293,7 +293,7 @@ load:
   STX SPEED
   LDA #MENU
   STA MODE
-  LDA #$7F              ; behind the line
+  LDA #$7F              ; before the line
   STA LAP
   LDA #LAST_CHECK
   STA CHECK
@@ -311,10 +311,10 @@ load:
   STA $2100
   RTS
 
-; ---------------------------------------------------------------- a frame of the race
+; ---------------------------------------------------------------- one frame of the race
 drive:
   REP #$20
-  LDX #$03C0            ; how fast the ground lets a kart be
+  LDX #$03C0            ; speed limit of the surface
   LDA SURFACE
   AND #$00FF
   CMP #$0040
@@ -327,7 +327,7 @@ drive:
   LDX #$00C0
   CMP #$0016
   BNE ground
-  LDX #$03FC            ; a boost
+  LDX #$03FC            ; boost
   STX SPEED
 ground:
   STX LIMIT
@@ -352,7 +352,7 @@ coast:
   LDA #$0000
 speed:
   STA SPEED
-  ; steering, while it rolls; the kart leans little by little
+  ; steering, only while the kart moves; it leans gradually
   SEP #$20
   LDA PAD+1
   AND #$03
@@ -390,7 +390,7 @@ lean_right:
   INC DIR
   INC DIR
 steered:
-  ; new place: x += speed * sin, y -= speed * cos
+  ; new position: x += speed * sin, y -= speed * cos
   REP #$20
   LDA SPEED
   LSR
@@ -403,7 +403,7 @@ steered:
   LSR
   LSR
   TAX
-  JSR along
+  JSR scale_velocity
   LDA POSX
   CLC
   ADC DELTA
@@ -418,7 +418,7 @@ steered:
   ADC #$0030
   AND #$003F
   TAX
-  JSR along             ; sin(a - 90 degrees) = -cos(a)
+  JSR scale_velocity             ; sin(a - 90 degrees) = -cos(a)
   LDA POSY
   CLC
   ADC DELTA
@@ -427,7 +427,7 @@ steered:
   LDA POSY+2
   ADC SIGN
   STA NEWY+2
-  ; what lies there
+  ; surface at the new position
   REP #$20
   LDA NEWX+1
   LSR
@@ -449,11 +449,11 @@ steered:
   ADC #SURFACES
   TAY
   SEP #$20
-  LDA [ABOUT],Y
+  LDA [TABLES],Y
   STA SURFACE
   CMP #$80
   BNE free
-  LDX #$0000            ; a wall: stop, and stay
+  LDX #$0000            ; wall: stop and do not move
   STX SPEED
   JMP clock
 free:
@@ -469,7 +469,7 @@ free:
   STX KX
   LDX POSY+1
   STX KY
-  ; the checkpoint of the cell of 32 x 32 pixels; one forward or back counts
+  ; checkpoint of the 32 x 32 pixel cell; only the next and the previous one count
   REP #$20
   LDA KX
   LSR
@@ -484,7 +484,7 @@ free:
   ORA T
   TAY
   SEP #$20
-  LDA [ABOUT],Y
+  LDA [TABLES],Y
   STA T
   CMP CHECK
   BEQ facing
@@ -524,7 +524,7 @@ facing:
   SEP #$20
   LDA DIR
   SEC
-  SBC [ABOUT],Y
+  SBC [TABLES],Y
   CLC
   ADC #$40
   CMP #$81
@@ -534,12 +534,12 @@ facing:
 right_way:
   STA TURNED
 clock:
-  SEP #$28              ; BCD
+  SEP #$28              ; decimal mode
   LDA CS
   CLC
   ADC #$02
   STA CS
-  BCC told
+  BCC clock_done
   LDA SECONDS
   CLC
   ADC #$01
@@ -548,16 +548,16 @@ clock:
   LDA #$00
 minute:
   STA SECONDS
-  BNE told
+  BNE clock_done
   LDA MINUTES
   CLC
   ADC #$01
   STA MINUTES
-told:
+clock_done:
   REP #$08
   RTS
 
-along:                  ; DELTA, SIGN = speed / 4 * sin[X] / 32
+scale_velocity:         ; DELTA, SIGN = speed / 4 * sin[X] / 32
   SEP #$20
   LDA sines,X
   STA $4203
@@ -586,7 +586,7 @@ along:                  ; DELTA, SIGN = speed / 4 * sin[X] / 32
 positive:
   RTS
 
-; ---------------------------------------------------------------- what stands on the picture
+; ---------------------------------------------------------------- sprites
 sprites:
   SEP #$20
   LDA #$70
@@ -604,13 +604,13 @@ sprites:
   STA OAM+3
   REP #$20
   LDA KX
-  JSR seventh
+  JSR map_pixel
   .a8
   ADC #$45
   STA OAM+4
   REP #$20
   LDA KY
-  JSR seventh
+  JSR map_pixel
   .a8
   ADC #DOT_TOP
   STA OAM+5
@@ -628,7 +628,7 @@ menu_letters:
   INX
   CPX #TEXT_SIZE
   BNE menu_letters
-  LDA COURSE
+  LDA TRACK
   INC
   CLC
   ADC #DIGITS
@@ -650,18 +650,18 @@ lap_low:
   LDA #$01
 lap_high:
   CMP #$05
-  BCC lap_told
+  BCC lap_digit
   LDA #$05
-lap_told:
+lap_digit:
   CLC
   ADC #DIGITS
   STA OAM+RACE_DIGIT
 sizes:
   LDA #$02
-  STA OAM+512           ; the kart alone is large
+  STA OAM+512           ; only the kart is a large sprite
   RTS
 
-seventh:                ; A, 16 bits, 0-1023 -> A, 8 bits: A * 7 / 64, for the map of 112 pixels
+map_pixel:              ; position 0-1023 in A (16 bits) -> pixel of the 112-pixel map in A (8 bits): A * 7 / 64
   .a16
   LSR
   LSR
@@ -683,7 +683,7 @@ seventh:                ; A, 16 bits, 0-1023 -> A, 8 bits: A * 7 / 64, for the m
   CLC
   RTS
 
-; ---------------------------------------------------------------- between two pictures
+; ---------------------------------------------------------------- vertical blank interrupt
 nmi:
   REP #$30
   PHA
@@ -692,13 +692,13 @@ nmi:
   SEP #$20
   LDA $4210
   REP #$20
-  LDA KX                ; the race view turns about the kart
-  STA CENTRE+1
+  LDA KX                ; the race view rotates around the kart
+  STA CENTER+1
   SEC
   SBC #$0080
   STA SCROLL+1
   LDA KY
-  STA CENTRE+3
+  STA CENTER+3
   SEC
   SBC #$0080
   STA SCROLL+3
@@ -713,7 +713,7 @@ nmi:
   LDA #$FC
   STA $420C
   REP #$20
-  LDA DIR               ; the sky turns with it
+  LDA DIR               ; the sky scrolls with the heading
   AND #$00FC
   ASL
   SEP #$20

@@ -1,8 +1,8 @@
-"""How the built-in game is drawn: the SNES way, a flat picture under a perspective transform, with numpy alone.
+"""Draws the built-in game with numpy, as the SNES does in its mode 7: a flat picture in perspective.
 
-A row r of the screen below the horizon sees the ground at distance d = CAMERA_HEIGHT * FOCAL / (r - HORIZON); along the
-row the ground moves on by d / FOCAL a column. Both are taken in 16.16 fixed point; far rows read coarser mip levels.
-A pixel reads one cell; that edges move smoothly all the same is how the levels are drawn (`mip_chain`).
+Row r of the screen below the horizon shows the ground at distance d = CAMERA_HEIGHT * FOCAL / (r - HORIZON), and one
+column of that row is d / FOCAL wide. Both are computed in 16.16 fixed point; far rows read coarser mip levels. Each
+pixel reads a single cell; edges move smoothly because the mip levels are interpolated (`painting.mip_chain`).
 """
 
 import math
@@ -10,24 +10,20 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from player.games.mode7.sprites import FEET_ROW, NUM_VIEWS, SPRITE, kart_views
-from player.games.mode7.tracks import (
-    CELLS_PER_PIXEL,
-    MIP_LEVELS,
-    PANORAMA_WIDTH,
-    SIZE,
-    SKY_ROWS,
-    Track,
-    pack_rgb,
-)
+from player.games.mode7.geometry import SIZE
+from player.games.mode7.painting import CELLS_PER_PIXEL, MIP_LEVELS, PANORAMA_WIDTH, SKY_ROWS, pack_rgb
+from player.games.mode7.sprites import FEET_ROW, NUM_VIEWS, SPRITE_SIZE, kart_views
+from player.games.mode7.tracks import Track
 
 HEIGHT, WIDTH = 112, 256
 HORIZON = 26.5
-FOCAL = WIDTH / 2 / math.tan(math.pi / 4)  # 90 degrees across: the panorama and the ground turn at one rate
+FOCAL = (
+    WIDTH / 2 / math.tan(math.pi / 4)
+)  # 90 degrees of view: the panorama and the ground turn at the same rate
 CAMERA_HEIGHT = 33.0
-KART_ROW = 98  # where the player's wheels stand on the screen
+KART_ROW = 98  # row of the screen where the player's wheels touch the ground
 KART_DISTANCE = CAMERA_HEIGHT * FOCAL / (KART_ROW - HORIZON)
-KART_SCALE = FOCAL / KART_DISTANCE  # pixels on the screen for a pixel of the world, at the player's kart
+KART_SCALE = FOCAL / KART_DISTANCE  # screen pixels per world pixel, at the player's kart
 FRACTION_BITS = 16
 
 WHITE, BLACK, GREEN, RED = (
@@ -51,25 +47,24 @@ GLYPHS = {
     " ": (".....",) * 5,
 }
 
-
 SHADOW = ((np.arange(6) - 2.5)[:, None] / 3) ** 2 + (
-    (np.arange(SPRITE) - SPRITE / 2 + 0.5)[None, :] / 14
+    (np.arange(SPRITE_SIZE) - SPRITE_SIZE / 2 + 0.5)[None, :] / 14
 ) ** 2 < 1
 
 
 class Renderer:
-    """Draws one track. Holds its work arrays, so a frame costs no allocation but the one it returns."""
+    """Draws one track. The work arrays are allocated once; a frame allocates only the array it returns."""
 
     def __init__(self, track: Track) -> None:
         self.track = track
         rows = np.arange(SKY_ROWS, HEIGHT)
         self.distance = CAMERA_HEIGHT * FOCAL / (rows + 0.5 - HORIZON)  # (R,)
-        self.step = self.distance / FOCAL  # (R,) world pixels a column
-        depth_step = self.distance**2 / (CAMERA_HEIGHT * FOCAL)  # world pixels from a row to the next
+        self.step = self.distance / FOCAL  # (R,) world pixels per column
+        depth_step = self.distance**2 / (CAMERA_HEIGHT * FOCAL)  # (R,) world pixels per row
         coarser = (CELLS_PER_PIXEL - 1) / 2
         level = np.round(np.log2(np.sqrt(self.step * depth_step)) + coarser)
         level = level.clip(0, MIP_LEVELS - 1).astype(np.int32)
-        cells = SIZE * CELLS_PER_PIXEL >> level  # (R,) of the level, on a side
+        cells = SIZE * CELLS_PER_PIXEL >> level  # (R,) cells per side of each row's level
         self.shift = (FRACTION_BITS + level)[:, None] - CELLS_PER_PIXEL.bit_length() + 1
         self.last_cell = (cells - 1)[:, None].astype(np.int32)
         self.row_bits = np.log2(cells).astype(np.int32)[:, None]
@@ -90,10 +85,11 @@ class Renderer:
         speed: float,
         rivals: List[Tuple[float, float, float, int]],
     ) -> np.ndarray:
-        """One frame, uint8 (HEIGHT, WIDTH, 3) RGB.
+        """Draws one frame, uint8 (HEIGHT, WIDTH, 3) RGB, seen from behind a player at x, y.
 
-        `yaw`: how far the kart is turned against the view, radians; `height`: of the player over the ground, pixels
-        (below 0: sinking); `speed`: 0-1 of the bar; `rivals`: x, y, heading, livery of each.
+        `yaw`: angle between the player's kart and the view, radians. `height`: of the kart above the ground, pixels
+        (negative: sinking). `lap`: text at the top left. `speed`: fill of the speed bar, 0-1. `rivals`: x, y, heading
+        and livery of each other kart.
         """
         cos, sin = math.cos(heading), math.sin(heading)
         camera_x, camera_y = x - KART_DISTANCE * cos, y - KART_DISTANCE * sin
@@ -111,10 +107,11 @@ class Renderer:
         for channel, values in enumerate(
             np.moveaxis(self.canvas.view(np.uint8).reshape(HEIGHT, WIDTH, 4), 2, 0)[:3]
         ):
-            frame[..., channel] = values  # one channel at a time is six times as fast as all three at once
+            frame[..., channel] = values  # six times as fast as copying all three channels at once
         return frame
 
     def draw_ground(self, camera_x: float, camera_y: float, cos: float, sin: float) -> None:
+        """Fills the canvas below the sky; `cos` and `sin` are those of the heading."""
         one = 1 << FRACTION_BITS
         for cells, base, along_row in (
             (self.ground_x, camera_x + self.distance * cos, -self.step * sin),
@@ -124,7 +121,7 @@ class Renderer:
             cells += (base * one).astype(np.int32)[:, None]
             np.right_shift(cells, self.shift, out=cells)
             np.maximum(cells, 0, out=cells)
-            np.minimum(cells, self.last_cell, out=cells)  # beyond the edge the outermost colour goes on
+            np.minimum(cells, self.last_cell, out=cells)  # outside of the world, repeat the edge cells
         np.left_shift(self.ground_y, self.row_bits, out=self.ground_y)
         self.ground_y += self.ground_x
         self.ground_y += self.level_offset
@@ -133,43 +130,44 @@ class Renderer:
     def rivals_in_view(
         self, camera_x: float, camera_y: float, heading: float, rivals: List[Tuple[float, float, float, int]]
     ) -> List[Tuple[float, float, int, int]]:
-        """Distance, side, view and livery of the rivals before the camera, the farthest first."""
+        """Distance, sideways offset, view number and livery of the rivals in front of the camera, farthest first."""
         cos, sin = math.cos(heading), math.sin(heading)
-        seen = []
+        visible = []
         for x, y, rival_heading, livery in rivals:
             ahead = (x - camera_x) * cos + (y - camera_y) * sin
             side = (y - camera_y) * cos - (x - camera_x) * sin
             if 24 < ahead < 700 and abs(side) < ahead * 1.3:
                 view = round((rival_heading - heading) * NUM_VIEWS / (2 * math.pi)) % NUM_VIEWS
-                seen.append((ahead, side, view, livery))
-        return sorted(seen, reverse=True)
+                visible.append((ahead, side, view, livery))
+        return sorted(visible, reverse=True)
 
     def draw_player(self, yaw: float, height: float) -> None:
+        """Draws the player's kart, with a shadow while it hops."""
         view = round(yaw * NUM_VIEWS / (2 * math.pi)) % NUM_VIEWS
-        left, top = WIDTH // 2 - SPRITE // 2, KART_ROW - FEET_ROW
-        if height > 0:  # a shadow stays on the ground: the ground at half its brightness, in an oval
-            shadow = self.canvas[KART_ROW - 4 : KART_ROW + 2, left : left + SPRITE]
+        left, top = WIDTH // 2 - SPRITE_SIZE // 2, KART_ROW - FEET_ROW
+        if height > 0:  # the shadow: an oval of the ground at half brightness
+            shadow = self.canvas[KART_ROW - 4 : KART_ROW + 2, left : left + SPRITE_SIZE]
             np.copyto(shadow, shadow >> 1 & 0x7F7F7F, where=SHADOW)
         lift = int(height * KART_SCALE)
         sprite = kart_views(0)[view]
-        shown = SPRITE if lift >= 0 else max(0, FEET_ROW + lift)  # the rest is under water
-        target = self.canvas[top - lift : top - lift + shown, left : left + SPRITE]
-        np.copyto(target, sprite[:shown], where=sprite[:shown] != 0)
+        visible_rows = SPRITE_SIZE if lift >= 0 else max(0, FEET_ROW + lift)  # the other rows are under water
+        target = self.canvas[top - lift : top - lift + visible_rows, left : left + SPRITE_SIZE]
+        np.copyto(target, sprite[:visible_rows], where=sprite[:visible_rows] != 0)
 
     def blit_scaled(self, sprite: np.ndarray, column: int, feet_row: int, scale: float) -> None:
-        """Nearest-neighbour, clipped at the edges of the screen; the sprite's feet stand at (column, feet_row)."""
-        size = max(2, int(SPRITE * scale))
+        """Draws a sprite scaled by nearest neighbor and clipped to the screen, with its feet at (column, feet_row)."""
+        size = max(2, int(SPRITE_SIZE * scale))
         top, left = feet_row - int(FEET_ROW * scale), column - size // 2
         rows = np.arange(max(top, SKY_ROWS - 20), min(top + size, HEIGHT))
         columns = np.arange(max(left, 0), min(left + size, WIDTH))
         if len(rows) == 0 or len(columns) == 0:
             return
-        picture = sprite[np.ix_((rows - top) * SPRITE // size, (columns - left) * SPRITE // size)]
+        picture = sprite[np.ix_((rows - top) * SPRITE_SIZE // size, (columns - left) * SPRITE_SIZE // size)]
         target = self.canvas[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         np.copyto(target, picture, where=picture != 0)
 
     def write(self, text: str, left: int, top: int) -> None:
-        """White letters with a dark edge, twice the glyph's size; each text is rasterised once."""
+        """Draws white text with a dark outline at twice the glyphs' size. Each text is rasterized once and cached."""
         if text not in self.texts:
             ink = np.concatenate(
                 [np.array([[c == "#" for c in line + "."] for line in GLYPHS[letter]]) for letter in text],
@@ -185,6 +183,7 @@ class Renderer:
         np.copyto(target, picture, where=where)
 
     def draw_speed(self, speed: float) -> None:
+        """Draws the speed bar at the top right; `speed` is clipped to 0-1."""
         top, left, width = 8, WIDTH - 66, 56
         filled = int(max(0.0, min(1.0, speed)) * width)
         self.canvas[top - 1 : top + 7, left - 2 : left + width + 2] = BLACK

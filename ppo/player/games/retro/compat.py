@@ -1,5 +1,8 @@
-"""Which emulator package is there: stable-retro, or its forerunner gym-retro, on Python 3.8 and older (Windows, Intel
-Macs, and the original project's set-up). Nothing else knows which; it is imported only when a game is asked for."""
+"""The differences between stable-retro and its predecessor gym-retro; no other file depends on them.
+
+gym-retro is for Python 3.8 and older (Windows, Intel Macs, and the setup of the original project). The package is
+imported only when an emulator game is requested.
+"""
 
 from types import ModuleType
 from typing import Any, Callable
@@ -10,7 +13,7 @@ from player.common.errors import InputError
 
 
 def emulator_package(name: str = "this") -> ModuleType:
-    """Raises InputError that says what to install for the game `name`."""
+    """Imports stable_retro, or else retro (gym-retro). Raises InputError, which names the game, if both are missing."""
     try:
         import stable_retro
 
@@ -29,31 +32,31 @@ def emulator_package(name: str = "this") -> ModuleType:
         ) from None
 
 
-def is_new(package: ModuleType) -> bool:
+def is_stable_retro(package: ModuleType) -> bool:
     return package.__name__ == "stable_retro"
 
 
-def name_there(package: ModuleType, name: str) -> str:
-    """What the package calls a game: gym-retro's own have no version, a folder of the user's is called as it is. Behind
-    `use_folders`."""
-    if is_new(package) or not name.endswith("-v0"):
+def package_game_name(package: ModuleType, name: str) -> str:
+    """The package's name of a game. gym-retro's own games have no version suffix; a folder of the user's is found by
+    its full name. Call `register_integrations` first."""
+    if is_stable_retro(package) or not name.endswith("-v0"):
         return name
     folder = package.data.get_file_path(name, "", inttype=package.data.Integrations.CUSTOM)
     return name if folder else name[:-3]
 
 
-def make(package: ModuleType, name: str, **settings: Any) -> Any:
-    """Its RetroEnv, without a window."""
-    if is_new(package):
+def make_retro_env(package: ModuleType, name: str, **settings: Any) -> Any:
+    """The package's RetroEnv, without a window."""
+    if is_stable_retro(package):
         settings["render_mode"] = None
-    return package.make(name_there(package, name), **settings)
+    return package.make(package_game_name(package, name), **settings)
 
 
-def screen_of(package: ModuleType, env: Any) -> np.ndarray:
-    """uint8 (H, W, 3), a copy."""
-    return env.get_screen(apply_rotation=True) if is_new(package) else env.get_screen()
+def get_screen(package: ModuleType, env: Any) -> np.ndarray:
+    """A copy of the screen of a RetroEnv, uint8 (H, W, 3)."""
+    return env.get_screen(apply_rotation=True) if is_stable_retro(package) else env.get_screen()
 
 
 def rom_finder(package: ModuleType) -> Callable[..., str]:
-    """find(name, inttype): a ROM's path; FileNotFoundError where there is none."""
+    """The package's function (name, inttype) -> path of the ROM, which raises FileNotFoundError if there is none."""
     return getattr(package.data, "get_original_romfile_path", package.data.get_romfile_path)

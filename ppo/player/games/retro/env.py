@@ -1,4 +1,7 @@
-"""One emulator as a Gymnasium environment. Its package is imported only when one is made; a process holds only one."""
+"""An emulator game as a Gymnasium environment.
+
+The emulator package is imported when an environment is made; a process can hold only one emulator.
+"""
 
 import os
 from typing import Any, Dict, Optional, Tuple
@@ -9,20 +12,20 @@ import numpy as np
 from player.common.errors import InputError
 from player.games.game import Action
 from player.games.retro.boot_script import read_script, run_script
-from player.games.retro.compat import emulator_package, make, screen_of
-from player.games.retro.known_games import UNKNOWN, KnownGame
+from player.games.retro.compat import emulator_package, get_screen, make_retro_env
+from player.games.retro.known_games import UNKNOWN_GAME, KnownGame
 from player.games.retro.roms import INTEGRATIONS, data_folder
 
-FRAME_RATE = 60  # NTSC; every console here is within 0.5 % of it
-POWER_ON = "power-on"  # a savestate's name: where the console is switched on
-MAX_SECONDS = 600  # of the game: an episode without an end is truncated then
+FRAME_RATE = 60  # NTSC; every supported console is within 0.5 % of it
+POWER_ON = "power-on"  # name of the state in which the console has just been switched on
+MAX_SECONDS = 600  # game time after which an episode is truncated
 
 
 class RetroGame(gymnasium.Env):
-    """One emulator: sees the cropped RGB screen, takes an index into `actions`, runs `frame_skip` frames a step.
+    """One emulator. The observation is the cropped RGB screen, uint8 (H, W, 3); the action is an index into `actions`.
 
-    Every episode starts from the same savestate; the emulator has no randomness, so `seed` changes nothing.
-    buttons_as_actions: the action is MultiBinary, one bit a button of `buttons`, in place of Discrete (for menus).
+    One step runs `frame_skip` frames. Every episode starts from the same savestate. The emulator is deterministic, so
+    the seed of `reset` has no effect.
     """
 
     def __init__(
@@ -34,59 +37,66 @@ class RetroGame(gymnasium.Env):
         integrations: Optional[str] = None,
         state: Optional[str] = None,
         scenario: Optional[str] = None,
-        known: KnownGame = UNKNOWN,
+        known: KnownGame = UNKNOWN_GAME,
         frame_skip: int = 4,
         buttons_as_actions: bool = False,
         endless: bool = False,
         render_mode: Optional[str] = "rgb_array",
     ):
-        """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a file's
-        name, or one of known.boots. endless: no reward and no end, for who is no agent. Raises InputError where state or
-        crop do not fit the game."""
+        """
+        crop: x, y, width and height of the visible part of the screen, in pixels.
+        truth_names: variables of data.json that are returned as `info["truth"]`.
+        state: name of a savestate file, of one of known.boot_scripts, or POWER_ON; None: the game's default.
+        scenario: name of one of known.scenarios, or of a scenario file.
+        known: the game's settings.
+        buttons_as_actions: the action space is MultiBinary, one bit per button of `buttons`, instead of Discrete.
+        endless: no reward and no end of an episode, for making savestates.
+
+        Raises InputError if the savestate or the crop does not fit the game.
+        """
         assert frame_skip >= 1
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
         self.render_mode, self.frame_skip = render_mode, frame_skip
         self._package = emulator_package(name)
         State = self._package.State
         self._crop, self._truth_names, self._screen_shape = crop, truth_names, None
-        folders = use_folders(
-            integrations
-        )  # here too, not only in describe(): a spawned process starts with none
+        # Done here too, not only in make_game(): a spawned worker process starts without any registered folder.
+        folders = register_integrations(integrations)
         start = state or State.DEFAULT
-        if state == POWER_ON or state in known.boots:
+        if state == POWER_ON or state in known.boot_scripts:
             start = State.NONE
         self._endless = endless
-        self._rules = known.scenarios[scenario]() if scenario in known.scenarios else None
-        file = scenario if scenario and self._rules is None else "scenario"
-        self._retro = make(self._package, name, state=start, scenario=file, inttype=folders)
+        self._race_reward = known.scenarios[scenario]() if scenario in known.scenarios else None
+        file = scenario if scenario and self._race_reward is None else "scenario"
+        self._retro = make_retro_env(self._package, name, state=start, scenario=file, inttype=folders)
         try:
-            self._begin(name, state, known)
+            self._load_start_state(name, state, known)
             self.buttons = tuple(self._retro.buttons)
             self._masks = np.array(
-                [[b in a.buttons for b in self.buttons] for a in actions], np.uint8
-            )  # (A, buttons)
-            self._restart()  # some consoles change their resolution after switching on: take it from the game
+                [[button in action.buttons for button in self.buttons] for action in actions], np.uint8
+            )  # (A, number of buttons)
+            self._restart()  # some consoles change their resolution after power-on, so run the game before observing
             self._frame = self._observe()
             if crop and self._frame.shape[:2] != (crop[3], crop[2]):
                 screen = "{1} x {0}".format(*self._screen_shape)
                 raise InputError(
-                    f"--crop {','.join(map(str, crop))} leaves the screen, which has {screen} pixels"
+                    f"--crop {','.join(map(str, crop))} does not fit into the screen, which has {screen} pixels"
                 )
         except BaseException:
-            self.close()  # a process may hold only one
+            self.close()  # a process can hold only one
             raise
         self.observation_space = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
         self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(actions))
         if buttons_as_actions:
             self.action_space = gymnasium.spaces.MultiBinary(len(self.buttons))
 
-    def _begin(self, name: str, state: Optional[str], known: KnownGame) -> None:
-        """Where every episode starts: the savestate; or where the console is switched on; or where a script ends."""
+    def _load_start_state(self, name: str, state: Optional[str], known: KnownGame) -> None:
+        """Sets the state in which every episode starts: a savestate, power-on, or the end of a boot script."""
         if self._retro.initial_state is None:
-            if state in known.boots:
+            if state in known.boot_scripts:
                 self._retro.data.reset()
                 self._retro.data.update_ram()
-                self.run_script(known.boots[state])
+                self.run_script(known.boot_scripts[state])
             self._retro.initial_state = self._retro.em.get_state()
         elif not self._retro.em.set_state(self._retro.initial_state):
             raise InputError(f"the savestate {state or '(default)'} of {name} is of another emulator or game")
@@ -98,7 +108,7 @@ class RetroGame(gymnasium.Env):
         return self._frame.copy(), self._info()
 
     def step(self, action: Any):
-        # As RetroEnv.step, but screen, crop and info are made once a step and not once a frame: 1.3-1.9x as fast.
+        # Same as RetroEnv.step, except that screen and info are read once per step, not per frame: 1.3-1.9x as fast.
         em, data = self._retro.em, self._retro.data
         by_button = isinstance(self.action_space, gymnasium.spaces.MultiBinary)
         self._frames += self.frame_skip
@@ -108,12 +118,12 @@ class RetroGame(gymnasium.Env):
             em.step()
             data.update_ram()
             if self._endless:
-                more, terminated = 0.0, False
-            elif self._rules:
-                more, terminated = self._rules.frame(data.lookup_value)
+                frame_reward, terminated = 0.0, False
+            elif self._race_reward:
+                frame_reward, terminated = self._race_reward.step(data.lookup_value)
             else:
-                more, terminated = data.current_reward(), bool(data.is_done())
-            reward += more
+                frame_reward, terminated = data.current_reward(), bool(data.is_done())
+            reward += frame_reward
             if terminated:
                 break
         self._frame = self._observe()
@@ -130,58 +140,59 @@ class RetroGame(gymnasium.Env):
         self._retro = None
 
     def get_state(self) -> bytes:
-        """The emulator's state; gzip of it is a .state file for the integration folder."""
+        """The emulator's state; compressed with gzip it is a .state file of an integration folder."""
         return self._retro.em.get_state()
 
     def set_state(self, state: bytes) -> None:
-        """Goes on from `get_state()`; the frame on show stays until the next step.
+        """Continues from a `get_state()`; the current frame is not redrawn before the next step.
 
-        Memory, and so every later frame and every reward made from memory alone, is as it was. What a scenario's Lua
-        script keeps in its own globals is not in the state: the script starts anew, as at a reset. Super Mario Kart's
-        counts wall hits there (5 within 500 frames end an episode), so an episode may end up to 4 hits later; so do our
-        own rules. The time limit counts on from where this environment was.
+        The memory is restored, and with it all later frames and all rewards that depend on memory alone. Variables of a
+        scenario's Lua script are not part of the state: the script restarts, as at a reset. The same holds for the
+        hazard count of RaceReward, so an episode may end up to 4 hazard frames later. The time limit is not reset.
+
+        Raises ValueError if the bytes are not a state of this emulator and game.
         """
         if not self._retro.em.set_state(state):
-            raise ValueError(f"{len(state)} bytes that are no state of this emulator and game")
-        # Twice: the script starts on the new memory, and the next reward counts changes from it.
+            raise ValueError(f"{len(state)} bytes that are not a state of this emulator and game")
+        # Update twice: the script restarts with the new memory, and the next reward is the change from it.
         self._retro.data.update_ram()
         self._retro.data.reset()
         self._retro.data.update_ram()
-        if self._rules:
-            self._rules.restart(self._retro.data.lookup_value)
+        if self._race_reward:
+            self._race_reward.reset(self._retro.data.lookup_value)
 
     def plain(self) -> Tuple[Any, Tuple[int, int, int, int]]:
-        """The package's own environment, and what is seen of its screen: for whoever holds this one against it."""
+        """The package's own RetroEnv and the crop, for benchmarks that compare this environment with it."""
         H, W, _ = self._screen_shape
         return self._retro, self._crop or (0, 0, W, H)
 
     def run_script(self, script: str) -> None:
-        """Presses buttons as a script of `boot.py` says, outside of any episode. Raises InputError."""
-        run_script(read_script(script, self._retro.buttons), self._press, self._read)
+        """Runs a boot script (see boot_script.py) outside of any episode. Raises InputError if it is wrong or fails."""
+        run_script(read_script(script, self._retro.buttons), self._run_frame, self._read_variable)
 
-    def _press(self, buttons: Tuple[str, ...]) -> None:
-        self._retro.em.set_button_mask(np.array([b in buttons for b in self._retro.buttons], np.uint8), 0)
+    def _run_frame(self, buttons: Tuple[str, ...]) -> None:
+        mask = np.array([button in buttons for button in self._retro.buttons], np.uint8)
+        self._retro.em.set_button_mask(mask, 0)
         self._retro.em.step()
         self._retro.data.update_ram()
 
-    def _read(self, name: str) -> int:
-        known = self._retro.data.lookup_all()
-        if name not in known:
-            raise InputError(f"data.json has no variable {name}; it has {', '.join(sorted(known))}")
-        return known[name]
+    def _read_variable(self, name: str) -> int:
+        values = self._retro.data.lookup_all()
+        if name not in values:
+            raise InputError(f"data.json has no variable {name}; it has {', '.join(sorted(values))}")
+        return values[name]
 
     def _restart(self) -> None:
         self._retro.reset()
-        self._frames = 0  # since then
-        if self._rules:
-            self._rules.restart(self._retro.data.lookup_value)
+        self._frames = 0  # since the start of the episode
+        if self._race_reward:
+            self._race_reward.reset(self._retro.data.lookup_value)
 
     def _observe(self) -> np.ndarray:
-        screen = screen_of(self._package, self._retro)
+        """The cropped screen, uint8 (H, W, 3), always of the resolution of the first one."""
+        screen = get_screen(self._package, self._retro)
         H, W, _ = self._screen_shape = self._screen_shape or screen.shape
-        if (
-            screen.shape != self._screen_shape
-        ):  # some games switch resolution on the way (menus, high resolution)
+        if screen.shape != self._screen_shape:  # some games switch resolution, for example in menus
             rows, columns = np.arange(H) * screen.shape[0] // H, np.arange(W) * screen.shape[1] // W
             screen = screen[rows[:, None], columns]
         x, y, width, height = self._crop or (0, 0, W, H)
@@ -190,12 +201,15 @@ class RetroGame(gymnasium.Env):
     def _info(self) -> Dict[str, Any]:
         if not self._truth_names:
             return {}
-        truth = [self._retro.data.lookup_value(name) for name in self._truth_names]
-        return {"truth": np.array(truth, np.float32)}
+        values = [self._retro.data.lookup_value(name) for name in self._truth_names]
+        return {"truth": np.array(values, np.float32)}
 
 
-def use_folders(integrations: Optional[str]) -> Any:
-    """Where games are looked for in this process: `integrations`, the user's data, ours; then the package's."""
+def register_integrations(integrations: Optional[str]) -> Any:
+    """Tells the emulator package where to look for games in this process, and returns its `inttype` for them.
+
+    The folders, in this order: `integrations` (if given), the user's data folder, the project's own, the package's.
+    """
     Integrations = emulator_package().data.Integrations
     Integrations.clear_custom_paths()
     for folder in (integrations, str(data_folder()), str(INTEGRATIONS)):

@@ -1,9 +1,8 @@
-"""Any game of an emulator, through stable-retro or gym-retro: Super Mario Kart with your own ROM first of all.
+"""Makes the Game of an emulator game, such as Super Mario Kart with your own ROM, through stable-retro or gym-retro.
 
-The package is optional and is imported only when such a game is asked for. It reads a game from integration folders,
-DIR/<game>/ with the ROM, data.json (where the variables lie in memory), scenario.json (reward and end of an episode)
-and savestates. They may lie apart: `--integrations DIR` comes first, then the user's data folder (library.py), then
-what is ours, then what comes with the package.
+The emulator package reads a game from integration folders, DIR/<game>/: the ROM, data.json (addresses of variables in
+memory), scenario.json (reward and end of an episode) and savestates. The files may lie in several folders, which are
+searched in this order: `--integrations DIR`, the user's data folder (roms.py), the project's own, the package's.
 """
 
 import difflib
@@ -19,10 +18,10 @@ import gymnasium
 
 from player.common.errors import InputError
 from player.games.game import Game, read_actions
-from player.games.retro.compat import emulator_package, name_there, rom_finder
-from player.games.retro.env import FRAME_RATE, POWER_ON, RetroGame, use_folders
-from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN, KnownGame, generic_actions
-from player.games.retro.race_reward import READS
+from player.games.retro.compat import emulator_package, package_game_name, rom_finder
+from player.games.retro.env import FRAME_RATE, POWER_ON, RetroGame, register_integrations
+from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN_GAME, KnownGame, generic_actions
+from player.games.retro.race_reward import VARIABLES
 from player.games.retro.roms import (
     INTEGRATIONS,
     KART_CART,
@@ -31,15 +30,14 @@ from player.games.retro.roms import (
     MARIO_KART_SHA1,
     build_kart_cart,
     data_folder,
-    sha1_of,
+    sha1_hex,
 )
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
+OTHER_JSON_FILES = ("data", "metadata")  # JSON files of an integration that are not scenarios
 
-NO_SCENARIOS = ("data", "metadata")  # .json, of the integration
 
-
-def describe(
+def make_game(
     name: str,
     integrations: Optional[str] = None,
     state: Optional[str] = None,
@@ -47,46 +45,51 @@ def describe(
     crop: Optional[Tuple[int, int, int, int]] = None,
     actions: Optional[str] = None,
 ) -> Game:
-    """Checks everything that the game needs and opens no emulator. Raises InputError that says what to do.
+    """Checks that everything the game needs is there, without opening an emulator, and returns its Game.
 
-    scenario, crop, actions: in place of the game's own: reward and end by name; x, y, width and height of what is seen
-    of the screen; a file of `read_actions`.
+    integrations: folder with the user's integrations. state: savestate in which episodes start. The others override the
+    game's settings; scenario: name of the reward and episode end; crop: x, y, width and height of the visible part of
+    the screen; actions: path of a file for `read_actions`.
+
+    Raises InputError that says what is missing or wrong and what to do.
     """
     package = emulator_package(name)
-    integrations = _checked(integrations)
+    integrations = _check_folder(integrations)
     if name == KART_CART:
         build_kart_cart()
-    folders = use_folders(integrations)
-    there = name_there(package, name)
-    find = functools.partial(package.data.get_file_path, there, inttype=folders)  # a file's path, or None
+    folders = register_integrations(integrations)
+    package_name = package_game_name(package, name)
+    find = functools.partial(
+        package.data.get_file_path, package_name, inttype=folders
+    )  # path of a file, or None
     folder = find("")
     if folder is None or name in ("", ".", "..") or os.path.basename(name) != name:
-        raise InputError(_game_is_missing(name, integrations))
+        raise InputError(_missing_game_message(name, integrations))
 
     try:
-        rom = rom_finder(package)(there, folders)
+        rom = rom_finder(package)(package_name, folders)
     except FileNotFoundError:
-        raise InputError(_rom_is_missing(name)) from None
+        raise InputError(_missing_rom_message(name)) from None
     _check_rom(rom, find("rom.sha"))
-    known = KNOWN_GAMES.get(name, UNKNOWN)
+    known = KNOWN_GAMES.get(name, UNKNOWN_GAME)
     variables = _read_json(find("data.json"), folder + "data.json").get("info", {})
     if not isinstance(variables, dict):
-        raise InputError(f"{find('data.json')}: its info must be the variables by name")
+        raise InputError(f"{find('data.json')}: its info must be an object of variables by name")
     scenario = _find_scenario(scenario, known, folder, find)
-    lacking = [one for one in READS if one not in variables]
-    if scenario in known.scenarios and lacking:
+    missing = [variable for variable in VARIABLES if variable not in variables]
+    if scenario in known.scenarios and missing:
         raise InputError(
-            f"--scenario {scenario} reads {', '.join(lacking)}, which {find('data.json')} does not have"
+            f"--scenario {scenario} reads {', '.join(missing)}, which {find('data.json')} does not have"
         )
     state = _find_state(name, state, known, folder, find, folders)
 
     buttons = package.get_system_info(package.get_romfile_system(rom))["buttons"]
-    choices = read_actions(actions, buttons) if actions else known.actions or generic_actions(buttons)
-    truth_names = tuple(variable for variable in known.truth if variable in variables)
+    chosen = read_actions(actions, buttons) if actions else known.actions or generic_actions(buttons)
+    truth_names = tuple(variable for variable in known.variables if variable in variables)
     make = functools.partial(
         RetroGame,
         name,
-        choices,
+        chosen,
         crop=crop or known.crop,
         truth_names=truth_names,
         integrations=integrations,
@@ -94,10 +97,11 @@ def describe(
         scenario=scenario,
         known=known,
     )
-    return Game(name, choices, FRAME_RATE, make, truth_names)
+    return Game(name, chosen, FRAME_RATE, make, truth_names)
 
 
-def _checked(integrations: Optional[str]) -> Optional[str]:
+def _check_folder(integrations: Optional[str]) -> Optional[str]:
+    """The absolute path of --integrations. Raises InputError if it is not a folder."""
     if integrations is None:
         return None
     integrations = os.path.abspath(os.path.expanduser(integrations))
@@ -106,63 +110,71 @@ def _checked(integrations: Optional[str]) -> Optional[str]:
     return integrations
 
 
-def states_of(name: str, integrations: Optional[str] = None) -> List[str]:
-    """All savestates of a game that `describe` knows: files, and what a script makes when the game is opened."""
+def list_states(name: str, integrations: Optional[str] = None) -> List[str]:
+    """Names of all savestates of a game that `make_game` accepts: those of boot scripts, then those in files."""
     package = emulator_package(name)
-    boots = KNOWN_GAMES.get(name, UNKNOWN).boots
-    return [*boots, *sorted(list_states(package, name, use_folders(_checked(integrations))) - set(boots))]
+    boot_scripts = KNOWN_GAMES.get(name, UNKNOWN_GAME).boot_scripts
+    folders = register_integrations(_check_folder(integrations))
+    return [*boot_scripts, *sorted(_state_files(package, name, folders) - set(boot_scripts))]
 
 
-def list_states(package: Any, name: str, folders: Any) -> Set[str]:
-    return set(package.data.list_states(name_there(package, name), folders))
+def _state_files(package: Any, name: str, folders: Any) -> Set[str]:
+    return set(package.data.list_states(package_game_name(package, name), folders))
 
 
 def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
-    """SHA-1 of ROMs -> game, of all that have a rom.sha."""
-    data, found, folders = emulator_package().data, {}, use_folders(_checked(integrations))
+    """SHA-1 of a ROM -> name of its game, for all games that have a rom.sha."""
+    hashes: Dict[str, str] = {}
+    data, folders = emulator_package().data, register_integrations(_check_folder(integrations))
     for name in data.list_games(folders):
         with open(data.get_file_path(name, "rom.sha", folders)) as file:
-            found.update(dict.fromkeys(file.read().lower().split(), name))
-    return found
+            hashes.update(dict.fromkeys(file.read().lower().split(), name))
+    return hashes
 
 
-def rom_name(game: str, suffix: str) -> str:
-    """How the emulator wants the ROM's file to be called: rom, and an extension of the console's."""
+def rom_file_name(game: str, suffix: str) -> str:
+    """The file name that the emulator expects for a game's ROM: "rom" and an extension of the game's console.
+
+    `suffix`: the extension of the user's file, such as ".sfc"; it is kept if the console has it.
+    """
     EMU_INFO = emulator_package().data.EMU_INFO
     console = next((part for part in game.split("-")[1:] if part in EMU_INFO), None)
-    known = EMU_INFO[console]["ext"] if console else [suffix.lstrip(".")]
-    return "rom." + (suffix.lstrip(".") if suffix.lstrip(".") in known else known[0])
+    extensions = EMU_INFO[console]["ext"] if console else [suffix.lstrip(".")]
+    return "rom." + (suffix.lstrip(".") if suffix.lstrip(".") in extensions else extensions[0])
 
 
 def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find: Callable) -> Optional[str]:
-    """One of known.scenarios, or the name of a scenario file whose scripts are there."""
+    """The name of one of known.scenarios, or of a scenario file whose scripts all exist."""
     file = find("scenario.json")
-    if scenario is None and file is not None and _is_ours(file):
+    if scenario is None and file is not None and _belongs_to_project(file):
         scenario = next(iter(known.scenarios), None)
     if scenario in known.scenarios:
         return scenario
     name = (scenario or "scenario").replace(".json", "")
-    path = find(name + ".json") if name not in NO_SCENARIOS and os.path.basename(name) == name else None
+    path = find(name + ".json") if name not in OTHER_JSON_FILES and os.path.basename(name) == name else None
     if path is None and scenario is not None:
-        here = [one[:-5] for one in sorted(os.listdir(folder)) if one.endswith(".json")]
-        here = [*known.scenarios, *(one for one in here if one not in NO_SCENARIOS)]
-        raise InputError(f"--scenario {scenario} is not in {folder}; there: {', '.join(here) or 'none'}")
+        files = [file[:-5] for file in sorted(os.listdir(folder)) if file.endswith(".json")]
+        available = [*known.scenarios, *(file for file in files if file not in OTHER_JSON_FILES)]
+        raise InputError(
+            f"--scenario {scenario} is not in {folder}; available: {', '.join(available) or 'none'}"
+        )
     for script in _read_json(path, folder + name + ".json").get("scripts", []):
         if find(script) is None:
             raise InputError(f"{folder}{script} is missing: {name}.json names it")
     return name
 
 
-def _is_ours(path: str) -> bool:
-    ours = (INTEGRATIONS, data_folder() / KART_CART)  # what else lies in the data folder is the user's own
-    return any(os.path.abspath(path).startswith(str(own) + os.sep) for own in ours)
+def _belongs_to_project(path: str) -> bool:
+    """Whether an integration file is the project's own. Other files in the data folder are the user's."""
+    folders = (INTEGRATIONS, data_folder() / KART_CART)
+    return any(os.path.abspath(path).startswith(str(folder) + os.sep) for folder in folders)
 
 
 def _find_state(
     name: str, state: Optional[str], known: KnownGame, folder: str, find: Callable, folders: Any
 ) -> Optional[str]:
-    """A savestate's file that is whole, or one of known.boots; None where the game starts by itself."""
-    states, default = sorted({*list_states(emulator_package(), name, folders), *known.boots}), None
+    """The name of an undamaged savestate file or of one of known.boot_scripts; None if the game needs no savestate."""
+    states, default = sorted({*_state_files(emulator_package(), name, folders), *known.boot_scripts}), None
     if state is None and find("metadata.json"):
         metadata = _read_json(find("metadata.json"), folder + "metadata.json")
         default = (metadata.get("default_player_state") or [metadata.get("default_state")])[0]
@@ -173,56 +185,60 @@ def _find_state(
                 else f"{name} has no savestate yet: `python ppo/make_state.py --game {name} --name NAME` makes one"
             )
         _check_state(default, "the default state of metadata.json", folder, states, find)
-    if state is None and known.boots and default is None:
-        return next(iter(known.boots))
-    if state != POWER_ON and state not in known.boots:
+    if state is None and known.boot_scripts and default is None:
+        return next(iter(known.boot_scripts))
+    if state != POWER_ON and state not in known.boot_scripts:
         _check_state(state, "--state", folder, states, find)
     return state
 
 
-def _game_is_missing(name: str, integrations: Optional[str]) -> str:
+def _missing_game_message(name: str, integrations: Optional[str]) -> str:
     list_games = emulator_package().data.list_games
     if integrations is not None and os.path.basename(integrations) == name:
-        return f"--integrations wants the folder that holds {name}/: {os.path.dirname(integrations)}"
+        return f"--integrations must be the folder that contains {name}/: {os.path.dirname(integrations)}"
     own = [] if integrations is None else sorted(os.listdir(integrations))
-    where = f"no game {name!r} in stable-retro; your own: --integrations DIR, which holds DIR/{name}/"
-    if integrations is not None:
-        where = f"no folder {name!r} in --integrations {integrations} (there: {', '.join(own[:20])})"
-    near = difflib.get_close_matches(
-        name, {*gymnasium.registry, *own, *list_games(use_folders(integrations))}, n=3
+    message = (
+        f"no game {name!r} in stable-retro; for your own, add --integrations DIR with a folder DIR/{name}/"
     )
-    return where + (f"; did you mean {' or '.join(near)}?" if near else "")
+    if integrations is not None:
+        message = f"no folder {name!r} in --integrations {integrations} (it contains: {', '.join(own[:20])})"
+    similar = difflib.get_close_matches(
+        name, {*gymnasium.registry, *own, *list_games(register_integrations(integrations))}, n=3
+    )
+    return message + (f"; did you mean {' or '.join(similar)}?" if similar else "")
 
 
-def _rom_is_missing(name: str) -> str:
-    what = MARIO_KART_ROM if name == MARIO_KART else "your own (its SHA-1 is in rom.sha)"
-    return f"no ROM of {name}: `python ppo/import_game.py FILE` brings in {what}"
+def _missing_rom_message(name: str) -> str:
+    rom = MARIO_KART_ROM if name == MARIO_KART else "your own (its SHA-1 is in rom.sha)"
+    return f"no ROM of {name}: `python ppo/import_game.py FILE` imports {rom}"
 
 
 def _check_rom(rom: str, sha_path: Optional[str]) -> None:
-    """The emulator itself would start the wrong kind of file without a word."""
+    """Raises InputError for a ROM of an impossible size, which the emulator would start without an error; warns if its
+    SHA-1 is not in rom.sha."""
     with open(rom, "rb") as file:
         content = file.read()
     if rom.endswith(".sfc") and (not content or len(content) % 32768):
-        cure = "copy it again"
+        remedy = "copy it again"
         if len(content) % 1024 == 512:
-            cure = f"`python ppo/import_game.py {rom}` takes off its 512-byte header"
-        raise InputError(f"{rom} has {len(content):,} bytes, which is no multiple of 32,768: {cure}")
+            remedy = f"`python ppo/import_game.py {rom}` removes its 512-byte header"
+        raise InputError(f"{rom} has {len(content):,} bytes, not a multiple of 32,768: {remedy}")
     if sha_path is not None:
         with open(sha_path) as file:
-            known = file.read().lower().split()
-        sha1 = sha1_of(content[16:] if rom.endswith(".nes") else content)
-        if sha1 not in known:
+            hashes = file.read().lower().split()
+        sha1 = sha1_hex(content[16:] if rom.endswith(".nes") else content)
+        if sha1 not in hashes:
             print(f"warning: {rom} (SHA-1 {sha1}) is not the ROM of rom.sha (a hack?)", file=sys.stderr)
 
 
-def _check_state(state: Optional[str], said: str, folder: str, states: List[str], find: Callable) -> None:
+def _check_state(state: Optional[str], source: str, folder: str, states: List[str], find: Callable) -> None:
+    """Raises InputError if a savestate file is missing or damaged. `source`: where its name comes from."""
     if state is None:
         return
     path = find(state if state.endswith(".state") else state + ".state")
     if path is None:
         raise InputError(
-            f"{said} {state} is not in {folder}; the states there: {', '.join(states) or 'none'}"
+            f"{source} {state} is not in {folder}; the states there: {', '.join(states) or 'none'}"
         )
     try:
         with gzip.open(path) as file:
@@ -231,13 +247,14 @@ def _check_state(state: Optional[str], said: str, folder: str, states: List[str]
         raise InputError(f"{path} is not a savestate (gzip of the emulator's state): {problem}") from None
 
 
-def _read_json(path: Optional[str], wanted: str) -> Dict[str, Any]:
+def _read_json(path: Optional[str], expected_path: str) -> Dict[str, Any]:
+    """Reads a JSON object. `path` is None if the file was not found; the error then names `expected_path`."""
     if path is None:
-        raise InputError(f"{wanted} is missing: it is one of the game's integration files")
+        raise InputError(f"{expected_path} is missing: it is one of the game's integration files")
     try:
         with open(path) as file:
             content = json.load(file)
-    except ValueError as problem:  # broken JSON, broken text
+    except ValueError as problem:  # invalid JSON or invalid text
         raise InputError(f"{path} is not JSON: {problem}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object")

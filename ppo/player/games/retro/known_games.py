@@ -1,68 +1,72 @@
-"""Emulator games that the project knows by name: their buttons, what of the screen is seen, how they are rewarded."""
+"""Settings of the emulator games that the project knows by name: actions, crop, recorded variables and reward."""
 
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Callable, Dict, List, Optional, Tuple
 
 from player.games.game import DRIVING_ACTIONS, Action
-from player.games.retro.race_reward import RaceRules
+from player.games.retro.race_reward import RaceReward
 from player.games.retro.roms import KART_CART, MARIO_KART
 
 SHOOTER_ACTIONS = (
     Action("nothing"),
     Action("left", ("LEFT",), ("left",)),
     Action("right", ("RIGHT",), ("right",)),
-    Action("fire", ("B",), ("space",)),  # one shot a press: held down it does not fire again
+    Action("fire", ("B",), ("space",)),  # one shot per press: holding the button does not fire again
     Action("fire+left", ("B", "LEFT"), ("space", "left")),
     Action("fire+right", ("B", "RIGHT"), ("space", "right")),
 )
-RACE_VIEW = (0, 0, 256, 112)  # x, y, width, height: the upper half of the SNES screen; the lower one is a map
-RACE_TRUTH = (
+RACE_CROP = (0, 0, 256, 112)  # the upper half of the SNES screen; the lower half shows a map
+RACE_VARIABLES = (
     *("kart1_X", "kart1_Y", "kart1_direction", "kart1_speed"),
     *("lap", "current_checkpoint", "surface", "isTurnedAround"),
 )
-RACE_RULES = {"checkpoints": RaceRules, "checkpoints+speed": partial(RaceRules, speed=True)}
+RACE_SCENARIOS = {"checkpoints": RaceReward, "checkpoints+speed": partial(RaceReward, speed=True)}
 
 
 @dataclass(frozen=True)
 class KnownGame:
-    """scenarios: reward and end by name, in place of a scenario.json; the first is the default. boots: savestates that
-    a script of `boot.py` makes when the game is opened; the first is the default where there is no other."""
+    """Settings of one emulator game."""
 
     actions: Optional[Tuple[Action, ...]] = None  # None: generic_actions
-    crop: Optional[Tuple[int, int, int, int]] = None  # None: the whole screen
-    truth: Tuple[str, ...] = ()  # variables of data.json that are recorded as the true state
-    scenarios: Dict[str, Callable[[], RaceRules]] = field(default_factory=dict)
-    boots: Dict[str, str] = field(default_factory=dict)
+    crop: Optional[Tuple[int, int, int, int]] = None  # x, y, width, height; None: the whole screen
+    variables: Tuple[str, ...] = ()  # of data.json, recorded as the game state
+    # Name -> reward and episode end, as an alternative to a scenario.json; the first one is the default.
+    scenarios: Dict[str, Callable[[], RaceReward]] = field(default_factory=dict)
+    # Name of a savestate -> boot script that makes it when the game is opened; the first one is the default unless
+    # metadata.json names another.
+    boot_scripts: Dict[str, str] = field(default_factory=dict)
 
 
-UNKNOWN = KnownGame()
+UNKNOWN_GAME = KnownGame()
 
 
-def kart_cart_boot(course: int) -> str:
-    return "none 20\n" + course * "RIGHT 3\nnone 10\n" + "START until getGameMode 28\nnone 5\n"
+def kart_cart_boot_script(track: int) -> str:
+    """Boot script of Kart Cart: selects track 0, 1 or 2 in the menu and starts the race."""
+    return "none 20\n" + track * "RIGHT 3\nnone 10\n" + "START until getGameMode 28\nnone 5\n"
 
 
+KART_CART_TRACKS = ("MeadowCircuit", "CoralCove", "AuroraLake")
 KNOWN_GAMES = {
-    MARIO_KART: KnownGame(DRIVING_ACTIONS, RACE_VIEW, RACE_TRUTH, RACE_RULES),
+    MARIO_KART: KnownGame(DRIVING_ACTIONS, RACE_CROP, RACE_VARIABLES, RACE_SCENARIOS),
     KART_CART: KnownGame(
         DRIVING_ACTIONS,
-        RACE_VIEW,
-        RACE_TRUTH,
-        RACE_RULES,
-        {name: kart_cart_boot(i) for i, name in enumerate(("MeadowCircuit", "CoralCove", "AuroraLake"))},
+        RACE_CROP,
+        RACE_VARIABLES,
+        RACE_SCENARIOS,
+        {name: kart_cart_boot_script(i) for i, name in enumerate(KART_CART_TRACKS)},
     ),
     "Airstriker-Genesis-v0": KnownGame(SHOOTER_ACTIONS, None, ("score", "lives")),
 }
 
 
 def generic_actions(buttons: List[Optional[str]]) -> Tuple[Action, ...]:
-    """For a game nobody has described: the main button, left and right, as far as the console has them."""
+    """Actions of a game without settings: those of main button, left, right and combinations that the console has."""
     fire = next((button for button in ("B", "BUTTON", "I", "A") if button in buttons), "B")
     keys = {fire: "space", "LEFT": "left", "RIGHT": "right"}
-    choices = ((), (fire,), ("LEFT",), ("RIGHT",), (fire, "LEFT"), (fire, "RIGHT"))
+    combinations = ((), (fire,), ("LEFT",), ("RIGHT",), (fire, "LEFT"), (fire, "RIGHT"))
     return tuple(
         Action("+".join(held).lower() or "nothing", held, tuple(keys[button] for button in held))
-        for held in choices
+        for held in combinations
         if all(button in buttons for button in held)
     )

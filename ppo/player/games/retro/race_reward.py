@@ -1,58 +1,62 @@
-"""Reward and end of a race of Super Mario Kart, and of any cartridge that keeps its race at the same addresses.
+"""Reward and end of a race of Super Mario Kart, and of any cartridge that keeps the race at the same addresses.
 
-Every frame of the game counts: 10 for each checkpoint further, -10 for each one back, -1 on a wall, in a pit, in deep
-water or off the course. A race ends after five laps, where the game leaves it, or at the fifth frame of such trouble
-(the hundredth in deep water); what was before is forgotten in each 500th frame of a race.
+Reward of a frame: 10 per checkpoint forward, -10 per checkpoint backward, -1 on a wall, in a pit, in deep water or off
+the track. A race ends after five laps, when the game leaves the race, or at the fifth hazard frame (the hundredth in
+deep water). The count of hazard frames is reset to 0 every 500 frames.
 """
 
 from typing import Callable, Tuple
 
-Read = Callable[[str], int]  # the value of a variable of data.json
+Read = Callable[[str], int]  # variable of data.json -> value
 
-RACING = 0x1C  # of getGameMode
+RACE_MODE = 0x1C  # value of getGameMode during a race
 FIRST_LAP, LAPS = 128, 5
-WALL, OFF_COURSE, PIT, DEEP_WATER = 0x80, 0x28, 0x20, 0x22
-TROUBLE = {WALL: 1.0, OFF_COURSE: 1.0, PIT: 1.0, DEEP_WATER: 0.05}  # how much of it a frame is
-TROUBLE_ENDS, TROUBLE_FORGOTTEN = 5.0, 500  # and in how many frames
-CLOCK_JUMP = 60  # frames of the game's own counter: more, or backwards, is a cut, not driving
-WRONG_WAY = 0x10  # of isTurnedAround
-READS = (
+WALL, OFF_TRACK, PIT, DEEP_WATER = 0x80, 0x28, 0x20, 0x22  # values of surface
+HAZARDS = {WALL: 1.0, OFF_TRACK: 1.0, PIT: 1.0, DEEP_WATER: 0.05}  # surface -> weight of one frame
+MAX_HAZARD, HAZARD_RESET_FRAMES = 5.0, 500
+MAX_CLOCK_STEP = (
+    60  # of the game's frame counter; a larger step, or a negative one, is a cut to another scene
+)
+WRONG_WAY = 0x10  # value of isTurnedAround
+VARIABLES = (
     *("current_checkpoint", "lap", "lapsize", "getFrame", "getGameMode", "surface"),
     *("kart1_speed", "isTurnedAround"),
 )
 
 
-class RaceRules:
+class RaceReward:
+    """Computes the reward of every frame of a race and detects its end."""
+
     def __init__(self, speed: bool = False) -> None:
-        """speed: fast driving is rewarded in every frame too, slow driving and the wrong way punished."""
+        """speed: also reward fast driving in every frame, and punish slow driving and the wrong direction."""
         self.speed = speed
 
-    def restart(self, read: Read) -> None:
-        """A race begins, or goes on from a savestate, with the memory as it is now."""
+    def reset(self, read: Read) -> None:
+        """Call at the start of a race, or when a savestate has been loaded."""
         self.progress, self.clock = progress(read), read("getFrame")
-        self.trouble, self.frames = 0.0, 0
+        self.hazard, self.frames = 0.0, 0
 
-    def frame(self, read: Read) -> Tuple[float, bool]:
-        """After a frame of the game: its reward, and whether the race is over."""
+    def step(self, read: Read) -> Tuple[float, bool]:
+        """Call after every frame of the game. Returns the frame's reward and whether the race is over."""
         before, clock_before = self.progress, self.clock
         self.progress, self.clock = progress(read), read("getFrame")
-        cut = not 0 <= self.clock - clock_before <= CLOCK_JUMP
+        cut = not 0 <= self.clock - clock_before <= MAX_CLOCK_STEP
         reward = 0.0 if cut else 10.0 * (self.progress - before)
         surface = read("surface")
-        if surface in TROUBLE:
+        if surface in HAZARDS:
             reward -= 1
         if self.speed:
             reward += speed_reward(read("kart1_speed")) - 0.1 * (read("isTurnedAround") == WRONG_WAY)
         self.frames += 1
-        if self.frames % TROUBLE_FORGOTTEN == 0:
-            self.trouble = 0.0
-        self.trouble += TROUBLE.get(surface, 0.0)
+        if self.frames % HAZARD_RESET_FRAMES == 0:
+            self.hazard = 0.0
+        self.hazard += HAZARDS.get(surface, 0.0)
         finished = read("lap") >= FIRST_LAP + LAPS
-        return reward, finished or read("getGameMode") != RACING or self.trouble >= TROUBLE_ENDS - 1e-9
+        return reward, finished or read("getGameMode") != RACE_MODE or self.hazard >= MAX_HAZARD - 1e-9
 
 
 def progress(read: Read) -> int:
-    """Checkpoints since the first line."""
+    """Number of checkpoints passed since the start line."""
     return read("current_checkpoint") + (read("lap") - FIRST_LAP) * read("lapsize")
 
 

@@ -1,6 +1,7 @@
-"""Where emulator games lie: the user's own data folder, beside this file what is ours, and Kart Cart, built on demand.
+"""Folders of emulator games: the user's data folder, and the project's integration files. Also builds Kart Cart.
 
-A ROM never lies in the repository or among the installed packages. DREAM_MARIO_KART_DATA names another data folder.
+ROMs are never stored in the repository or among the installed packages. The environment variable DREAM_MARIO_KART_DATA
+selects another data folder.
 """
 
 import hashlib
@@ -19,10 +20,10 @@ KART_CART_SHA1 = "55c1c51bbe27461b40d3d71e7f795257ec21a048"
 
 
 def data_folder() -> Path:
-    """ROMs and savestates of the user's own: <folder>/<game>/rom.sfc and *.state."""
-    named = os.environ.get("DREAM_MARIO_KART_DATA")
-    if named:
-        return Path(named).expanduser().absolute()
+    """The folder of the user's ROMs and savestates: <folder>/<game>/rom.sfc and *.state."""
+    chosen = os.environ.get("DREAM_MARIO_KART_DATA")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -33,53 +34,60 @@ def data_folder() -> Path:
     return base / "dream-mario-kart"
 
 
-def sha1_of(content: bytes) -> str:
+def sha1_hex(content: bytes) -> str:
     return hashlib.sha1(content).hexdigest()
 
 
 def build_kart_cart() -> Path:
-    """The folder of KartCart-Snes, with its cartridge and, since it keeps its race at the same addresses, Super Mario
-    Kart's files around it. Built only where it is not there, or is of another version."""
+    """Builds the cartridge and the integration files of KartCart-Snes, if they are missing or of another version.
+
+    Returns their folder. The integration files are those of Super Mario Kart, because the cartridge keeps its race at
+    the same addresses.
+    """
     folder = data_folder() / KART_CART
     rom = folder / "rom.sfc"
     names = ("data.json", "scenario.json", "metadata.json")
-    wanted = {name: (INTEGRATIONS / MARIO_KART / name).read_bytes() for name in names}
-    wanted["rom.sha"] = f"{KART_CART_SHA1}\n".encode()
-    for name, content in wanted.items():
+    files = {name: (INTEGRATIONS / MARIO_KART / name).read_bytes() for name in names}
+    files["rom.sha"] = f"{KART_CART_SHA1}\n".encode()
+    for name, content in files.items():
         if not ((folder / name).exists() and (folder / name).read_bytes() == content):
-            write_aside(folder / name, content)
-    if not (rom.exists() and sha1_of(rom.read_bytes()) == KART_CART_SHA1):
+            atomic_write(folder / name, content)
+    if not (rom.exists() and sha1_hex(rom.read_bytes()) == KART_CART_SHA1):
         from player.games.kart_cart import build
 
-        built = build.build()
-        if sha1_of(built) != KART_CART_SHA1:
+        content = build.build()
+        if sha1_hex(content) != KART_CART_SHA1:
             print(
-                f"warning: Kart Cart was built as {sha1_of(built)}, elsewhere it is {KART_CART_SHA1}",
+                f"warning: Kart Cart was built with SHA-1 {sha1_hex(content)}; expected {KART_CART_SHA1}",
                 file=sys.stderr,
             )
-            write_aside(folder / "rom.sha", f"{sha1_of(built)}\n".encode())
-        write_aside(rom, built)
+            atomic_write(folder / "rom.sha", f"{sha1_hex(content)}\n".encode())
+        atomic_write(rom, content)
     return folder
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Whole or not at all: another process may be reading, or writing the same. Raises InputError where it cannot be."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.writing")
+def atomic_write(path: Path, content: bytes) -> None:
+    """Writes a file completely or not at all; several processes may write the same file at the same time.
+
+    The content goes to a temporary file whose name contains the process id, which then replaces `path`. Missing folders
+    are created. Raises InputError if the file cannot be written.
+    """
+    tmp_path = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        os.replace(aside, path)
+        tmp_path.write_bytes(content)
+        os.replace(tmp_path, path)
     except OSError as problem:
         raise InputError(
-            f"{path} cannot be written ({problem.strerror}): DREAM_MARIO_KART_DATA names another folder"
+            f"{path} cannot be written ({problem.strerror}): set DREAM_MARIO_KART_DATA to another folder"
         ) from None
     finally:
         with suppress(OSError):
-            aside.unlink()
+            tmp_path.unlink()
 
 
-def keep_rom(content: bytes, name: str, file_name: str) -> Path:
-    """A ROM into the data folder, for the game `name`."""
+def save_rom(content: bytes, name: str, file_name: str) -> Path:
+    """Saves the ROM of the game `name` in the data folder and returns its path."""
     path = data_folder() / name / file_name
-    write_aside(path, content)
+    atomic_write(path, content)
     return path
