@@ -454,7 +454,7 @@ def train(*flags) -> None:
 
 def run_cli(*flags) -> subprocess.CompletedProcess:
     command = [sys.executable, str(SCRIPT), *TINY, *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
 
 
 @pytest.mark.slow
