@@ -22,15 +22,14 @@ setup: .venv/.ready
 .venv/.ready: req.txt
 	$(install)
 
-# Without an NVIDIA GPU playing alone needs no PyTorch: a small installation, until
-# another target asks for all.
+# Playing on a CPU needs no PyTorch: a small installation (sd/req.txt), unless everything is installed already.
 play: $(if $(GPU),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
 	$(PY) sd/play_sd.py
 
 .venv/.playing: sd/req.txt
 	$(install)
 
-# The whole road, small: minutes on two CPU cores. The README has the full runs.
+# All steps with small budgets: about ten minutes on two CPU cores. The README has the full runs.
 dream: setup
 	rm -rf output/dream
 	$(PY) ppo/train_ppo.py --n-envs 8 --n-epochs 8 --n-steps 256 --record-envs 8 --output-dir output/dream/ppo
@@ -39,16 +38,16 @@ dream: setup
 	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/final.pt \
 		--trajectory-path output/dream/sd/initial_sequence.npz --headless --frames 150 --record output/dream/dream.mp4
 
-# A dream to ship, from nothing, into output/pretrained and then over ppo/pretrained and sd/pretrained. A stopped one goes
-# on after the last stage that is done, or inside a training; after rm -rf output/pretrained it begins anew. Minutes a
-# stage, and how it learns, for a GPU of more than 30 GB where there is one, else for two CPU cores; less or more:
-# make pretrained SD_MINUTES=30. To see it work: AGENT_EPOCHS=2 FRAMES=6000 AE_MINUTES=1 SD_MINUTES=1
+# Trains agent, autoencoder and diffusion model from scratch in output/pretrained, then replaces ppo/pretrained and
+# sd/pretrained. A stopped run continues after the last finished stage, or inside a training; rm -rf output/pretrained
+# starts over. Budgets are minutes per stage, for a GPU of more than 30 GB if there is one, else for two CPU cores.
+# Others: make pretrained SD_MINUTES=30. To try it: AGENT_EPOCHS=2 FRAMES=6000 AE_MINUTES=1 SD_MINUTES=1
 AGENT_EPOCHS ?= 61
 FRAMES ?= 163840
 AE_MINUTES ?= $(if $(BIG_GPU),1.5,30)
 SD_MINUTES ?= $(if $(BIG_GPU),6,150)
-AE_LEARNS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
-SD_LEARNS = --flow-first 0.06 --own-frames 96 $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3)
+AE_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
+SD_OPTIONS = --flow-pretrain 0.06 --rollout-length 96 $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3)
 P = output/pretrained
 resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
 
@@ -61,7 +60,7 @@ pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/s
 	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
 $(P)/agent/.done: | setup
-	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --wander-envs 0 --output-dir $(P)/agent $(call resume,agent)
+	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --explore-envs 0 --output-dir $(P)/agent $(call resume,agent)
 	touch $@
 
 $(P)/trajectories.npz: $(P)/agent/.done
@@ -71,11 +70,11 @@ $(P)/trajectories.npz: $(P)/agent/.done
 	mv $(P)/new.npz $@
 
 $(P)/autoencoder/.done: $(P)/trajectories.npz
-	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder $(AE_LEARNS) --max-minutes $(AE_MINUTES) $(call resume,autoencoder)
+	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder $(AE_OPTIONS) --max-minutes $(AE_MINUTES) $(call resume,autoencoder)
 	touch $@
 
 $(P)/sd/.done: $(P)/autoencoder/.done
-	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_LEARNS) --max-minutes $(SD_MINUTES) $(call resume,sd)
+	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_OPTIONS) --max-minutes $(SD_MINUTES) $(call resume,sd)
 	touch $@
 
 test: setup

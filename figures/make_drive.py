@@ -1,4 +1,4 @@
-"""Writes keys for play_sd.py: those that the trained agent presses when it is put before the dream, not the game.
+"""Writes a key file for play_sd.py: the actions of the PPO agent when it plays the world model instead of the game.
 
 python figures/make_drive.py --start 0 --frames 150 --output sd/pretrained/drive.txt
 python figures/make_drive.py --start 4 --frames 80 --then "forward+left 25" --then "nothing 45" --output my_drive.txt
@@ -26,33 +26,37 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--start", type=int, default=0, help="place to begin from (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=150, help="of the agent (default: %(default)s)")
+    parser.add_argument("--start", type=int, default=0, help="start state (default: %(default)s)")
     parser.add_argument(
-        "--then", action="append", default=[], metavar="KEYS", help="lines to add, as they stand"
+        "--frames", type=int, default=150, help="frames that the agent plays (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of dream and agent (default: %(default)s)")
+    parser.add_argument(
+        "--then", action="append", default=[], metavar="KEYS", help="lines to append to the file"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of world model and agent (default: %(default)s)")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    engine = load_backend(PRETRAINED / "decoder.pt", PRETRAINED / "model.pt")
-    dream = WorldModelEnv.load(engine, PRETRAINED / "initial_sequence.npz", args.seed)
-    agent = load_agent(HERE.parent / "ppo" / "pretrained" / "agent.pt", dream.action_names)
+    backend = load_backend(PRETRAINED / "decoder.pt", PRETRAINED / "model.pt")
+    env = WorldModelEnv.load(backend, PRETRAINED / "initial_sequence.npz", args.seed)
+    agent = load_agent(HERE.parent / "ppo" / "pretrained" / "agent.pt", env.action_names)
     generator = torch.Generator().manual_seed(args.seed)
-    context, before = dream.places.latents[args.start], dream.places.actions[args.start]
+    context, actions = env.start_states.latents[args.start], env.start_states.actions[args.start]
     for latent in context:
-        seen = engine.begin(np.broadcast_to(latent, context.shape), before).rgb
-        agent.see(torch.from_numpy(seen)[None])
-    dream.reset(args.start)
-    pressed = []
+        frame_u8 = backend.init_state(np.broadcast_to(latent, context.shape), actions).rgb
+        agent.observe(torch.from_numpy(frame_u8)[None])
+    env.reset(args.start)
+    names = []
     for _ in range(args.frames):
-        action = int(agent.choose(generator))
-        agent.see(torch.from_numpy(dream.step(action))[None])
-        pressed.append(dream.action_names[action])
-    lines = [f"# From place {args.start}: {args.frames} frames as the trained agent drove them in this dream"]
-    lines += [f"{name} {len(list(run))}" for name, run in itertools.groupby(pressed)]
+        action = int(agent.act(generator))
+        agent.observe(torch.from_numpy(env.step(action))[None])
+        names.append(env.action_names[action])
+    lines = [
+        f"# From start state {args.start}: {args.frames} frames played by the PPO agent in this world model"
+    ]
+    lines += [f"{name} {len(list(run))}" for name, run in itertools.groupby(names)]
     args.output.write_text("\n".join([*lines, *args.then]) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Writes figures/window.png: the window as it plays, with its help, and with the game beside its dream.
+"""Writes figures/window.png: the play window, its help, and two views with the real game.
 
 python figures/make_window.py
 """
@@ -10,36 +10,38 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
-os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window that nobody needs to see
+os.environ["SDL_VIDEODRIVER"] = "dummy"  # draws without a display
 import play_sd  # noqa: E402
 import pygame  # noqa: E402
 from dream.common.errors import run_script  # noqa: E402
-from dream.window.window import DreamWindow  # noqa: E402
+from dream.window.window import PlayWindow  # noqa: E402
 
 MARGIN, BACKGROUND = 12, (255, 255, 255)
 REAL = ["--real", "player:Mode7Kart-v0", "--real-path", str(HERE.parent / "ppo")]
 SIZE = (768, 400)
 VIEWS = (
-    ("dream", False),
-    ("dream", True),
+    ("world model", False),
+    ("world model", True),
     ("both", False),
     ("difference", False),
-)  # what is in view, help or not
+)  # view, whether the help is shown
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=45, help="before the pictures (default: %(default)s)")
+    parser.add_argument(
+        "--frames", type=int, default=45, help="frames to play before the pictures (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, default=HERE / "window.png", metavar="FILE")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
     play = play_sd.parse_args(["--driver", "list", *REAL])
-    dream = play_sd.load_dream(play)
-    window = DreamWindow(play_sd.open_ride(play, dream, dream.fps), scale=3)
+    env = play_sd.load_env(play)
+    window = PlayWindow(play_sd.make_session(play, env, env.fps), scale=3)
     pygame.display.set_mode(SIZE)
-    window.started_at -= 10  # the eyes are open
+    window.started_at -= 10  # skips the fade-in
     for _ in range(args.frames):
         window.step()
     pictures = []

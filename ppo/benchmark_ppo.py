@@ -133,7 +133,7 @@ def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
             rates: Dict[str, List[float]] = {name: [] for name in each}
             for _ in tqdm(range(args.rounds), desc=f"{game.name}, {n}", leave=False):
                 for name, loop in each.items():
-                    rates[name].append(turn(loop, args.seconds))
+                    rates[name].append(timed_round(loop, args.seconds))
             medians = {name: statistics.median(all_of_it) for name, all_of_it in rates.items()}
             found[kind] = {**medians, "ratio": medians["ours"] / medians["gymnasium"]}
         return found
@@ -150,7 +150,7 @@ def async_envs(game: Game, n: int) -> VectorEnv:
     return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def turn(loop: Callable[[], int], seconds: float) -> float:
+def timed_round(loop: Callable[[], int], seconds: float) -> float:
     """Decisions a second of `loop`, which says how many it has made; the first call warms up."""
     loop()
     done, began = 0, time.perf_counter()
@@ -179,11 +179,11 @@ def whole_loop(envs: VectorEnv, game: Game, kind: Type[Agent]) -> Callable[[], i
     names = tuple(action.name for action in game.actions)
     agent = kind(AgentConfig(len(names), names, game.name, FRAME_SKIP))
     optimizer = torch.optim.Adam(agent.parameters(), lr=1e-4)
-    players = RolloutCollector(envs, 0, game.truth_names, CPU, BehaviorPolicies(["agent"] * n, len(names)))
+    collector = RolloutCollector(envs, 0, game.truth_names, CPU, BehaviorPolicies(["agent"] * n, len(names)))
     rollout = Rollout.empty(STEPS, n, CPU)
 
     def loop() -> int:
-        players.collect(agent, rollout, generator, list(range(n)))
+        collector.collect(agent, rollout, generator, list(range(n)))
         update(agent, optimizer, rollout, PPOConfig(), generator)
         return STEPS * n
 

@@ -1,8 +1,8 @@
-"""How well an agent drives, beside chance: the same episodes by both, one table.
+"""Compares an agent with a random policy on the same episodes, in one table.
 
-python ppo/evaluate_ppo.py --checkpoint ppo/checkpoints/RUN/best.pt                     # 20 starts anywhere on track 0
-python ppo/evaluate_ppo.py --checkpoint best.pt --track 2 --episodes 50 --json output/agent.json
-python ppo/evaluate_ppo.py --checkpoint best.pt --game SuperMarioKart-Snes --integrations DIR --state NAME
+python ppo/evaluate_ppo.py --agent ppo/checkpoints/RUN/best.pt                     # 20 starts anywhere on track 0
+python ppo/evaluate_ppo.py --agent best.pt --track 2 --episodes 50 --json output/agent.json
+python ppo/evaluate_ppo.py --agent best.pt --game SuperMarioKart-Snes --integrations DIR --state NAME
 
 The agent's actions are sampled, as in training and in recording. Takes about a minute on one CPU core.
 """
@@ -25,7 +25,7 @@ from player.games.registry import find_game
 from player.rl.agent import Agent, FrameStack, load_agent
 
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
-MOST_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
+MAX_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
 
 Choose = Callable[[torch.Tensor], np.ndarray]  # views (M, STACK, VIEW, VIEW) -> actions (M,)
 Episode = Dict[str, Any]
@@ -35,7 +35,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="the agent, a best.pt of train_ppo.py")
+    parser.add_argument("--agent", required=True, metavar="FILE", help="the agent, a best.pt of train_ppo.py")
     parser.add_argument("--episodes", type=int, default=20, help="of each driver (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=1000, help="of the first; episode i has seed + i (default: %(default)s)"
@@ -54,12 +54,14 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     started = time.perf_counter()
-    agent = load_agent(Path(args.checkpoint))
+    agent = load_agent(Path(args.agent))
     game = find_game(
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     if agent.config.action_names != tuple(action.name for action in game.actions):
-        raise InputError(f"{args.checkpoint} learned {agent.config.game}: choose --game {agent.config.game}")
+        raise InputError(
+            f"{args.agent} was trained on {agent.config.game}: choose --game {agent.config.game}"
+        )
     built_in = game.name == "Mode7Kart-v0"
     seeds = [args.seed + i for i in range(args.episodes)]
     print(f"{game.name}{f', track {args.track}' if built_in else ''}: seeds {seeds[0]} to {seeds[-1]}")
@@ -80,7 +82,7 @@ def main(args: argparse.Namespace) -> None:
     print(f"{time.perf_counter() - started:.0f} s")
     if args.json:
         report = {
-            "checkpoint": str(args.checkpoint),
+            "checkpoint": str(args.agent),
             "game": game.name,
             "track": args.track if built_in else None,
             "rivals": args.rivals,
@@ -130,8 +132,8 @@ class Tally:
     def __init__(self, seed: int, info: Dict[str, Any], game: Game) -> None:
         self.seed, self.game, self.over, self.finished = seed, game, False, False
         self.num_steps, self.total_reward, self.off_road, self.wall = 0, 0.0, 0.0, 0.0
-        self.knows_course = {"progress", "off_road", "wall"} <= set(game.truth_names)
-        self.begin = self.progress = self.read(info)["progress"] if self.knows_course else 0.0
+        self.has_progress = {"progress", "off_road", "wall"} <= set(game.truth_names)
+        self.begin = self.progress = self.read(info)["progress"] if self.has_progress else 0.0
 
     def read(self, info: Dict[str, Any]) -> Dict[str, float]:
         return {name: float(value) for name, value in zip(self.game.truth_names, info["truth"])}
@@ -140,7 +142,7 @@ class Tally:
         self.num_steps += 1
         self.total_reward += reward
         self.over, self.finished = bool(terminated or truncated), bool(terminated)  # may be numpy's
-        if self.knows_course:
+        if self.has_progress:
             truth = self.read(info)
             self.progress = truth["progress"]
             self.off_road += truth["off_road"]
@@ -148,12 +150,12 @@ class Tally:
 
     def episode(self, env: gymnasium.Env) -> Episode:
         found: Episode = {"seed": self.seed, "return": self.total_reward, "steps": self.num_steps}
-        if not self.knows_course:
+        if not self.has_progress:
             return found
         seconds = self.num_steps * env.unwrapped.frame_skip / self.game.frame_rate
         laps = (self.progress - self.begin) / env.unwrapped.track.length
         off_road = self.off_road / self.num_steps
-        clean = self.finished and self.wall == 0 and off_road <= MOST_OFF_ROAD
+        clean = self.finished and self.wall == 0 and off_road <= MAX_OFF_ROAD
         return {
             **found,
             "finished": self.finished,

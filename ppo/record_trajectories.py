@@ -1,13 +1,13 @@
-"""Records a game for a dream to learn from: a trained agent, chance, mixtures of both, or you.
+"""Records training data for the world model: a trained agent, random actions, mixtures of both, or a person.
 
-python ppo/record_trajectories.py --frames 90000 --output output/recording.npz           # agent and wandering games
+python ppo/record_trajectories.py --frames 90000 --output output/recording.npz           # agent, with random takeovers
 python ppo/record_trajectories.py --policy agent --frames 5000 --seed 7 --output output/good_driving.npz
 python ppo/record_trajectories.py --policy agent=1,wander=5,random=2 --n-envs 8 --frames 5000 --output output/mixed.npz
 python ppo/record_trajectories.py --policy person --frames 3000 --output output/mine.npz      # a window; you drive
 python ppo/record_trajectories.py --policy random --game Airstriker-Genesis-v0 --frames 5000 --output output/air.npz
 
-Mode7Kart's agent is in ppo/pretrained/; train_ppo.py makes others. A frame of the recording is a decision, --frame-skip
-frames of the game. Ctrl-C keeps what is recorded by then.
+Mode7Kart's pretrained agent is in ppo/pretrained/; train_ppo.py trains others. One recorded frame is one step, which is
+--frame-skip frames of the game. Ctrl-C keeps what is recorded so far.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from player.window.controllers import GameSession
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-SHIPPED_AGENT = HERE / "pretrained" / "agent.pt"
-# Decisions of a game in a row of the recording, at most: a part is written, then the next begins.
+PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
+# Maximum steps of one environment in a row of the recording; each part is written before the next begins.
 PART_STEPS = 512
-PERSON_STEPS = 128  # of a person, who may leave at any moment: what is short of a row is lost
+PERSON_STEPS = 128  # shorter rows for a person, who may quit at any moment: an unfinished row is lost
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    kinds = "; ".join(f"{name}: {hand.words}" for name, hand in BEHAVIORS.items())
+    kinds = "; ".join(f"{name}: {behavior.description}" for name, behavior in BEHAVIORS.items())
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,19 +46,21 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--frames",
         type=int,
         required=True,
-        help="decisions recorded, of all games together (a few more, for whole rows)",
+        help="steps to record, over all environments (rounded up to whole rows)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the recording")
-    parser.add_argument("--policy", default="agent=1,wander=7", metavar="KIND[=SHARE],...",
-                        help=f"who drives, in which shares of the games. {kinds}; person: you, in a window "
+    parser.add_argument("--policy", default="agent=1,wander=7", metavar="KIND[=WEIGHT],...",
+                        help=f"behavior policies, weighted by environments. {kinds}; person: you, in a window "
                              "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--agent", type=Path, default=SHIPPED_AGENT, metavar="FILE",
+    parser.add_argument("--agent", type=Path, default=PRETRAINED_AGENT, metavar="FILE",
                         help="a best.pt of train_ppo.py (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--n-envs", type=int, default=16, help="games at once (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of games and chance (default: %(default)s)")
+    parser.add_argument("--n-envs", type=int, default=16, help="environments (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
+    )
     add_game_options(parser, many_tracks=True)
     parser.add_argument(
-        "--frame-skip", type=int, default=4, help="game frames a decision (default: %(default)s)"
+        "--frame-skip", type=int, default=4, help="game frames per step (default: %(default)s)"
     )
     args = parser.parse_args(argv)
     if min(args.frames, args.n_envs, args.frame_skip) < 1 or args.seed < 0:
@@ -68,81 +70,83 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error(f"--output {args.output}: the name must end in .npz")
     if args.policy == "person" and (len(args.track) > 1 or args.state == "all" or "," in (args.state or "")):
         parser.error("--policy person drives one --track, or one --state")
-    args.shares = None if args.policy == "person" else parse_shares(args.policy, parser)
+    args.weights = None if args.policy == "person" else parse_weights(args.policy, parser)
     return args
 
 
-def parse_shares(policy: str, parser: argparse.ArgumentParser) -> Dict[str, float]:
-    shares = {}
+def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, float]:
+    weights = {}
     for part in policy.split(","):
-        kind, _, share = part.partition("=")
+        kind, _, weight = part.partition("=")
         try:
-            shares[kind] = float(share or 1)
+            weights[kind] = float(weight or 1)
         except ValueError:
-            shares[kind] = 0.0
-        if kind not in BEHAVIORS or not 0 < shares[kind] < float("inf"):
+            weights[kind] = 0.0
+        if kind not in BEHAVIORS or not 0 < weights[kind] < float("inf"):
             known = ", ".join(BEHAVIORS)
             parser.error(
-                f"--policy {part}: wanted KIND or KIND=SHARE, the share above 0, of {known}; or person"
+                f"--policy {part}: wanted KIND or KIND=WEIGHT, weight above 0, KIND one of {known}; or person"
             )
-    return shares
+    return weights
 
 
 def main(args: argparse.Namespace) -> None:
-    game, courses = find_tracks(
+    game, tracks = find_tracks(
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
     # Parts are written beside the output; a kill leaves them there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
     if args.output.exists():
-        raise InputError(f"a recording stands at {args.output}: choose another --output, or remove it")
+        raise InputError(f"a recording exists at {args.output}: choose another --output, or remove it")
     if parts_dir.exists():
         pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
         raise InputError(
-            f"a stopped recording stands in {parts_dir}: remove it, or keep what it has by {pack} and "
+            f"a stopped recording exists in {parts_dir}: remove it, or keep what it has by {pack} and "
             "move its trajectories.npz away"
         )
-    if args.shares is None:
-        record_person(args, game, courses, parts_dir)
+    if args.weights is None:
+        record_person(args, game, tracks, parts_dir)
     else:
-        record(args, game, courses, assign_envs(args.shares, args.n_envs), parts_dir)
+        record(args, game, tracks, assign_envs(args.weights, args.n_envs), parts_dir)
 
 
 def record(
-    args: argparse.Namespace, game: Game, courses: List[dict], kinds: List[str], parts_dir: Path
+    args: argparse.Namespace, game: Game, tracks: List[dict], kinds: List[str], parts_dir: Path
 ) -> None:
-    """The games of `kinds` (K,) side by side, until --frames are recorded or Ctrl-C."""
+    """Records K environments with the behaviors `kinds` until --frames are recorded or Ctrl-C."""
     K = len(kinds)
     num_parts = -(-args.frames // (K * PART_STEPS))
     steps = -(-args.frames // (K * num_parts))
     # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
-    envs = make_vector_env(game, K, args.frame_skip, courses)
+    envs = make_vector_env(game, K, args.frame_skip, tracks)
     writer = None
     try:
-        agent = make_agent(args, game) if any(BEHAVIORS[kind].stranger < 1 for kind in kinds) else None
+        agent = make_agent(args, game) if any(BEHAVIORS[kind].random_fraction < 1 for kind in kinds) else None
         generator = torch.Generator().manual_seed(args.seed)
-        hands = BehaviorPolicies(kinds, len(game.actions))
-        players = RolloutCollector(envs, args.seed, game.truth_names, torch.device("cpu"), hands, courses)
-        size = recording_bytes(K * num_parts, steps, *players.frames.shape[1:3])
+        behaviors = BehaviorPolicies(kinds, len(game.actions))
+        collector = RolloutCollector(
+            envs, args.seed, game.truth_names, torch.device("cpu"), behaviors, tracks
+        )
+        size = recording_bytes(K * num_parts, steps, *collector.frames.shape[1:3])
         print(f"{K * num_parts * steps} frames, {size / 1e9:.2f} GB, and as much again while they are packed")
         check_disk_space(args.output.parent, 2 * size)
-        writer = make_writer(args, game, courses, kinds, parts_dir)
+        writer = make_writer(args, game, tracks, kinds, parts_dir)
         for part in tqdm(range(num_parts), unit="part"):
-            rows = players.empty_rows(steps, K)
+            rows = collector.empty_rows(steps, K)
             for t in range(steps):
                 if agent:
-                    chosen, _, _ = agent.act(players.stack.views, generator)
+                    chosen, _, _ = agent.act(collector.stack.views, generator)
                 else:
                     chosen = torch.zeros(K, dtype=torch.int64)
-                pressed = hands.press(chosen, generator).numpy()
-                players.record(rows, list(range(K)), t, pressed)
-                frames, rewards, terminated, truncated, infos = envs.step(pressed)
+                executed = behaviors.act(chosen, generator).numpy()
+                collector.write_row(rows, list(range(K)), t, executed)
+                frames, rewards, terminated, truncated, infos = envs.step(executed)
                 rows["rewards"][:, t] = rewards
-                players.see(frames, terminated | truncated, infos)
+                collector.observe(frames, terminated | truncated, infos)
             writer.write(part, rows)
     except KeyboardInterrupt:
-        print("\ninterrupted: keeping the rows that are full")
+        print("\ninterrupted: keeping the finished rows")
     finally:
         envs.close()
     finish(args, writer)
@@ -150,23 +154,23 @@ def record(
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     agent = load_agent(args.agent)
-    if args.agent == SHIPPED_AGENT and any(args.track):
-        print(f"assumed: the agent that ships, which learned track 0, can drive {args.track}")
+    if args.agent == PRETRAINED_AGENT and any(args.track):
+        print(f"assumed: the pretrained agent, trained on track 0, can drive {args.track}")
     if agent.config.frame_skip != args.frame_skip:
         learned = agent.config.frame_skip
-        print(f"assumed: an agent that learned to decide every {learned} frames can every {args.frame_skip}")
+        print(f"assumed: an agent trained with a step of {learned} frames works with {args.frame_skip}")
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise InputError(
-            f"{args.agent} learned {agent.config.game}, not {game.name}: give its own --agent (train_ppo.py makes "
-            "one), or --policy random, sticky or person"
+            f"{args.agent} was trained on {agent.config.game}, not {game.name}: give another --agent "
+            "(train_ppo.py trains one), or --policy random, sticky or person"
         )
     return agent
 
 
 def make_writer(
-    args: argparse.Namespace, game: Game, courses: List[dict], kinds: List[str], parts_dir: Path
+    args: argparse.Namespace, game: Game, tracks: List[dict], kinds: List[str], parts_dir: Path
 ) -> TrajectoryWriter:
-    meta = game.recording_meta(args.frame_skip, courses, kinds, args.seed)
+    meta = game.recording_meta(args.frame_skip, tracks, kinds, args.seed)
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
 
 
@@ -186,7 +190,7 @@ def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None
 
 
 class RecordedRace(GameSession):
-    """A race that keeps what the person at the keys saw at each decision, did, and got for it."""
+    """A session that records a person's observation, action and reward of each step."""
 
     def __init__(self, num_frames: int, **settings) -> None:
         self.wanted, self.seen, self.written = num_frames, [], 0
@@ -232,7 +236,7 @@ class RecordedRace(GameSession):
         self.writer.write(self.written // PERSON_STEPS - 1, rows)
 
 
-def record_person(args: argparse.Namespace, game: Game, courses: List[dict], parts_dir: Path) -> None:
+def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], parts_dir: Path) -> None:
     wanted = -(-args.frames // PERSON_STEPS) * PERSON_STEPS
     race = RecordedRace(
         wanted,
@@ -248,10 +252,10 @@ def record_person(args: argparse.Namespace, game: Game, courses: List[dict], par
     try:
         check_disk_space(args.output.parent, 2 * recording_bytes(1, wanted, *race.frame_u8.shape[:2]))
         window = open_window(race)
-        race.writer = make_writer(args, game, courses, ["person"], parts_dir)
+        race.writer = make_writer(args, game, tracks, ["person"], parts_dir)
         window.run()
     except KeyboardInterrupt:
-        print("\ninterrupted: keeping the rows that are full")
+        print("\ninterrupted: keeping the finished rows")
     finally:
         race.env.close()
     if len(race.seen) == PERSON_STEPS:

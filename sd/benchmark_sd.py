@@ -1,11 +1,11 @@
-"""How fast is the dream, on every backend that this machine has, and how much faster than where it began?
+"""Benchmarks play: time per frame of every backend that this machine has, and the speed-up over the original network.
 
-    python sd/benchmark_sd.py --output benchmark.json                # the dream that ships; minutes
-    python sd/benchmark_sd.py --output b.json --rounds 1 --frames 5  # a tiny one
+    python sd/benchmark_sd.py --output benchmark.json                # the pretrained model; minutes
+    python sd/benchmark_sd.py --output b.json --rounds 1 --frames 5  # a tiny run
 
-A frame is from the keys to RGB bytes that are ready for the window. The backends take turns, a few frames each, so that
-a busy machine slows all alike. Beside them `reference`: a network as large and as costly as that of the original
-Dream-Mario-Kart (19.9 M weights, 4.33 GFLOP), seven passes a frame, float32, eager; its weights are random.
+The time of a frame is from the action to RGB bytes that the window can display. The backends take turns, a few frames
+each, so that other load on the machine slows all of them. `reference` is an untrained network of the size and cost of
+the original Dream-Mario-Kart's (reference_network.py), seven passes per frame, in PyTorch float32 without a graph.
 """
 
 import argparse
@@ -13,22 +13,23 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from dream.common.errors import InputError, run_script
+from dream.evaluation.reference_network import REFERENCE_STEPS, ReferenceUNet
 from dream.evaluation.report import save_json
 from dream.inference.backend import Backend
-from dream.inference.select_backend import BACKENDS, available, load_backend
+from dream.inference.select_backend import BACKENDS, is_available, load_backend
 from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
-from dream.models.unet import REFERENCE, REFERENCE_STEPS, UNet
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-WARM_UP = 3  # frames of each turn that do not count: caches, and another backend's threads that still spin
+WARMUP_FRAMES = (
+    3  # at the start of each round, not timed: caches are cold and other backends' threads still spin
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,16 +43,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         ("trajectory", "initial_sequence.npz"),
     ):
         parser.add_argument(f"--{option}-path", type=Path, metavar="FILE", default=HERE / "pretrained" / name,
-                            help="as play_sd.py (default: %(default)s)")  # fmt: skip
+                            help="as in play_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--backends", default=",".join(BACKENDS[1:]),
-                        help="those of them that this machine has (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--steps", type=int, help="sampling steps a frame (default: the model's own)")
-    parser.add_argument("--frames", type=int, default=25, help="of a turn that count (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=8, help="turns of each backend (default: %(default)s)")
-    parser.add_argument("--starts", type=int, default=5, help="of a process, for the start-up time (0 = not measured, "
+                        help="to benchmark, where this machine has them (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--steps", type=int, help="sampling steps per frame (default: the model's own)")
+    parser.add_argument("--frames", type=int, default=25, help="timed in each round (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=8, help="of all backends in turn (default: %(default)s)"
+    )
+    parser.add_argument("--starts", type=int, default=5, help="of play_sd.py, to time its start-up (0 = skip, "
                         "default: %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="of torch (default: %(default)s)"
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="for torch (default: %(default)s)"
     )
     args = parser.parse_args(argv)
     args.backends = args.backends.split(",")
@@ -63,71 +66,71 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    engines = {"reference": reference_engine(args)}
+    backends = {"reference": reference_backend(args)}
     for name in args.backends:
-        if available(name):
+        if is_available(name):
             device = args.device if name == "torch" else "auto"
-            engines[name] = load_backend(args.decoder_path, args.model_path, args.steps, name, device)
+            backends[name] = load_backend(args.decoder_path, args.model_path, args.steps, name, device)
         else:
-            print(f"{name}: not on this machine")
-    if len(engines) == 1:
-        raise InputError(f"none of {', '.join(args.backends)} is on this machine")
-    dreams = {name: WorldModelEnv.load(engine, args.trajectory_path, 0) for name, engine in engines.items()}
-    print(f"{torch.get_num_threads()} threads; {args.rounds} turns of {args.frames} frames each")
+            print(f"{name}: not available on this machine")
+    if len(backends) == 1:
+        raise InputError(f"none of {', '.join(args.backends)} is available on this machine")
+    envs = {name: WorldModelEnv.load(backend, args.trajectory_path, 0) for name, backend in backends.items()}
+    print(f"{torch.get_num_threads()} threads; {args.rounds} rounds of {args.frames} frames each")
 
-    times_ms = {name: [] for name in dreams}
+    times_ms = {name: [] for name in envs}
     for _ in tqdm(range(args.rounds), unit="round"):
-        for name, dream in dreams.items():
-            times_ms[name] += play(dream, args.frames)
+        for name, env in envs.items():
+            times_ms[name] += timed_round(env, args.frames)
 
-    found = {name: figures(engines[name], times_ms[name]) for name in dreams}
-    reference = found.pop("reference")
-    for name, one in found.items():
-        one["ratio"] = reference["frame_ms"]["median"] / one["frame_ms"]["median"]
-        one.update(measure_starts(args, name))
-    best = min(found, key=lambda name: found[name]["frame_ms"]["median"])
+    results = {name: latency_stats(backends[name], times_ms[name]) for name in envs}
+    reference = results.pop("reference")
+    for name, stats in results.items():
+        stats["ratio"] = reference["frame_ms"]["median"] / stats["frame_ms"]["median"]
+        stats.update(measure_starts(args, name))
+    best = min(results, key=lambda name: results[name]["frame_ms"]["median"])
     report = {
-        "backends": found,
+        "backends": results,
         "reference": reference,
         "best": best,
-        "ratio": found[best]["ratio"],
+        "ratio": results[best]["ratio"],
         "threads": torch.get_num_threads(),
         "model": str(args.model_path),
     }
     save_json(report, args.output)
-    for line in table(found, reference):
+    for line in table(results, reference):
         print(line)
     print(
-        f"{best}: {found[best]['frames_per_second']:.1f} frames a second, {report['ratio']:.1f} times the reference"
+        f"{best}: {results[best]['frames_per_second']:.1f} frames per second, {report['ratio']:.1f} times the reference"
     )
     print(f"wrote {args.output}")
 
 
-def reference_engine(args: argparse.Namespace) -> TorchBackend:
-    """The dream's decoder behind an untrained network of the original's size: it costs what it would cost trained."""
-    engine = load_backend(args.decoder_path, args.model_path, REFERENCE_STEPS, "torch", args.device)
-    config = replace(REFERENCE, num_actions=len(engine.game.action_names))
-    engine.unet = UNet(config).eval().requires_grad_(False).to(engine.device)
-    engine.name = f"{engine.name}, {REFERENCE_STEPS} passes"
-    return engine
+def reference_backend(args: argparse.Namespace) -> TorchBackend:
+    """The PyTorch backend with an untrained reference network in place of the model's; the decoder stays."""
+    backend = load_backend(args.decoder_path, args.model_path, REFERENCE_STEPS, "torch", args.device)
+    unet = ReferenceUNet(len(backend.game.action_names), backend.latent_shape[0], backend.context_length)
+    backend.unet = unet.eval().requires_grad_(False).to(backend.device)
+    backend.name = f"{backend.name}, {REFERENCE_STEPS} passes"
+    return backend
 
 
-def play(dream: WorldModelEnv, frames: int) -> list[float]:
-    """Milliseconds of each frame. Bytes are in CPU memory when `step` returns, so the device is done by then."""
-    dream.reset(0)
+def timed_round(env: WorldModelEnv, frames: int) -> list[float]:
+    """Milliseconds per frame. `step` returns bytes in CPU memory, so the device has finished by then."""
+    env.reset(0)
     times_ms = []
-    for i in range(WARM_UP + frames):
-        began = time.perf_counter()
-        dream.step(i % len(dream.action_names))
-        times_ms.append(1000 * (time.perf_counter() - began))
-    return times_ms[WARM_UP:]
+    for i in range(WARMUP_FRAMES + frames):
+        start_s = time.perf_counter()
+        env.step(i % len(env.action_names))
+        times_ms.append(1000 * (time.perf_counter() - start_s))
+    return times_ms[WARMUP_FRAMES:]
 
 
-def figures(engine: Backend, times_ms: list[float]) -> dict:
+def latency_stats(backend: Backend, times_ms: list[float]) -> dict:
     median, p95, p99 = np.percentile(times_ms, [50, 95, 99]).tolist()
     return {
-        "name": engine.name,
-        "steps": engine.steps,
+        "name": backend.name,
+        "steps": backend.steps,
         "frame_ms": {"median": median, "p95": p95, "p99": p99},
         "frames_per_second": 1000 / statistics.fmean(times_ms),
         "frames": len(times_ms),
@@ -135,29 +138,29 @@ def figures(engine: Backend, times_ms: list[float]) -> dict:
 
 
 def measure_starts(args: argparse.Namespace, backend: str) -> dict:
-    """Seconds from the shell to the first frame, and the most memory, of processes of their own (play_sd.py)."""
+    """Seconds from the start of play_sd.py, in a process of its own, to its first frame, and its peak memory."""
     if args.starts == 0:
         return {}
     command = [sys.executable, str(HERE / "play_sd.py"), "--headless", "--frames", "1", "--backend", backend]
     for option in ("decoder", "model", "trajectory"):
         command += [f"--{option}-path", str(getattr(args, f"{option}_path"))]
-    seconds, most_mb = [], []
+    seconds, peaks_mb = [], []
     for _ in range(args.starts):
-        began, peak = time.perf_counter(), 0.0
+        start_s, peak = time.perf_counter(), 0.0
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None:
             peak = max(peak, peak_mb(process.pid))
             time.sleep(0.005)
         if process.returncode:
-            raise InputError(f"{' '.join(command)} ended with {process.returncode}")
-        seconds.append(time.perf_counter() - began)
-        most_mb.append(peak)
-    found = {"start_up_s": statistics.median(seconds), "start_up_s_first": seconds[0]}
-    return {**found, "memory_mb": statistics.median(most_mb)} if all(most_mb) else found
+            raise InputError(f"{' '.join(command)} failed with exit code {process.returncode}")
+        seconds.append(time.perf_counter() - start_s)
+        peaks_mb.append(peak)
+    results = {"start_up_s": statistics.median(seconds), "start_up_s_first": seconds[0]}
+    return {**results, "memory_mb": statistics.median(peaks_mb)} if all(peaks_mb) else results
 
 
 def peak_mb(pid: int) -> float:
-    """Most resident memory of a running process so far; 0 where the system does not tell (all but Linux)."""
+    """Peak resident memory of a running process in MB; 0 on systems other than Linux."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -166,15 +169,15 @@ def peak_mb(pid: int) -> float:
     return int(lines[0].split()[1]) / 1024 if lines else 0.0
 
 
-def table(found: dict, reference: dict) -> list[str]:
-    lines = ["| | ms a frame: median | p95 | p99 | frames a second | times the reference | start-up s | memory MB |",
+def table(results: dict, reference: dict) -> list[str]:
+    lines = ["| | ms per frame: median | p95 | p99 | frames per s | times the reference | start-up s | memory MB |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for one in (*found.values(), reference):
-        cells = [f"{one['frame_ms'][which]:.1f}" for which in ("median", "p95", "p99")]
-        cells += [f"{one['frames_per_second']:.1f}"]
+    for row in (*results.values(), reference):
+        cells = [f"{row['frame_ms'][which]:.1f}" for which in ("median", "p95", "p99")]
+        cells += [f"{row['frames_per_second']:.1f}"]
         rest = (("ratio", 1), ("start_up_s", 1), ("memory_mb", 0))
-        cells += [f"{one[name]:.{digits}f}" if name in one else "" for name, digits in rest]
-        lines.append(f"| {one['name']}, {one['steps']} steps | {' | '.join(cells)} |")
+        cells += [f"{row[name]:.{digits}f}" if name in row else "" for name, digits in rest]
+        lines.append(f"| {row['name']}, {row['steps']} steps | {' | '.join(cells)} |")
     return lines
 
 

@@ -1,9 +1,10 @@
-"""Exports a dream, so that OpenVINO or ONNX Runtime can play it: without PyTorch, and faster on a CPU.
+"""Exports a model as ONNX graphs for OpenVINO or ONNX Runtime: plays without PyTorch, and faster on a CPU.
 
     python sd/export_sd.py --model-path output/sd/best.pt       # writes output/sd/best.exported/
     python sd/play_sd.py --model-path output/sd/best.pt         # plays it from there
 
-play_sd.py does it by itself where it is missing; it is for models that are to be played where it cannot.
+play_sd.py exports by itself where the export is missing; this script is for models that are played on a machine that
+cannot.
 """
 
 import argparse
@@ -22,14 +23,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model-path", type=Path, default=HERE / "pretrained" / "model.pt", metavar="FILE",
-                        help="the diffusion model; train_sd.py makes it (default: %(default)s)")  # fmt: skip
+                        help="the diffusion model, from train_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--decoder-path", type=Path, metavar="FILE",
-                        help="train_autoencoder.py makes it (default: decoder.pt beside the model)")  # fmt: skip
-    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="places to start from, which tell the "
-                        "range of what is dreamed (default: initial_sequence.npz beside the model)")  # fmt: skip
-    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: where play_sd.py looks for it, "
-                        "beside the model, by its name)")  # fmt: skip
-    parser.add_argument("--float", action="store_true", help="no weights in 8 bits: slower, and a little nearer to "
+                        help="from train_autoencoder.py (default: decoder.pt next to the model)")  # fmt: skip
+    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states, to calibrate 8-bit ranges "
+                        "(default: initial_sequence.npz next to the model)")  # fmt: skip
+    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: next to the model, where play_sd.py "
+                        "looks for it)")  # fmt: skip
+    parser.add_argument("--float", action="store_true", help="no 8-bit convolutions: slower, and slightly nearer to "
                         "PyTorch")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
@@ -40,10 +41,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     try:
-        from dream.inference.export import export_dream
+        from dream.inference.export import export_model
 
         starts = None if args.float else args.trajectory_path
-        export_dream(args.decoder_path, args.model_path, starts, args.output_dir)
+        export_model(args.decoder_path, args.model_path, starts, args.output_dir)
     except ImportError as problem:
         raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
     print(f"wrote {args.output_dir}")

@@ -1,10 +1,10 @@
-"""Look at a recording: what is in it, and every frame with the action that was chosen on seeing it.
+"""Print a summary of a recording and show its frames, each with the action that was chosen for it.
 
     python sd/inspect_trajectories.py                      # browse sd/data/trajectories.npz in a window
     python sd/inspect_trajectories.py --trajectories path/to/trajectories.npz
-    python sd/inspect_trajectories.py --save sheet.png     # a picture instead of a window
+    python sd/inspect_trajectories.py --save sheet.png     # a contact sheet instead of a window
 
-In the window H shows all keys, and the mouse drags through the recording on the line at its lower edge.
+In the window, H shows all keys, and the mouse drags along the timeline at the lower edge.
 """
 
 import argparse
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 from dream.common.errors import InputError, run_script
-from dream.data.trajectories import Trajectories, episode_ids, open_trajectories
-from dream.window.dataset_commands import spread
+from dream.data.splits import episode_ids
+from dream.data.trajectories import Trajectories, open_trajectories
+from dream.window.dataset_index import evenly_spaced
 
 OUTPUT_DIR = Path(__file__).resolve().parent.parent / "output"
-SAMPLED_FRAMES = 64  # frames that are read for the range of values
+NUM_SAMPLED_FRAMES = 64  # frames that are read for the range of pixel values
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -24,9 +25,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     default = Path(__file__).resolve().parent / "data" / "trajectories.npz"
-    parser.add_argument("--trajectories", type=Path, default=default, help="the recording")
+    parser.add_argument("--trajectories", type=Path, default=default, help="the recording to inspect")
     parser.add_argument(
-        "--save", type=Path, metavar="FILE.png", help="write a picture sheet instead of opening a window"
+        "--save", type=Path, metavar="FILE.png", help="write a contact sheet instead of opening a window"
     )
     args = parser.parse_args(argv)
     if args.save is not None and args.save.suffix.lower() not in (".png", ".jpg", ".jpeg", ".bmp"):
@@ -39,22 +40,22 @@ def main(args: argparse.Namespace) -> None:
     print_summary(args.trajectories, trajectories)
     try:
         from dream.window.contact_sheet import save_sheet
-        from dream.window.dataset_viewer import Browser
+        from dream.window.dataset_viewer import DatasetViewer
     except ImportError as problem:
-        raise InputError(
-            f"pygame, which draws, is not installed ({problem}): pip install -r sd/req.txt"
-        ) from None
+        raise InputError(f"pygame is not installed ({problem}): pip install -r sd/req.txt") from None
     if args.save is not None:
         save_sheet(trajectories, args.trajectories.name, args.save)
     else:
-        Browser(trajectories, args.trajectories.name, OUTPUT_DIR).run()
+        DatasetViewer(trajectories, args.trajectories.name, OUTPUT_DIR).run()
 
 
 def print_summary(path: Path, trajectories: Trajectories) -> None:
     frames, fps = trajectories.frames, trajectories.fps
     N, T = trajectories.num_rows, trajectories.num_steps
     seconds = trajectories.num_frames / fps
-    sample = np.stack([frames[divmod(int(i), T)] for i in spread(trajectories.num_frames, SAMPLED_FRAMES)])
+    sample = np.stack(
+        [frames[divmod(int(i), T)] for i in evenly_spaced(trajectories.num_frames, NUM_SAMPLED_FRAMES)]
+    )
     print(f"recording   {path} ({path.stat().st_size / 1e6:.1f} MB)")
     print(f"game        {trajectories.meta.get('game', 'unknown')}")
     print(
@@ -63,15 +64,17 @@ def print_summary(path: Path, trajectories: Trajectories) -> None:
     print(
         f"            {frames.nbytes / 1e6:.1f} MB, values {sample.min()}..{sample.max()} (mean {sample.mean():.1f})"
     )
-    print(f"time        {seconds / 60:.1f} minutes at {fps:g} frames a second")
+    print(f"time        {seconds / 60:.1f} minutes at {fps:g} frames/s")
 
     counts = np.bincount(trajectories.actions.ravel(), minlength=trajectories.num_actions)
     print(f"actions     {trajectories.num_actions}")
     width = max(len(name) for name in trajectories.action_names)
     for i, (name, keys) in enumerate(zip(trajectories.action_names, trajectories.action_keys, strict=True)):
-        share = counts[i] / counts.sum()
+        fraction = counts[i] / counts.sum()
         held = "+".join(keys) or "no key"
-        print(f"  {i:3d} {name:<{width}} {counts[i]:9d} {share:6.1%}  {'#' * round(30 * share):<30} ({held})")
+        print(
+            f"  {i:3d} {name:<{width}} {counts[i]:9d} {fraction:6.1%}  {'#' * round(30 * fraction):<30} ({held})"
+        )
 
     lengths = np.bincount(episode_ids(trajectories).ravel())
     print(

@@ -30,9 +30,9 @@ from dream.common.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.data.latents import recording_fingerprint, to_float_frames
+from dream.data.latents import to_float_frames
 from dream.data.splits import split_episodes
-from dream.data.trajectories import Trajectories, open_trajectories
+from dream.data.trajectories import Trajectories, open_trajectories, recording_fingerprint
 from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.metrics import psnr
 from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
@@ -167,7 +167,7 @@ def main(args: argparse.Namespace) -> None:
             save_checkpoint(autoencoder_checkpoint("decoder", decoder), run_dir / "decoder.pt")
         last = {
             "kind": "autoencoder_run",
-            "fixed": must_match,
+            "must_match": must_match,
             "config": asdict(decoder.config),
             "encoder": encoder.state_dict(),
             "decoder": decoder.state_dict(),

@@ -31,12 +31,15 @@ from dream.common.runs import (
 from dream.data.latents import (
     encode_recording,
     frames_at,
-    recording_fingerprint,
-    recording_prefix_fingerprint,
-    save_start_states,
 )
 from dream.data.splits import split_episodes, train_windows
-from dream.data.trajectories import Trajectories, open_trajectories
+from dream.data.start_states import save_start_states
+from dream.data.trajectories import (
+    Trajectories,
+    open_trajectories,
+    recording_fingerprint,
+    recording_prefix_fingerprint,
+)
 from dream.evaluation.previews import save_previews
 from dream.evaluation.validation import validate, validation_set
 from dream.models.checkpoints import (
@@ -88,7 +91,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                           help="gradient of the adversarial loss relative to that of the other losses (0 = none, "
                           "default: %(default)s)")
     learning.add_argument("--pure-noise-fraction", type=float, default=0.8, metavar="FRACTION",
-                          help="of the windows trained at timestep 1, where one-step sampling is (default: %(default)s)")
+                          help="of the windows trained at timestep 1, one-step sampling (default: %(default)s)")
     learning.add_argument("--optimizer", default="muon", choices=OPTIMIZERS,
                           help="of the hidden convolutions; AdamW trains all other weights (default: %(default)s)")
     model = parser.add_argument_group("model (--resume and --init-from keep what they have)")
@@ -272,7 +275,7 @@ def main(args: argparse.Namespace) -> None:
             state.best_score = score
             save_checkpoint(checkpoint, run_dir / "best.pt")
         state.elapsed_s = schedule.elapsed_s()
-        run = {"kind": "model_run", "fixed": must_match, "earlier_runs": earlier_runs}
+        run = {"kind": "model_run", "must_match": must_match, "earlier_runs": earlier_runs}
         save_checkpoint({**run, **state.state_dict()}, run_dir / "last.pt")
     bar.close()
     if dist.is_main:  # final.pt has trained longest; best.pt is the epoch that eight rollouts prefer

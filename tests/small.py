@@ -1,4 +1,4 @@
-"""What several tests share: small models, a dream of three files, a recording of a square that moves."""
+"""Shared by the tests: small random models, a world model saved as three files, a recording of a moving square."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +11,17 @@ from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
+from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
+from dream.training.losses import FlowTargets, add_training_noise, warp_and_flow_loss
 
 CPU = torch.device("cpu")
 GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
-SIDE, STRIDE = 8, 4  # of the square: pixels, and pixels a step
+SIDE, STRIDE = 8, 4  # of the moving square: its side in pixels, and pixels per step
 
 
 def wake_up(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Every weight drawn anew: layers that begin at zero hide what their inputs are."""
+    """Adds noise to every weight: the output of zero-initialized layers does not depend on their input."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -28,6 +30,7 @@ def wake_up(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 def small_autoencoder(height: int = 32, width: int = 48, seed: int = 0) -> tuple[Encoder, Decoder]:
+    """Random encoder and decoder of 16 channels, in evaluation mode."""
     torch.manual_seed(seed)
     config = AutoencoderConfig(height, width, channels=16)
     encoder, decoder = Encoder(config), Decoder(config)
@@ -35,19 +38,23 @@ def small_autoencoder(height: int = 32, width: int = 48, seed: int = 0) -> tuple
 
 
 def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
+    """A small denoiser without optical flow, as it is when training begins, in evaluation mode."""
     torch.manual_seed(seed)
     return UNet(UNetConfig(num_actions, channels=(16, 32), blocks=1, embedding=32)).eval()
 
 
 def moving_unet(num_actions: int = 3, seed: int = 0) -> UNet:
-    """One with motion, awake, before the small autoencoder."""
+    """A small denoiser with optical flow, random weights, and the small autoencoder attached."""
     torch.manual_seed(seed)
     unet = wake_up(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
     return unet.attach_autoencoder(*small_autoencoder())
 
 
 def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
-    """decoder.pt, model.pt and initial_sequence.npz of small random models."""
+    """Saves decoder.pt, model.pt and initial_sequence.npz of a small random world model.
+
+    Returns the files by the names of `open_dream`'s parameters.
+    """
     _, decoder = small_autoencoder()
     unet = moving_unet()
     save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
@@ -70,13 +77,17 @@ def open_dream(
     decoder_path: Path, model_path: Path, trajectory_path: Path, steps: int | None = 1, seed: int = 0,
     device: torch.device = CPU,
 ) -> WorldModelEnv:  # fmt: skip
+    """Loads the files of `save_dream` as an environment with the PyTorch backend."""
     return WorldModelEnv.load(TorchBackend(decoder_path, model_path, steps, device), trajectory_path, seed)
 
 
 def moving_square(
     rows: int = 6, steps: int = 24, height: int = 32, width: int = 48, num_actions: int = 3, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 (rows, steps, 3, height, width) and actions: 1 moves the square left, 2 right, others nowhere."""
+    """Frames uint8 (rows, steps, 3, height, width) and actions int64 (rows, steps) of a square on a plain background.
+
+    Action 1 moves the square left, 2 moves it right, the others do not move it. An action is held for three steps.
+    """
     rng = np.random.default_rng(seed)
     actions = np.repeat(rng.integers(num_actions, size=(rows, -(-steps // 3))), 3, axis=1)[:, :steps]
     frames = np.full((rows, steps, 3, height, width), 40, np.uint8)
@@ -87,3 +98,21 @@ def moving_square(
             left += {1: -STRIDE, 2: STRIDE}.get(int(actions[row, t]), 0)
             left = min(max(left, 0), (width - SIDE) // STRIDE * STRIDE)
     return frames, actions
+
+
+def step_loss(unet, context, actions, target, is_real, generator, targets=None, has_target=None):
+    """The loss of a training step as in train_sd.py, without the adversarial part: loss, metrics, predicted
+    latents, and which of them began at pure noise. targets: FlowTargets (default: context and target, decoded)."""
+    has_target = torch.ones(len(target), dtype=torch.bool) if has_target is None else has_target
+    noisy = add_training_noise(context, target, is_real, has_target, 0.8, generator)
+    warped, flow_loss = noisy.context[:, -1], None
+    if unet.config.use_flow:
+        if targets is None:
+            _, decoder = unet.autoencoder
+            targets = FlowTargets(context, decoder(context[:, -1]), decoder(target))
+        warped, flow_loss = warp_and_flow_loss(unet, noisy.context, actions, targets, mask=has_target)
+    predicted = unet(noisy.z, noisy.t, noisy.context, actions, noisy.context_noise, warped)
+    loss, metrics = denoiser_loss(predicted, target, mask=has_target)
+    if flow_loss is not None:
+        loss, metrics["loss/flow"] = loss + flow_loss, flow_loss.detach()
+    return loss, metrics, predicted, noisy.at_pure_noise

@@ -1,4 +1,4 @@
-"""The backends of the dream: all give the picture of plain torch, and the exported one needs no torch."""
+"""The backends: all give the frames of plain PyTorch, and the exported model needs no PyTorch."""
 
 import json
 import shutil
@@ -13,31 +13,35 @@ import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.runs import load_checkpoint, save_checkpoint
-from dream.evaluation.exported_modules import ExportedDecoder, ExportedUNet
+from dream.evaluation.exported_modules import OnnxDecoder, OnnxUNet
 from dream.inference import export
 from dream.inference import select_backend as backends
 from dream.inference.backend import State, sampling_timesteps
-from dream.inference.cuda_backend import CudaBackend
-from dream.inference.onnx_backend import ABOUT, PARTS, OnnxBackend, export_dir, matches_source, source_hash
+from dream.inference.onnx_backend import (
+    GRAPHS,
+    METADATA,
+    OnnxBackend,
+    export_dir,
+    matches_source,
+    source_hash,
+)
 from dream.inference.select_backend import load_backend
-from dream.inference.torch_backend import TorchBackend
+from dream.inference.torch_backend import CudaBackend, TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
 from dream.models.rollout import sample_next_latent
-from dream.models.unet import REFERENCE, UNet
 from small import CPU, save_dream
-from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "sd" / "play_sd.py"
 PRETRAINED = ROOT / "sd" / "pretrained"
-SHIPPED = "decoder.pt", "model.pt", "initial_sequence.npz"
+PRETRAINED_FILES = "decoder.pt", "model.pt", "initial_sequence.npz"
 RUNTIMES = ["openvino", "onnxruntime"]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Paths of a small dream, decoder, model and starts, with what is exported of it beside, unrounded."""
+    """Paths of a small decoder, model and start states, with an export of them in float32."""
     paths = save_dream(tmp_path_factory.mktemp("dream"))
     export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))
     return tuple(paths.values())
@@ -54,14 +58,14 @@ def psnr_db(one: State, other: State) -> float:
     return -10 * np.log10(np.mean(difference**2) + 1e-12)
 
 
-def test_levels_go_from_noise_to_none():
+def test_timesteps_go_from_noise_to_none():
     assert list(sampling_timesteps(1)) == [(1, 0)]
     assert list(sampling_timesteps(4)) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("steps", [1, 3])
-def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
+def test_an_exported_model_generates_the_same_frames(exported, runtime, steps):
     """Frame by frame from the same state: an axis the wrong way, a stale action or a lost part would show at once."""
     pytest.importorskip(runtime)
     plain = TorchBackend(*exported[:2], steps, CPU)
@@ -69,9 +73,9 @@ def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
     for name in ("game", "autoencoder", "latent_shape", "frame_shape", "context_length", "steps"):
         assert getattr(plain, name) == getattr(other, name)
     starts = WorldModelEnv.load(plain, exported[2], 0)
-    place = starts.places.latents[1], starts.places.actions[1]
+    start_state = starts.start_states.latents[1], starts.start_states.actions[1]
     random = np.random.default_rng(0)
-    states = plain.init_state(*place), other.init_state(*place)
+    states = plain.init_state(*start_state), other.init_state(*start_state)
     for action in (2, 0, 1, 1, 2):
         assert psnr_db(*states) > 45
         np.testing.assert_array_equal(states[0].actions, states[1].actions)
@@ -81,7 +85,7 @@ def test_an_exported_dream_dreams_the_same(exported, runtime, steps):
             *(array.numpy() for array in (states[0].context, states[0].actions, states[0].frame)), None
         )
         states = plain.step(states[0], action, noise), other.step(same, action, noise)
-    assert (states[1].rgb != other.init_state(*place).rgb).any()
+    assert (states[1].rgb != other.init_state(*start_state).rgb).any()
 
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
@@ -93,8 +97,8 @@ def test_the_captured_frame_is_that_of_plain_torch(exported, device):
     device = torch.device(device)
     plain, captured = TorchBackend(*exported[:2], 1, device), CudaBackend(*exported[:2], 1, device)
     dream, random = WorldModelEnv.load(plain, exported[2], 0), np.random.default_rng(0)
-    place = dream.places.latents[1], dream.places.actions[1]
-    states = plain.init_state(*place), captured.init_state(*place)
+    start_state = dream.start_states.latents[1], dream.start_states.actions[1]
+    states = plain.init_state(*start_state), captured.init_state(*start_state)
     for action, steps in ((2, 1), (0, 1), (1, 3), (1, 3), (2, 1)):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         plain.steps = captured.steps = steps
@@ -106,30 +110,30 @@ def test_the_captured_frame_is_that_of_plain_torch(exported, device):
 def test_a_state_is_never_written_into(exported):
     """Rewinding keeps states; one that changes afterwards leads elsewhere."""
     pytest.importorskip("openvino")
-    for engine in (
+    for backend in (
         TorchBackend(*exported[:2], 1, CPU),
         CudaBackend(*exported[:2], 1, CPU),
         OnnxBackend(export_dir(exported[1]), "openvino", 1),
     ):
-        dream = WorldModelEnv.load(engine, exported[2], 0)
-        kept = dream.state_dict
-        noise = np.zeros(engine.latent_shape, np.float32)
-        frames = [engine.step(kept, 2, noise).rgb]
+        dream = WorldModelEnv.load(backend, exported[2], 0)
+        kept = dream.state
+        noise = np.zeros(backend.latent_shape, np.float32)
+        frames = [backend.step(kept, 2, noise).rgb]
         for action in (0, 1, 2):
             dream.step(action)
-        frames.append(engine.step(kept, 2, noise).rgb)
+        frames.append(backend.step(kept, 2, noise).rgb)
         np.testing.assert_array_equal(*frames)
 
 
 def test_weights_are_kept_in_half_precision(exported):
     """In full they would be twice the size of the checkpoint, and too large for the repository."""
-    size = sum((export_dir(exported[1]) / f"{part}.onnx").stat().st_size for part in PARTS)
+    size = sum((export_dir(exported[1]) / f"{part}.onnx").stat().st_size for part in GRAPHS)
     weights = sum(path.stat().st_size for path in exported[:2])
     assert size < 1.5 * weights + 200_000
 
 
 def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, capsys):
-    """What is asked of them in play sets the range: by wrong inputs the picture would be another."""
+    """The inputs in play set the quantization range: with wrong inputs the frames would differ."""
     pytest.importorskip("openvino")
     _, model, starts = exported
     flags = ["--model-path", model, "--trajectory-path", starts, "--output-dir", tmp_path / "i"]
@@ -139,52 +143,55 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
     sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", export_dir(model))]
     assert sizes[0] < sizes[1]
     dream = WorldModelEnv.load(plain, starts, 0)
-    place, noise = (dream.places.latents[1], dream.places.actions[1]), np.ones(plain.latent_shape, np.float32)
-    states = [engine.step(engine.init_state(*place), 2, noise) for engine in (plain, rounded)]
+    start_state, noise = (
+        (dream.start_states.latents[1], dream.start_states.actions[1]),
+        np.ones(plain.latent_shape, np.float32),
+    )
+    states = [backend.step(backend.init_state(*start_state), 2, noise) for backend in (plain, rounded)]
     assert psnr_db(*states) > 40 and (states[0].context != states[1].context).any()
 
 
-def export_again(decoder: Path, model: Path, starts: Path, folder: Path) -> None:
+def fake_export(decoder: Path, model: Path, starts: Path, folder: Path) -> None:
     """In place of a real export, which takes seconds."""
-    told = json.loads((folder / ABOUT).read_text())
-    (folder / ABOUT).write_text(json.dumps({**told, "made_of": source_hash(decoder, model)}))
+    saved = json.loads((folder / METADATA).read_text())
+    (folder / METADATA).write_text(json.dumps({**saved, "source_hash": source_hash(decoder, model)}))
 
 
-def test_an_exported_dream_is_of_its_very_files(copied, monkeypatch, capsys):
-    """A model that was trained on would go on dreaming as it did before."""
+def test_an_export_belongs_to_its_very_files(copied, monkeypatch, capsys):
+    """Otherwise a model that was trained further would still play its old export."""
     decoder, model, _ = copied
     folder = export_dir(model)
     assert matches_source(folder, decoder, model)
     checkpoint = load_checkpoint(model, "dream", "")
-    checkpoint["model"]["stem.bias"] += 1
+    checkpoint["model"]["conv_in.bias"] += 1
     save_checkpoint(checkpoint, model)
     assert not matches_source(folder, decoder, model)
-    monkeypatch.setattr(export, "export_dream", export_again)
-    engine = load_backend(decoder, model, backend="openvino")
-    assert matches_source(folder, decoder, model) and "OpenVINO" in engine.name
-    assert "exporting the dream" in capsys.readouterr().out
+    monkeypatch.setattr(export, "export_model", fake_export)
+    backend = load_backend(decoder, model, backend="openvino")
+    assert matches_source(folder, decoder, model) and "OpenVINO" in backend.name
+    assert "exporting the model" in capsys.readouterr().out
     load_backend(decoder, model, backend="openvino")
     assert not capsys.readouterr().out
 
 
-def test_without_places_beside_it_a_dream_is_exported_unrounded(copied, monkeypatch):
-    """Its places may stand elsewhere (--trajectory-path): it plays all the same."""
+def test_without_start_states_a_model_is_exported_unquantized(copied, monkeypatch):
+    """Its start states may be elsewhere (--trajectory-path): it plays all the same."""
     decoder, model, starts = copied
-    asked = []
-    monkeypatch.setattr(export, "export_dream", lambda *paths: asked.append(paths[2]) or export_again(*paths))
+    calls = []
+    monkeypatch.setattr(export, "export_model", lambda *paths: calls.append(paths[2]) or fake_export(*paths))
     for there in (True, False):
         if not there:
             starts.unlink()
-        about = export_dir(model) / ABOUT
-        about.write_text(json.dumps({**json.loads(about.read_text()), "made_of": "others"}))
+        metadata = export_dir(model) / METADATA
+        metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "source_hash": "others"}))
         load_backend(decoder, model, backend="openvino")
-    assert asked == [starts, None]
+    assert calls == [starts, None]
 
 
 def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     decoder, model, _ = copied
     there = {"torch", "openvino", "onnx", "onnxscript", "onnxruntime"}
-    monkeypatch.setattr(backends, "installed", lambda *names: there.issuperset(names))
+    monkeypatch.setattr(backends, "has_modules", lambda *names: there.issuperset(names))
     monkeypatch.setattr(backends, "has_cuda", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
 
@@ -202,7 +209,7 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     with pytest.raises(InputError, match="needs PyTorch"):
         load_backend(decoder, model)
     there = {"openvino"}
-    with pytest.raises(InputError, match="no exported dream"):
+    with pytest.raises(InputError, match="no export of this model"):
         load_backend(decoder, model, backend="openvino")
     with pytest.raises(InputError, match="pip install onnxruntime"):
         load_backend(decoder, model, backend="onnxruntime")
@@ -221,25 +228,25 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "harm", ["no graph", "half a graph", "no json", "half a json", "other format", "no game"]
+    "damage", ["no graph", "half a graph", "no json", "half a json", "other format", "no game"]
 )
-def test_a_damaged_export_is_refused_in_one_line(copied, harm):
+def test_a_damaged_export_is_refused_in_one_line(copied, damage):
     pytest.importorskip("openvino")
     folder = export_dir(copied[1])
-    graph, about = folder / "denoise.onnx", folder / ABOUT
-    told = json.loads(about.read_text())
-    if harm == "no graph":
+    graph, metadata = folder / "denoise.onnx", folder / METADATA
+    saved = json.loads(metadata.read_text())
+    if damage == "no graph":
         graph.unlink()
-    elif harm == "half a graph":
+    elif damage == "half a graph":
         graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
-    elif harm == "no json":
-        about.unlink()
-    elif harm == "half a json":
-        about.write_text(about.read_text()[:50])
-    elif harm == "other format":
-        about.write_text(json.dumps({**told, "format": 99}))
+    elif damage == "no json":
+        metadata.unlink()
+    elif damage == "half a json":
+        metadata.write_text(metadata.read_text()[:50])
+    elif damage == "other format":
+        metadata.write_text(json.dumps({**saved, "format": 99}))
     else:
-        about.write_text(json.dumps({**told, "game": {"fps": 15}}))
+        metadata.write_text(json.dumps({**saved, "game": {"fps": 15}}))
     with pytest.raises(InputError, match=r"sd/export_sd\.py") as refused:
         OnnxBackend(folder, "openvino", None)
     assert "\n" not in str(refused.value)
@@ -247,22 +254,25 @@ def test_a_damaged_export_is_refused_in_one_line(copied, harm):
 
 @torch.no_grad()
 def test_what_is_measured_is_what_is_played(exported):
-    """evaluate_sd.py puts the exported dream in the place of the networks: bit for bit what the window shows."""
+    """evaluate_sd.py runs the exported model in place of the networks: bit for bit what the window shows."""
     pytest.importorskip("openvino")
     plain, played = (
         TorchBackend(*exported[:2], 2, CPU),
         OnnxBackend(export_dir(exported[1]), "openvino", 2),
     )
-    decoder = ExportedDecoder(plain.decoder, played)
-    unet = ExportedUNet(plain.unet, played).attach_autoencoder(plain.unet.autoencoder[0], decoder)
+    decoder = OnnxDecoder(plain.decoder, played)
+    unet = OnnxUNet(plain.unet, played).attach_autoencoder(plain.unet.autoencoder[0], decoder)
     dream = WorldModelEnv.load(played, exported[2], 0)
-    context, actions = torch.from_numpy(dream.places.latents), torch.from_numpy(dream.places.actions)
+    context, actions = (
+        torch.from_numpy(dream.start_states.latents),
+        torch.from_numpy(dream.start_states.actions),
+    )
     noise = torch.randn(context[:, -1].shape, generator=torch.Generator().manual_seed(0))
     latents = sample_next_latent(unet, context, actions, noise, 2)
     frames = decode(decoder, latents)
     for i in range(dream.num_starts):
-        state = played.init_state(dream.places.latents[i], dream.places.actions[i])
-        state = played.step(state, int(dream.places.actions[i, -1]), noise[i].numpy())
+        state = played.init_state(dream.start_states.latents[i], dream.start_states.actions[i])
+        state = played.step(state, int(dream.start_states.actions[i, -1]), noise[i].numpy())
         np.testing.assert_array_equal(state.context[0, -1], latents[i])
         np.testing.assert_array_equal(state.frame[0], frames[i])
     # and not by luck: the networks in its place, with other numbers
@@ -270,16 +280,6 @@ def test_what_is_measured_is_what_is_played(exported):
 
 
 # ------------------------------------------------------------------------------------------------- the benchmark
-
-
-def test_the_reference_costs_what_the_original_does():
-    """A dearer one would flatter every ratio."""
-    unet = UNet(REFERENCE).eval()
-    inputs = torch.zeros(1, 4, 28, 64), torch.ones(1), torch.zeros(1, 4, 4, 28, 64)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        unet(*inputs, torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1))
-    assert counter.get_total_flops() == pytest.approx(4.33e9, rel=0.02)
-    assert sum(weight.numel() for weight in unet.parameters()) == pytest.approx(19.9e6, rel=0.02)
 
 
 def test_the_benchmark(exported, tmp_path, capsys):
@@ -302,34 +302,35 @@ def test_the_benchmark(exported, tmp_path, capsys):
     assert found["best"] == "openvino" and "times the reference" in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------------- what is shipped
+# ------------------------------------------------------------------------------------------------- the pretrained model
 
 
 @pytest.fixture
-def shipped():
-    """Paths of the dream that ships; what was exported of it ships too."""
-    paths = [PRETRAINED / name for name in SHIPPED]
+def pretrained():
+    """Paths of the pretrained model, whose export is committed too."""
+    paths = [PRETRAINED / name for name in PRETRAINED_FILES]
     assert matches_source(export_dir(paths[1]), *paths[:2]), (
-        "model.exported is of others: python sd/export_sd.py"
+        "model.exported is of other files: python sd/export_sd.py"
     )
     return paths
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_shipped_dream_looks_the_same_on_every_backend(shipped, runtime):
+def test_the_pretrained_model_looks_the_same_on_every_backend(pretrained, runtime):
     pytest.importorskip(runtime)
-    plain, other = TorchBackend(*shipped[:2], None, CPU), load_backend(*shipped[:2], backend=runtime)
-    dream = WorldModelEnv.load(plain, shipped[2], 0)
+    plain, other = TorchBackend(*pretrained[:2], None, CPU), load_backend(*pretrained[:2], backend=runtime)
+    dream = WorldModelEnv.load(plain, pretrained[2], 0)
     random = np.random.default_rng(0)
-    for latents, actions in zip(dream.places.latents, dream.places.actions, strict=True):
+    for latents, actions in zip(dream.start_states.latents, dream.start_states.actions, strict=True):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         states = [
-            engine.step(engine.init_state(latents, actions), int(actions[-1]), noise) for engine in (plain, other)
+            backend.step(backend.init_state(latents, actions), int(actions[-1]), noise)
+            for backend in (plain, other)
         ]
         assert psnr_db(*states) >= 45
 
 
-def test_it_plays_without_torch(shipped, tmp_path):
+def test_it_plays_without_torch(pretrained, tmp_path):
     """Whoever only plays should not have to install gigabytes."""
     pytest.importorskip("openvino")
     banned = "torch torchvision cv2 matplotlib tqdm onnx gymnasium"
@@ -340,7 +341,7 @@ def test_it_plays_without_torch(shipped, tmp_path):
     argv = [
         "--headless",
         "--model-path",
-        str(shipped[1]),
+        str(pretrained[1]),
         "--frames",
         "3",
         "--record",

@@ -152,7 +152,7 @@ def test_a_worker_that_is_killed_again_and_again_is_one_clear_line(counters, mon
     kill(envs, 0)
     with pytest.raises(InputError, match="out of memory"):  # what it had cannot be asked for
         envs.get_attr("length")
-    monkeypatch.setattr("player.envs.vector_env.MAX_DEATHS", 3)
+    monkeypatch.setattr("player.envs.vector_env.MAX_RESTARTS", 3)
     for _ in range(2):
         envs.step(np.ones(5, np.int64))
         kill(envs, 1)

@@ -1,4 +1,4 @@
-"""The last frame moved to where the next one will have it: the maths, what is learned, and that play and file agree."""
+"""Optical flow and warping: the maths, what is learned, and that play and checkpoint agree."""
 
 from dataclasses import replace
 
@@ -18,8 +18,8 @@ from dream.models.checkpoints import (
 from dream.models.flow import FlowNet, photometric_loss, upsample_flow, warp
 from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
-from dream.training.losses import FlowTargets, training_loss
-from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, wake_up
+from dream.training.losses import FlowTargets
+from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, step_loss, wake_up
 
 
 def contexts(batch: int = 2, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,9 +62,9 @@ def test_the_loss_is_least_where_the_flow_is_right():
     frame = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     right, wrong = torch.zeros(1, 2, 16, 24), torch.zeros(1, 2, 16, 24)
     right[:, 0], wrong[:, 0] = 2, -2
-    following = warp(frame, right)
-    assert photometric_loss(frame, following, right) < 0.1  # coarse copies differ at the edges
-    assert photometric_loss(frame, following, wrong) > 0.3
+    next_frame = warp(frame, right)
+    assert photometric_loss(frame, next_frame, right) < 0.1  # coarse copies differ at the edges
+    assert photometric_loss(frame, next_frame, wrong) > 0.3
 
 
 def test_flow_learns_where_the_picture_goes():
@@ -78,54 +78,55 @@ def test_flow_learns_where_the_picture_goes():
         noise = torch.rand(8, 3, 16, 24, generator=generator)
         last = torch.nn.functional.interpolate(noise, size=(32, 48), mode="bilinear")
         context, actions = contexts(8, seed=int(torch.randint(10**6, (), generator=generator)))
-        following = torch.stack(
+        next_frame = torch.stack(
             [
                 picture.roll(4 * (action - 1), dims=-1)
                 for picture, action in zip(last, actions[:, -1].tolist(), strict=True)
             ]
         )
-        return context, actions, last, following
+        return context, actions, last, next_frame
 
     for _ in range(120):
-        context, actions, last, following = batch()
-        loss = photometric_loss(last, following, upsample_flow(flow(context, actions), (32, 48)))
+        context, actions, last, next_frame = batch()
+        loss = photometric_loss(last, next_frame, upsample_flow(flow(context, actions), (32, 48)))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    context, actions, last, following = batch()
+    context, actions, last, next_frame = batch()
     with torch.no_grad():
         moved = warp(last, upsample_flow(flow(context, actions), (32, 48)))
     inner = slice(8, -8)  # what rolls in at the edges comes from nowhere
-    assert (moved - following)[..., inner].abs().mean() < 0.5 * (last - following)[..., inner].abs().mean()
+    assert (moved - next_frame)[..., inner].abs().mean() < 0.5 * (last - next_frame)[..., inner].abs().mean()
 
 
 @torch.no_grad()
-def test_the_denoiser_begins_from_the_moved_frame():
+def test_the_denoiser_predicts_a_residual_on_the_warped_frame():
     unet = UNet(replace(small_unet().config, use_flow=True)).eval().attach_autoencoder(*small_autoencoder())
     encoder, decoder = unet.autoencoder
     context, actions = contexts()
-    # Of itself it moves nothing, and what stands still is not encoded again.
+    # Untrained it predicts no motion, and what does not move is not encoded again.
     torch.testing.assert_close(unet.warp_last_latent(context, actions), context[:, -1], rtol=0, atol=0)
     wake_up(unet)
     flow = torch.full((2, 2, 8, 12), 3.0)
-    wanted = encoder(warp(decoder(context[:, -1]), torch.full((2, 2, 32, 48), 3.0)))
-    torch.testing.assert_close(unet.warp_last_latent(context, actions, flow), wanted)
+    expected = encoder(warp(decoder(context[:, -1]), torch.full((2, 2, 32, 48), 3.0)))
+    torch.testing.assert_close(unet.warp_last_latent(context, actions, flow), expected)
     inputs = {"z": torch.randn(2, 4, 8, 12), "t": torch.ones(2), "context": context, "actions": actions}
-    said = unet(**inputs, context_level=torch.zeros(2))
-    other = unet(**inputs, context_level=torch.zeros(2), moved=wanted)
+    predicted = unet(**inputs, context_noise=torch.zeros(2))
+    other = unet(**inputs, context_noise=torch.zeros(2), warped=expected)
     torch.testing.assert_close(
-        said, unet(**inputs, context_level=torch.zeros(2), moved=unet.warp_last_latent(context, actions))
+        predicted,
+        unet(**inputs, context_noise=torch.zeros(2), warped=unet.warp_last_latent(context, actions)),
     )
-    assert (said - other).abs().max() > 1e-2
+    assert (predicted - other).abs().max() > 1e-2
 
 
 def test_the_flow_learns_from_frames_alone():
-    """The denoiser's loss through the encoder would pull it to where the latents are easy."""
+    """The denoiser's loss through the encoder would pull it to where latents are easy to predict."""
     unet = moving_unet().train()
     context, actions = contexts()
-    fresh = torch.zeros(2, dtype=torch.bool)
-    loss, metrics, predicted, _ = training_loss(
-        unet, context, actions, context[:, 0], fresh, torch.Generator().manual_seed(0)
+    is_real = torch.zeros(2, dtype=torch.bool)
+    loss, metrics, predicted, _ = step_loss(
+        unet, context, actions, context[:, 0], is_real, torch.Generator().manual_seed(0)
     )
     predicted.sum().backward(retain_graph=True)
     assert all(weight.grad is None for weight in unet.flow.parameters())
@@ -137,43 +138,43 @@ def test_the_flow_learns_from_frames_alone():
         for weight in part.parameters()
         if not weight.requires_grad
     )
-    assert metrics["loss/motion"] > 0 and metrics["loss/train"] > 0
+    assert metrics["loss/flow"] > 0 and metrics["loss/train"] > 0
 
 
-def test_what_has_no_truth_teaches_nothing_but_the_flow_of_the_recording():
-    """The discriminator alone may say what a dream gone astray should have been."""
+def test_without_a_target_only_the_flow_of_the_recording_is_learned():
+    """A rollout off the data is judged by the discriminator alone."""
     context, actions = contexts()
-    fresh = torch.zeros(2, dtype=torch.bool)
-    truth = FlowTargets(torch.randn(2, 4, 4, 8, 12), torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48))
-    slopes = []
-    for context_of_walk in (context, context.flip(1)):
+    is_real = torch.zeros(2, dtype=torch.bool)
+    targets = FlowTargets(torch.randn(2, 4, 4, 8, 12), torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48))
+    gradients = []
+    for generated_context in (context, context.flip(1)):
         unet = moving_unet().train()
         wake_up(unet)
-        loss, _, _, as_played = training_loss(
-            unet, context_of_walk, actions, context[:, 0], fresh, torch.Generator().manual_seed(0),
-            truth=truth, astray=torch.ones(2, dtype=torch.bool),
+        loss, _, _, at_pure_noise = step_loss(
+            unet, generated_context, actions, context[:, 0], is_real, torch.Generator().manual_seed(0),
+            targets=targets, has_target=torch.zeros(2, dtype=torch.bool),
         )  # fmt: skip
-        assert as_played.all()
+        assert at_pure_noise.all()
         loss.backward()
         assert all(
             (weight.grad == 0).all()
             for name, weight in unet.named_parameters()
             if not name.startswith("flow.")
         )
-        slopes.append(unet.flow.head.weight.grad)
-    torch.testing.assert_close(*slopes)
-    assert slopes[0].abs().max() > 0
+        gradients.append(unet.flow.conv_out.weight.grad)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0
 
 
 @torch.no_grad()
-def test_a_dream_with_motion_comes_back_and_plays_as_it_was_trained(tmp_path):
-    """Its file holds the encoder; and the window, which hands it the frame that is seen, gets the same next one."""
+def test_a_model_with_flow_is_loaded_and_plays_as_it_was_trained(tmp_path):
+    """Its file holds the encoder; with the decoded last frame at hand the next frame is the same."""
     unet = moving_unet()
     _, decoder = unet.autoencoder
     save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
     save_checkpoint(model_checkpoint(unet, GAME, fingerprint(decoder), 1), tmp_path / "model.pt")
-    engine = TorchBackend(tmp_path / "decoder.pt", tmp_path / "model.pt", 1, CPU)
-    loaded = engine.unet
+    backend = TorchBackend(tmp_path / "decoder.pt", tmp_path / "model.pt", 1, CPU)
+    loaded = backend.unet
     context, actions = contexts(1)
     torch.testing.assert_close(
         loaded.warp_last_latent(context, actions),
@@ -182,16 +183,16 @@ def test_a_dream_with_motion_comes_back_and_plays_as_it_was_trained(tmp_path):
         atol=0.05,
     )
     noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
-    told = actions.clone()
-    told[:, -1] = 2
-    wanted = sample_next_latent(loaded, context, told, noise, 1)
-    state = engine.step(engine.begin(context[0].numpy(), actions[0].numpy()), 2, noise[0].numpy())
-    torch.testing.assert_close(state.context[:, -1], wanted, rtol=1e-3, atol=1e-3)
-    shown = (engine.decoder(wanted)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
-    assert np.abs(state.rgb.astype(int) - shown).max() <= 1
+    chosen_actions = actions.clone()
+    chosen_actions[:, -1] = 2
+    expected = sample_next_latent(loaded, context, chosen_actions, noise, 1)
+    state = backend.step(backend.init_state(context[0].numpy(), actions[0].numpy()), 2, noise[0].numpy())
+    torch.testing.assert_close(state.context[:, -1], expected, rtol=1e-3, atol=1e-3)
+    frame_u8 = (backend.decoder(expected)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+    assert np.abs(state.rgb.astype(int) - frame_u8).max() <= 1
 
 
-def test_a_dream_with_motion_that_lost_its_encoder_is_refused(tmp_path):
+def test_a_model_with_flow_that_lost_its_encoder_is_refused(tmp_path):
     unet = moving_unet()
     decoder = unet.autoencoder[1]
     save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")

@@ -1,4 +1,4 @@
-"""What inspect_trajectories.py says, draws and refuses."""
+"""The output, contact sheet, viewer and errors of inspect_trajectories.py."""
 
 import json
 import os
@@ -12,8 +12,7 @@ import pytest
 from dream.common.errors import InputError
 
 pygame = pytest.importorskip("pygame")
-from dream.window import contact_sheet as sheet  # noqa: E402 (pygame may be missing)
-from dream.window import dataset_viewer as browser  # noqa: E402 (pygame may be missing)
+from dream.window import contact_sheet, dataset_viewer  # noqa: E402 (pygame may be missing)
 
 SCRIPT = Path(inspect_trajectories.__file__)
 N, T, H, W = 4, 10, 14, 32
@@ -56,11 +55,11 @@ def test_counts_are_printed(recording, tmp_path, capsys):
     assert "values 0..117" in text
     # environment 0: rows 0 and 2, cut at 5 and 14; environment 1: rows 1 and 3, cut at 17
     assert "episodes    5, of 3 to 17 frames, median 6 (0.4 s), mean 8.0; 2 environments" in text
-    assert "Test-v0" in text and "15 frames a second" in text and "rewards float32 (4, 10)" in text
+    assert "Test-v0" in text and "15 frames/s" in text and "rewards float32 (4, 10)" in text
     assert "assumed" not in text
 
 
-def test_what_was_assumed_is_printed(tmp_path, capsys):
+def test_assumptions_are_printed(tmp_path, capsys):
     path = tmp_path / "bare.npz"
     np.savez(path, frames=np.zeros((2, 5, 3, 8, 8), np.uint8), actions=np.zeros((2, 5), int))
     run("--trajectories", path, "--save", tmp_path / "sheet.png")
@@ -71,10 +70,10 @@ def test_sheet_shows_the_frames(recording, tmp_path):
     path = tmp_path / "new folder" / "sheet.png"
     run("--trajectories", recording, "--save", path)
     picture = pygame.image.load(str(path))
-    columns, rows = sheet.SHEET_COLUMNS, sheet.SHEET_ROWS
-    width, height, margin = 9 * W, 9 * H, sheet.MARGIN  # nine fold: 288 pixels wide
-    line_height = height + sheet.CAPTION_HEIGHT + margin
-    head = sheet.HEAD_HEIGHT
+    columns, rows = contact_sheet.COLUMNS, contact_sheet.ROWS
+    width, height, margin = 9 * W, 9 * H, contact_sheet.MARGIN  # scale 9: 288 pixels wide
+    line_height = height + contact_sheet.CAPTION_HEIGHT + margin
+    head = contact_sheet.HEAD_HEIGHT
     assert picture.get_size() == (margin + columns * (width + margin), head + rows * line_height)
 
     shades = []
@@ -84,7 +83,7 @@ def test_sheet_shows_the_frames(recording, tmp_path):
             red, green, blue, _ = picture.get_at((left + width // 2, top + height // 2))
             assert red == green == blue
             shades.append(red // 3)
-            marked = picture.get_at((left - 2, top - 2))[:3] == sheet.MARK
+            marked = picture.get_at((left - 2, top - 2))[:3] == contact_sheet.START_COLOR
             assert marked == (shades[-1] in (0, 5, 10, 24, 37))  # the episode starts
     assert len(set(shades)) == 30 and shades == sorted(shades)
     assert shades[0] == 0 and shades[-1] == 39
@@ -101,21 +100,21 @@ def test_any_size_of_frame_fits(tmp_path, height, width):
 
 
 def browse_with(monkeypatch, recording, keys) -> list[int]:
-    """Presses one key a drawn frame; returns the positions that were drawn."""
+    """Presses one key per drawn frame; returns the positions that were drawn."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     keys, drawn = list(keys), []
-    draw = browser.Browser.draw
+    draw = dataset_viewer.DatasetViewer.draw
 
     def draw_and_press(window):
         draw(window)
         drawn.append(window.position)
-        assert pygame.display.get_surface().get_at(window.picture.center)[0] == 3 * window.position
+        assert pygame.display.get_surface().get_at(window.picture_rect.center)[0] == 3 * window.position
         if len(drawn) == 1:
-            pygame.time.set_timer(pygame.QUIT, 10_000, 1)  # a test that has gone wrong ends too
+            pygame.time.set_timer(pygame.QUIT, 10_000, 1)  # ends a test that hangs
         if keys:
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=keys.pop(0)))
 
-    monkeypatch.setattr(browser.Browser, "draw", draw_and_press)
+    monkeypatch.setattr(dataset_viewer.DatasetViewer, "draw", draw_and_press)
     run("--trajectories", recording)
     assert not keys and not pygame.display.get_init()
     return drawn
@@ -130,14 +129,14 @@ def test_keys_of_the_window(recording, monkeypatch):
         pygame.K_END: 39,
         pygame.K_PAGEUP: 29,
         pygame.K_HOME: 0,
-        pygame.K_UP: 39,  # 100 on, as far as it goes
+        pygame.K_UP: 39,  # 100 forward, clamped
         pygame.K_DOWN: 0,
     }
     assert browse_with(monkeypatch, recording, [*keys, pygame.K_q]) == [0, *keys.values()]
 
 
 def test_playing_ends_at_the_last_frame(recording, monkeypatch):
-    other = [pygame.K_F9] * 2  # without a meaning: they do not disturb
+    other = [pygame.K_F9] * 2  # no command
     keys = [pygame.K_END, pygame.K_LEFT, pygame.K_LEFT, pygame.K_SPACE, *other, pygame.K_ESCAPE]
     drawn = browse_with(monkeypatch, recording, keys)
     assert drawn == [0, 39, 38, 37, 37, 38, 39]
@@ -153,9 +152,7 @@ def test_without_a_display_it_names_save(recording, monkeypatch):
         run("--trajectories", recording)
     monkeypatch.undo()
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
-    monkeypatch.setattr(
-        pygame.display, "get_driver", lambda: "offscreen"
-    )  # what SDL falls back to in silence
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")  # SDL's silent fallback
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "set_mode", lambda *_: None)
     with pytest.raises(InputError, match="--save"):
@@ -183,5 +180,5 @@ def test_malformed_file_gives_one_line_and_no_traceback(tmp_path):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_default_path_is_beside_the_script():
+def test_default_path_is_in_the_script_s_folder():
     assert inspect_trajectories.parse_args([]).trajectories == SCRIPT.parent / "data" / "trajectories.npz"

@@ -350,7 +350,7 @@ def test_a_run_goes_on_only_with_the_savestates_it_began_with(stand_in, tmp_path
     stand_in("Second", 1)
 
     def train(states: str, *more) -> None:
-        flags = ["--game", MARIO_KART, "--state", states, "--n-envs", 1, "--wander-envs", 1, "--n-steps", 8,
+        flags = ["--game", MARIO_KART, "--state", states, "--n-envs", 1, "--explore-envs", 1, "--n-steps", 8,
                  "--batch-size", 8, "--video-every", 0, "--device", "cpu", "--output-dir", tmp_path / "run",
                  *more]  # fmt: skip
         train_ppo.main(train_ppo.parse_args([*map(str, flags)]))

@@ -1,8 +1,8 @@
-"""Held keys to actions, the window's own keys, files of keys. No window here."""
+"""Maps held keys to actions, reads key files. Needs no window."""
 
 import pytest
 from dream.common.errors import InputError
-from dream.play.keys import action_for_keys, command_keys, drive_script, nothing_action, read_keys_file
+from dream.play.keys import action_for_keys, demo_actions, noop_action, read_keys_file
 
 NAMES = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
 KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
@@ -32,19 +32,14 @@ def test_odd_games():
     assert action_for_keys(("a", "b"), ((), ("b",), ("a",))) == 1  # equally long: the lowest index
     no_idle = (("a",), ("b",), ("a", "b"))
     assert [action_for_keys(held, no_idle) for held in ((), ("b",), ("b", "a"))] == [0, 1, 2]
-    assert nothing_action((("a",), ())) == 1
+    assert noop_action((("a",), ())) == 1
     assert action_for_keys(("a",), ((), ())) == 0  # a recording that names no keys
-
-
-def test_the_game_has_its_keys_before_the_window():
-    left = command_keys((("s",), ("p",), ("space",), ()))
-    assert left["picture"] == ["f12"] and left["pause"] == [] and left["restart"] == ["r", "return"]
 
 
 def test_keys_file(tmp_path):
     path = tmp_path / "keys.txt"
     path.write_text(
-        "# a drive\nup+left 3\nforward\n\n- 2   # coast\nnothing 1\nleft+right 1\nforward+right 2\n"
+        "# a comment\nup+left 3\nforward\n\n- 2   # coast\nnothing 1\nleft+right 1\nforward+right 2\n"
     )
     assert read_keys_file(path, NAMES, KEYS) == [4, 4, 4, 1, 0, 0, 0, 0, 5, 5]
 
@@ -59,7 +54,7 @@ def test_keys_file(tmp_path):
         ("up 99999999999999\n", "line 1"),
         ("\n\nup left 3\n", "line 3: .* too many words"),
         ("up++left 3\n", "line 1"),
-        ("# nothing at all\n", "holds no keys"),
+        ("# nothing at all\n", "contains no actions"),
     ],
 )
 def test_keys_file_says_which_line_is_wrong(tmp_path, text, complaint):
@@ -69,18 +64,18 @@ def test_keys_file_says_which_line_is_wrong(tmp_path, text, complaint):
         read_keys_file(path, NAMES, KEYS)
 
 
-def test_keys_file_that_is_none(tmp_path):
+def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
     for name, why in (("missing.txt", "No such file"), (".", "directory"), ("picture.png", "not UTF-8")):
         with pytest.raises(InputError, match=rf"cannot be read as a text file \([^\[]*{why}"):
             read_keys_file(tmp_path / name, NAMES, KEYS)
 
 
-def test_drive_script_fits_any_game():
-    drive = drive_script(KEYS, num_frames=150, fps=15)
-    assert len(drive) == 150 and {0, 1, 4, 5} == set(drive)
-    assert drive[0] == 1 and drive[-1] == 1  # off with the foot down, and again after the stop
-    assert drive == drive_script(KEYS, 150, 15)
+def test_demo_actions_fit_any_game():
+    actions = demo_actions(KEYS, num_frames=150, fps=15)
+    assert len(actions) == 150 and {0, 1, 4, 5} == set(actions)
+    assert actions[0] == 1 and actions[-1] == 1  # accelerates at first, and again after coasting
+    assert actions == demo_actions(KEYS, 150, 15)
     shooter = ((), ("z",), ("left",))
-    assert drive_script(shooter, num_frames=7, fps=2) == [0, 0, 1, 1, 2, 2, 0]
-    assert len(drive_script(((),), num_frames=3, fps=0.5)) == 3
+    assert demo_actions(shooter, num_frames=7, fps=2) == [0, 0, 1, 1, 2, 2, 0]
+    assert len(demo_actions(((),), num_frames=3, fps=0.5)) == 3

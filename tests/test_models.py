@@ -1,4 +1,4 @@
-"""The models: shapes, pixels in place, every input heard; and their files: whole, or refused in one line."""
+"""The models: shapes, pixel positions, effect of every input; their files: loaded correctly or refused in one line."""
 
 import copy
 import pickle
@@ -11,12 +11,13 @@ import torch
 from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
 from dream.data.latents import to_float_frames, to_u8
-from dream.data.start_states import load_start_states
+from dream.data.start_states import StartStates, load_start_states
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder, decode
 from dream.models.checkpoints import (
     autoencoder_checkpoint,
     fingerprint,
     half_precision_state_dict,
+    load_autoencoder,
     load_autoencoder_part,
     load_unet,
     model_checkpoint,
@@ -37,8 +38,8 @@ from torch import nn
         ((5, 3), (4, 4)),
     ],
 )
-def test_any_frame_comes_back_in_its_size(size, latent):
-    """Padding that is not cut off again would shift or stretch every game but the one it was made for."""
+def test_any_frame_size_is_restored(size, latent):
+    """Padding that is not removed would shift or stretch games of other frame sizes."""
     config = AutoencoderConfig(*size, channels=16)
     assert config.latent_shape == (4, *latent)
     encoder, decoder = Encoder(config).eval(), Decoder(config).eval()
@@ -49,55 +50,55 @@ def test_any_frame_comes_back_in_its_size(size, latent):
 
 
 @torch.no_grad()
-def test_padding_is_at_the_right_and_below():
-    """Cut off at the other side, an odd frame comes back shifted by up to 15 pixels."""
+def test_padding_is_at_the_right_and_at_the_bottom():
+    """Removed at the wrong side, padding would shift the frame by up to 15 pixels."""
     encoder, decoder = small_autoencoder(50, 37)
     frames = torch.rand(1, 3, 50, 37, generator=torch.Generator().manual_seed(0))
-    pad_to_multiple = np.pad(frames.numpy(), ((0, 0), (0, 0), (0, 14), (0, 11)), mode="edge")
-    latents = encoder(torch.from_numpy(pad_to_multiple))
+    padded = np.pad(frames.numpy(), ((0, 0), (0, 0), (0, 14), (0, 11)), mode="edge")
+    latents = encoder(torch.from_numpy(padded))
     torch.testing.assert_close(encoder(frames), latents)
     torch.testing.assert_close(decoder(latents), decoder(latents, size=(64, 48))[..., :50, :37])
 
 
-def test_a_lit_pixel_lands_where_it_was_lit():
-    """Unshuffle and shuffle must agree on the order of pixels: a scrambled one trains, to a blur."""
+def test_a_pixel_keeps_its_position_in_the_patch():
+    """Unshuffle and shuffle must use the same pixel order; with different orders training yields blurred frames."""
     config = AutoencoderConfig(32, 48)
     unfold = next(layer for layer in Encoder(config).layers if isinstance(layer, nn.PixelUnshuffle))
     frames = torch.zeros(1, 3, 32, 48)
     frames[0, 1, 13, 30] = 1
     folded = unfold(frames)
     assert folded.shape == (1, 48, 8, 12)
-    assert folded[0, :, 3, 7].nonzero().item() == 16 + 1 * 4 + 2  # 13 and 30: patch 3, 7, and 1, 2 in it
+    assert folded[0, :, 3, 7].nonzero().item() == 16 + 1 * 4 + 2  # pixel 13, 30 is pixel 1, 2 of patch 3, 7
     decoder = Decoder(config)
-    last = decoder.shares[-1]
+    last = decoder.palette_logits[-1]
     with torch.no_grad():
         last.weight.zero_()
         last.bias.zero_()
         last.bias[:16] = 1000  # colour 0 everywhere, but colour 5 in that pixel of each patch
         last.bias[1 * 4 + 2], last.bias[5 * 16 + 1 * 4 + 2] = 0, 1000
         frame = decoder(torch.zeros(1, 4, 8, 12))
-        num_colors = (decoder.palette.weight[:, :, 0, 0].T + decoder.palette.bias + 1) / 2
-    torch.testing.assert_close(frame[0, :, 1::4, 2::4], num_colors[5][:, None, None].expand(3, 8, 12))
-    frame[0, :, 1::4, 2::4] = num_colors[0][:, None, None]
-    torch.testing.assert_close(frame[0], num_colors[0][:, None, None].expand(3, 32, 48))
+        colors = (decoder.palette.weight[:, :, 0, 0].T + decoder.palette.bias + 1) / 2
+    torch.testing.assert_close(frame[0, :, 1::4, 2::4], colors[5][:, None, None].expand(3, 8, 12))
+    frame[0, :, 1::4, 2::4] = colors[0][:, None, None]
+    torch.testing.assert_close(frame[0], colors[0][:, None, None].expand(3, 32, 48))
 
 
-def test_a_changed_patch_changes_the_latent_and_the_picture_there():
-    """The same through all layers: what happens at the left must not show at the right."""
+def test_a_changed_patch_changes_only_nearby_latents_and_pixels():
+    """The position is kept through all layers: a change at the right has no effect at the left."""
     encoder, decoder = small_autoencoder(64, 96)
     frames = torch.full((1, 3, 64, 96), 0.5)
     lit = frames.clone()
     lit[:, :, 8:12, 80:84] = 1
     with torch.no_grad():
-        moved = (encoder(lit) - encoder(frames)).abs().sum(dim=(0, 1)) > 1e-6  # (16, 24)
-        shown = (decoder(encoder(lit)) - decoder(encoder(frames))).abs().sum(dim=(0, 1)) > 1e-6
-    assert moved[2, 20] and not moved[:, :10].any() and not moved[9:].any()
-    assert shown[8:12, 80:84].all() and not shown[:, :30].any()
+        latent_changes = (encoder(lit) - encoder(frames)).abs().sum(dim=(0, 1)) > 1e-6  # (16, 24)
+        pixel_changes = (decoder(encoder(lit)) - decoder(encoder(frames))).abs().sum(dim=(0, 1)) > 1e-6
+    assert latent_changes[2, 20] and not latent_changes[:, :10].any() and not latent_changes[9:].any()
+    assert pixel_changes[8:12, 80:84].all() and not pixel_changes[:, :30].any()
 
 
 @torch.no_grad()
-def test_a_crop_is_decoded_as_the_place_it_is_of():
-    """The decoder knows where in the picture it is. A crop taught at a wrong place teaches the display to the lawn."""
+def test_a_crop_is_decoded_with_the_position_embedding_of_its_origin():
+    """With a wrong origin, training on crops would learn the position of the display for other parts of the frame."""
     _, decoder = small_autoencoder(96, 128)
     latents = torch.randn(2, 4, 24, 32, generator=torch.Generator().manual_seed(0))
     whole = decoder(latents)
@@ -107,16 +108,16 @@ def test_a_crop_is_decoded_as_the_place_it_is_of():
     )
     frames = decoder(crops, size=(56, 64), crop_origin=crop_origin)
     for i, (top, left) in enumerate((crop_origin * 4).tolist()):
-        inner = slice(20, -20)  # five latent pixels see over the crop's edge
+        inner = slice(20, -20)  # the receptive field of the five outer latent pixels exceeds the crop
         expected = whole[i, :, top : top + 56, left : left + 64][:, inner, inner]
         torch.testing.assert_close(frames[i][:, inner, inner], expected, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_frame_is_a_mixture_of_the_palette():
-    """Where one colour has all of a pixel, it is that colour, however far the logits go beyond."""
+    """A pixel with all its weight on one colour has exactly that colour, even with very large logits."""
     _, decoder = small_autoencoder()
-    last = decoder.shares[-1]
+    last = decoder.palette_logits[-1]
     last.weight.zero_()
     last.bias.zero_()
     last.bias[5 * 16 : 6 * 16] = 1000  # colour 5, in all 16 pixels of a patch
@@ -125,8 +126,8 @@ def test_a_frame_is_a_mixture_of_the_palette():
     torch.testing.assert_close(frame, colour[None, :, None, None].expand_as(frame))
 
 
-def test_latents_are_normalised():
-    """The noise of the diffusion has variance 1: latents of another scale are drowned in it or never reached."""
+def test_latents_are_normalized():
+    """The diffusion noise has variance 1, so the latents must have the same scale."""
     encoder, _ = small_autoencoder()
     encoder.train()
     latents = encoder(torch.rand(32, 3, 32, 48, generator=torch.Generator().manual_seed(0)))
@@ -134,8 +135,8 @@ def test_latents_are_normalised():
     torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(4), rtol=0, atol=1e-2)
 
 
-def test_frames_survive_the_way_to_floats_and_back():
-    """A missing rounding would darken each frame by half a level."""
+def test_frames_survive_the_conversion_to_float_and_back():
+    """Without rounding, each frame would be darker by half a level."""
     frames_u8 = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16).repeat(3, axis=1)
     back = to_u8(to_float_frames(frames_u8, CPU))
     np.testing.assert_array_equal(back, frames_u8.transpose(0, 2, 3, 1))
@@ -160,8 +161,8 @@ def unet_inputs(batch: int = 2, h: int = 8, w: int = 12) -> dict[str, torch.Tens
 
 
 @pytest.mark.parametrize("h, w", [(8, 12), (28, 64), (16, 4)])
-def test_unet_begins_by_predicting_no_change(h, w):
-    """It learns the change from the last frame of the context; from another one it would learn all anew."""
+def test_an_untrained_unet_predicts_no_change(h, w):
+    """The network learns the difference from the last context frame, not the whole frame."""
     inputs = unet_inputs(h=h, w=w)
     predicted = small_unet()(**inputs)
     assert predicted.shape == (2, 4, h, w)
@@ -169,27 +170,27 @@ def test_unet_begins_by_predicting_no_change(h, w):
 
 
 @torch.no_grad()
-def test_every_input_is_heard():
-    """An input that is dropped on the way (an old frame, an early action, a level) costs quality, never an error."""
+def test_every_input_has_an_effect():
+    """An input that gets lost in the network (old frame, old action, noise level) lowers quality without an error."""
     unet, inputs = wake_up(small_unet()), unet_inputs()
     before = unet(**inputs)
 
-    def changed(name: str, *place) -> float:
+    def change(name: str, *index) -> float:
         other = {key: tensor.clone() for key, tensor in inputs.items()}
-        part = other[name][(slice(None), *place)]
-        other[name][(slice(None), *place)] = (part + 1) % 3 if name == "actions" else part * 0.5 + 0.3
+        part = other[name][(slice(None), *index)]
+        other[name][(slice(None), *index)] = (part + 1) % 3 if name == "actions" else part * 0.5 + 0.3
         return (unet(**other) - before).abs().amax(dim=(1, 2, 3)).min().item()
 
-    for place in range(4):
-        assert changed("context", place) > 1e-4, f"context frame {place}"
-        assert changed("actions", place) > 1e-4, f"action {place}"
+    for i in range(4):
+        assert change("context", i) > 1e-4, f"context frame {i}"
+        assert change("actions", i) > 1e-4, f"action {i}"
     for name in ("z", "t", "context_level"):
-        assert changed(name) > 1e-4, name
+        assert change(name) > 1e-4, name
 
 
 @torch.no_grad()
 def test_the_order_of_actions_and_frames_matters():
-    """Left then right is not right then left: summed embeddings could not tell."""
+    """Left then right differs from right then left; a sum of embeddings would lose the order."""
     unet, inputs = wake_up(small_unet()), unet_inputs()
     inputs["actions"] = torch.tensor([[0, 1, 2, 2], [2, 1, 0, 0]])
     before = unet(**inputs)
@@ -199,8 +200,8 @@ def test_the_order_of_actions_and_frames_matters():
 
 
 @torch.no_grad()
-def test_a_batch_equals_its_parts():
-    """Anything that mixes the batch (a batch norm, a wrong reshape) would make play differ from training."""
+def test_samples_of_a_batch_are_independent():
+    """Mixing samples (batch norm, a wrong reshape) would make play, with a batch of one, differ from training."""
     unet, inputs = wake_up(small_unet()), unet_inputs(batch=3)
     together = unet(**inputs)
     for i in range(3):
@@ -208,13 +209,13 @@ def test_a_batch_equals_its_parts():
         torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-4, atol=1e-5)
 
 
-# ------------------------------------------------------------------------------------------------- their files
+# ------------------------------------------------------------------------------------------------- files
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 @torch.no_grad()
-def test_parts_of_the_autoencoder_come_back(kind, tmp_path):
-    """Statistics of the normalisation left out of the file would shift all latents of a reloaded encoder."""
+def test_autoencoder_parts_are_restored_from_their_files(kind, tmp_path):
+    """Without the statistics of the batch norm in the file, all latents of a loaded encoder would be shifted."""
     encoder, decoder = small_autoencoder()
     encoder.latent_norm.running_mean += 0.7
     part, x = {
@@ -230,8 +231,8 @@ def test_parts_of_the_autoencoder_come_back(kind, tmp_path):
 
 
 @torch.no_grad()
-def test_a_dream_comes_back(tmp_path):
-    """Settings that do not travel (tuples, keys, pace) would be guessed by the player."""
+def test_a_model_is_restored_from_its_file(tmp_path):
+    """The file must contain all settings: network, action keys, frames per second, sampling steps."""
     unet = wake_up(small_unet())
     save_checkpoint(model_checkpoint(unet, GAME, "abc", 2), tmp_path / "model.pt")
     loaded, game, checkpoint = load_unet(tmp_path / "model.pt")
@@ -241,8 +242,8 @@ def test_a_dream_comes_back(tmp_path):
     torch.testing.assert_close(loaded(**inputs), unet(**inputs), rtol=0.02, atol=0.02)
 
 
-def test_half_weights_keep_counters_and_halve_the_rest():
-    """A counter of batches in half precision stops at 2048, and weights on the GPU would not load elsewhere."""
+def test_half_precision_keeps_the_type_of_counters():
+    """A float16 counter of batches would stop at 2048, and gradients or GPU tensors do not belong in the file."""
     encoder, _ = small_autoencoder()
     encoder.latent_norm.num_batches_tracked += 123_457
     weights = half_precision_state_dict(encoder)
@@ -251,8 +252,8 @@ def test_half_weights_keep_counters_and_halve_the_rest():
     assert floats and all(tensor.dtype == torch.float16 and not tensor.requires_grad for tensor in floats)
 
 
-def test_fingerprint_survives_the_file_and_tells_decoders_apart(tmp_path):
-    """One that changed on the way through half precision would refuse every dream; a constant one none."""
+def test_fingerprint_is_the_same_after_loading_and_differs_between_decoders(tmp_path):
+    """A fingerprint of float32 weights would change on saving, and every model would be refused."""
     _, decoder = small_autoencoder()
     save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
     assert fingerprint(load_autoencoder_part(tmp_path / "decoder.pt", "decoder")) == fingerprint(decoder)
@@ -263,7 +264,9 @@ def test_fingerprint_survives_the_file_and_tells_decoders_apart(tmp_path):
     assert fingerprint(other) != fingerprint(decoder)
 
 
-class Hostile:
+class Malicious:
+    """Unpickling an instance creates the file `path`."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -271,11 +274,11 @@ class Hostile:
         return Path.touch, (self.path,)
 
 
-def refused(load, path: Path) -> str:
-    """The one line in which it says no; it must name the file."""
-    with pytest.raises(InputError) as problem:
+def refusal(load, path: Path) -> str:
+    """The error message of loading an invalid file: one line that names the file."""
+    with pytest.raises(InputError) as error:
         load(path)
-    line = str(problem.value)
+    line = str(error.value)
     assert "\n" not in line and str(path) in line and len(line) < 500
     return line
 
@@ -287,7 +290,7 @@ LOADERS = {
 }
 
 
-def checkpoint_of(kind: str) -> dict:
+def make_checkpoint(kind: str) -> dict:
     if kind == "dream":
         return model_checkpoint(small_unet(), GAME, "abc", 1)
     return autoencoder_checkpoint(
@@ -296,39 +299,41 @@ def checkpoint_of(kind: str) -> dict:
 
 
 @pytest.mark.parametrize("kind", LOADERS)
-def test_files_that_are_none_are_refused_in_one_line(kind, tmp_path):
-    """What is half copied must say so, not show a traceback, and never a dream of garbage."""
+def test_missing_or_damaged_files_are_refused_in_one_line(kind, tmp_path):
+    """An incomplete copy must give a clear error, neither a traceback nor a model with random weights."""
     path = tmp_path / "file.pt"
-    assert "train_" in refused(LOADERS[kind], path)  # missing: names the script that makes one
+    assert "train_" in refusal(
+        LOADERS[kind], path
+    )  # a missing file: the message names the script that makes one
     path.touch()
-    refused(LOADERS[kind], path)
+    refusal(LOADERS[kind], path)
     path.write_bytes(b"not a checkpoint" * 99)
-    refused(LOADERS[kind], path)
+    refusal(LOADERS[kind], path)
     path.unlink()
     path.mkdir()
-    refused(LOADERS[kind], path)
+    refusal(LOADERS[kind], path)
     path.rmdir()
-    save_checkpoint(checkpoint_of(kind), path)
+    save_checkpoint(make_checkpoint(kind), path)
     LOADERS[kind](path)
-    whole = path.read_bytes()
-    for length in (1, len(whole) // 2, len(whole) - 30):
-        path.write_bytes(whole[:length])
-        refused(LOADERS[kind], path)
+    content = path.read_bytes()
+    for length in (1, len(content) // 2, len(content) - 30):
+        path.write_bytes(content[:length])
+        refusal(LOADERS[kind], path)
 
 
 @pytest.mark.parametrize("kind", LOADERS)
-def test_hostile_files_are_refused_and_never_run(kind, tmp_path):
-    """Weights are passed from hand to hand: a file of them must not be able to run anything."""
-    path, harm = tmp_path / "file.pt", tmp_path / "harm"
-    path.write_bytes(pickle.dumps(Hostile(harm), protocol=2))
-    refused(LOADERS[kind], path)
-    torch.save({**checkpoint_of(kind), "config": Hostile(harm)}, path)
-    refused(LOADERS[kind], path)
-    assert not harm.exists()
+def test_malicious_files_are_refused_and_not_executed(kind, tmp_path):
+    """Checkpoints are downloaded from others: loading one must never execute code."""
+    path, created = tmp_path / "file.pt", tmp_path / "created"
+    path.write_bytes(pickle.dumps(Malicious(created), protocol=2))
+    refusal(LOADERS[kind], path)
+    torch.save({**make_checkpoint(kind), "config": Malicious(created)}, path)
+    refusal(LOADERS[kind], path)
+    assert not created.exists()
 
 
-def edits(kind: str) -> dict[str, dict]:
-    good = checkpoint_of(kind)
+def broken_checkpoints(kind: str) -> dict[str, dict]:
+    good = make_checkpoint(kind)
     config, model = good["config"], good["model"]
     name = next(iter(model))
     broken = {
@@ -336,44 +341,72 @@ def edits(kind: str) -> dict[str, dict]:
         "no kind": {key: value for key, value in good.items() if key != "kind"},
         "no config": {key: value for key, value in good.items() if key != "config"},
         "config of another type": {**good, "config": 3},
-        "a setting too many": {**good, "config": {**config, "colour": 1}},
+        "an unknown setting": {**good, "config": {**config, "colour": 1}},
         "a setting of another type": {**good, "config": {**config, "latent_channels": "four"}},
         "no weights": {**good, "model": {}},
         "weights of another type": {**good, "model": [1, 2]},
         "a weight of another shape": {**good, "model": {**model, name: torch.zeros(3, 2, 1)}},
-        "a weight too many": {**good, "model": {**model, "extra": torch.zeros(1)}},
+        "an unknown weight": {**good, "model": {**model, "extra": torch.zeros(1)}},
     }
     if kind == "dream":
         game = good["game"]
         broken |= {
-            "context that does not divide the embedding": {**good, "config": {**config, "context": 5}},
-            "no widths": {**good, "config": {**config, "channels": ()}},
-            "widths under a group": {**good, "config": {**config, "channels": (8, 16)}},
+            "a context that does not divide the embedding": {**good, "config": {**config, "context": 5}},
+            "no channels": {**good, "config": {**config, "channels": ()}},
+            "channels below the group size": {**good, "config": {**config, "channels": (8, 16)}},
             "no game": {key: value for key, value in good.items() if key != "game"},
             "names for other actions": {**good, "game": {**game, "action_names": ("one", "two")}},
             "keys for other actions": {**good, "game": {**game, "action_keys": ((),)}},
-            "no pace": {**good, "game": {**game, "fps": 0.0}},
-            "pace that is no number": {**good, "game": {**game, "fps": float("nan")}},
+            "no frame rate": {**good, "game": {**game, "fps": 0.0}},
+            "frame rate is not a number": {**good, "game": {**game, "fps": float("nan")}},
             "no steps": {**good, "steps": 0},
             "steps of another type": {**good, "steps": "many"},
         }
     return broken
 
 
-@pytest.mark.parametrize("kind, case", [(kind, case) for kind in LOADERS for case in edits(kind)])
+@pytest.mark.parametrize(
+    "kind, case", [(kind, case) for kind in LOADERS for case in broken_checkpoints(kind)]
+)
 def test_files_that_do_not_fit_are_refused_in_one_line(kind, case, tmp_path):
-    """A file that loads with what does not belong together fails later, in the middle of play."""
-    save_checkpoint(edits(kind)[case], tmp_path / "file.pt")
-    refused(LOADERS[kind], tmp_path / "file.pt")
+    """A file with contradictory content would otherwise fail later, in the middle of play."""
+    save_checkpoint(broken_checkpoints(kind)[case], tmp_path / "file.pt")
+    refusal(LOADERS[kind], tmp_path / "file.pt")
 
 
-def test_a_list_is_no_checkpoint(tmp_path):
+@pytest.mark.parametrize(
+    "kind, setting", [("encoder", "colours"), ("decoder", "colours"), ("dream", "predicts")]
+)
+def test_a_checkpoint_of_an_older_version_is_named_as_such(kind, setting, tmp_path):
+    """Its settings had other names: an error about unexpected keyword arguments does not say what to do."""
+    checkpoint = make_checkpoint(kind)
+    old = {**checkpoint, "config": {**checkpoint["config"], setting: "x0"}}
+    save_checkpoint(old, tmp_path / "file.pt")
+    line = refusal(LOADERS[kind], tmp_path / "file.pt")
+    assert (
+        "was written by an older version" in line and setting in line and "train again with sd/train_" in line
+    )
+
+
+def test_encoder_and_decoder_of_different_runs_are_refused(tmp_path):
+    for name, seed in (("a", 0), ("b", 5)):
+        encoder, decoder = small_autoencoder(seed=seed)
+        save_checkpoint(
+            autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / name / "encoder.pt"
+        )
+        save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / name / "decoder.pt")
+    load_autoencoder(tmp_path / "a" / "encoder.pt", tmp_path / "a" / "decoder.pt")
+    with pytest.raises(InputError, match="not of one training run"):
+        load_autoencoder(tmp_path / "a" / "encoder.pt", tmp_path / "b" / "decoder.pt")
+
+
+def test_a_list_is_not_a_checkpoint(tmp_path):
     torch.save([1, 2], tmp_path / "file.pt")
-    assert "list" in refused(load_unet, tmp_path / "file.pt")
+    assert "list" in refusal(load_unet, tmp_path / "file.pt")
 
 
 def test_a_decoder_of_another_autoencoder_is_refused(tmp_path):
-    """Latents of one autoencoder through the decoder of another are a plausible mush."""
+    """Decoding with the wrong decoder gives blurred frames, not an error."""
     paths = save_dream(tmp_path)
     open_dream(**paths)
     save_checkpoint(autoencoder_checkpoint("decoder", small_autoencoder(seed=5)[1]), paths["decoder_path"])
@@ -381,19 +414,19 @@ def test_a_decoder_of_another_autoencoder_is_refused(tmp_path):
         open_dream(**paths)
 
 
-ENGINE = SimpleNamespace(autoencoder="", context_length=4, latent_shape=(4, 8, 12), game=GAME)
+MODEL_SHAPE = SimpleNamespace(autoencoder="", context_length=4, latent_shape=(4, 8, 12), game=GAME)
 FRAMES = np.zeros((2, 4, 4, 8, 12), np.float16)
 ACTIONS = np.zeros((2, 4), np.int64)
-BAD_STARTS = {
+BAD_START_STATES = {
     "no frames": {"actions": ACTIONS},
     "no actions": {"frames": FRAMES},
-    "frames of a picture": {"frames": np.zeros((2, 4, 3, 32, 48), np.float32), "actions": ACTIONS},
-    "whole numbers": {"frames": FRAMES.astype(np.uint8), "actions": ACTIONS},
-    "no place": {"frames": FRAMES[:0], "actions": ACTIONS[:0]},
-    "an axis too few": {"frames": FRAMES[0], "actions": ACTIONS[0]},
+    "frames instead of latents": {"frames": np.zeros((2, 4, 3, 32, 48), np.float32), "actions": ACTIONS},
+    "integers": {"frames": FRAMES.astype(np.uint8), "actions": ACTIONS},
+    "no start state": {"frames": FRAMES[:0], "actions": ACTIONS[:0]},
+    "a missing axis": {"frames": FRAMES[0], "actions": ACTIONS[0]},
     "a shorter context": {"frames": FRAMES[:, 1:], "actions": ACTIONS[:, 1:]},
     "actions of another length": {"frames": FRAMES, "actions": ACTIONS[:, 1:]},
-    "actions with a fraction": {"frames": FRAMES, "actions": ACTIONS.astype(np.float32)},
+    "float actions": {"frames": FRAMES, "actions": ACTIONS.astype(np.float32)},
     "an action too high": {"frames": FRAMES, "actions": ACTIONS + 3},
     "an action below 0": {"frames": FRAMES, "actions": ACTIONS - 1},
     "not a number": {"frames": FRAMES * np.nan, "actions": ACTIONS},
@@ -402,34 +435,53 @@ BAD_STARTS = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_STARTS)
-def test_starts_that_do_not_fit_are_refused_in_one_line(case, tmp_path):
-    """A start of the wrong shape or with an action that is none fails in the middle of play, or dreams rubbish."""
+@pytest.mark.parametrize("case", BAD_START_STATES)
+def test_start_states_that_do_not_fit_are_refused_in_one_line(case, tmp_path):
+    """A wrong shape or an invalid action would otherwise fail in the middle of play, or generate garbage."""
     path = tmp_path / "initial_sequence.npz"
     np.savez(path, frames=FRAMES, actions=ACTIONS)
-    places = load_start_states(path, ENGINE)
-    frames, actions = places.latents, places.actions
+    states = load_start_states(path, MODEL_SHAPE)
+    frames, actions = states.latents, states.actions
     assert frames.dtype == np.float32 and actions.dtype == np.int64
-    np.savez(path, **BAD_STARTS[case])
-    refused(lambda path: load_start_states(path, ENGINE), path)
+    np.savez(path, **BAD_START_STATES[case])
+    refusal(lambda path: load_start_states(path, MODEL_SHAPE), path)
 
 
-def test_starts_that_are_no_file_are_refused_in_one_line(tmp_path):
-    path, harm = tmp_path / "initial_sequence.npz", tmp_path / "harm"
+def test_appended_start_states_are_saved_and_have_no_game_state(tmp_path):
+    """The true state of the game is unknown for a generated frame; one that is unknown in part is not used."""
+    path = tmp_path / "new folder" / "initial_sequence.npz"
+    speed = np.array([1.0, np.nan], np.float32)
+    states = StartStates(
+        FRAMES.astype(np.float32), ACTIONS, {"x": np.arange(2, dtype=np.float32), "speed": speed}
+    )
+    states.append(FRAMES[0] + 1, ACTIONS[0] + 2, num_generated=40)
+    assert len(states) == 3 and states.num_generated == {2: 40}
+    states.save(path, "abc")
+    loaded = load_start_states(path, SimpleNamespace(**{**vars(MODEL_SHAPE), "autoencoder": "abc"}))
+    np.testing.assert_array_equal(loaded.latents, states.latents)
+    np.testing.assert_array_equal(loaded.actions, states.actions)
+    assert [loaded.game_state(i) for i in range(3)] == [{"x": 0.0, "speed": 1.0}, None, None]
+    assert [entry.name for entry in path.parent.iterdir()] == ["initial_sequence.npz"]
+    with pytest.raises(InputError, match="another autoencoder"):
+        load_start_states(path, SimpleNamespace(**{**vars(MODEL_SHAPE), "autoencoder": "def"}))
+
+
+def test_damaged_files_of_start_states_are_refused_in_one_line(tmp_path):
+    path, created = tmp_path / "initial_sequence.npz", tmp_path / "created"
 
     def load(path: Path):
-        return load_start_states(path, ENGINE)
+        return load_start_states(path, MODEL_SHAPE)
 
-    refused(load, path)
-    for content in (b"", b"no zip", pickle.dumps(Hostile(harm))):
+    refusal(load, path)
+    for content in (b"", b"no zip", pickle.dumps(Malicious(created))):
         path.write_bytes(content)
-        refused(load, path)
+        refusal(load, path)
     with open(path, "wb") as file:
-        np.save(file, FRAMES)  # an .npy under the name of an .npz
-    refused(load, path)
+        np.save(file, FRAMES)  # .npy content in a file named .npz
+    refusal(load, path)
     np.savez(path, frames=FRAMES, actions=ACTIONS)
     path.write_bytes(path.read_bytes()[:-40])
-    refused(load, path)
-    np.savez(path, frames=np.array([Hostile(harm)], object), actions=ACTIONS)
-    refused(load, path)
-    assert not harm.exists()
+    refusal(load, path)
+    np.savez(path, frames=np.array([Malicious(created)], object), actions=ACTIONS)
+    refusal(load, path)
+    assert not created.exists()

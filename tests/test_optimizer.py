@@ -6,7 +6,7 @@ import pytest
 import torch
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.unet import UNet, UNetConfig
-from dream.training.optimizer import HIDDEN, Muon, Optimizer, as_matrix
+from dream.training.optimizer import OPTIMIZERS, Muon, Optimizer, as_matrix
 
 RATE, WEIGHT_DECAY = 1e-2, 1e-2
 
@@ -29,7 +29,7 @@ def test_hidden_convolutions_step_along_an_orthogonal_matrix():
     before = copy.deepcopy(unet)
     give_gradients(unet, seed=1)
     Optimizer([unet], WEIGHT_DECAY).step(RATE)
-    for name in ("down.0.0.conv1", "shrink.0", "widen.0", "up.0.0.skip"):
+    for name in ("down.0.0.conv1", "downsample.0", "up_proj.0", "up.0.0.skip"):
         old, new = (model.get_submodule(name).weight.detach().flatten(1) for model in (before, unet))
         moved = new - (1 - RATE * WEIGHT_DECAY) * old
         values = torch.linalg.svdvals(moved) / (RATE * 0.2 * max(moved.shape) ** 0.5)
@@ -52,7 +52,7 @@ def test_muon_steps_as_that_of_torch(shape):
     assert (moved - expected).norm() < 0.02 * expected.norm()
 
 
-@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
 def test_all_other_weights_step_as_adamw_does(optimizer_name):
     unet = small_unet()
     reference = copy.deepcopy(unet)
@@ -126,7 +126,9 @@ def test_every_weight_of_the_autoencoder_moves_once():
     config = AutoencoderConfig(height=16, width=16, channels=32)
     models = [part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder)]
     optimizer = Optimizer(models, WEIGHT_DECAY)
-    by_adamw = [p for part in optimizer.optimizers[::2] for group in part.param_groups for p in group["params"]]
+    by_adamw = [
+        p for part in optimizer.optimizers[::2] for group in part.param_groups for p in group["params"]
+    ]
     moved = [id(p) for p in (*optimizer.convolutions, *by_adamw)]
     assert sorted(moved) == sorted(id(p) for model in models for p in model.parameters())
     assert [weight.shape[2] for weight in optimizer.convolutions] == [3] * 6  # two a block, three blocks

@@ -1,4 +1,4 @@
-"""The play side with a dream that is none: video files, pace, the script."""
+"""Video files, the frame limiter, and play_sd.py with a fake environment."""
 
 import errno
 import os
@@ -15,40 +15,40 @@ import pytest
 from dream.common.errors import InputError
 from dream.common.video import VideoFile, free_path
 from dream.data.trajectories import open_trajectories
-from dream.play.timing import FrameTimes, Pacer, fit
-from fakes import FakeClock, FakeDream
+from dream.play.timing import FrameLimiter, FrameTimes
+from fakes import FakeClock, FakeEnv
 from PIL import Image
 
 # ---------------------------------------------------------------------------------------------------- video files
 
 
-@pytest.mark.parametrize("name", ["new/folder/film.mp4", "film.gif"])
+@pytest.mark.parametrize("name", ["new/folder/video.mp4", "video.gif"])
 def test_video_keeps_colours_size_and_pace(tmp_path, name):
     path = tmp_path / name
-    with VideoFile(path, fps=15, frame_shape=(28, 64), scale=2) as video:
-        for colour in [(255, 0, 0)] * 8 + [(0, 0, 255)] * 8:
-            video.write(np.full((28, 64, 3), colour, np.uint8))
+    with VideoFile(path, fps=15, frame_shape=(28, 64), scale=2) as file:
+        for color in [(255, 0, 0)] * 8 + [(0, 0, 255)] * 8:
+            file.write(np.full((28, 64, 3), color, np.uint8))
         assert not path.exists()
     if path.suffix == ".gif":
-        film = Image.open(path)
+        video = Image.open(path)
         shown = []  # Pillow joins frames that are equal
-        for number in range(film.n_frames):
-            film.seek(number)
-            shown.append((np.asarray(film.convert("RGB")), film.info["duration"]))
+        for number in range(video.n_frames):
+            video.seek(number)
+            shown.append((np.asarray(video.convert("RGB")), video.info["duration"]))
         assert sum(duration_ms for _, duration_ms in shown) == 1070  # 16 frames at 15 a second
         first, last = shown[0][0], shown[-1][0]
     else:
-        film = cv2.VideoCapture(str(path))
-        assert film.get(cv2.CAP_PROP_FPS) == 15
+        video = cv2.VideoCapture(str(path))
+        assert video.get(cv2.CAP_PROP_FPS) == 15
         frames = []
-        while (frame_bgr := film.read()[1]) is not None:
+        while (frame_bgr := video.read()[1]) is not None:
             frames.append(frame_bgr[:, :, ::-1])
         assert len(frames) == 16
         first, last = frames[0], frames[-1]
     assert first.shape == last.shape == (56, 128, 3)
     np.testing.assert_allclose(first.mean(axis=(0, 1)), (255, 0, 0), atol=8)
     np.testing.assert_allclose(last.mean(axis=(0, 1)), (0, 0, 255), atol=8)
-    assert os.listdir(path.parent) == [path.name]  # nothing left aside
+    assert os.listdir(path.parent) == [path.name]  # no temporary file is left
 
 
 def test_video_keeps_what_was_recorded_before_an_interrupt(tmp_path):
@@ -64,7 +64,7 @@ def test_video_keeps_what_was_recorded_before_an_interrupt(tmp_path):
 def test_video_that_cannot_be_opened(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder.mp4").mkdir()
-    for path in (tmp_path / "film.avi", tmp_path / "file/film.mp4", tmp_path / "folder.mp4"):
+    for path in (tmp_path / "video.avi", tmp_path / "file/video.mp4", tmp_path / "folder.mp4"):
         with pytest.raises(InputError, match="cannot record to"):
             VideoFile(path, 15, (28, 64))
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.mp4"]
@@ -77,26 +77,26 @@ def test_free_path(tmp_path):
     assert free_path(tmp_path, ".png").name == "dream_001.png"
 
 
-# ---------------------------------------------------------------------------------------------------- pace
+# ---------------------------------------------------------------------------------------------------- frame limiter
 
 
-def begin_times(took_s, fps=10):
-    """When each frame begins, from 0, if the dream takes these seconds for them."""
+def begin_times(duration_s, fps=10):
+    """Returns when each frame begins, from 0, if the environment takes these seconds per frame."""
     clock = FakeClock()
-    pacer, begins = Pacer(fps, clock), []
-    for seconds in took_s:
-        clock.time_s += pacer.wait_s()
+    limiter, begins = FrameLimiter(fps, clock), []
+    for seconds in duration_s:
+        clock.time_s += limiter.wait_s()
         begins.append(clock.time_s - 100)
-        pacer.begin_frame()
+        limiter.begin_frame()
         clock.time_s += seconds
     return begins
 
 
-def test_pace_does_not_drift():
+def test_frame_rate_does_not_drift():
     np.testing.assert_allclose(begin_times([0.03, 0.09, 0.0, 0.05]), [0, 0.1, 0.2, 0.3])
 
 
-def test_one_late_frame_is_made_up_for():
+def test_one_late_frame_does_not_delay_the_next():
     np.testing.assert_allclose(begin_times([0.13, 0.01, 0.01]), [0, 0.13, 0.2])
 
 
@@ -104,90 +104,85 @@ def test_a_long_wait_is_followed_by_no_burst():
     np.testing.assert_allclose(begin_times([5.0, 0.01, 0.01, 0.01]), [0, 5.0, 5.1, 5.2])
 
 
-def test_a_slow_dream_plays_as_fast_as_it_can():
+def test_a_slow_env_plays_as_fast_as_it_can():
     np.testing.assert_allclose(begin_times([0.13] * 8), 0.13 * np.arange(8))
 
 
-def test_frame_times_are_of_the_last_second():
+def test_frame_times_of_the_last_second():
     times = FrameTimes()
     assert times.fps() is None and times.mean_ms() == 0
     for frame in range(50):
-        times.add(done_at=frame / 20, took_s=0.5 if frame == 3 else 0.01)
+        times.add(done_at=frame / 20, duration_s=0.5 if frame == 3 else 0.01)
     assert times.fps() == pytest.approx(20) and times.worst_ms() == pytest.approx(10)
-    assert times.worst_s == 0.5 and times.num_frames == 50  # those of all
-    times.interrupt()
+    assert times.worst_s == 0.5 and times.num_frames == 50  # of the whole session
+    times.reset_window()
     assert times.fps() is None
-
-
-def test_the_picture_fits_and_keeps_its_aspect():
-    assert fit((256, 112), (1024, 448)) == (0, 0, 1024, 448)
-    assert fit((256, 112), (1040, 460)) == (8, 6, 1024, 448)  # even pixels rather than a wider one
-    assert fit((256, 112), (1000, 2000)) == (0, 781, 1000, 438)
-    assert fit((256, 112), (128, 500)) == (0, 222, 128, 56)
-    assert fit((256, 112), (3, 1)) == (0, 0, 2, 1) and fit((256, 112), (1, 1)) == (0, 0, 1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------- the script
 
 
 @pytest.fixture
-def dream(monkeypatch):
-    dream = FakeDream()
-    monkeypatch.setattr(play_sd, "load_dream", lambda args: dream)
+def env(monkeypatch):
+    env = FakeEnv()
+    monkeypatch.setattr(play_sd, "load_env", lambda args: env)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    return dream
+    return env
 
 
 def play(*argv):
     play_sd.main(play_sd.parse_args([str(word) for word in argv]))
 
 
-def test_headless_by_keys(dream, tmp_path, capsys):
+def test_headless_by_keys(env, tmp_path, capsys):
     (tmp_path / "keys.txt").write_text("up+left 2\n- 1\n")
-    film = tmp_path / "film.mp4"
-    play("--headless", "--keys", tmp_path / "keys.txt", "--frames", 5, "--start", 2, "--record", film)
-    assert dream.actions == [4, 4, 0, 0, 0] and dream.starts == [2]
-    said = capsys.readouterr().out
-    assert "seed 0" in said and "5 frames" in said and "ms a frame, worst" in said and str(film) in said
-    assert "from taking a key to its frame" in said
-    assert cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    video = tmp_path / "video.mp4"
+    play("--headless", "--keys", tmp_path / "keys.txt", "--frames", 5, "--start", 2, "--record", video)
+    assert env.actions == [4, 4, 0, 0, 0] and env.starts == [2]
+    printed = capsys.readouterr().out
+    assert (
+        "seed 0" in printed
+        and "5 frames" in printed
+        and "ms a frame, worst" in printed
+        and str(video) in printed
+    )
+    assert "latency from key press to frame" in printed
+    assert cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) == 5
 
 
-def test_headless_without_keys(dream, capsys):
+def test_headless_without_keys(env, capsys):
     play("--headless")
-    assert len(dream.actions) == 150 and set(dream.actions) == {1, 4}  # 2.5 seconds of the drive
+    assert len(env.actions) == 150 and set(env.actions) == {1, 4}  # 2.5 seconds of the demo script
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="elsewhere there is always a screen to ask for"
-)
-def test_without_a_screen_ten_seconds_are_recorded(dream, monkeypatch, tmp_path, capsys):
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux is asked for a display")
+def test_without_a_display_ten_seconds_are_recorded(env, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
     play("--fps", 6, "--model-path", tmp_path / "model.pt")
-    film = tmp_path / "output" / "dream.mp4"
-    assert len(dream.actions) == 60 and cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FPS) == 6
-    said = capsys.readouterr().out.splitlines()
-    assert any("no screen" in line for line in said) and any(str(film) in line for line in said)
-    monkeypatch.setenv("DISPLAY", ":9876")  # a screen is promised, and there is none
+    video = tmp_path / "output" / "dream.mp4"
+    assert len(env.actions) == 60 and cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FPS) == 6
+    printed = capsys.readouterr().out.splitlines()
+    assert any("no display" in line for line in printed) and any(str(video) in line for line in printed)
+    monkeypatch.setenv("DISPLAY", ":9876")  # names a display that does not exist
     play("--fps", 6, "--record", tmp_path / "promised.gif", "--model-path", tmp_path / "model.pt")
     assert sorted(os.listdir(tmp_path)) == ["output", "promised.gif"]
 
 
-def test_without_a_screen_who_drives_goes_on_driving(dream, monkeypatch, tmp_path):
-    """Somebody's keys were handed on to the agent, in silence."""
+def test_without_a_display_the_driver_is_kept(env, monkeypatch, tmp_path):
+    """The keys of --keys were once replaced by the agent, without a message."""
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
     (tmp_path / "keys.txt").write_text("left 5\nright 5\n")
     play("--keys", tmp_path / "keys.txt", "--model-path", tmp_path / "model.pt")
-    assert dream.actions == [2] * 5 + [3] * 5
+    assert env.actions == [2] * 5 + [3] * 5
 
 
-def test_a_full_disk_keeps_what_was_recorded(dream, monkeypatch, tmp_path, capsys):
-    import dream.play.recording as take
+def test_a_full_disk_keeps_what_was_recorded(env, monkeypatch, tmp_path, capsys):
+    from dream.play import recording
 
     usage = iter([10**9, 10**9, 1000])
-    monkeypatch.setattr(take.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(usage)))
-    with pytest.raises(OSError, match="no room") as caught:
+    monkeypatch.setattr(recording.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(usage)))
+    with pytest.raises(OSError, match="disk is full") as caught:
         play("--headless", "--record", tmp_path / "take.npz")
     assert caught.value.errno == errno.ENOSPC and caught.value.filename.endswith("take.npz")
     assert "128 frames" in capsys.readouterr().out
@@ -195,11 +190,11 @@ def test_a_full_disk_keeps_what_was_recorded(dream, monkeypatch, tmp_path, capsy
     assert os.listdir(tmp_path) == ["take.npz"]
 
 
-@pytest.mark.parametrize("beside", ["--record a.mp4", "--steps 2", "--keys a.txt", "--frames 9"])
-def test_what_a_replay_would_ignore_is_refused(beside, capsys):
+@pytest.mark.parametrize("option", ["--record a.mp4", "--steps 2", "--keys a.txt", "--frames 9"])
+def test_options_that_a_replay_ignores_are_refused(option, capsys):
     with pytest.raises(SystemExit):
-        play_sd.parse_args(["--headless", "--replay", "a.npz", *beside.split()])
-    assert beside.split()[0] in capsys.readouterr().err
+        play_sd.parse_args(["--headless", "--replay", "a.npz", *option.split()])
+    assert option.split()[0] in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no such signals here")
@@ -210,42 +205,42 @@ def test_a_closed_terminal_loses_no_recording(tmp_path, name):
          "--record", str(tmp_path / "take.npz")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),  # nohup ignores one
     )  # fmt: skip
-    aside, deadline = tmp_path / "take.writing.npz.frames", time.monotonic() + 120
-    while not aside.exists() or aside.stat().st_size < 9 * 3 * 112 * 256:
+    tmp_frames, deadline = tmp_path / "take.writing.npz.frames", time.monotonic() + 120
+    while not tmp_frames.exists() or tmp_frames.stat().st_size < 9 * 3 * 112 * 256:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     process.send_signal(getattr(signal, name))
-    said, wrong = process.communicate(timeout=60)
+    printed, wrong = process.communicate(timeout=60)
     assert process.returncode == 1 and wrong.startswith("interrupted"), wrong
-    assert f"recorded {tmp_path / 'take.npz'}" in said and os.listdir(tmp_path) == ["take.npz"]
+    assert f"recorded {tmp_path / 'take.npz'}" in printed and os.listdir(tmp_path) == ["take.npz"]
     assert open_trajectories(tmp_path / "take.npz").num_steps >= 9
 
 
-def test_a_drive_beside_the_model_is_what_is_recorded_without_a_screen(dream, monkeypatch, tmp_path):
-    """Keys that suit another course leave the road, and the first video that somebody sees is of grass."""
+def test_the_action_list_of_the_model_is_recorded_without_a_display(env, monkeypatch, tmp_path):
+    """The demo script is made for another track: the kart leaves the road, and the video shows grass."""
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
     (tmp_path / "drive.txt").write_text("up 3\nup+left 2\n")
     play("--model-path", tmp_path / "model.pt")
-    assert dream.actions == [1, 1, 1, 4, 4]
+    assert env.actions == [1, 1, 1, 4, 4]
 
 
-def test_without_opencv_videos_are_gifs(dream, monkeypatch, tmp_path):
-    """Whoever installed what playing needs has none."""
+def test_without_opencv_videos_are_gifs(env, monkeypatch, tmp_path):
+    """sd/req.txt, which is enough for playing, has no OpenCV."""
     monkeypatch.setitem(sys.modules, "cv2", None)
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
     play("--fps", 6, "--model-path", tmp_path / "model.pt")
     assert os.listdir(tmp_path / "output") == ["dream.gif"]
     with pytest.raises(InputError, match="opencv-python"):
-        play("--headless", "--frames", 2, "--record", tmp_path / "film.mp4")
+        play("--headless", "--frames", 2, "--record", tmp_path / "video.mp4")
     assert os.listdir(tmp_path) == ["output"]
 
 
-def test_interrupted_headless_play_keeps_the_video(dream, monkeypatch, tmp_path, capsys):
-    step = dream.step
-    monkeypatch.setattr(dream, "step", lambda action: step(action) if len(dream.actions) < 4 else interrupt())
+def test_interrupted_headless_play_keeps_the_video(env, monkeypatch, tmp_path, capsys):
+    step = env.step
+    monkeypatch.setattr(env, "step", lambda action: step(action) if len(env.actions) < 4 else interrupt())
     with pytest.raises(KeyboardInterrupt):
-        play("--headless", "--record", tmp_path / "film.mp4")
-    assert os.listdir(tmp_path) == ["film.mp4"] and "4 frames" in capsys.readouterr().out
+        play("--headless", "--record", tmp_path / "video.mp4")
+    assert os.listdir(tmp_path) == ["video.mp4"] and "4 frames" in capsys.readouterr().out
 
 
 def interrupt():

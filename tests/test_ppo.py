@@ -52,16 +52,16 @@ def test_gae_against_the_sum_it_is_defined_as():
     terminated = torch.rand(T, N, generator=generator) < 0.1
     truncated = (torch.rand(T, N, generator=generator) < 0.1) & ~terminated
     next_values[terminated] = 0
-    ended = terminated | truncated
+    done = terminated | truncated
     assert terminated.any() and truncated.any()
-    advantages, returns = gae(rewards, values, next_values, ended, gamma, gae_lambda)
+    advantages, returns = gae(rewards, values, next_values, done, gamma, gae_lambda)
     for n in range(N):
         for t in range(T):
             wanted = 0.0
             for later in range(t, T):
                 delta = rewards[later, n] + gamma * next_values[later, n] - values[later, n]
                 wanted += (gamma * gae_lambda) ** (later - t) * delta
-                if ended[later, n]:
+                if done[later, n]:
                     break
             assert float(advantages[t, n]) == pytest.approx(float(wanted), abs=1e-5)
     torch.testing.assert_close(returns, advantages + values)
@@ -72,8 +72,8 @@ def test_gae_of_three_steps_by_hand(truncated):
     """The episode ends at the second step; where it is only cut short, the 8 it would have been worth still counts."""
     rewards, values = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[4.0], [2.0], [6.0]])
     next_values = torch.tensor([[2.0], [8.0 if truncated else 0.0], [10.0]])
-    ended = torch.tensor([[False], [True], [False]])
-    advantages, _ = gae(rewards, values, next_values, ended, gamma=0.5, gae_lambda=0.5)
+    done = torch.tensor([[False], [True], [False]])
+    advantages, _ = gae(rewards, values, next_values, done, gamma=0.5, gae_lambda=0.5)
     # Deltas: 1 + 1 - 4 = -2; 2 + (4 or 0) - 2 = 4 or 0; 4 + 5 - 6 = 3.
     wanted = [-2 + 0.25 * 4, 4.0, 3.0] if truncated else [-2.0, 0.0, 3.0]
     assert advantages.flatten().tolist() == wanted
@@ -113,12 +113,12 @@ class ValueOfShades:
 
     weights = torch.tensor([1.0, 3.0, 7.0, 11.0])
 
-    def value_of(self, views: torch.Tensor) -> torch.Tensor:
+    def predict_values(self, views: torch.Tensor) -> torch.Tensor:
         return views.float().mean(dim=(2, 3)) @ self.weights
 
     def act(self, views: torch.Tensor, generator: torch.Generator):
         actions = torch.randint(NUM_ACTIONS, (len(views),), generator=generator)
-        return actions, torch.zeros(len(views)), self.value_of(views)
+        return actions, torch.zeros(len(views)), self.predict_values(views)
 
 
 GAMES = (
@@ -131,13 +131,13 @@ GAMES = (
 MAKERS = [lambda episodes=episodes: TellTale(episodes) for episodes in GAMES]
 
 
-def collect(num_steps: int, recorded: tuple = (0, 1, 2), wander_envs: int = 0, envs=None):
+def collect(num_steps: int, recorded: tuple = (0, 1, 2), explore_envs: int = 0, envs=None):
     envs = envs or SyncVectorEnv(MAKERS, autoreset_mode=AutoresetMode.SAME_STEP)
-    kinds = ["agent"] * (envs.num_envs - wander_envs) + ["wander"] * wander_envs
-    players = RolloutCollector(envs, 0, ("shade",), CPU, BehaviorPolicies(kinds, NUM_ACTIONS))
-    rollout = Rollout.empty(num_steps, len(GAMES) - wander_envs, CPU)
-    played = players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(1), list(recorded))
-    return rollout, played, players
+    kinds = ["agent"] * (envs.num_envs - explore_envs) + ["wander"] * explore_envs
+    collector = RolloutCollector(envs, 0, ("shade",), CPU, BehaviorPolicies(kinds, NUM_ACTIONS))
+    rollout = Rollout.empty(num_steps, len(GAMES) - explore_envs, CPU)
+    stats = collector.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(1), list(recorded))
+    return rollout, stats, collector
 
 
 def test_next_values_are_those_before_a_reset():
@@ -153,16 +153,32 @@ def test_next_values_are_those_before_a_reset():
             over = steps == length
             value = sum(w * shade for w, shade in zip((1, 3, 7, 11), following, strict=True))
             assert rollout.next_values[t, n] == (0 if over and terminated else value)
-            assert bool(rollout.ended[t, n]) == over
+            assert bool(rollout.done[t, n]) == over
             assert rollout.rewards[t, n] == steps
             history = following
             if over:
                 number, steps, history = number + 1, 0, [0] * STACK
 
 
+class EndsBothWays(TellTale):
+    """Terminates in the step in which the time limit cuts it short."""
+
+    def step(self, action):
+        frame, reward, terminated, truncated, info = super().step(action)
+        return frame, reward, terminated or truncated, terminated or truncated, info
+
+
+def test_terminated_at_the_time_limit_bootstraps_with_zero():
+    """A terminal state is worth 0. The collector used the value of the last frame whenever `truncated` was set."""
+    env_fns = [lambda episodes=episodes: EndsBothWays(episodes) for episodes in GAMES]
+    rollout, _, _ = collect(20, envs=SyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.SAME_STEP))
+    assert rollout.done.any() and (rollout.next_values[rollout.done] == 0).all()
+    assert (rollout.next_values[~rollout.done] > 0).all()
+
+
 def test_recorded_action_leads_from_its_frame_to_the_next():
-    rollout, played, players = collect(40, recorded=(0, 1))
-    rows = played.rows
+    rollout, stats, collector = collect(40, recorded=(0, 1))
+    rows = stats.rows
     assert rows["frames"].shape == (2, 40, 3, 12, 16)
     assert rows["episode_starts"].sum() > 10 and rows["episode_starts"][:, 0].all()
     for n in range(2):
@@ -178,34 +194,34 @@ def test_recorded_action_leads_from_its_frame_to_the_next():
                     rows["rewards"][n, t - 1] == steps
                 )  # the reward, too, is of the action it stands beside
     np.testing.assert_array_equal(rows["actions"], rollout.actions[:, :2].T)
-    assert played.episode_lengths.count(7) == 5 and sorted(set(played.episode_lengths)) == [1, 2, 3, 5, 7]
-    assert players.frames[2, 0, 0, 0] % 36 == 40 % 7
+    assert stats.episode_lengths.count(7) == 5 and sorted(set(stats.episode_lengths)) == [1, 2, 3, 5, 7]
+    assert collector.frames[2, 0, 0, 0] % 36 == 40 % 7
 
 
 def test_views_that_the_games_processes_make_are_those_of_their_frames():
     """Gymnasium's own vector environments bring frames alone; ours must lead to the same rollout and recording."""
     envs = SharedVectorEnv(MAKERS, 1, num_processes=2)
     try:
-        rollout, played, players = collect(40, envs=envs)
-        state = players.state()
+        rollout, stats, collector = collect(40, envs=envs)
+        state = collector.state_dict()
     finally:
         envs.close()
     wanted, theirs, others = collect(40)
     for name in Rollout.__dataclass_fields__:
         assert torch.equal(getattr(rollout, name), getattr(wanted, name)), name
     for key, rows in theirs.rows.items():
-        np.testing.assert_array_equal(played.rows[key], rows, err_msg=key)
-    assert_same({**state, "games": []}, {**others.state(), "games": []})
+        np.testing.assert_array_equal(stats.rows[key], rows, err_msg=key)
+    assert_same({**state, "games": []}, {**others.state_dict(), "games": []})
 
 
 def test_a_state_stays_as_it_was_when_the_games_go_on():
     """The frames lie where the next step writes."""
     envs = SharedVectorEnv(MAKERS, 1, num_processes=1)
     try:
-        rollout, _, players = collect(10, envs=envs)
-        state, before = players.state(), players.frames.copy()
-        players.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(2), [])
-        assert (players.frames != before).any()
+        rollout, _, collector = collect(10, envs=envs)
+        state, before = collector.state_dict(), collector.frames.copy()
+        collector.collect(ValueOfShades(), rollout, torch.Generator().manual_seed(2), [])
+        assert (collector.frames != before).any()
         np.testing.assert_array_equal(state["frames"], before)
     finally:
         envs.close()
@@ -213,9 +229,9 @@ def test_a_state_stays_as_it_was_when_the_games_go_on():
 
 def test_a_wandering_game_is_recorded_and_not_learned_from():
     """The rollout holds the agent's own games alone; the stranger's keys are what the recording says was pressed."""
-    rollout, played, _ = collect(400, recorded=(0, 2), wander_envs=1)
-    rows = played.rows
-    assert rollout.rewards.shape == (400, 2) and 7 not in played.episode_lengths
+    rollout, stats, _ = collect(400, recorded=(0, 2), explore_envs=1)
+    rows = stats.rows
+    assert rollout.rewards.shape == (400, 2) and 7 not in stats.episode_lengths
     np.testing.assert_array_equal(rows["actions"][0], rollout.actions[:, 0])
     steps = np.flatnonzero(~rows["episode_starts"][1])
     told = (
@@ -384,12 +400,12 @@ def test_return_scale_against_numpy_over_several_epochs():
     scale, running, seen = RewardScaler(4, 0.9, CPU), np.zeros(4), []
     for _ in range(5):
         rewards = random.normal(3, 5, (30, 4)).astype(np.float32)
-        ended = random.random((30, 4)) < 0.1
-        for reward, over in zip(rewards, ended, strict=True):
+        done = random.random((30, 4)) < 0.1
+        for reward, over in zip(rewards, done, strict=True):
             running = 0.9 * running + reward
             seen.append(running)
             running = np.where(over, 0, running)
-        scaled = scale(torch.from_numpy(rewards), torch.from_numpy(ended))
+        scaled = scale(torch.from_numpy(rewards), torch.from_numpy(done))
         np.testing.assert_allclose(scaled, rewards / np.std(seen), rtol=1e-4)
 
 
@@ -420,10 +436,10 @@ def test_learns_what_a_picture_asks_for():
     agent = Agent(AgentConfig(2, ("left", "right"), "LeftOrRight", 1))
     optimizer = torch.optim.Adam(agent.parameters(), lr=3e-4, eps=1e-5)
     generator = torch.Generator().manual_seed(0)
-    hands = BehaviorPolicies(["agent"] * 8, NUM_ACTIONS)
-    players, rollout = RolloutCollector(envs, 0, (), CPU, hands), Rollout.empty(16, 8, CPU)
+    behaviors = BehaviorPolicies(["agent"] * 8, NUM_ACTIONS)
+    collector, rollout = RolloutCollector(envs, 0, (), CPU, behaviors), Rollout.empty(16, 8, CPU)
     for _ in range(6):
-        players.collect(agent, rollout, generator, [])
+        collector.collect(agent, rollout, generator, [])
         metrics = update(agent, optimizer, rollout, PPOConfig(batch_size=64, train_iters=2), generator)
     assert rollout.rewards.mean() > 0.9
     assert np.isfinite(list(metrics.values())).all()
@@ -510,7 +526,7 @@ def assert_same(one, other, where: str = "") -> None:
 @pytest.mark.slow
 def test_stopped_and_resumed_equals_straight(tmp_path, stop_after):
     """Weights, optimizer, the games, the recording: as if it had never stopped."""
-    flags = ("--n-epochs", 4, "--rivals", 2, "--record-envs", 1, "--wander-envs", 1, "--seed", 5)
+    flags = ("--n-epochs", 4, "--rivals", 2, "--record-envs", 1, "--explore-envs", 1, "--seed", 5)
     train(*flags, "--output-dir", tmp_path / "straight")
     stop_after(2)
     with pytest.raises(Stopped):
@@ -603,7 +619,7 @@ def test_starts_from_a_given_agent(finished_run, tmp_path):
     fewer = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))
     save_checkpoint(fewer, tmp_path / "fewer.pt")
     args.checkpoint_model = tmp_path / "fewer.pt"
-    with pytest.raises(InputError, match="knows the actions"):
+    with pytest.raises(InputError, match="has the actions"):
         train_ppo.make_agent(args, game)
 
 

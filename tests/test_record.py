@@ -1,4 +1,4 @@
-"""Recordings made to order: whose hands drive, the script run for real, a person's decisions replayed in the game."""
+"""record_trajectories.py: behavior policies, the script run for real, a person's actions replayed in the game."""
 
 import json
 import signal
@@ -25,9 +25,9 @@ AGENTS_CHOICE = 7  # no key of the stranger's
 
 def pressed_by(kind: str, num_games: int = 32, num_steps: int = 2000) -> np.ndarray:
     """(N, T): what is pressed where the agent would always choose AGENTS_CHOICE."""
-    hands, generator = BehaviorPolicies([kind] * num_games, NUM_ACTIONS), torch.Generator().manual_seed(0)
+    behaviors, generator = BehaviorPolicies([kind] * num_games, NUM_ACTIONS), torch.Generator().manual_seed(0)
     chosen = torch.full((num_games,), AGENTS_CHOICE)
-    return torch.stack([hands.press(chosen, generator) for _ in range(num_steps)], dim=1).numpy()
+    return torch.stack([behaviors.act(chosen, generator) for _ in range(num_steps)], dim=1).numpy()
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_long_and_short_turns_are_both_common():
 
 def test_hands_go_on_where_they_were():
     generator = torch.Generator().manual_seed(3)
-    hands = BehaviorPolicies(["wander", "noisy", "sticky"], NUM_ACTIONS)
+    behaviors = BehaviorPolicies(["wander", "noisy", "sticky"], NUM_ACTIONS)
     chosen = torch.full((3,), AGENTS_CHOICE)
     for _ in range(10):
-        hands.press(chosen, generator)
-    state, chance = hands.state(), generator.get_state()
-    wanted = [hands.press(chosen, generator) for _ in range(50)]
+        behaviors.act(chosen, generator)
+    state, chance = behaviors.state_dict(), generator.get_state()
+    wanted = [behaviors.act(chosen, generator) for _ in range(50)]
     other = BehaviorPolicies(["wander", "noisy", "sticky"], NUM_ACTIONS)
-    other.restore(state)
+    other.load_state_dict(state)
     generator.set_state(chance)
-    assert all(torch.equal(other.press(chosen, generator), one) for one in wanted)
+    assert all(torch.equal(other.act(chosen, generator), one) for one in wanted)
 
 
 def test_games_are_shared_out():
@@ -106,14 +106,14 @@ def test_a_mixed_recording(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
     run(*options[:-1], 6, "--output", tmp_path / "other.npz")
     assert (open_trajectories(tmp_path / "other.npz").actions != data.actions).any()
-    run(*options, "--output", tmp_path / "a.npz", wrong="a recording stands at")
+    run(*options, "--output", tmp_path / "a.npz", wrong="a recording exists at")
 
 
 def test_a_recording_of_several_courses(tmp_path):
     """The games take the courses in turn, and each row says which: frames at the start are told apart by it alone."""
     options = ["--policy", "agent=2,wander", "--n-envs", 3, "--frames", 15, "--track", 0, 2]
     said = run(*options, "--output", tmp_path / "a.npz")
-    assert "assumed: the agent that ships, which learned track 0, can drive [0, 2]" in said
+    assert "assumed: the pretrained agent, trained on track 0, can drive [0, 2]" in said
     data = open_trajectories(tmp_path / "a.npz")
     assert data.extras["track"].tolist() == [[0] * 5, [2] * 5, [0] * 5]
     skies = [tuple(data.frames[row, 0, :, 20, 0]) for row in range(3)]
@@ -143,7 +143,7 @@ def test_a_recording_of_several_courses(tmp_path):
 def test_an_agent_drives_at_another_frame_rate(tmp_path):
     """How a dream of 30 frames a second gets its recording; said, for an agent may not stand it."""
     options = ["--policy", "agent", "--n-envs", 2, "--frames", 10, "--frame-skip", 2]
-    assert "assumed: an agent that learned to decide every 4" in run(*options, "--output", tmp_path / "a.npz")
+    assert "assumed: an agent trained with a step of 4" in run(*options, "--output", tmp_path / "a.npz")
     data = open_trajectories(tmp_path / "a.npz")
     assert data.fps == 30 and len(set(data.actions.flat)) >= 1
 
@@ -168,7 +168,7 @@ def test_an_interrupt_keeps_what_is_recorded(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and "keeping the rows" in said
+    assert process.returncode == 0 and "keeping the finished rows" in said
     assert len(open_trajectories(tmp_path / "a.npz").frames) >= 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 

@@ -22,17 +22,18 @@ from dream.common.device import cache_on_device, device_generator, mask_indices
 from dream.common.errors import InputError, run_script
 from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
 from dream.data.latents import encode_recording, gather_windows
-from dream.data.trajectories import episode_ids, open_trajectories, split_episodes, window_starts
+from dream.data.splits import episode_ids, split_episodes, train_windows, window_starts
+from dream.data.trajectories import open_trajectories
 from dream.evaluation.validation import validation_set
 from dream.models.autoencoder import AutoencoderConfig
 from dream.models.checkpoints import load_autoencoder_part, load_unet
 from dream.models.rollout import rollout, sample_next_latent, suppress_small_changes
 from dream.models.unet import UNet, UNetConfig
 from dream.training import schedule as budget_module
-from dream.training.losses import train_windows, training_loss, update_ema
+from dream.training.losses import update_ema
 from dream.training.rollout_pool import RolloutPool, rollout_length_schedule
 from dream.training.schedule import Schedule, learning_rate
-from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, wake_up
+from small import CPU, moving_square, open_dream, small_autoencoder, small_unet, step_loss, wake_up
 from torch import nn
 
 SD = Path(train_sd.__file__).parent
@@ -43,7 +44,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-class TellTale(nn.Module):
+class RecordingNet(nn.Module):
     """A network that writes down what it is shown, and whose frame tells its context: 10 x the last of it + the action.
 
     Latents are 1x1 of one channel, so a frame is a number.
@@ -57,13 +58,14 @@ class TellTale(nn.Module):
         self.weight = nn.Parameter(torch.ones(()))
         self.seen = []
 
-    def warp_last_latent(self, context, actions, last=None):
+    def warp_last_latent(self, context, actions, last_frame=None):
         return context[:, -1]
 
-    def forward(self, z, t, context, actions, context_level, moved):
+    def forward(self, z, t, context, actions, context_noise=None, warped=None):
+        context_noise = torch.zeros_like(t) if context_noise is None else context_noise
         self.seen.append(SimpleNamespace(
             z=z.detach().clone(), t=t.clone(), context=context.detach().clone(), actions=actions.clone(),
-            told=context_level.clone(), context_needs_grad=context.requires_grad, grad=torch.is_grad_enabled(),
+            context_noise=context_noise.clone(), context_needs_grad=context.requires_grad, grad=torch.is_grad_enabled(),
         ))  # fmt: skip
         return self.weight * (10 * context[:, -1] + actions[:, -1].float().reshape(-1, 1, 1, 1))
 
@@ -92,17 +94,17 @@ def test_windows_against_slow_slicing():
 
 def test_roll_out_feeds_its_own_frames_back():
     """Frame k is dreamed from frames k-4 .. k-1 and the actions chosen at them; the last action leads to it."""
-    teller = TellTale()
+    net = RecordingNet()
     context, actions = numbers([[1, 2, 3, 4]]), torch.tensor([[0, 1, 2, 3, 4, 5, 6]])
-    frames = rollout(teller, context, actions, 1, seeded(), context_level=0.25)
+    frames = rollout(net, context, actions, 1, seeded())
     assert frames.shape == (1, 4, 1, 1, 1)
     assert frames.flatten().tolist() == [43, 434, 4345, 43456]  # 4 then action 3, then 4 ...
-    assert [seen.context.flatten().tolist() for seen in teller.seen] == [
+    assert [seen.context.flatten().tolist() for seen in net.seen] == [
         [1, 2, 3, 4], [2, 3, 4, 43], [3, 4, 43, 434], [4, 43, 434, 4345]]  # fmt: skip
-    assert [seen.actions.flatten().tolist() for seen in teller.seen] == [
+    assert [seen.actions.flatten().tolist() for seen in net.seen] == [
         [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]  # fmt: skip
-    assert all(seen.told.tolist() == [0.25] and seen.t.tolist() == [1.0] for seen in teller.seen)
-    noises = [seen.z.item() for seen in teller.seen]
+    assert all(seen.context_noise.tolist() == [0] and seen.t.tolist() == [1.0] for seen in net.seen)
+    noises = [seen.z.item() for seen in net.seen]
     assert len(set(noises)) == 4  # noise of its own for each frame
 
 
@@ -122,7 +124,7 @@ def test_hardly_any_change_is_none():
     latent[0, :, 0, 0] = 0.18
     latent[0, :, 0, 1] = 0.22
     latent[0, 2, 0, 2] = 0.42  # in one of four channels: 0.21
-    settled = suppress_small_changes(latent, last, change_threshold=0.2)
+    settled = suppress_small_changes(latent, last, threshold=0.2)
     assert (settled[..., 0] == 0).all() and torch.equal(settled[..., 1:], latent[..., 1:])
 
 
@@ -130,8 +132,8 @@ def test_hardly_any_change_is_none():
 def test_play_and_training_have_the_dead_zone(change, steps):
     """Once, at the end of sampling; a walk that went on without it would not be what play shows."""
 
-    class Creeps(TellTale):
-        def forward(self, z, t, context, actions, context_level, moved):
+    class Creeps(RecordingNet):
+        def forward(self, z, t, context, actions, context_noise=None, warped=None):
             return context[:, -1] + change
 
     context = torch.ones(1, 4, 1, 1, 1)
@@ -140,11 +142,11 @@ def test_play_and_training_have_the_dead_zone(change, steps):
     )
     assert latent.item() == pytest.approx(1 if change < 0.05 else 1.06)
     pool = make_pool(batch_size=1, change_threshold=0.05)
-    (iterate_rollout,), seen, _, _ = pool.sample_batch()
-    last = seen[:, -1].clone()
-    pool.update(torch.tensor([iterate_rollout]), last + change, torch.ones(1, dtype=torch.bool), 10**9)
-    assert pool.num_generated[iterate_rollout] == 1  # not at the end of its row
-    moved = (pool.contexts[iterate_rollout, -1].float() - last[0]).item()
+    batch = pool.sample_batch()
+    last = batch.context[:, -1].clone()
+    pool.update(batch.slots, last + change, torch.ones(1, dtype=torch.bool), 10**9, batch.target)
+    assert pool.num_generated[batch.slots] == 1  # not at the end of its row
+    moved = (pool.contexts[batch.slots, -1].float() - last).item()
     assert moved == 0 if change < 0.05 else moved > 0
 
 
@@ -152,14 +154,14 @@ def test_play_and_training_have_the_dead_zone(change, steps):
 
 
 def test_loss_is_that_of_the_next_frame():
-    teller = TellTale()
+    net = RecordingNet()
     context, actions = numbers([[1, 2, 3, 4], [5, 6, 7, 8]]), torch.tensor([[0, 0, 0, 3], [0, 0, 0, 4]])
     target = numbers([[40], [90]])[:, 0]
     fresh = torch.zeros(2, dtype=torch.bool)
-    loss, metrics, predicted, _ = training_loss(teller, context, actions, target, fresh, seeded())
-    (seen,) = teller.seen
+    loss, metrics, predicted, _ = step_loss(net, context, actions, target, fresh, seeded())
+    (seen,) = net.seen
     assert torch.equal(seen.context, context) and torch.equal(seen.actions, actions)
-    assert (seen.told == 0).all() and seen.grad
+    assert (seen.context_noise == 0).all() and seen.grad
     assert predicted.flatten().tolist() == [43, 84]
     assert loss.item() == pytest.approx((3 + 6) / 2, rel=1e-4)
     assert metrics["loss/train"].item() == pytest.approx((3**2 + 6**2) / 2)
@@ -167,18 +169,26 @@ def test_loss_is_that_of_the_next_frame():
 
 def test_context_noise_is_told():
     """Noise of a level that is not told blurs the dream: the network cannot know how far to trust its context."""
-    teller, B = TellTale(), 4000
+    net, B = RecordingNet(), 4000
     context, actions = torch.zeros(2 * B, L, 1, 1, 1), torch.zeros(2 * B, L, dtype=torch.long)
     fresh = torch.arange(2 * B) < B
-    _, _, _, as_played = training_loss(teller, context, actions, context[:, -1], fresh, seeded())
-    (seen,) = teller.seen
-    assert (seen.told[B:] == 0).all() and (seen.context[B:] == 0).all()  # own frames have errors of their own
+    _, _, _, as_played = step_loss(net, context, actions, context[:, -1], fresh, seeded())
+    (seen,) = net.seen
+    assert (seen.context_noise[B:] == 0).all() and (
+        seen.context[B:] == 0
+    ).all()  # own frames have errors of their own
     assert torch.equal(as_played, seen.t == 1)
-    seen = SimpleNamespace(**{name: getattr(seen, name)[:B] for name in ("told", "context", "t", "z")})
-    quiet = seen.told == 0
-    assert 0.45 < quiet.float().mean() < 0.55 and seen.told.max() <= 0.3 and seen.told.max() > 0.28
+    seen = SimpleNamespace(
+        **{name: getattr(seen, name)[:B] for name in ("context_noise", "context", "t", "z")}
+    )
+    quiet = seen.context_noise == 0
+    assert (
+        0.45 < quiet.float().mean() < 0.55
+        and seen.context_noise.max() <= 0.3
+        and seen.context_noise.max() > 0.28
+    )
     assert (seen.context[quiet] == 0).all()
-    scaled = seen.context[~quiet].flatten(1) / seen.told[~quiet, None]
+    scaled = seen.context[~quiet].flatten(1) / seen.context_noise[~quiet, None]
     assert abs(scaled.std() - 1) < 0.03 and abs(scaled.mean()) < 0.03
     pure = seen.t == 1
     assert 0.7 < pure.float().mean() < 0.9
@@ -221,26 +231,28 @@ def test_streams_dream_on_beside_the_recording():
     slow = {}  # walk -> what its context holds
     oldest = 0
     for step in range(400):
-        slots, context, actions, real = pool.sample_batch()
+        batch = pool.sample_batch()
+        slots, context, actions = batch.slots, batch.context, batch.actions
+        real = torch.cat([batch.real_context, batch.target[:, None]], dim=1)
         assert len(set(slots.tolist())) == 2
-        dreamed = torch.tensor([-1.0 - step, -1.5 - step])[:, None, None, None]
-        as_played = torch.tensor([step % 3 > 0, True])
-        for b, iterate_rollout in enumerate(slots.tolist()):
-            row, t = pool.positions[iterate_rollout].tolist()
+        generated = torch.tensor([-1.0 - step, -1.5 - step])[:, None, None, None]
+        at_pure_noise = torch.tensor([step % 3 > 0, True])
+        for b, slot in enumerate(slots.tolist()):
+            row, t = pool.positions[slot].tolist()
             assert t + L < 12  # no window over a reset; behind it there is no room for one
             assert actions[b].tolist() == [100 * row + t + i for i in range(L)]
             assert real[b].flatten().tolist() == [100 * row + t + i for i in range(L + 1)]
-            age = int(pool.num_generated[iterate_rollout])
+            age = int(pool.num_generated[slot])
             seen = [100.0 * row + t + i for i in range(max(0, L - age))]
-            own = slow.get(iterate_rollout, [])[-min(age, L) :] if age else []
+            own = slow.get(slot, [])[-min(age, L) :] if age else []
             assert context[b].flatten().tolist() == [*seen, *own]
             oldest = max(oldest, age)
-            slow[iterate_rollout] = (
-                [*(slow.get(iterate_rollout, []) if age else []), dreamed[b].item()]
-                if as_played[b]
-                else slow.get(iterate_rollout, [])
+            slow[slot] = (
+                [*(slow.get(slot, []) if age else []), generated[b].item()]
+                if at_pure_noise[b]
+                else slow.get(slot, [])
             )
-        pool.update(slots, dreamed, as_played, own_frames=12)
+        pool.update(slots, generated, at_pure_noise, 12, batch.target)
     assert (
         oldest == 7
     )  # the longest stretch has 12 frames: 4 of context, and 7 dreamed before the last target
@@ -266,18 +278,17 @@ def test_on_the_cpu_nothing_is_sent_or_drawn_elsewhere():
 def test_streams_without_own_frames_are_always_fresh():
     pool = make_pool()
     for _ in range(50):
-        slots, _, _, real = pool.sample_batch()
-        pool.update(slots, -real[:, -1], torch.ones(2, dtype=torch.bool), own_frames=0)
+        batch = pool.sample_batch()
+        pool.update(batch.slots, -batch.target, torch.ones(2, dtype=torch.bool), 0, batch.target)
         assert (pool.num_generated == 0).all() and (pool.contexts >= 0).all()
 
 
 def test_own_frames_are_shown_without_their_gradient():
     """With one, the network would learn to make its own context easy, and every step would hold on to all before it."""
     pool = make_pool()
-    slots, _, _, real = pool.sample_batch()
-    pool.update(
-        slots, (real[:, -1] * torch.ones((), requires_grad=True)), torch.ones(2, dtype=torch.bool), 1000
-    )
+    batch = pool.sample_batch()
+    predicted = batch.target * torch.ones((), requires_grad=True)
+    pool.update(batch.slots, predicted, torch.ones(2, dtype=torch.bool), 1000, batch.target)
     assert pool.num_generated.max() == 1 and not pool.contexts.requires_grad
 
 
@@ -285,13 +296,14 @@ def test_the_usual_error_is_of_walks_that_begin():
     """By it those that have dreamed are weighed; those that begin learn all that there is, however far off they are."""
     pool = make_pool()
     played = torch.ones(2, dtype=torch.bool)
-    slots, _, _, real = pool.sample_batch()
+    batch = pool.sample_batch()
+    slots, target = batch.slots, batch.target
     pool.positions[:, 1] = 0  # room to go on
     assert pool.reference_error(slots).isinf().all()
-    pool.update(slots, real[:, -1] + 0.5, played, 10**9, real[:, -1])
+    pool.update(slots, target + 0.5, played, 10**9, target)
     assert (pool.num_generated[slots] == 1).all()
     torch.testing.assert_close(pool.reference_error(slots), torch.full((2,), 0.25))
-    pool.update(slots, real[:, -1] + 9, played, 10**9, real[:, -1])  # not counted: they have dreamed
+    pool.update(slots, target + 9, played, 10**9, target)  # not counted: they have dreamed
     torch.testing.assert_close(pool.reference_error(slots), torch.full((2,), 0.25))
     pool.reset_slots(slots[:1])
     torch.testing.assert_close(pool.reference_error(slots), torch.tensor([torch.inf, 0.25]))
@@ -304,34 +316,36 @@ def test_a_walk_that_ends_goes_astray_once():
     pool.actions = torch.arange(16).expand(50, 16) % 4 + torch.arange(50)[:, None] % 5 * (
         torch.arange(16) % 4 == 3
     )
-    pool.sorted_histories, pool.history_order = torch.sort(pool.action_history_id(pool.starts))
+    pool.sorted_histories, pool.history_order = torch.sort(pool.action_history_id(pool.window_starts))
     played = torch.ones(2, dtype=torch.bool)
     pool.sample_batch()
-    slots, context, actions, real = pool.sample_batch()
+    batch = pool.sample_batch()
+    slots, context, actions, target = batch.slots, batch.context, batch.actions, batch.target
     pool.length_scale[:] = 0  # each ends at once
     before = pool.positions[slots].clone()
-    pool.update(slots, -real[:, -1], played, 1)
+    pool.update(slots, -target, played, 1, target)
     assert pool.off_data[slots].all() and (pool.num_generated[slots] == 1).all()
     assert (pool.positions[slots, 0] != before[:, 0]).all()  # one in fifty would stay in its row
     row, t = pool.positions[slots].unbind(dim=1)
     for i in range(L - 1):
         assert torch.equal(pool.actions[row, t + i], actions[:, i + 1])
-    assert torch.equal(pool.contexts[slots].float(), torch.cat([context[:, 1:], -real[:, -1:]], dim=1))
-    pool.update(slots, -real[:, -1], played, 1)
+    assert torch.equal(pool.contexts[slots].float(), torch.cat([context[:, 1:], -target[:, None]], dim=1))
+    pool.update(slots, -target, played, 1, target)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
-    pool.update(slots, -real[:, -1], torch.zeros(2, dtype=torch.bool), 1)  # nothing that play would show
-    pool.update(slots, -real[:, -1], played, own_frames=0)
+    pool.update(slots, -target, torch.zeros(2, dtype=torch.bool), 1, target)  # nothing that play would show
+    pool.update(slots, -target, played, 0, target)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
 
 
 def test_a_walk_whose_keys_nobody_else_pressed_goes_anywhere():
     pool = make_pool(off_data_fraction=1.0)  # every action is of its own moment
-    slots, _, _, real = pool.sample_batch()
+    batch = pool.sample_batch()
+    slots, target = batch.slots, batch.target
     pool.length_scale[:] = 0
     pool.positions[slots] = torch.tensor(
         [[0, 7], [1, 7]]
     )  # the last window before a reset: none begins one later
-    pool.update(slots, real[:, -1], torch.ones(2, dtype=torch.bool), 1)
+    pool.update(slots, target, torch.ones(2, dtype=torch.bool), 1, target)
     row, t = pool.positions[slots].unbind(dim=1)
     assert pool.off_data[slots].all() and pool.is_window_start[row, t].all()
 
@@ -339,22 +353,21 @@ def test_a_walk_whose_keys_nobody_else_pressed_goes_anywhere():
 def test_streams_go_on_where_they_were():
     one, other = make_pool(off_data_fraction=0.5), make_pool(off_data_fraction=0.5)
     for _ in range(20):
-        slots, context, _, _ = one.sample_batch()
-        one.update(slots, context[:, -1], torch.ones(2, dtype=torch.bool), 5)
+        batch = one.sample_batch()
+        one.update(batch.slots, batch.context[:, -1], torch.ones(2, dtype=torch.bool), 5, batch.target)
     assert one.off_data.any() and one.num_generated.max() > 0
     other.load_state_dict(one.state_dict())
     other.generator.set_state(one.generator.get_state())
     for _ in range(20):
-        for local_rows, yours in zip(one.sample_batch(), other.sample_batch(), strict=True):
-            assert torch.equal(local_rows, yours)
-        slots = one.sample_batch()[0]
-        other.sample_batch()
+        batches = one.sample_batch(), other.sample_batch()
+        for ours, theirs in zip(*batches, strict=True):
+            assert torch.equal(ours, theirs)
         for pool in (one, other):
-            seen = torch.ones(2, 1, 1, 1)
-            pool.update(slots, seen, torch.ones(2, dtype=torch.bool), 5)
-    local_rows, yours = one.state_dict(), other.state_dict()
-    assert one.num_generated.max() > 0 and local_rows.pop("length") == yours.pop("length")
-    assert all(torch.equal(local_rows[name], yours[name]) for name in local_rows)
+            predicted = torch.ones(2, 1, 1, 1)
+            pool.update(batches[0].slots, predicted, torch.ones(2, dtype=torch.bool), 5, batches[0].target)
+    ours, theirs = one.state_dict(), other.state_dict()
+    assert one.num_generated.max() > 0 and ours.pop("mean_length") == theirs.pop("mean_length")
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 # ------------------------------------------------------------------------------------------------- budget
@@ -526,7 +539,7 @@ def small_networks():
     def unet_config(**settings) -> UNetConfig:
         return UNetConfig(**{"channels": (16, 32), "blocks": 1, "embedding": 32, **settings})
 
-    unet_config.of = UNetConfig.of
+    unet_config.from_dict = UNetConfig.from_dict
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             train_autoencoder, "AutoencoderConfig", functools.partial(AutoencoderConfig, channels=16)
@@ -541,11 +554,11 @@ def small_models():
         yield
 
 
-def teach_autoencoder(*flags) -> None:
+def train_small_autoencoder(*flags) -> None:
     train_autoencoder.main(train_autoencoder.parse_args([*AUTOENCODER, *map(str, flags)]))
 
 
-def teach_dream(*flags) -> None:
+def train_small_model(*flags) -> None:
     train_sd.main(train_sd.parse_args([*DREAM, *map(str, flags)]))
 
 
@@ -565,7 +578,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 def run_cli(script: str, *flags, folder: Path) -> str:
     command = [sys.executable, str(SD / script), *map(str, flags)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=folder)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -575,16 +588,16 @@ def test_the_scripts_run_for_real(tmp_path):
     """The commands of the README, small, on a recording of the two arrays that the format asks for."""
     cv2 = pytest.importorskip("cv2")
     recording = record(tmp_path / "square.npz")
-    said = run_cli("train_autoencoder.py", "--trajectories", recording, "--output-dir", "a", *AUTOENCODER,
+    output = run_cli("train_autoencoder.py", "--trajectories", recording, "--output-dir", "a", *AUTOENCODER,
                    folder=tmp_path)  # fmt: skip
-    assert "assumed: no episode_starts" in said and "seed 0" in said
+    assert "assumed: no episode_starts" in output and "seed 0" in output
     a = tmp_path / "a"
     assert {"encoder.pt", "decoder.pt", "last.pt", "metrics.csv", "previews"} <= {p.name for p in a.iterdir()}
     assert rows_of(a)[0]["step"] == "2" and np.isfinite(float(rows_of(a)[0]["psnr/autoencoder"]))
     picture = cv2.imread(str(a / "previews" / "step_000002.png"))
     assert picture.shape[0] == 2 * 32 + 3 * 2  # real above rebuilt
     assert load_autoencoder_part(a / "encoder.pt", "encoder").config.latent_shape == (4, 8, 12)
-    said = run_cli("train_sd.py", "--trajectories", recording, "--autoencoder-dir", "a", "--output-dir", "b", *DREAM,
+    output = run_cli("train_sd.py", "--trajectories", recording, "--autoencoder-dir", "a", "--output-dir", "b", *DREAM,
                    folder=tmp_path)  # fmt: skip
     b = tmp_path / "b"
     names = {"best.pt", "last.pt", "initial_sequence.npz", "metrics.csv", "previews", "latents.npy"}
@@ -596,10 +609,10 @@ def test_the_scripts_run_for_real(tmp_path):
     assert cv2.imread(str(b / "previews" / "step_000002_film.png")).shape[0] == 2 * 32 + 3 * 2
     with np.load(b / "initial_sequence.npz", allow_pickle=False) as starts:
         assert starts["frames"].shape[1:] == (4, 4, 8, 12) and starts["actions"].shape[1:] == (4,)
-    command = re.search(r"next: python sd/play_sd.py (.*)", said).group(1).split()
-    said = run_cli("play_sd.py", *command, "--headless", "--frames", "7", "--record", "film.mp4", "--device", "cpu",
+    command = re.search(r"next: python sd/play_sd.py (.*)", output).group(1).split()
+    output = run_cli("play_sd.py", *command, "--headless", "--frames", "7", "--record", "film.mp4", "--device", "cpu",
                    folder=tmp_path)  # fmt: skip
-    assert "7 frames" in said
+    assert "7 frames" in output
     assert cv2.VideoCapture(str(tmp_path / "film.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 7
 
 
@@ -611,7 +624,7 @@ def assert_same(one, other, where: str = "") -> None:
     elif isinstance(one, dict):
         assert set(one) == set(other), where
         for key in one:
-            if key != "spent_s":
+            if key != "elapsed_s":
                 assert_same(one[key], other[key], f"{where}/{key}")
     elif isinstance(one, (list, tuple)):
         assert len(one) == len(other), where
@@ -655,22 +668,22 @@ def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, smal
     """A generator, an average or a step that is not kept makes a resumed run another run, seen by nobody."""
     recording = record(tmp_path / "square.npz")
     flags = ["--trajectories", recording, "--epochs", 3]
-    kind, teach = "autoencoder_run", teach_autoencoder
+    kind, train = "autoencoder_run", train_small_autoencoder
     if script is train_sd:
-        teach_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
-        kind, teach = "dream_run", teach_dream
+        train_small_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
+        kind, train = "model_run", train_small_model
         flags += ["--autoencoder-dir", tmp_path / "a", "--epoch-samples", 24]
-        monkeypatch.setattr(train_sd, "OWN_FRAMES_FROM", -1)  # from the first step on
-    teach(*flags, "--output-dir", tmp_path / "straight")
+        monkeypatch.setattr(train_sd, "ROLLOUTS_FROM", -1)  # from the first step on
+    train(*flags, "--output-dir", tmp_path / "straight")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_after_epoch(patch, script)
-        teach(*flags, "--output-dir", tmp_path / "stopped")
+        train(*flags, "--output-dir", tmp_path / "stopped")
     assert len(rows_of(tmp_path / "stopped")) == 1
     if script is train_sd:
         stopped = load_checkpoint(tmp_path / "stopped" / "last.pt", kind, "")
-        assert stopped["streams"]["age"].max() > 0
+        assert stopped["pool"]["num_generated"].max() > 0
     torch.manual_seed(12345)  # a new process has other global generators
-    teach(*flags, "--output-dir", tmp_path / "stopped", "--resume")
+    train(*flags, "--output-dir", tmp_path / "stopped", "--resume")
     straight, resumed = (
         load_checkpoint(tmp_path / name / "last.pt", kind, "") for name in ("straight", "stopped")
     )
@@ -683,13 +696,13 @@ def test_stopped_and_resumed_equals_straight(script, tmp_path, monkeypatch, smal
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory):
+def trained(tmp_path_factory):
     """A recording with a small autoencoder and a small dream of it."""
-    folder = tmp_path_factory.mktemp("taught")
+    folder = tmp_path_factory.mktemp("trained")
     recording = record(folder / "square.npz")
     with small_networks():
-        teach_autoencoder("--trajectories", recording, "--output-dir", folder / "a")
-        teach_dream(
+        train_small_autoencoder("--trajectories", recording, "--output-dir", folder / "a")
+        train_small_model(
             "--trajectories", recording, "--autoencoder-dir", folder / "a", "--output-dir", folder / "b"
         )
     return folder
@@ -701,8 +714,8 @@ def taught(tmp_path_factory):
 def test_recordings_of_other_shapes(options, tmp_path, small_models):
     """Sizes that are no multiple of anything, one action, one row: of any game, from any tool."""
     recording = record(tmp_path / "square.npz", **options)
-    teach_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
-    teach_dream(
+    train_small_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
+    train_small_model(
         "--trajectories", recording, "--autoencoder-dir", tmp_path / "a", "--output-dir", tmp_path / "b"
     )
     dream = open_dream(
@@ -713,87 +726,99 @@ def test_recordings_of_other_shapes(options, tmp_path, small_models):
     assert dream.reset().shape == dream.step(0).shape == size
 
 
-def test_an_autoencoder_begins_with_another(tmp_path, taught, small_models):
+def test_an_autoencoder_begins_with_another(tmp_path, trained, small_models):
     """Begun with another's weights its latents stay what they are; a dream of them is not thrown away."""
     flags = [
         "--trajectories",
-        taught / "square.npz",
+        trained / "square.npz",
         "--init-from",
-        taught / "a",
+        trained / "a",
         "--output-dir",
         tmp_path / "a",
     ]
-    teach_autoencoder(*flags, "--learning-rate", 1e-9)
+    train_small_autoencoder(*flags, "--learning-rate", 1e-9)
     before, after = (
-        load_autoencoder_part(folder / "a" / "encoder.pt", "encoder") for folder in (taught, tmp_path)
+        load_autoencoder_part(folder / "a" / "encoder.pt", "encoder") for folder in (trained, tmp_path)
     )
     assert_same(dict(before.layers.state_dict()), dict(after.layers.state_dict()))
-    (tmp_path / "encoder.pt").write_bytes((taught / "a" / "encoder.pt").read_bytes())  # without its decoder
-    flags = ["--trajectories", taught / "square.npz", "--init-from", tmp_path, "--output-dir", tmp_path / "b"]
-    teach_autoencoder(*flags, "--learning-rate", 1e-9)
+    (tmp_path / "encoder.pt").write_bytes((trained / "a" / "encoder.pt").read_bytes())  # without its decoder
+    flags = [
+        "--trajectories",
+        trained / "square.npz",
+        "--init-from",
+        tmp_path,
+        "--output-dir",
+        tmp_path / "b",
+    ]
+    train_small_autoencoder(*flags, "--learning-rate", 1e-9)
     decoders = [
         load_autoencoder_part(path / "decoder.pt", "decoder") for path in (tmp_path / "a", tmp_path / "b")
     ]
     flags = [
         "--trajectories",
-        taught / "square.npz",
+        trained / "square.npz",
         "--init-from",
-        taught / "a",
+        trained / "a",
         "--output-dir",
         tmp_path / "c",
     ]
-    teach_autoencoder(*flags)
+    train_small_autoencoder(*flags)
     moved = {}
     for kind in ("encoder", "decoder"):  # a tenth of the rate, and not for the wrong one of the two
         old, new = (
             dict(load_autoencoder_part(folder / f"{kind}.pt", kind).named_parameters())
-            for folder in (taught / "a", tmp_path / "c")
+            for folder in (trained / "a", tmp_path / "c")
         )
         moved[kind] = max((new[name] - old[name]).abs().max().item() for name in old)
     assert 0 < moved["encoder"] < 0.3 * moved["decoder"]
     assert not torch.equal(decoders[0].stem.weight, decoders[1].stem.weight)
     large = record(tmp_path / "large.npz", height=64, width=96)
-    said = line_of(teach_autoencoder, "--trajectories", large, "--init-from", taught / "a")
-    assert "of another shape" in said
-    said = line_of(teach_autoencoder, "--trajectories", large, "--init-from", tmp_path / "none")
-    assert "no checkpoint" in said
+    output = line_of(train_small_autoencoder, "--trajectories", large, "--init-from", trained / "a")
+    assert "of another shape" in output
+    output = line_of(train_small_autoencoder, "--trajectories", large, "--init-from", tmp_path / "none")
+    assert "no checkpoint" in output
 
 
-def test_a_time_budget_ends_the_run_and_resume_goes_on(tmp_path, taught, small_models):
+def test_a_time_budget_ends_the_run_and_resume_goes_on(tmp_path, trained, small_models):
     """Without the last checkpoint the minutes were for nothing; without their count a resumed run starts over."""
-    flags = ["--trajectories", taught / "square.npz", "--epochs", 100_000]
-    for teach, more in ((teach_autoencoder, []), (teach_dream, ["--autoencoder-dir", taught / "a"])):
-        run = tmp_path / teach.__name__
-        teach(*flags, *more, "--output-dir", run, "--max-minutes", 0.01)
+    flags = ["--trajectories", trained / "square.npz", "--epochs", 100_000]
+    for train, more in (
+        (train_small_autoencoder, []),
+        (train_small_model, ["--autoencoder-dir", trained / "a"]),
+    ):
+        run = tmp_path / train.__name__
+        train(*flags, *more, "--output-dir", run, "--max-minutes", 0.01)
         first = torch.load(run / "last.pt", weights_only=True)
-        assert 0 < first["step"] < 10_000 and first["spent_s"] > 0.3
+        assert 0 < first["step"] < 10_000 and first["elapsed_s"] > 0.3
         assert rows_of(run)[-1]["step"] == str(first["step"])  # the part of an epoch at the end is kept too
-        teach(*flags, *more, "--output-dir", run, "--max-minutes", (first["spent_s"] + 0.6) / 60, "--resume")
+        train(
+            *flags, *more, "--output-dir", run, "--max-minutes", (first["elapsed_s"] + 0.6) / 60, "--resume"
+        )
         second = torch.load(run / "last.pt", weights_only=True)
-        assert second["step"] > first["step"] and second["spent_s"] > first["spent_s"] + 0.3
+        assert second["step"] > first["step"] and second["elapsed_s"] > first["elapsed_s"] + 0.3
         steps = [int(row["step"]) for row in rows_of(run)]
         assert first["step"] in steps and steps[-1] == second["step"] and steps == sorted(set(steps))
 
 
 @pytest.mark.parametrize("script", [train_autoencoder, train_sd], ids=["autoencoder", "sd"])
-def test_resume_knows_how_good_the_best_was(script, taught, tmp_path, small_models):
+def test_resume_knows_how_good_the_best_was(script, trained, tmp_path, small_models):
     """Forgotten, the first epoch after a resume would write over the best model with a worse one."""
     run = tmp_path / "run"
-    shutil.copytree(taught / ("b" if script is train_sd else "a"), run)
+    shutil.copytree(trained / ("b" if script is train_sd else "a"), run)
     name, best = ("best_score", "best.pt") if script is train_sd else ("best_psnr", "decoder.pt")
     last = torch.load(run / "last.pt", weights_only=True)
     save_checkpoint({**last, name: 99.0}, run / "last.pt")
     before = (run / best).read_bytes()
-    flags = ["--trajectories", taught / "square.npz", "--output-dir", run, "--epochs", 2, "--resume"]
-    teach_dream(*flags, "--autoencoder-dir", taught / "a") if script is train_sd else teach_autoencoder(
-        *flags
-    )
+    flags = ["--trajectories", trained / "square.npz", "--output-dir", run, "--epochs", 2, "--resume"]
+    train_small_model(
+        *flags, "--autoencoder-dir", trained / "a"
+    ) if script is train_sd else train_small_autoencoder(*flags)
     assert (run / best).read_bytes() == before
     resumed = torch.load(run / "last.pt", weights_only=True)
     assert resumed[name] == 99.0 and resumed["step"] == 2 * last["step"]
 
 
-def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models, monkeypatch):
+def test_own_frames_come_after_the_first_quarter(trained, tmp_path, small_models, monkeypatch):
     """Never switched on, the model meets its own mistakes for the first time when somebody plays."""
     oldest = []
 
@@ -801,19 +826,19 @@ def test_own_frames_come_after_the_first_quarter(taught, tmp_path, small_models,
         RolloutPool.update(pool, *moved)
         oldest.append(int(pool.num_generated.max()))
 
-    monkeypatch.setattr(train_sd, "Streams", type("Spied", (RolloutPool,), {"advance": spy}))
-    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 160,
+    monkeypatch.setattr(train_sd, "RolloutPool", type("Spied", (RolloutPool,), {"update": spy}))
+    flags = ["--trajectories", trained / "square.npz", "--autoencoder-dir", trained / "a", "--epoch-samples", 160,
              "--batch-size", 4]  # fmt: skip
-    teach_dream(*flags, "--output-dir", tmp_path / "b")
+    train_small_model(*flags, "--output-dir", tmp_path / "b")
     # in the first tenth the flow learns alone
     assert len(oldest) == 36 and set(oldest[:6]) == {0} and max(oldest[6:]) > 1
     oldest.clear()
-    teach_dream(*flags, "--output-dir", tmp_path / "c", "--own-frames", 0)
+    train_small_model(*flags, "--output-dir", tmp_path / "c", "--rollout-length", 0)
     assert set(oldest) == {0}
 
 
 def test_a_model_that_knows_long_walks_takes_them_at_once(
-    taught, tmp_path, small_models, monkeypatch, capsys
+    trained, tmp_path, small_models, monkeypatch, capsys
 ):
     """Walks that grow anew would be nine tenths of the time shorter than those that it has learned already."""
     lengths = []
@@ -822,21 +847,21 @@ def test_a_model_that_knows_long_walks_takes_them_at_once(
         lengths.append(length)
         RolloutPool.update(pool, slots, dreamed, as_played, length, *rest)
 
-    monkeypatch.setattr(train_sd, "Streams", type("Spied", (RolloutPool,), {"advance": spy}))
-    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--epoch-samples", 16,
-             "--batch-size", 4, "--flow-first", 0, "--own-frames", 32, "--init-from", taught / "b" / "best.pt",
+    monkeypatch.setattr(train_sd, "RolloutPool", type("Spied", (RolloutPool,), {"update": spy}))
+    flags = ["--trajectories", trained / "square.npz", "--autoencoder-dir", trained / "a", "--epoch-samples", 16,
+             "--batch-size", 4, "--flow-pretrain", 0, "--rollout-length", 32, "--init-from", trained / "b" / "best.pt",
              "--epochs", 1]  # fmt: skip
-    teach_dream(*flags, "--output-dir", tmp_path / "grown")
+    train_small_model(*flags, "--output-dir", tmp_path / "grown")
     assert len(lengths) == 4 and lengths[0] == 0 and lengths[1] < 32
     lengths.clear()
-    teach_dream(*flags, "--output-dir", tmp_path / "at_once", "--no-grow")
-    assert lengths == [32] * 4
+    train_small_model(*flags, "--output-dir", tmp_path / "at_once", "--rollout-length-start", 32)
+    assert lengths == [0] + [32] * 3  # a run never begins with generated contexts
     with pytest.raises(SystemExit):
-        train_sd.parse_args(["--no-grow"])
-    assert "--no-grow needs --init-from" in capsys.readouterr().err
+        train_sd.parse_args(["--rollout-length-start", "8"])
+    assert "--rollout-length-start above 1 needs --init-from" in capsys.readouterr().err
 
 
-def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, small_models, monkeypatch):
+def test_walks_go_astray_only_where_a_discriminator_judges(trained, tmp_path, small_models, monkeypatch):
     """Without one nothing at all would be learned from them."""
     lr_scales = []
 
@@ -845,103 +870,127 @@ def test_walks_go_astray_only_where_a_discriminator_judges(taught, tmp_path, sma
             super().__init__(*given)
             lr_scales.append(self.off_data_fraction)
 
-    monkeypatch.setattr(train_sd, "Streams", Spied)
+    monkeypatch.setattr(train_sd, "RolloutPool", Spied)
     flags = [
         "--trajectories",
-        taught / "square.npz",
+        trained / "square.npz",
         "--autoencoder-dir",
-        taught / "a",
+        trained / "a",
         "--epoch-samples",
         16,
     ]
-    teach_dream(*flags, "--output-dir", tmp_path / "b")
-    teach_dream(*flags, "--output-dir", tmp_path / "c", "--discriminator", 0)
+    train_small_model(*flags, "--output-dir", tmp_path / "b")
+    train_small_model(*flags, "--output-dir", tmp_path / "c", "--gan-weight", 0)
     assert lr_scales[0] > 0 and lr_scales[1] == 0
 
 
-def test_the_flow_learns_alone_at_first(taught, tmp_path, small_models):
+def test_the_flow_learns_alone_at_first(trained, tmp_path, small_models):
     """A denoiser that learned then would learn to begin from nonsense."""
-    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--flow-first", 0.99]
-    teach_dream(*flags, "--output-dir", tmp_path / "b")
+    flags = [
+        "--trajectories",
+        trained / "square.npz",
+        "--autoencoder-dir",
+        trained / "a",
+        "--flow-pretrain",
+        0.99,
+    ]
+    train_small_model(*flags, "--output-dir", tmp_path / "b")
     unet = load_unet(tmp_path / "b" / "best.pt")[0]
-    assert (unet.head.weight == 0).all() and (unet.flow.head.weight != 0).any()
-    teach_dream(
-        *flags, "--output-dir", tmp_path / "c", "--no-motion"
+    assert (unet.conv_out.weight == 0).all() and (unet.flow.conv_out.weight != 0).any()
+    train_small_model(
+        *flags, "--output-dir", tmp_path / "c", "--no-flow"
     )  # none: the denoiser has all of the budget
     unet = load_unet(tmp_path / "c" / "best.pt")[0]
-    assert (unet.head.weight != 0).any() and unet.flow is None
+    assert (unet.conv_out.weight != 0).any() and unet.flow is None
 
 
-def test_a_new_run_from_weights(taught, tmp_path, small_models):
+def test_a_new_run_from_weights(trained, tmp_path, small_models):
     """--init-from that is ignored would look like a slow start; one that freezes weights like a finished model."""
-    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a"]
-    teach_dream(*flags, "--output-dir", tmp_path / "b", "--init-from", taught / "b" / "best.pt",
+    flags = ["--trajectories", trained / "square.npz", "--autoencoder-dir", trained / "a"]
+    train_small_model(*flags, "--output-dir", tmp_path / "b", "--init-from", trained / "b" / "best.pt",
                 "--learning-rate", 1e-30)  # fmt: skip
-    begun, given = (load_unet(path / "best.pt")[0].state_dict() for path in (tmp_path / "b", taught / "b"))
+    begun, given = (load_unet(path / "best.pt")[0].state_dict() for path in (tmp_path / "b", trained / "b"))
     fresh = train_sd.UNet(train_sd.UNetConfig(num_actions=3)).state_dict()
     for name, weight in begun.items():
         torch.testing.assert_close(weight, given[name])
     assert any((weight - fresh[name]).abs().max() > 0.05 for name, weight in begun.items())
-    teach_dream(*flags, "--output-dir", tmp_path / "c", "--init-from", taught / "b" / "best.pt",
-                "--learning-rate", 0.1, "--flow-first", 0)  # fmt: skip
-    moved = load_checkpoint(tmp_path / "c" / "last.pt", "dream_run", "")["model"]
+    train_small_model(*flags, "--output-dir", tmp_path / "c", "--init-from", trained / "b" / "best.pt",
+                "--learning-rate", 0.1, "--flow-pretrain", 0)  # fmt: skip
+    moved = load_checkpoint(tmp_path / "c" / "last.pt", "model_run", "")["model"]
     still = [name for name, weight in given.items() if (moved[name] - weight).abs().max() < 1e-4]
     assert all("embed" in name for name in still), still  # those learn once what they modulate has grown
 
 
-def test_what_does_not_belong_together_is_refused(taught, tmp_path, small_models):
+def test_what_does_not_belong_together_is_refused(trained, tmp_path, small_models):
     """Each of these would train for an hour on what cannot work, or end in a traceback."""
-    square = ["--trajectories", taught / "square.npz"]
-    dream = ["--autoencoder-dir", taught / "a", "--output-dir", tmp_path / "b"]
+    square = ["--trajectories", trained / "square.npz"]
+    dream = ["--autoencoder-dir", trained / "a", "--output-dir", tmp_path / "b"]
     larger = ["--trajectories", record(tmp_path / "larger.npz", height=48, width=64)]
     more_actions = ["--trajectories", record(tmp_path / "more.npz", num_actions=5)]
-    assert "(32, 48)" in line_of(teach_dream, *larger, *dream)
-    assert "no checkpoint" in line_of(teach_dream, *square, "--autoencoder-dir", tmp_path, *dream[2:])
-    assert "no recording" in line_of(teach_dream, "--trajectories", tmp_path / "none.npz", *dream)
-    assert "no recording" in line_of(teach_autoencoder, "--trajectories", tmp_path / "none.npz")
-    resume = ["--resume", "--output-dir", taught / "a"]
-    assert "began with --trajectories" in line_of(teach_autoencoder, *larger, *resume)
-    assert "wanted 'dream_run'" in line_of(teach_dream, *square, *dream[:2], *resume)
+    assert "(32, 48)" in line_of(train_small_model, *larger, *dream)
+    assert "no checkpoint" in line_of(train_small_model, *square, "--autoencoder-dir", tmp_path, *dream[2:])
+    assert "no recording" in line_of(train_small_model, "--trajectories", tmp_path / "none.npz", *dream)
+    assert "no recording" in line_of(train_small_autoencoder, "--trajectories", tmp_path / "none.npz")
+    resume = ["--resume", "--output-dir", trained / "a"]
+    assert "began with --trajectories" in line_of(train_small_autoencoder, *larger, *resume)
+    assert "wanted 'model_run'" in line_of(train_small_model, *square, *dream[:2], *resume)
     assert "no checkpoint" in line_of(
-        teach_autoencoder, *square, "--resume", "--output-dir", tmp_path / "none"
+        train_small_autoencoder, *square, "--resume", "--output-dir", tmp_path / "none"
     )
-    best = taught / "b" / "best.pt"
-    assert "3 actions, not 5" in line_of(teach_dream, *more_actions, *dream, "--init-from", best)
+    best = trained / "b" / "best.pt"
+    assert "has 3 actions, the recording 5" in line_of(
+        train_small_model, *more_actions, *dream, "--init-from", best
+    )
     assert "began with --trajectories" in line_of(
-        teach_dream, *more_actions, *dream[:2], "--output-dir", taught / "b", "--resume"
+        train_small_model, *more_actions, *dream[:2], "--output-dir", trained / "b", "--resume"
     )
-    teach_autoencoder(*square, "--output-dir", tmp_path / "a2", "--seed", 1)
+    train_small_autoencoder(*square, "--output-dir", tmp_path / "a2", "--seed", 1)
     assert "began with --autoencoder-dir" in line_of(
-        teach_dream, *square, "--autoencoder-dir", tmp_path / "a2", "--output-dir", taught / "b", "--resume"
+        train_small_model,
+        *square,
+        "--autoencoder-dir",
+        tmp_path / "a2",
+        "--output-dir",
+        trained / "b",
+        "--resume",
     )
     shutil.copy(tmp_path / "a2" / "encoder.pt", tmp_path / "encoder.pt")
-    shutil.copy(taught / "a" / "decoder.pt", tmp_path / "decoder.pt")
-    assert "not of one training" in line_of(teach_dream, *square, "--autoencoder-dir", tmp_path, *dream[2:])
+    shutil.copy(trained / "a" / "decoder.pt", tmp_path / "decoder.pt")
+    assert "not of one training run" in line_of(
+        train_small_model, *square, "--autoencoder-dir", tmp_path, *dream[2:]
+    )
     assert not list(tmp_path.glob("b/*"))
 
 
-def test_a_run_is_never_written_over(taught, small_models):
+def test_resume_with_another_rollout_length_is_refused(trained, small_models):
+    """It used to be ignored without a word."""
+    flags = ["--trajectories", trained / "square.npz", "--autoencoder-dir", trained / "a", "--output-dir",
+             trained / "b", "--resume", "--rollout-length", 0]  # fmt: skip
+    assert "began with --rollout-length" in line_of(train_small_model, *flags)
+
+
+def test_a_run_is_never_written_over(trained, small_models):
     """A forgotten --resume would begin anew and put its first blurred epoch in the place of an hour's best."""
-    square = ["--trajectories", taught / "square.npz"]
-    for teach, flags in (
-        (teach_autoencoder, ["--output-dir", taught / "a"]),
-        (teach_dream, ["--autoencoder-dir", taught / "a", "--output-dir", taught / "b"]),
+    square = ["--trajectories", trained / "square.npz"]
+    for train, flags in (
+        (train_small_autoencoder, ["--output-dir", trained / "a"]),
+        (train_small_model, ["--autoencoder-dir", trained / "a", "--output-dir", trained / "b"]),
     ):
         before = {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
-        assert "a run stands in" in line_of(teach, *square, *flags)
+        assert "already contains a run" in line_of(train, *square, *flags)
         assert before == {path: path.stat().st_mtime_ns for path in Path(flags[-1]).iterdir()}
 
 
 @pytest.mark.parametrize("script", ["autoencoder", "sd"])
-def test_a_loss_that_is_no_number_stops_the_run(script, taught, tmp_path, small_models):
+def test_a_loss_that_is_no_number_stops_the_run(script, trained, tmp_path, small_models):
     """Training on would write over the last good weights with nothing."""
-    flags = ["--trajectories", taught / "square.npz", "--output-dir", tmp_path / "run", "--epoch-samples", 256,
+    flags = ["--trajectories", trained / "square.npz", "--output-dir", tmp_path / "run", "--epoch-samples", 256,
              "--learning-rate", 1e30]  # fmt: skip
     if script == "sd":
-        said = line_of(teach_dream, *flags, "--autoencoder-dir", taught / "a")
+        output = line_of(train_small_model, *flags, "--autoencoder-dir", trained / "a")
     else:
-        said = line_of(teach_autoencoder, *flags)
-    assert "the loss is no number" in said and "--learning-rate" in said
+        output = line_of(train_small_autoencoder, *flags)
+    assert "the loss is not finite" in output and "--learning-rate" in output
     assert not list(tmp_path.glob("run/best.pt")) and not list(tmp_path.glob("run/last.pt"))
 
 
@@ -983,14 +1032,13 @@ def test_a_short_training_learns_how_a_square_moves():
     num_steps = 250
     pool = RolloutPool(latents, actions, windows, 16, L, CPU, generator)
     for step in range(num_steps):
-        slots, context, context_actions, real = pool.sample_batch()
-        fresh = pool.num_generated[slots] == 0
+        batch = pool.sample_batch()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(2e-3, step / num_steps, step, warmup_steps=20)
-        loss, _, seen, as_played = training_loss(
-            unet, context, context_actions, real[:, -1], fresh, generator
+        loss, _, predicted, at_pure_noise = step_loss(
+            unet, batch.context, batch.actions, batch.target, batch.is_real, generator
         )
-        pool.update(slots, seen, as_played, own_frames=2)
+        pool.update(batch.slots, predicted, at_pure_noise, 2, batch.target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -1018,9 +1066,9 @@ def test_a_short_training_learns_how_a_square_moves():
     assert left < nothing - 1 and right > nothing + 1
 
 
-def test_how_fast_training_is(taught, tmp_path, capsys):
+def test_how_fast_training_is(trained, tmp_path, capsys):
     """Both sides for real, in a turn each."""
-    flags = ["--trajectories", taught / "square.npz", "--autoencoder-dir", taught / "a", "--device", "cpu",
+    flags = ["--trajectories", trained / "square.npz", "--autoencoder-dir", trained / "a", "--device", "cpu",
              "--output", tmp_path / "b.json", "--seconds", 0.5, "--rounds", 1, "--processes", 2]  # fmt: skip
     benchmark_training.main(benchmark_training.parse_args([*map(str, flags)]))
     found = json.loads((tmp_path / "b.json").read_text())
@@ -1040,11 +1088,11 @@ def test_both_scripts_on_a_gpu(tmp_path, small_models):
     """A tensor left on the other device shows only where there are two."""
     recording = record(tmp_path / "square.npz")
     flags = ["--trajectories", recording, "--device", "cuda"]
-    teach_autoencoder(*flags, "--output-dir", tmp_path / "a")
-    teach_autoencoder(*flags, "--output-dir", tmp_path / "a", "--epochs", 2, "--resume")
+    train_small_autoencoder(*flags, "--output-dir", tmp_path / "a")
+    train_small_autoencoder(*flags, "--output-dir", tmp_path / "a", "--epochs", 2, "--resume")
     dream = ["--autoencoder-dir", tmp_path / "a", "--output-dir", tmp_path / "b"]
-    teach_dream(*flags, *dream, "--epochs", 2)
-    teach_dream(*flags, *dream, "--epochs", 3, "--resume")
+    train_small_model(*flags, *dream, "--epochs", 2)
+    train_small_model(*flags, *dream, "--epochs", 3, "--resume")
     assert [row["step"] for row in rows_of(tmp_path / "b")] == ["2", "4", "6"]
     paths = (tmp_path / "b" / "best.pt", tmp_path / "b" / "initial_sequence.npz")
     dream = open_dream(tmp_path / "a" / "decoder.pt", *paths, 2, 0, torch.device("cuda"))
@@ -1065,6 +1113,6 @@ def test_bfloat16_by_what_the_cpu_is(monkeypatch, cpu, pays):
     monkeypatch.setattr(runs.platform, "processor", lambda: cpu)
     monkeypatch.setattr(runs.Path, "exists", lambda path: False)
     assert runs.cpu_bfloat16_is_fast.__wrapped__() is pays
-    monkeypatch.setattr(runs, "bfloat16_pays", lambda: pays)
+    monkeypatch.setattr(runs, "cpu_bfloat16_is_fast", lambda: pays)
     with runs.autocast(CPU):
         assert torch.is_autocast_enabled("cpu") is pays

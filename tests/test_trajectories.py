@@ -11,13 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dream.common.errors import InputError as BadFile
-from dream.data.trajectories import (
-    episode_ids,
-    high_reward_starts,
-    open_trajectories,
-    split_episodes,
-    window_starts,
-)
+from dream.data.splits import episode_ids, split_episodes, window_starts
+from dream.data.start_states import high_reward_starts, select_start_states
+from dream.data.trajectories import open_trajectories
 from player.common.errors import InputError
 from player.recording import trajectory_writer as writing
 from player.recording.trajectory_writer import (
@@ -130,7 +126,7 @@ def test_resume_drops_leftovers(tmp_path):
     (tmp_path / "trajectories.partial/epoch_000004.writing").mkdir()
     writer = new_writer(tmp_path, 2)
     names = sorted(path.name for path in (tmp_path / "trajectories.partial").iterdir())
-    assert names == ["about.json", "epoch_000000", "epoch_000001"]
+    assert names == ["epoch_000000", "epoch_000001", "metadata.json"]
     again = {**epoch_rows(2), "rewards": np.full((K, T), 7, np.float32)}
     writer.write(2, again)
     found = open_trajectories(writer.pack())
@@ -310,67 +306,78 @@ def save(path: Path, compressed: bool = False, drop: str = "", **changed) -> Pat
 
 def test_frames_are_mapped_in_place(tmp_path):
     path = record(tmp_path, range(2)).pack()
-    found = open_trajectories(path)
-    assert type(found.frames) is np.memmap
-    assert Path(found.frames.filename) == path
-    assert found.frames.offset % writing.ALIGNMENT == 0
+    data = open_trajectories(path)
+    assert type(data.frames) is np.memmap
+    assert Path(data.frames.filename) == path
+    assert data.frames.offset % writing.ALIGNMENT == 0
     assert (
-        isinstance(found.extras["truth/x"], np.memmap)
-        and found.extras["truth/x"].offset % writing.ALIGNMENT == 0
+        isinstance(data.extras["truth/x"], np.memmap)
+        and data.extras["truth/x"].offset % writing.ALIGNMENT == 0
     )
-    assert not found.frames.flags.writeable
+    assert not data.frames.flags.writeable
     content = path.read_bytes()
-    assert content[found.frames.offset :][: K * T * 3 * H * W] == epoch_rows(0)["frames"].tobytes()
+    assert content[data.frames.offset :][: K * T * 3 * H * W] == epoch_rows(0)["frames"].tobytes()
 
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_two_keys_are_enough(tmp_path, compressed):
     path = save(tmp_path / "t.npz", compressed, actions=(np.arange(3 * T) % 6).reshape(3, T).astype(np.uint8))
-    found = open_trajectories(path)
-    assert type(found.frames) is np.memmap
-    assert found.frames[2, 4].min() == found.frames[2, 4].max() == 2 * T + 4
-    assert found.actions.dtype == np.int64
-    assert found.action_names == tuple(f"action_{i}" for i in range(6))
-    assert found.action_keys[5] == ("up", "right") and found.action_keys[0] == ()
-    assert found.fps == 15.0
-    assert found.episode_starts.sum() == 3 and found.episode_starts[:, 0].all()
-    told = "\n".join(found.assumptions)
-    assert all(word in told for word in ("episode_starts", "action_names", "fps", "keys", "record_envs"))
-    assert os.listdir(tmp_path) == ["t.npz"]  # what it was unpacked to has no name
+    data = open_trajectories(path)
+    assert type(data.frames) is np.memmap
+    assert data.frames[2, 4].min() == data.frames[2, 4].max() == 2 * T + 4
+    assert data.actions.dtype == np.int64
+    assert data.action_names == tuple(f"action_{i}" for i in range(6))
+    assert data.action_keys[5] == ("up", "right") and data.action_keys[0] == ()
+    assert data.fps == 15.0
+    assert data.episode_starts.sum() == 3 and data.episode_starts[:, 0].all()
+    assumptions = "\n".join(data.assumptions)
+    assert all(
+        word in assumptions for word in ("episode_starts", "action_names", "fps", "keys", "record_envs")
+    )
+    assert os.listdir(tmp_path) == ["t.npz"]  # the temporary file has no name
 
 
-def test_keys_of_other_numbers_of_actions(tmp_path):
+def test_default_keys_of_three_actions(tmp_path):
     assert open_trajectories(save(tmp_path / "t.npz")).action_keys == (("0",), ("1",), ("2",))
 
 
 def test_more_actions_than_keys(tmp_path):
-    """No action but one that means it may be that of no keys held: an idle player would press it."""
+    """No action may have empty keys by default: it would be chosen whenever no key is held."""
     actions = np.arange(3 * T).reshape(3, T)
-    found = open_trajectories(save(tmp_path / "t.npz", actions=actions))
-    assert found.num_actions == 3 * T and all(len(keys) == 1 for keys in found.action_keys)
-    assert len(set(found.action_keys)) == 3 * T and found.action_names[2] == "action_2"
+    data = open_trajectories(save(tmp_path / "t.npz", actions=actions))
+    assert data.num_actions == 3 * T and all(len(keys) == 1 for keys in data.action_keys)
+    assert len(set(data.action_keys)) == 3 * T and data.action_names[2] == "action_2"
 
 
-def test_fortran_order_is_read_right(tmp_path):
+def test_fortran_order_is_read_correctly(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, T, 3, H, W), np.uint8)
     path = save(tmp_path / "t.npz", frames=np.asfortranarray(frames))
     np.testing.assert_array_equal(open_trajectories(path).frames, frames)
 
 
-def test_unknown_arrays_are_carried_or_left_out_with_a_word(tmp_path):
+def test_other_arrays_become_extras_or_are_ignored_with_a_note(tmp_path):
     path = save(tmp_path / "t.npz", **{"truth/lap": np.ones((3, T)), "other": np.ones(7)})
-    found = open_trajectories(path)
-    assert list(found.extras) == ["truth/lap"]
-    assert any("other" in line for line in found.assumptions)
+    data = open_trajectories(path)
+    assert list(data.extras) == ["truth/lap"]
+    assert any("other" in line for line in data.assumptions)
 
 
 @pytest.mark.parametrize(
     "text", ["{not json", "[1]", '{"fps": "fast", "action_keys": [["up"]], "record_envs": 2}']
 )
-def test_bad_meta_is_told_not_refused(tmp_path, text):
-    found = open_trajectories(save(tmp_path / "t.npz", meta=np.array(text)))
-    assert found.fps == 15.0 and found.record_envs is None and len(found.action_keys) == 3
-    assert any("meta" in line or "fps" in line for line in found.assumptions)
+def test_bad_meta_is_noted_not_refused(tmp_path, text):
+    data = open_trajectories(save(tmp_path / "t.npz", meta=np.array(text)))
+    assert data.fps == 15.0 and data.record_envs is None and len(data.action_keys) == 3
+    assert any("meta" in line or "fps" in line for line in data.assumptions)
+
+
+def test_booleans_in_meta_are_not_numbers(tmp_path):
+    """In Python True equals 1: the recording would play at one frame per second, as a single environment."""
+    meta = np.array('{"fps": true, "record_envs": true}')
+    data = open_trajectories(save(tmp_path / "t.npz", meta=meta))
+    assert data.fps == 15.0 and data.record_envs is None
+    assumptions = "\n".join(data.assumptions)
+    assert "fps is True" in assumptions and "record_envs is True" in assumptions
 
 
 FRAMES = np.zeros((3, T, 3, H, W), np.uint8)
@@ -382,8 +389,8 @@ MALFORMED = {
     "four axes": ({"frames": FRAMES[0]}, "five axes"),
     "colour last": ({"frames": FRAMES.transpose(0, 1, 3, 4, 2)}, "colour is last"),
     "four colours": ({"frames": np.zeros((3, T, 4, H, W), np.uint8)}, "4 colours"),
-    "no rows": ({"frames": FRAMES[:0], "actions": ACTIONS[:0]}, "nothing"),
-    "no height": ({"frames": FRAMES[:, :, :, :0]}, "nothing"),
+    "no rows": ({"frames": FRAMES[:0], "actions": ACTIONS[:0]}, "no data"),
+    "no height": ({"frames": FRAMES[:, :, :, :0]}, "no data"),
     "short rows": ({"frames": FRAMES[:, :4], "actions": ACTIONS[:, :4]}, "4 steps"),
     "other rows": ({"actions": ACTIONS[:2]}, r"\(2, 6\).*\(3, 6\)"),
     "other steps": ({"actions": ACTIONS[:, :5]}, r"\(3, 5\)"),
@@ -434,40 +441,40 @@ def test_malformed_files_are_refused_in_one_line(tmp_path):
 
 
 def test_array_larger_than_its_member_is_refused(tmp_path):
-    """A header that promises more than there is must not map the neighbour's bytes."""
+    """A header with a shape larger than the data must not map bytes of the next array."""
     path = save(tmp_path / "t.npz")
     path.write_bytes(path.read_bytes().replace(b"(3, 6, 3, 4, 8)", b"(9, 6, 3, 4, 8)"))
     with pytest.raises(BadFile, match="bytes"):
         open_trajectories(path)
 
 
-# --- the sentence about time
+# --- frames and actions in time
 
 
 def test_action_t_leads_from_frame_t_to_frame_t_plus_1(tmp_path):
-    """Frame t is what the player saw when it chose action t; action t leads from frame t to frame t+1.
+    """Action t is chosen after seeing frame t and leads to frame t + 1.
 
-    A game whose picture is a counter and whose action is what is added to it, over three rows and a reset.
+    The test game shows a counter, and an action is the number that is added to it; three rows and a reset.
     """
     generator = np.random.default_rng(0)
     meta = {**META, "record_envs": 1}
     writer = TrajectoryWriter(tmp_path, NAMES, meta)
-    counter, fresh = 0, True
+    counter, first = 0, True
     for epoch in range(3):
         rows = {key: array[:1] for key, array in epoch_rows(epoch).items()}
         for t in range(T):
             action = generator.integers(3)
-            rows["frames"][0, t], rows["actions"][0, t], rows["episode_starts"][0, t] = counter, action, fresh
-            counter, fresh = counter + action, False
+            rows["frames"][0, t], rows["actions"][0, t], rows["episode_starts"][0, t] = counter, action, first
+            counter, first = counter + action, False
             if epoch == 1 and t == 3:
-                counter, fresh = 100, True  # a reset
+                counter, first = 100, True  # a reset
         writer.write(epoch, rows)
-    found = open_trajectories(writer.pack())
-    pictures = found.frames[:, :, 0, 0, 0].astype(int).ravel()  # one environment: rows follow each other
-    same_episode = ~found.episode_starts.ravel()[1:]
-    steps = np.diff(pictures)[same_episode]
-    np.testing.assert_array_equal(steps, found.actions.ravel()[:-1][same_episode])
-    assert len(steps) == 3 * T - 2 and found.actions.std() > 0
+    data = open_trajectories(writer.pack())
+    counters = data.frames[:, :, 0, 0, 0].astype(int).ravel()  # one environment: rows are consecutive
+    same_episode = ~data.episode_starts.ravel()[1:]
+    steps = np.diff(counters)[same_episode]
+    np.testing.assert_array_equal(steps, data.actions.ravel()[:-1][same_episode])
+    assert len(steps) == 3 * T - 2 and data.actions.std() > 0
 
 
 # --- episodes, splits, windows
@@ -494,32 +501,32 @@ def slow_episode_ids(starts: np.ndarray, K: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("record_envs", [1, 2, 3, 6])
-def test_episodes_are_stitched_over_rows(tmp_path, record_envs):
+def test_episodes_continue_in_the_next_row_of_their_environment(tmp_path, record_envs):
     starts = np.random.default_rng(record_envs).random((6, 7)) < 0.1
     assert starts.any()
     ids = episode_ids(trajectories_with(tmp_path, starts, record_envs))
     np.testing.assert_array_equal(ids, slow_episode_ids(starts, record_envs))
 
 
-def test_rows_stand_alone_without_record_envs_or_behind_a_gap(tmp_path):
+def test_rows_are_separate_episodes_without_record_envs_or_after_a_gap(tmp_path):
     starts = np.zeros((4, 6), bool)
-    alone = [[0] * 6, [1] * 6, [2] * 6, [3] * 6]
-    assert episode_ids(trajectories_with(tmp_path, starts, None)).tolist() == alone
+    separate = [[0] * 6, [1] * 6, [2] * 6, [3] * 6]
+    assert episode_ids(trajectories_with(tmp_path, starts, None)).tolist() == separate
     gap = episode_ids(trajectories_with(tmp_path, starts, 1, epochs=[0, 1, 5, 6]))
     assert gap[:, 0].tolist() == [0, 0, 1, 1]
 
 
 def test_split_is_by_whole_episodes(tmp_path):
     starts = np.random.default_rng(1).random((20, 50)) < 0.05
-    found = trajectories_with(tmp_path, starts, 2)
-    train, validation = split_episodes(found, 0.2, seed=4)
+    data = trajectories_with(tmp_path, starts, 2)
+    train, validation = split_episodes(data, 0.2, seed=4)
     np.testing.assert_array_equal(train, ~validation)
-    ids = episode_ids(found)
+    ids = episode_ids(data)
     assert not set(ids[train]) & set(ids[validation])
     longest = np.bincount(ids.ravel()).max() / ids.size
     assert 0.2 <= validation.mean() < 0.2 + longest
-    np.testing.assert_array_equal(split_episodes(found, 0.2, seed=4)[1], validation)
-    assert (split_episodes(found, 0.2, seed=5)[1] != validation).any()
+    np.testing.assert_array_equal(split_episodes(data, 0.2, seed=4)[1], validation)
+    assert (split_episodes(data, 0.2, seed=5)[1] != validation).any()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -530,10 +537,10 @@ def test_one_giant_episode_stays_in_training(tmp_path, seed):
     assert train[0, :90].all() and validation.any()
 
 
-def test_starts_to_play_from_are_good_places(tmp_path):
-    """Drawn blindly, a dream begins against a wall or upon the grass."""
-    random = np.random.default_rng(0)
-    rewards = random.random((4, 30)).astype(np.float32)
+def test_start_states_have_high_rewards(tmp_path):
+    """Chosen at random, a start state may be in front of a wall or on the grass."""
+    rng = np.random.default_rng(0)
+    rewards = rng.random((4, 30)).astype(np.float32)
     np.savez(tmp_path / "a.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int),
              rewards=rewards)  # fmt: skip
     data = open_trajectories(tmp_path / "a.npz")
@@ -542,44 +549,52 @@ def test_starts_to_play_from_are_good_places(tmp_path):
     starts = high_reward_starts(data, mask, 4, 5)
     assert len(starts) == 5 and len({tuple(start) for start in starts.tolist()}) == 5
     possible = window_starts(data.episode_starts, mask, 4).tolist()
-    earned = [rewards[row, t : t + 4].sum() for row, t in possible]
+    returns = [rewards[row, t : t + 4].sum() for row, t in possible]
     for start, group in zip(starts.tolist(), np.array_split(np.arange(len(possible)), 5), strict=True):
         assert possible.index(start) in group
-        assert rewards[start[0], start[1] : start[1] + 4].sum() >= 0.6 * max(earned[i] for i in group) - 1e-4
+        assert rewards[start[0], start[1] : start[1] + 4].sum() >= 0.6 * max(returns[i] for i in group) - 1e-4
     np.savez(
         tmp_path / "b.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int)
     )
     assert len(high_reward_starts(open_trajectories(tmp_path / "b.npz"), mask, 4, 5)) == 5
 
 
+@pytest.mark.parametrize("select", [high_reward_starts, select_start_states])
+def test_no_start_states_in_an_empty_mask_is_one_clear_error(tmp_path, select):
+    """Short episodes may leave no window in the validation mask; NumPy's error about empty stacks does not say so."""
+    data = open_trajectories(save(tmp_path / "t.npz"))
+    with pytest.raises(BadFile, match="record longer episodes"):
+        select(data, np.zeros((3, T), bool), 4, 8)
+
+
 @pytest.mark.parametrize("count", [2, 5, 8])
-def test_starts_to_play_from_are_of_every_course(tmp_path, count):
-    """A course with boosts pays better: by reward alone a dream of three would begin on one."""
+def test_start_states_are_from_every_track(tmp_path, count):
+    """A track with boosts has higher rewards: by reward alone all start states would be on that one."""
     track = np.repeat([[0], [2], [2], [2]], 30, axis=1)
     np.savez(tmp_path / "a.npz", frames=np.zeros((4, 30, 3, 16, 16), np.uint8), actions=np.zeros((4, 30), int),
              rewards=track.astype(np.float32), track=track)  # fmt: skip
     starts = high_reward_starts(open_trajectories(tmp_path / "a.npz"), np.ones((4, 30), bool), 4, count)
     assert len(starts) == count
-    courses = np.bincount(track[starts[:, 0], starts[:, 1]], minlength=3)
-    assert courses[0] == (count + 1) // 2 and courses[2] == count // 2
+    num_by_track = np.bincount(track[starts[:, 0], starts[:, 1]], minlength=3)
+    assert num_by_track[0] == (count + 1) // 2 and num_by_track[2] == count // 2
 
 
 @pytest.mark.parametrize(
     ("N", "num_steps", "record_envs"), [(3, 400, 1), (4, 400, 2), (2, 400, None), (1, 20, 1), (1, 5, 1)]
 )
-def test_few_episodes_are_split_by_time_with_a_gap(tmp_path, N, num_steps, record_envs):
+def test_few_episodes_are_split_in_time_with_a_gap(tmp_path, N, num_steps, record_envs):
     starts = np.zeros((N, num_steps), bool)
     train, validation = split_episodes(trajectories_with(tmp_path, starts, record_envs), 0.1)
     assert train.any() and validation.any() and not (train & validation).any()
     K = record_envs or N
     for environment in range(K):
-        of_time = [mask[environment::K].ravel() for mask in (train, validation)]
-        last_train, first_validation = np.flatnonzero(of_time[0])[-1], np.flatnonzero(of_time[1])[0]
-        assert of_time[0][: last_train + 1].all() and of_time[1][first_validation:].all()
+        env_masks = [mask[environment::K].ravel() for mask in (train, validation)]
+        last_train, first_validation = np.flatnonzero(env_masks[0])[-1], np.flatnonzero(env_masks[1])[0]
+        assert env_masks[0][: last_train + 1].all() and env_masks[1][first_validation:].all()
         gap = first_validation - last_train - 1
         if num_steps >= 400:
             assert gap == min(45, N // K * num_steps // 10)
-            assert of_time[1].mean() == pytest.approx(0.1, abs=0.01)
+            assert env_masks[1].mean() == pytest.approx(0.1, abs=0.01)
 
 
 def slow_window_starts(starts: np.ndarray, mask: np.ndarray, length: int) -> list:
@@ -593,7 +608,7 @@ def slow_window_starts(starts: np.ndarray, mask: np.ndarray, length: int) -> lis
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 9, 10])
-def test_no_window_over_a_reset(length):
+def test_no_window_crosses_a_reset(length):
     generator = np.random.default_rng(length)
     starts, mask = generator.random((30, 9)) < 0.08, generator.random((30, 9)) < 0.95
     windows = window_starts(starts, mask, length)

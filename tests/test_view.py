@@ -276,7 +276,7 @@ def test_flags_that_make_no_sense_are_refused(flags):
 
 def test_evaluation_tells_an_agent_from_chance(checkpoint, tmp_path, capsys):
     flags = ["--episodes", "3", "--max-seconds", "8", "--seed", "5", "--json", str(tmp_path / "found.json")]
-    evaluate_ppo.main(evaluate_ppo.parse_args(["--checkpoint", str(checkpoint), *flags]))
+    evaluate_ppo.main(evaluate_ppo.parse_args(["--agent", str(checkpoint), *flags]))
     told = capsys.readouterr().out
     assert "seeds 5 to 7" in told and "0 of 3" in told
     found = json.loads((tmp_path / "found.json").read_text())

@@ -1,4 +1,4 @@
-"""Frames to a video file. OpenCV is imported here and only when needed: learning goes on without it."""
+"""Saves frames as a video file. OpenCV is imported only when needed: training works without it."""
 
 from pathlib import Path
 from typing import Iterable
@@ -7,7 +7,10 @@ import numpy as np
 
 
 def save_video(frames: Iterable[np.ndarray], path: Path, fps: float, scale: int = 2) -> None:
-    """RGB frames uint8 (H, W, 3) to an mp4. Raises OSError where it cannot be written, ImportError without cv2."""
+    """Writes RGB frames uint8 (H, W, 3) to an mp4, enlarged `scale` times; creates the folder if missing.
+
+    Raises OSError if the file cannot be written, ImportError without OpenCV.
+    """
     import cv2
 
     path = Path(path)
@@ -21,7 +24,7 @@ def save_video(frames: Iterable[np.ndarray], path: Path, fps: float, scale: int 
                 writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
                 if not writer.isOpened():
                     raise OSError(f"cannot write a video to {path}")
-            writer.write(large[..., ::-1])  # OpenCV wants blue first
-    finally:  # after a Ctrl-C too: what was filmed can be watched
+            writer.write(large[..., ::-1])  # RGB -> BGR, OpenCV's order
+    finally:  # also after Ctrl-C: the frames written so far can be watched
         if writer is not None:
             writer.release()

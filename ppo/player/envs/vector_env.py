@@ -19,7 +19,7 @@ from player.common.agent_view import VIEW, preprocess_frame
 from player.common.errors import InputError
 from player.games.game import Game
 
-MAX_DEATHS = 20  # of worker processes in a run: more are no accident
+MAX_RESTARTS = 20  # of worker processes in a run: more are no accident
 
 
 class StateWrapper(gymnasium.Wrapper):
@@ -47,13 +47,13 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
 
 
 def make_vector_env(
-    game: Game, num_envs: int, frame_skip: int, courses: Sequence[Dict[str, Any]] = (), **settings: Any
+    game: Game, num_envs: int, frame_skip: int, tracks: Sequence[Dict[str, Any]] = (), **settings: Any
 ) -> "SharedVectorEnv":
-    """`num_envs` of them in worker processes. They take the `courses` of `find_tracks`, where several are given, in
+    """`num_envs` of them in worker processes. They take the `tracks` of `find_tracks`, where several are given, in
     turn."""
-    each = [courses[i % len(courses)] if len(courses) > 1 else {} for i in range(num_envs)]
-    makers = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
-    return SharedVectorEnv(makers, len(game.truth_names), None if game.shares_process else num_envs)
+    each = [tracks[i % len(tracks)] if len(tracks) > 1 else {} for i in range(num_envs)]
+    env_fns = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
+    return SharedVectorEnv(env_fns, len(game.truth_names), None if game.shares_process else num_envs)
 
 
 class SharedVectorEnv(VectorEnv):
@@ -68,19 +68,19 @@ class SharedVectorEnv(VectorEnv):
 
     def __init__(
         self,
-        makers: Sequence[Callable[[], gymnasium.Env]],
+        env_fns: Sequence[Callable[[], gymnasium.Env]],
         truth_size: int = 0,
         num_processes: Optional[int] = None,
         context: Optional[str] = None,
     ) -> None:
         """truth_size: numbers in each `info["truth"]`. num_processes: by default one a core. context: how they start
         (multiprocessing.get_context)."""
-        env = makers[0]()  # to ask it for its spaces
+        env = env_fns[0]()  # to ask it for its spaces
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         env.close()
         del env  # an emulator allows only one at a time
-        self.num_envs = N = len(makers)
-        self.context, self.makers, self.deaths = multiprocessing.get_context(context), makers, 0
+        self.num_envs = N = len(env_fns)
+        self.context, self.env_fns, self.restarts = multiprocessing.get_context(context), env_fns, 0
         shapes = {
             "frames": (np.uint8, (N, *self.single_observation_space.shape)),
             "views": (np.uint8, (N, VIEW, VIEW)),
@@ -94,22 +94,22 @@ class SharedVectorEnv(VectorEnv):
         for name, (dtype, shape) in shapes.items():
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
             shared[name] = (self.context.RawArray("B", max(1, size)), dtype, shape)
-        self.shared, self.arrays = shared, views(shared)
+        self.shared, self.arrays = shared, shared_arrays(shared)
         self.pipes: List[Connection] = []
         self.processes = []
-        self.shares = np.array_split(np.arange(N), min(N, num_processes or num_cores()))
-        for share in self.shares:
-            pipe, process = self.begin(share)
+        self.worker_env_ids = np.array_split(np.arange(N), min(N, num_processes or num_cores()))
+        for env_ids in self.worker_env_ids:
+            pipe, process = self.start_worker(env_ids)
             self.pipes.append(pipe)
             self.processes.append(process)
 
-    def begin(self, share: np.ndarray) -> Tuple[Connection, Any]:
-        """A process for the games numbered `share`, and the pipe to it."""
+    def start_worker(self, env_ids: np.ndarray) -> Tuple[Connection, Any]:
+        """A process for the games numbered `env_ids`, and the pipe to it."""
         pipe, other = self.context.Pipe()
-        makers = CloudpickleWrapper([self.makers[i] for i in share])
-        theirs = [one for one in (*self.pipes, pipe) if not one.closed]
-        given = (makers, share, self.shared, other, theirs)
-        process = self.context.Process(target=work, args=given, daemon=True)
+        env_fns = CloudpickleWrapper([self.env_fns[i] for i in env_ids])
+        parent_pipes = [one for one in (*self.pipes, pipe) if not one.closed]
+        given = (env_fns, env_ids, self.shared, other, parent_pipes)
+        process = self.context.Process(target=worker, args=given, daemon=True)
         process.start()
         other.close()
         return pipe, process
@@ -117,13 +117,13 @@ class SharedVectorEnv(VectorEnv):
     def reset(self, *, seed: Any = None, options: Any = None):
         if seed is None or isinstance(seed, int):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
-        self.ask("reset", [[seed[i] for i in share] for share in self.shares])
+        self.call_workers("reset", [[seed[i] for i in env_ids] for env_ids in self.worker_env_ids])
         return self.arrays["frames"], {"truth": self.arrays["truth"].copy(), "views": self.arrays["views"]}
 
     def step(self, actions: np.ndarray):
         self.arrays["actions"][:] = actions
         last = {}
-        for found in self.ask("step", [None] * len(self.pipes)):
+        for found in self.call_workers("step", [None] * len(self.pipes)):
             last.update(found)
         rewards, terminated, truncated, truth = (
             self.arrays[name].copy() for name in ("rewards", "terminated", "truncated", "truth")
@@ -132,12 +132,12 @@ class SharedVectorEnv(VectorEnv):
         return self.arrays["frames"], rewards, terminated, truncated, infos
 
     def get_attr(self, name: str) -> list:
-        return [value for values in self.ask("get", [name] * len(self.pipes)) for value in values]
+        return [value for values in self.call_workers("get", [name] * len(self.pipes)) for value in values]
 
     def set_attr(self, name: str, values: Sequence[Any]) -> None:
-        self.ask("set", [(name, [values[i] for i in share]) for share in self.shares])
+        self.call_workers("set", [(name, [values[i] for i in env_ids]) for env_ids in self.worker_env_ids])
 
-    def ask(self, command: str, given: Sequence[Any]) -> list:
+    def call_workers(self, command: str, given: Sequence[Any]) -> list:
         """What each process answers to `command`. An exception in one of them is raised here."""
         for pipe, one in zip(self.pipes, given):
             with suppress(OSError):  # of a process that has ended: its answer will be missed
@@ -147,37 +147,37 @@ class SharedVectorEnv(VectorEnv):
             try:
                 answers.append(pipe.recv())
             except (EOFError, OSError):
-                answers.append(self.begin_again(number, command))
+                answers.append(self.restart_worker(number, command))
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
 
-    def begin_again(self, number: int, command: str) -> Any:
+    def restart_worker(self, number: int, command: str) -> Any:
         """In the place of a process that has ended, an emulator's crash for one: its games begin anew, as if they had
         been cut short. Its answer; BadInput where that is of no use."""
-        self.deaths += 1
-        if command != "step" or self.deaths > MAX_DEATHS:
+        self.restarts += 1
+        if command != "step" or self.restarts > MAX_RESTARTS:
             return InputError(
                 "a process with games in it has ended: out of memory? Start again with fewer games"
             )
-        share = self.shares[number]
-        last = {int(i): self.arrays["frames"][i].copy() for i in share}  # as far as it came
+        env_ids = self.worker_env_ids[number]
+        last = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # as far as it came
         self.processes[number].join()
         code = self.processes[number].exitcode
         print(f"\na process with games in it has ended ({code}): they begin anew", file=sys.stderr)
         self.pipes[number].close()
         # By a fork, where that is the way, although torch has threads by now: a worker never touches what is theirs.
-        self.pipes[number], self.processes[number] = self.begin(share)
+        self.pipes[number], self.processes[number] = self.start_worker(env_ids)
         try:
-            self.pipes[number].send(("reset", [None] * len(share)))
+            self.pipes[number].send(("reset", [None] * len(env_ids)))
             answer = self.pipes[number].recv()
         except (EOFError, OSError):
             return InputError("a process with games in it has ended, and again as it began anew")
         if isinstance(answer, BaseException):
             return answer
-        self.arrays["rewards"][share], self.arrays["terminated"][share] = 0.0, False
-        self.arrays["truncated"][share] = True
+        self.arrays["rewards"][env_ids], self.arrays["terminated"][env_ids] = 0.0, False
+        self.arrays["truncated"][env_ids] = True
         return last
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -192,28 +192,28 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def views(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
+def shared_arrays(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
     return {
         name: np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape)
         for name, (memory, dtype, shape) in shared.items()
     }
 
 
-def work(
-    makers: CloudpickleWrapper, share: np.ndarray, shared: Dict[str, tuple], pipe: Connection, others
+def worker(
+    env_fns: CloudpickleWrapper, env_ids: np.ndarray, shared: Dict[str, tuple], pipe: Connection, others
 ) -> None:
-    """A worker process: the environments numbered `share`, until the parent ends it, or ends itself and with it the
+    """A worker process: the environments numbered `env_ids`, until the parent ends it, or ends itself and with it the
     pipe. `others`: the parent's ends of pipes, which a forked process holds too; if it kept them they would never
     close."""
     for other in others:
         other.close()
-    arrays, envs = views(shared), {}
+    arrays, envs = shared_arrays(shared), {}
     with suppress(EOFError, ConnectionError, KeyboardInterrupt):
         while True:
             command, given = pipe.recv()
             try:
-                envs = envs or {i: make() for i, make in zip(share.tolist(), makers.fn)}
-                answer = answer_to(command, given, envs, arrays)
+                envs = envs or {i: make() for i, make in zip(env_ids.tolist(), env_fns.fn)}
+                answer = handle(command, given, envs, arrays)
             except Exception as problem:
                 if not isinstance(problem, InputError):
                     traceback.print_exc()  # the parent raises it anew, and knows no line of it
@@ -226,7 +226,7 @@ def work(
                 pipe.send(RuntimeError(f"{answer!r}: {problem}"))
 
 
-def answer_to(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
+def handle(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
     def show(i: int, frame: np.ndarray, info: dict) -> None:
         arrays["frames"][i], arrays["views"][i] = frame, preprocess_frame(frame)
         if arrays["truth"].size:

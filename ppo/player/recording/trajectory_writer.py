@@ -20,13 +20,16 @@ from typing import BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from player.common.errors import InputError
+from player.recording.disk_space import check_disk_space, recording_bytes
+
+__all__ = ["TrajectoryWriter", "check_disk_space", "pack_trajectories", "recording_bytes"]
 
 FORMAT_VERSION = 1
 FILE_NAME = "trajectories.npz"
 PARTIAL_NAME = "trajectories.partial"
 META_KEYS = {"record_envs", "game", "fps", "frame_skip", "action_keys", "seed"}
 # The arrays every reader knows: key -> dtype, axes. Any further (K, T, ...) arrays are carried along.
-KNOWN = {
+REQUIRED_ARRAYS = {
     "frames": ("uint8", "K, T, 3, H, W"),
     "actions": ("int64", "K, T"),
     "episode_starts": ("bool", "K, T"),
@@ -34,7 +37,7 @@ KNOWN = {
 }
 CHUNK_BYTES = 4 * 2**20
 # What zipfile and numpy raise, by where a byte of a .npz is wrong
-DAMAGED = (
+ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
     *(EOFError, ValueError, LookupError, RuntimeError),
 )
@@ -43,7 +46,7 @@ ALIGNMENT = 64  # bytes; numpy pads its own header to 64, so the data itself is 
 Layout = Dict[str, Tuple[str, Tuple[int, ...]]]  # key -> dtype, shape of one row
 
 
-class Packed(NamedTuple):
+class PackedFile(NamedTuple):
     """What a trajectories.npz already holds. `epochs[i // record_envs]` is the epoch of row i."""
 
     layout: Layout
@@ -72,11 +75,11 @@ class TrajectoryWriter:
         if packed and min(packed.epochs) < first_epoch:  # its rows will be kept
             self._continue(packed.layout, packed.action_names, packed.record_envs)
         if parts:
-            about = _read_about(self.run_dir)
+            metadata = _read_metadata(self.run_dir)
             self._continue(
-                _part_layout(parts[max(parts)]), about["action_names"], about["meta"]["record_envs"]
+                _part_layout(parts[max(parts)]), metadata["action_names"], metadata["meta"]["record_envs"]
             )
-        self._write_about()
+        self._write_metadata()
 
     def write(self, epoch: int, rows: Dict[str, np.ndarray]) -> None:
         """`rows`: "frames" uint8 (K, T, 3, H, W), "actions" int64 (K, T), "episode_starts" bool (K, T), "rewards"
@@ -84,8 +87,8 @@ class TrajectoryWriter:
         assert epoch >= self.next_epoch, f"epoch {epoch} after epoch {self.next_epoch - 1}"
         self._check_rows(rows)
         partial = self.run_dir / PARTIAL_NAME
-        if not (partial / "about.json").exists():  # packed since the last epoch
-            self._write_about()
+        if not (partial / "metadata.json").exists():  # packed since the last epoch
+            self._write_metadata()
         finished = partial / f"epoch_{epoch:06d}"
         writing = partial / (finished.name + ".writing")
         try:
@@ -106,11 +109,11 @@ class TrajectoryWriter:
         return pack_trajectories(self.run_dir)
 
     def _check_rows(self, rows: Dict[str, np.ndarray]) -> None:
-        missing = sorted(set(KNOWN) - set(rows))
+        missing = sorted(set(REQUIRED_ARRAYS) - set(rows))
         assert not missing, f"an epoch's rows lack {missing}"
         K, T = self.meta["record_envs"], rows["actions"].shape[-1]
         for key, array in rows.items():
-            dtype, axes = KNOWN.get(key, (array.dtype, "K, T, ..."))
+            dtype, axes = REQUIRED_ARRAYS.get(key, (array.dtype, "K, T, ..."))
             good = array.dtype == dtype and (axes.endswith("...") or array.ndim == axes.count(",") + 1)
             good = good and array.shape[:2] == (K, T) and array.size > 0 and not array.dtype.hasobject
             if not good or (key == "frames" and array.shape[2] != 3):
@@ -129,21 +132,21 @@ class TrajectoryWriter:
         _check_alike(so_far, this_run, "this run")
         self.layout = layout
 
-    def _write_about(self) -> None:
+    def _write_metadata(self) -> None:
         partial = self.run_dir / PARTIAL_NAME
         partial.mkdir(parents=True, exist_ok=True)
-        aside = partial / "about.json.writing"
-        with open(str(aside), "w", encoding="utf-8") as file:
+        tmp_path = partial / "metadata.json.writing"
+        with open(str(tmp_path), "w", encoding="utf-8") as file:
             json.dump({"action_names": self.action_names, "meta": self.meta}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(str(aside), str(partial / "about.json"))
+        os.replace(str(tmp_path), str(partial / "metadata.json"))
 
 
 def pack_trajectories(run_dir: Path) -> Path:
     """Packs what a stopped or killed run left; returns the file. Not for a run that still records.
 
-    Written aside and replaced, in chunks: memory does not grow with the recording. Rows packed earlier come first,
+    Streams into a temporary file and renames it, so memory use is constant. Rows packed earlier come first,
     those of epochs that are there again as parts excepted; so neither a kill at any moment nor packing again does harm.
     """
     run_dir = Path(run_dir)
@@ -157,21 +160,24 @@ def pack_trajectories(run_dir: Path) -> Path:
             )
         shutil.rmtree(str(partial), ignore_errors=True)
         return target
-    about = _read_about(run_dir)
+    metadata = _read_metadata(run_dir)
     layouts = {path.name: _part_layout(path) for path in parts.values()}
     layout = layouts[parts[min(parts)].name]
-    K = about["meta"]["record_envs"]
+    K = metadata["meta"]["record_envs"]
     old_epochs = [epoch for epoch in (packed.epochs if packed else []) if epoch < min(parts)]
     if old_epochs:
         layouts[FILE_NAME] = packed.layout
     for name, found in layouts.items():
         _check_alike(layout, found, name)
     epochs = old_epochs + sorted(parts)
-    texts = {"action_names": about["action_names"], "meta": json.dumps({**about["meta"], "epochs": epochs})}
+    texts = {
+        "action_names": metadata["action_names"],
+        "meta": json.dumps({**metadata["meta"], "epochs": epochs}),
+    }
 
-    aside = run_dir / (FILE_NAME + ".writing")
+    tmp_path = run_dir / (FILE_NAME + ".writing")
     try:
-        with open(str(aside), "wb") as file:
+        with open(str(tmp_path), "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for key, (dtype, row_shape) in layout.items():
                     row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape, dtype=np.int64))
@@ -187,34 +193,16 @@ def pack_trajectories(run_dir: Path) -> Path:
                         np.lib.format.write_array(member, np.array(value), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(str(aside), str(target))
+        os.replace(str(tmp_path), str(target))
     finally:
-        if aside.exists():
-            aside.unlink()
+        if tmp_path.exists():
+            tmp_path.unlink()
     _flush_folder(run_dir)
     # Renamed first: a kill while the parts are being removed must not leave some of them looking whole.
     done = run_dir / ("packed." + PARTIAL_NAME)
     os.rename(str(partial), str(done))
     shutil.rmtree(str(done), ignore_errors=True)
     return target
-
-
-def recording_bytes(num_rows: int, num_steps: int, height: int, width: int) -> int:
-    """Bytes of the recording, once (frames, actions, starts, rewards). While it is packed it lies on the disk twice."""
-    return num_rows * num_steps * (3 * height * width + 8 + 1 + 4)
-
-
-def check_disk_space(run_dir: Path, bytes_needed: int) -> None:
-    """Raises BadInput where the disk has not got them. For a recording: twice `recording_bytes` (parts and packing)."""
-    folder = Path(run_dir).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(str(folder)).free
-    if free < bytes_needed:
-        raise InputError(
-            f"recording needs {bytes_needed / 1e9:.2f} GB in {run_dir} (parts and packing), {free / 1e9:.2f} GB are "
-            "free: record fewer frames (or games, or epochs), or free some space"
-        )
 
 
 def _finished_parts(run_dir: Path) -> Dict[int, Path]:
@@ -226,15 +214,15 @@ def _finished_parts(run_dir: Path) -> Dict[int, Path]:
     return {int(path.name[len("epoch_") :]): path for path in parts}
 
 
-def _read_about(run_dir: Path) -> dict:
-    path = run_dir / PARTIAL_NAME / "about.json"
+def _read_metadata(run_dir: Path) -> dict:
+    path = run_dir / PARTIAL_NAME / "metadata.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise InputError(f"{path} cannot be read ({problem}): the parts beside it need it") from None
 
 
-def _read_packed(path: Path) -> Optional[Packed]:
+def _read_packed(path: Path) -> Optional[PackedFile]:
     if not path.exists():
         return None
     try:
@@ -250,8 +238,8 @@ def _read_packed(path: Path) -> Optional[Packed]:
             meta = json.loads(str(arrays["meta"]))
         if shape[0] != meta["record_envs"] * len(meta["epochs"]):
             raise InputError(f"{shape[0]} rows are not those of {len(meta['epochs'])} epochs")
-        return Packed(layout, action_names, meta["record_envs"], meta["epochs"])
-    except (OSError, TypeError, *DAMAGED) as problem:
+        return PackedFile(layout, action_names, meta["record_envs"], meta["epochs"])
+    except (OSError, TypeError, *ZIP_ERRORS) as problem:
         raise InputError(f"{path} cannot be added to ({problem}): move it out of the way") from None
 
 
@@ -321,7 +309,7 @@ def _copy_packed(path: Path, key: str, target: BinaryIO, num_bytes: int) -> None
     try:
         with zipfile.ZipFile(str(path)) as old, old.open(key + ".npy") as source:
             _copy_rows(source, target, num_bytes)
-    except DAMAGED as problem:
+    except ZIP_ERRORS as problem:
         raise InputError(f"{path} cannot be added to ({problem}): move it out of the way") from None
 
 

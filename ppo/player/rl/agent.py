@@ -1,4 +1,4 @@
-"""The agent: four small grey pictures in, a policy over the actions and a value out. Pure tensors."""
+"""The agent: maps a stack of four grey frames to action logits and a value. Pure tensors."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from player.common.agent_view import VIEW
 from player.common.errors import InputError
 from player.common.runs import autocast, load_checkpoint
 
-STACK = 4  # pictures at once: enough to see speed and turning
+STACK = 4  # frames in an observation: enough to see speed and turning
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """Travels in the checkpoint."""
+    """The agent's configuration; saved in its checkpoint."""
 
     num_actions: int
     action_names: Tuple[str, ...]
@@ -49,23 +49,26 @@ class Agent(nn.Module):
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.orthogonal_(module.weight, 2**0.5)
                 nn.init.zeros_(module.bias)
-        nn.init.orthogonal_(self.policy.weight, 0.01)  # a nearly even policy to begin with
+        nn.init.orthogonal_(self.policy.weight, 0.01)  # a nearly uniform initial policy
         nn.init.orthogonal_(self.value.weight, 1.0)
 
     def forward(self, views_u8: Tensor) -> Tuple[Tensor, Tensor]:
-        """Views uint8 (B, STACK, VIEW, VIEW), oldest first -> logits (B, A) and values (B,), both float32."""
-        # bfloat16 in playing and in learning alike, so that the two policies are the same one; heads in float32.
+        """Maps views, uint8 (B, STACK, VIEW, VIEW), oldest first, to logits (B, A) and values (B,), both float32."""
+        # The same precision in collecting and training, so that both use the same policy; the heads are float32.
         with autocast(views_u8.device):
-            kind, mixed = views_u8.device.type, torch.is_autocast_enabled(views_u8.device.type)
-            precision = torch.get_autocast_dtype(kind) if mixed else torch.float32
-            # Channels last, or each convolution would bring its pictures into that order, and their gradients.
-            views = torch.empty_like(views_u8, dtype=precision, memory_format=torch.channels_last)
-            features = self.features(views.copy_(views_u8).div_(255))  # as by way of float32, and sooner
+            device_type = views_u8.device.type
+            mixed = torch.is_autocast_enabled(device_type)
+            dtype = torch.get_autocast_dtype(device_type) if mixed else torch.float32
+            # Channels last: otherwise each convolution would convert its input and gradient to it.
+            views = torch.empty_like(views_u8, dtype=dtype, memory_format=torch.channels_last)
+            features = self.features(
+                views.copy_(views_u8).div_(255)
+            )  # equal to dividing in float32, and faster
         return self.policy(features.float()), self.value(features.float()).squeeze(1)
 
     @torch.no_grad()
     def act(self, views_u8: Tensor, generator: torch.Generator) -> Tuple[Tensor, Tensor, Tensor]:
-        """Samples actions (B,), with their log-probabilities (B,) and the values (B,)."""
+        """Samples actions (B,); returns them with their log-probabilities (B,) and the values (B,)."""
         logits, values = self(views_u8)
         # Sampled on the CPU, so that one generator serves every device.
         actions = (
@@ -76,37 +79,38 @@ class Agent(nn.Module):
         return actions, Categorical(logits=logits).log_prob(actions), values
 
     @torch.no_grad()
-    def value_of(self, views_u8: Tensor) -> Tensor:
+    def predict_values(self, views_u8: Tensor) -> Tensor:
+        """Values (B,) of views as for `forward`."""
         return self(views_u8)[1]
 
 
 class FrameStack:
-    """The last STACK views of each of B games, filled up with the first one after a reset."""
+    """The last STACK views of each of B environments; after a reset, all of them are the first view."""
 
     def __init__(self, num_envs: int, device: torch.device) -> None:
         self.views = torch.zeros(num_envs, STACK, VIEW, VIEW, dtype=torch.uint8, device=device)
 
-    def push(self, seen: np.ndarray, first: np.ndarray) -> Tensor:
-        """Adds views, uint8 (B, VIEW, VIEW); where `first` (B,) the history is that one alone. Returns
-        (B, STACK, ...)."""
-        view = torch.from_numpy(seen).to(self.views.device)
+    def push(self, new_views: np.ndarray, episode_start: np.ndarray) -> Tensor:
+        """Appends views, uint8 (B, VIEW, VIEW); where episode_start, bool (B,), the new view replaces the whole stack.
+        Returns uint8 (B, STACK, VIEW, VIEW)."""
+        view = torch.from_numpy(new_views).to(self.views.device)
         self.views = torch.cat([self.views[:, 1:], view[:, None]], dim=1)
-        self.views[torch.from_numpy(first)] = view[torch.from_numpy(first)][:, None]
+        self.views[torch.from_numpy(episode_start)] = view[torch.from_numpy(episode_start)][:, None]
         return self.views
 
-    def peek(self, seen: np.ndarray, which: np.ndarray) -> Tensor:
-        """What the stack of games `which` (M,) would be after views (M, VIEW, VIEW), without adding them."""
-        view = torch.from_numpy(seen).to(self.views.device)
-        return torch.cat([self.views[torch.from_numpy(which), 1:], view[:, None]], dim=1)
+    def preview(self, new_views: np.ndarray, env_ids: np.ndarray) -> Tensor:
+        """Returns the stacks of environments `env_ids` (M,) with views (M, VIEW, VIEW) appended, unchanged self."""
+        view = torch.from_numpy(new_views).to(self.views.device)
+        return torch.cat([self.views[torch.from_numpy(env_ids), 1:], view[:, None]], dim=1)
 
 
 def agent_checkpoint(agent: Agent) -> dict:
-    """For use: configuration and weights, nothing else."""
+    """The checkpoint for use: configuration and weights only."""
     return {"kind": "agent", "config": asdict(agent.config), "model": agent.state_dict()}
 
 
 def load_agent(path: Path) -> Agent:
-    """Raises BadInput where the file is not an agent of ours."""
+    """Loads an agent in eval mode. Raises InputError if the file is not an agent checkpoint of this version."""
     checkpoint = load_checkpoint(path, "agent", "ppo/train_ppo.py (its best.pt)")
     try:
         config = AgentConfig(
@@ -115,5 +119,7 @@ def load_agent(path: Path) -> Agent:
         agent = Agent(config)
         agent.load_state_dict(checkpoint["model"])
     except (KeyError, TypeError, RuntimeError) as problem:
-        raise InputError(f"{path} is not an agent of this version ({problem}): train it anew") from None
+        raise InputError(
+            f"{path} is not an agent of this version ({problem}): train a new one with ppo/train_ppo.py"
+        ) from None
     return agent.eval()

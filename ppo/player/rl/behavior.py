@@ -1,8 +1,7 @@
-"""Whose hands are on the keys in each of many games: the agent's, a stranger's, or both in turns.
+"""The behavior policies that choose the actions of each environment: the agent, random actions, or a mixture of both.
 
-A good agent shows a dream only good driving, and a dream of that alone falls apart off the road. So a stranger, who
-knows no game, takes the wheel and holds some key: for a tap, for a long bend, or for ten seconds no key at all. Then
-the agent must find its way back.
+Recordings of a good agent alone never leave the road, and a world model trained on them fails there. In the mixed
+policies a random policy takes over for a while and holds one random action; then the agent must recover.
 """
 
 from typing import Dict, List, NamedTuple, Sequence
@@ -13,61 +12,67 @@ from player.common.errors import InputError
 
 
 class BehaviorPolicy(NamedTuple):
-    """Play goes by turns. The length of one is drawn with every order of magnitude alike; a reset does not end it."""
+    """Play is divided into turns of min_steps to max_steps steps (log-uniform length). Resets do not end a turn."""
 
-    stranger: float  # share of the turns in which a stranger holds one key drawn at random; the agent has the others
-    shortest: int  # decisions
-    longest: int
-    words: str
+    random_fraction: float  # probability that a turn holds one random action; the agent acts in the others
+    min_steps: int
+    max_steps: int
+    description: str
 
 
 BEHAVIORS = {
     "agent": BehaviorPolicy(0.0, 1, 1, "the trained agent"),
-    "noisy": BehaviorPolicy(0.2, 1, 1, "the agent, but one decision in five is drawn at random"),
-    "wander": BehaviorPolicy(0.5, 3, 150, "the agent and a stranger who holds random keys, in turns"),
-    "sticky": BehaviorPolicy(1.0, 3, 150, "random keys, each held for a while"),
-    "random": BehaviorPolicy(1.0, 1, 1, "a random key at every decision"),
+    "noisy": BehaviorPolicy(0.2, 1, 1, "the agent with epsilon-greedy noise, epsilon 0.2"),
+    "wander": BehaviorPolicy(
+        0.5, 3, 150, "the agent, with takeovers by a random policy in half of the turns"
+    ),
+    "sticky": BehaviorPolicy(1.0, 3, 150, "sticky random actions, each held for 3 to 150 steps"),
+    "random": BehaviorPolicy(1.0, 1, 1, "a random action at every step"),
 }
 
 
 class BehaviorPolicies:
+    """Chooses the actions of N environments, each with its own behavior policy."""
+
     def __init__(self, kinds: Sequence[str], num_actions: int) -> None:
-        """kinds: of each of N games, a name in HANDS."""
+        """kinds: for each of the N environments, a key of BEHAVIORS."""
         self.num_actions = num_actions
         table = torch.tensor([BEHAVIORS[kind][:3] for kind in kinds])  # (N, 3)
-        self.stranger, self.shortest, self.longest = table.unbind(dim=1)
-        self.held = torch.full((len(kinds),), -1)  # (N,): the key of the stranger, -1 where the agent drives
-        self.left = torch.zeros(len(kinds), dtype=torch.int64)  # (N,): decisions until the next turn
+        self.random_fraction, self.min_steps, self.max_steps = table.unbind(dim=1)
+        self.held_action = torch.full(
+            (len(kinds),), -1
+        )  # (N,): the random action held, -1 where the agent acts
+        self.steps_left = torch.zeros(len(kinds), dtype=torch.int64)  # (N,): steps until the next turn
 
-    def press(self, actions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """What is pressed, int64 (N,), where the agent chose `actions`, int64 (N,)."""
-        N = len(self.held)
-        length = self.shortest * (self.longest / self.shortest) ** torch.rand(N, generator=generator)
-        stranger = torch.rand(N, generator=generator) < self.stranger
-        key = torch.randint(self.num_actions, (N,), generator=generator)
-        turn = self.left == 0
-        self.held = torch.where(turn, torch.where(stranger, key, -1), self.held)
-        self.left = torch.where(turn, length.round().long(), self.left) - 1
-        return torch.where(self.held >= 0, self.held, actions)
+    def act(self, agent_actions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Returns the executed actions, int64 (N,), given the agent's choices `agent_actions`, int64 (N,)."""
+        N = len(self.held_action)
+        length = self.min_steps * (self.max_steps / self.min_steps) ** torch.rand(N, generator=generator)
+        is_random = torch.rand(N, generator=generator) < self.random_fraction
+        random_action = torch.randint(self.num_actions, (N,), generator=generator)
+        new_turn = self.steps_left == 0
+        self.held_action = torch.where(new_turn, torch.where(is_random, random_action, -1), self.held_action)
+        self.steps_left = torch.where(new_turn, length.round().long(), self.steps_left) - 1
+        return torch.where(self.held_action >= 0, self.held_action, agent_actions)
 
-    def state(self) -> Dict[str, torch.Tensor]:
-        return {"held": self.held, "left": self.left}
+    def state_dict(self) -> Dict[str, torch.Tensor]:
+        return {"held_action": self.held_action, "steps_left": self.steps_left}
 
-    def restore(self, state: Dict[str, torch.Tensor]) -> None:
-        self.held, self.left = state["held"].clone(), state["left"].clone()
+    def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
+        self.held_action, self.steps_left = state["held_action"].clone(), state["steps_left"].clone()
 
 
-def assign_envs(shares: Dict[str, float], num_games: int) -> List[str]:
-    """The kind of each of the games, as near to the shares as whole games come (largest remainders first).
+def assign_envs(weights: Dict[str, float], num_envs: int) -> List[str]:
+    """Returns the behavior of each environment, in proportion to the weights (largest remainder method).
 
-    Raises BadInput where a kind would get no game.
+    Raises InputError if a behavior would get no environment.
     """
-    exact = {kind: share / sum(shares.values()) * num_games for kind, share in shares.items()}
-    counts = {kind: int(games) for kind, games in exact.items()}
+    exact = {kind: weight / sum(weights.values()) * num_envs for kind, weight in weights.items()}
+    counts = {kind: int(number) for kind, number in exact.items()}
     by_remainder = sorted(exact, key=lambda kind: counts[kind] - exact[kind])
-    for kind in by_remainder[: num_games - sum(counts.values())]:
+    for kind in by_remainder[: num_envs - sum(counts.values())]:
         counts[kind] += 1
     for kind, count in counts.items():
         if count == 0:
-            raise InputError(f"{kind!r} gets none of {num_games} games: more games, or a larger share for it")
+            raise InputError(f"{kind!r} gets none of {num_envs} environments: raise --n-envs or its weight")
     return [kind for kind, count in counts.items() for _ in range(count)]

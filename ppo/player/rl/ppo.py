@@ -1,4 +1,4 @@
-"""The PPO loss and one epoch of learning from it (Schulman et al. 2017, arXiv 1707.06347). Pure tensors."""
+"""The PPO loss and the optimization of one rollout (Schulman et al. 2017, arXiv 1707.06347). Pure tensors."""
 
 from dataclasses import dataclass
 from typing import Dict, List, Tuple
@@ -28,7 +28,8 @@ def ppo_loss(
 ) -> Tuple[Tensor, Dict[str, Tensor]]:
     """The clipped surrogate objective (eq. 7), a squared value error and an entropy bonus (eq. 9).
 
-    logits (M, A) and values (M,) are those of the agent as it is now; `batch` holds those it played with.
+    logits (M, A) and values (M,) come from the current agent, `batch` from the agent that collected the rollout.
+    Returns the loss and detached metrics.
     """
     policy = Categorical(logits=logits)
     log_ratio = policy.log_prob(batch.actions) - batch.log_probs
@@ -56,9 +57,9 @@ def update(
     config: PPOConfig,
     generator: torch.Generator,
 ) -> Dict[str, float]:
-    """`train_iters` passes over one rollout. Returns the mean of each metric."""
+    """Trains for `train_iters` passes over one rollout. Returns the mean of each metric."""
     advantages, returns = gae(
-        rollout.rewards, rollout.values, rollout.next_values, rollout.ended, config.gamma, config.gae_lambda
+        rollout.rewards, rollout.values, rollout.next_values, rollout.done, config.gamma, config.gae_lambda
     )
     history: List[Dict[str, Tensor]] = []
     for _ in range(config.train_iters):
@@ -71,8 +72,8 @@ def update(
             optimizer.step()
             history.append(metrics)
     means = {name: torch.stack([m[name] for m in history]).mean().item() for name in history[0]}
-    spread = returns.var()
+    variance = returns.var()
     means["value/explained_variance"] = (
-        (1 - (returns - rollout.values).var() / spread).item() if spread > 0 else 0.0
+        (1 - (returns - rollout.values).var() / variance).item() if variance > 0 else 0.0
     )
     return means

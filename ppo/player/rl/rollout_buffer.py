@@ -1,7 +1,7 @@
-"""One epoch of play, and what it was worth: the rollout buffer and generalised advantage estimation. Pure tensors."""
+"""The rollout buffer, minibatches, reward scaling and generalised advantage estimation. Pure tensors."""
 
 from dataclasses import dataclass
-from typing import Iterator, Tuple
+from typing import Dict, Iterator, Tuple
 
 import torch
 from torch import Tensor
@@ -10,27 +10,27 @@ from player.rl.agent import STACK, VIEW
 
 
 def gae(
-    rewards: Tensor, values: Tensor, next_values: Tensor, ended: Tensor, gamma: float, gae_lambda: float
+    rewards: Tensor, values: Tensor, next_values: Tensor, done: Tensor, gamma: float, gae_lambda: float
 ) -> Tuple[Tensor, Tensor]:
     """Advantages and returns, both (T, N), after Schulman et al. 2016, arXiv 1506.02438, eq. 16.
 
     rewards, values, next_values: float (T, N). `next_values[t]` is the value of the state that action t led to, BEFORE
     any reset: 0 where the episode terminated, the value of its last frame where it was only truncated (cut short by a
-    time limit, so the future would have gone on). `ended`: bool (T, N), terminated or truncated: nothing after it
+    time limit, so rewards would have followed). `done`: bool (T, N), terminated or truncated: nothing after it
     belongs to the same episode.
     """
     advantages = torch.zeros_like(rewards)
-    following = torch.zeros_like(rewards[0])
+    last_gae = torch.zeros_like(rewards[0])
     for t in reversed(range(len(rewards))):
         delta = rewards[t] + gamma * next_values[t] - values[t]
-        following = delta + gamma * gae_lambda * (~ended[t]) * following
-        advantages[t] = following
+        last_gae = delta + gamma * gae_lambda * (~done[t]) * last_gae
+        advantages[t] = last_gae
     return advantages, advantages + values
 
 
 class RewardScaler:
-    """Keeps rewards at a size that one learning rate suits, whatever the game pays: divides them by the standard
-    deviation of the discounted return so far (Engstrom et al. 2020, arXiv 2005.12729, section 3, "reward scaling")."""
+    """Divides rewards by the running standard deviation of the discounted return, so that one learning rate suits
+    games of any reward size (Engstrom et al. 2020, arXiv 2005.12729, section 3, "reward scaling")."""
 
     def __init__(self, num_envs: int, gamma: float, device: torch.device) -> None:
         self.gamma = gamma
@@ -41,26 +41,34 @@ class RewardScaler:
             "squares": torch.tensor(0.0, device=device),  # sum of squared distances from the mean
         }
 
-    def __call__(self, rewards: Tensor, ended: Tensor) -> Tensor:
-        """Rewards (T, N) -> the same, scaled. The statistics take this epoch in first."""
+    def __call__(self, rewards: Tensor, done: Tensor) -> Tensor:
+        """Rewards (T, N) -> the same, scaled. The statistics include these rewards."""
         s = self.state
         history = []
         for t in range(len(rewards)):
             s["returns"] = s["returns"] * self.gamma + rewards[t]
             history.append(s["returns"])
-            s["returns"] = s["returns"] * (~ended[t])
-        seen = torch.stack(history)
-        # Chan et al. 1979: the variance of two samples put together.
-        total, difference = s["count"] + seen.numel(), seen.mean() - s["mean"]
-        s["squares"] += (seen - seen.mean()).pow(2).sum() + difference**2 * s["count"] * seen.numel() / total
-        s["mean"] += difference * seen.numel() / total
+            s["returns"] = s["returns"] * (~done[t])
+        returns = torch.stack(history)
+        # Chan et al. 1979: the variance of two samples combined.
+        total, difference = s["count"] + returns.numel(), returns.mean() - s["mean"]
+        s["squares"] += (returns - returns.mean()).pow(2).sum() + difference**2 * s[
+            "count"
+        ] * returns.numel() / total
+        s["mean"] += difference * returns.numel() / total
         s["count"] = total
         return rewards / (s["squares"] / total + 1e-8).sqrt()
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self.state.items()}
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        self.state = {name: tensor.to(self.state[name].device, copy=True) for name, tensor in state.items()}
 
 
 @dataclass
 class Rollout:
-    """T steps of N games. Step t: in state `views[t]` the agent chose `actions[t]`, which earned `rewards[t]`."""
+    """T steps of N environments. In observation `views[t]` the agent chose `actions[t]` and got `rewards[t]`."""
 
     views: Tensor  # uint8 (T, N, STACK, VIEW, VIEW)
     actions: Tensor  # int64 (T, N)
@@ -68,7 +76,7 @@ class Rollout:
     values: Tensor  # float32 (T, N)
     next_values: Tensor  # float32 (T, N), see `gae`
     rewards: Tensor  # float32 (T, N)
-    ended: Tensor  # bool (T, N)
+    done: Tensor  # bool (T, N)
 
     @classmethod
     def empty(cls, num_steps: int, num_envs: int, device: torch.device) -> "Rollout":
@@ -77,7 +85,7 @@ class Rollout:
 
         views = torch.zeros(num_steps, num_envs, STACK, VIEW, VIEW, dtype=torch.uint8, device=device)
         floats = [zeros(torch.float32) for _ in range(4)]
-        return cls(views, zeros(torch.int64), *floats, ended=zeros(torch.bool))
+        return cls(views, zeros(torch.int64), *floats, done=zeros(torch.bool))
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Minibatch:
 def minibatches(
     rollout: Rollout, advantages: Tensor, returns: Tensor, batch_size: int, generator: torch.Generator
 ) -> Iterator[Minibatch]:
-    """Every step of every game once, in random order. A last, smaller batch is left out unless it is the only one."""
+    """Yields every step of every environment once, in random order. Drops an incomplete last batch unless alone."""
     flat = [
         tensor.flatten(0, 1)  # (T, N, ...) -> (T * N, ...)
         for tensor in (rollout.views, rollout.actions, rollout.log_probs, rollout.values, advantages, returns)

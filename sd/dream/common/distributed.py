@@ -1,8 +1,8 @@
-"""Training by several processes (torchrun): each computes its part of every batch, all keep the same weights.
+"""Data-parallel training by several processes (torchrun): each computes its part of every batch.
 
-Every process draws the same whole batch and the same noise from the same generators, and then takes its own rows. So
-what a sample meets does not depend on how many processes there are, and N of them learn what one learns, but for
-rounding. A lone process passes through here untouched.
+All processes draw the same whole batch and the same noise from equally seeded generators, and each then takes its own
+rows. So a sample's noise does not depend on the number of processes, and N processes train the same model as one, up to
+rounding. With a single process every method returns its input unchanged.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,21 +18,27 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 
+Rows = TypeVar("Rows", bound=Tensor | tuple[Tensor, ...])  # a tensor (B, ...) or a NamedTuple of such tensors
+
 
 class Distributed:
+    """One of `count` processes that train together; `rank` counts from 0."""
+
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank, self.count = rank, count
 
     @classmethod
     def open(cls, device: torch.device, batch_size: int) -> "Distributed":
-        """Of the processes that torchrun started, of which only the first goes on speaking; else of one alone. Raises
-        BadInput where the batch cannot be shared out evenly."""
+        """Joins the processes that torchrun started, or returns the single process. Silences all but the main process.
+
+        Raises InputError if the batch size is not a multiple of the number of processes.
+        """
         count = int(os.environ.get("WORLD_SIZE", 1))
         if count == 1:
             return cls()
         if batch_size % count:
             raise InputError(
-                f"--batch-size {batch_size} is of all processes together: no multiple of {count}"
+                f"--batch-size {batch_size} is the total of all processes: choose a multiple of {count}"
             )
         if not dist.is_initialized():
             if device.type == "cuda":
@@ -48,7 +55,7 @@ class Distributed:
         """Whether this process logs and saves."""
         return self.rank == 0
 
-    def local_rows(self, batch):
+    def local_rows(self, batch: Rows) -> Rows:
         """This process's rows of a tensor (B, ...), or of each field of a NamedTuple of such tensors."""
         if self.count == 1:
             return batch
@@ -57,7 +64,7 @@ class Distributed:
         return batch.chunk(self.count)[self.rank]
 
     def all_gather(self, local: Tensor) -> Tensor:
-        """The batch (B, ...) of which each process has its rows; without gradients."""
+        """The whole batch (B, ...) from each process's rows (B / count, ...); without gradients."""
         if self.count == 1:
             return local.detach()
         parts = [torch.empty_like(local, memory_format=torch.contiguous_format) for _ in range(self.count)]
@@ -65,7 +72,7 @@ class Distributed:
         return torch.cat(parts)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over processes of what each has; without gradients."""
+        """The mean of a tensor over the processes, elementwise; without gradients."""
         if self.count == 1:
             return value.detach()
         value = value.detach().clone()
@@ -73,15 +80,16 @@ class Distributed:
         return value / self.count
 
     def mean_metrics(self, history: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Of each metric over the steps that have it, and over the processes."""
-        found = {}
+        """Each metric's mean over the training steps that have it, and over the processes."""
+        means = {}
         for name in sorted({name for metrics in history for name in metrics}):
-            found[name] = self.mean(torch.stack([m[name] for m in history if name in m]).mean()).item()
-        return found
+            local = torch.stack([metrics[name] for metrics in history if name in metrics]).mean()
+            means[name] = self.mean(local).item()
+        return means
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """A block that the first process goes through before the others: what it has written is there for them."""
+        """The main process executes the block before the others, which can then read the files it has written."""
         if self.is_main:
             yield
         self.barrier()
@@ -89,17 +97,20 @@ class Distributed:
             yield
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Each gradient becomes the mean over the processes."""
+        """Replaces each gradient by its mean over the processes, with a single all-reduce."""
         if self.count == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        together = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(together)
-        for gradient, part in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient) / self.count)
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(total.view_as(gradient) / self.count)
 
     def sync_batchnorm(self, norm: torch.nn.BatchNorm2d) -> None:
-        """Its statistics in training become those of the whole batch."""
+        """Makes a batch norm (without affine parameters) use the statistics of the whole batch in training.
+
+        torch.nn.SyncBatchNorm would do so on GPUs only.
+        """
         if self.count == 1:
             return
 
@@ -107,7 +118,7 @@ class Distributed:
             if not norm.training:
                 return torch.nn.BatchNorm2d.forward(norm, x)
             moments = torch.stack([x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))])
-            mean, square = Sum.apply(moments) / self.count
+            mean, square = AllReduceSum.apply(moments) / self.count
             variance = square - mean.square()
             total = self.count * x.numel() / x.shape[1]
             with torch.no_grad():
@@ -119,7 +130,7 @@ class Distributed:
         norm.forward = forward
 
     def broadcast(self, value: float) -> float:
-        """The first process's value in all of them: clocks differ, and all must end at one step."""
+        """The main process's value in all processes. Needed for clock times, since all must stop at the same step."""
         if self.count == 1:
             return value
         value = torch.tensor(value, dtype=torch.float64)
@@ -129,23 +140,23 @@ class Distributed:
         return value.item()
 
     def barrier(self) -> None:
-        """For all to come here: what the first one has written is there."""
+        """Waits until all processes have arrived here."""
         if self.count > 1:
             dist.barrier()
 
 
-class Sum(torch.autograd.Function):
-    """Over processes, with gradients: what each loses by it, all do."""
+class AllReduceSum(torch.autograd.Function):
+    """Sum over the processes, with gradients: the gradient of the sum is the sum of the gradients."""
 
     @staticmethod
-    def forward(ctx, mine: Tensor) -> Tensor:
-        together = mine.clone()
-        dist.all_reduce(together)
-        return together
+    def forward(ctx, local: Tensor) -> Tensor:
+        total = local.clone()
+        dist.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        return Sum.forward(ctx, gradient)
+        return AllReduceSum.forward(ctx, gradient)
 
 
 SINGLE = Distributed()

@@ -1,6 +1,6 @@
-"""How the scripts say no: one clear line, and an exit code that is not 0.
+"""Error reporting of the scripts: one clear line on stderr and a non-zero exit code.
 
-The same lines stand in ppo/player/common/errors.py; the two sides share no Python, and a test keeps them equal.
+ppo/player/common/errors.py has the same code; the two sides share no Python, and a test keeps the copies equal.
 """
 
 import errno
@@ -10,28 +10,30 @@ from typing import Callable
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message says what was found and what to do."""
+    """Input from the user (a file, an option) cannot be used. The message says what was found and what to do."""
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Runs `main` and turns what a user can cause into one line on stderr and an exit code that is not 0."""
+    """Calls `main`. Errors that a user can cause end the process with one line on stderr and a non-zero exit code."""
     try:
         main()
-    except InputError as problem:
-        sys.exit(f"error: {problem}")
+    except InputError as error:
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(
-            "interrupted: what was saved by then is kept; a training that has finished an epoch goes on by the same "
-            "command with --resume"
+            "interrupted: everything saved so far is kept; a training run that has finished an epoch continues with "
+            "the same command and --resume"
         )
-    except BrokenPipeError:  # its reader, as `head`, has seen enough; the last flush must not complain either
+    except (
+        BrokenPipeError
+    ):  # the reader of the output (for example `head`) closed it; do not fail at the last flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as problem:
-        sys.exit(f"error: {problem.filename}: {problem.strerror}: choose another path, or mend that one")
-    except OSError as problem:
-        if problem.errno != errno.ENOSPC:
+    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        sys.exit(f"error: {error.filename}: {error.strerror}: choose another path, or correct this one")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
             raise
         sys.exit(
-            f"error: the disk is full ({problem.filename or 'while writing'}): free some space and --resume"
+            f"error: the disk is full ({error.filename or 'while writing'}): free some space and use --resume"
         )

@@ -1,4 +1,4 @@
-"""What a window must know of the game that was dreamed: it travels in the model's file, and in what is exported."""
+"""The part of a game's description that playing needs; it is stored in the model's checkpoint and in an export."""
 
 import math
 from dataclasses import dataclass
@@ -6,20 +6,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GameInfo:
-    action_names: tuple[str, ...]
-    action_keys: tuple[tuple[str, ...], ...]
-    fps: float  # frames a second at which the dream is played
+    """Actions, keys and speed of the recorded game."""
+
+    action_names: tuple[str, ...]  # (A,)
+    action_keys: tuple[tuple[str, ...], ...]  # (A,), names of the keys that are held together
+    fps: float  # frames per second in play
 
     @classmethod
     def from_dict(cls, saved: dict) -> "GameInfo":
-        """From `asdict`, by way of a file. Raises KeyError, TypeError or ValueError where it is not one."""
+        """From the result of `asdict` after a file round trip. Raises KeyError, TypeError or ValueError if invalid."""
         keys = tuple(tuple(keys) for keys in saved["action_keys"])
         game = cls(tuple(saved["action_names"]), keys, float(saved["fps"]))
         if len(game.action_names) != len(game.action_keys) or not 0 < game.fps < math.inf:
             raise ValueError(
-                f"{len(game.action_names)} names of {len(keys)} actions, {game.fps} frames a second"
+                f"{len(game.action_names)} action names for {len(keys)} actions, {game.fps} frames per second"
             )
         names = [*game.action_names, *(key for keys in game.action_keys for key in keys)]
         if not "".join(names).isprintable():
-            raise ValueError("names of actions or keys that cannot be shown")
+            raise ValueError("action or key names that are not printable")
         return game

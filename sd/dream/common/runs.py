@@ -1,10 +1,9 @@
-"""A run's folder: the device, seeds, atomic checkpoints, metrics.
+"""Helpers of a training run: device, seeds, checkpoints, resuming, metrics.
 
-The same lines stand in ppo/player/common/runs.py; the two sides share no Python, and a test keeps them equal.
+ppo/player/common/runs.py has the same code; the two sides share no Python, and a test keeps the copies equal.
 """
 
 import csv
-import os
 import platform
 import random
 from functools import lru_cache
@@ -15,107 +14,108 @@ import numpy as np
 import torch
 
 from dream.common.errors import InputError
+from dream.common.files import atomic_write
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` as a device. Raises BadInput where cuda was asked for and is not there."""
+    """The device for `auto`, `cpu` or `cuda`. Raises InputError if cuda is requested and not available."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda, but torch sees no CUDA device here: use --device cpu or auto")
+        raise InputError("--device cuda, but PyTorch finds no CUDA device here: use --device cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 def seed_everything(seed: int) -> None:
+    """Seeds the global generators of Python, NumPy and PyTorch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def save_checkpoint(checkpoint: dict, path: Path) -> None:
-    """Writes aside, flushes to the disk, then replaces: a crash leaves the old file or the new one, whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".writing")
-    try:
-        with open(aside, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        if aside.exists():
-            aside.unlink()
+    """Saves a dict of tensors and plain Python values with an atomic replace; creates the folder if missing."""
+    with atomic_write(path) as file:
+        torch.save(checkpoint, file)
 
 
 def load_checkpoint(path: Path, kind: str, hint: str) -> dict:
-    """One dict of tensors and plain Python; nothing in it is ever unpickled into code.
+    """Loads a dict of tensors and plain Python values on the CPU; code in the file is never executed.
 
-    Raises BadInput where the file is missing, damaged, unsafe, or holds another kind of model.
+    `kind`: the required value of the dict's "kind". `hint`: the command that makes such a file, for error messages.
+    Raises InputError if the file is missing, damaged, unsafe, or of another kind.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}: {hint} makes one")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as problem:  # torch raises many types here (zip, pickle, EOF): all mean the same to the user
+    except Exception as error:  # torch raises many types here (zip, pickle, EOF); all mean an unreadable file
         raise InputError(
-            f"{path} cannot be read as a checkpoint ({type(problem).__name__}); make it anew: {hint}"
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): make it again with {hint}"
         ) from None
-    found = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
-    if found != kind:
-        raise InputError(f"{path} holds {found!r}, wanted {kind!r}: {hint} makes one")
+    actual = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
+    if actual != kind:
+        raise InputError(f"{path} holds {actual!r}, wanted {kind!r}: {hint} makes one")
     return checkpoint
 
 
-def load_resume_state(run_dir: Path, kind: str, resume: bool, fixed: Dict[str, object]) -> Optional[dict]:
-    """The run in the folder to go on with, or None for a new one; a run that stands there is never written over.
+def load_resume_state(
+    run_dir: Path, kind: str, resume: bool, must_match: Dict[str, object]
+) -> Optional[dict]:
+    """The checkpoint last.pt of the run in `run_dir` to continue from, or None for a new run.
 
-    `fixed`: by flag, what must be as it was when the run began; it is kept in last.pt. Raises BadInput.
+    `must_match`: by option name, the settings that must be the same as when the run began; last.pt stores them under
+    the same key. Raises InputError if a setting differs, or if a new run would overwrite an existing one.
     """
     path = Path(run_dir) / "last.pt"
     if not resume:
         if path.exists():
             raise InputError(
-                f"a run stands in {run_dir}: go on with --resume, or choose another --output-dir"
+                f"{run_dir} already contains a run: continue it with --resume, or choose another --output-dir"
             )
         return None
     last = load_checkpoint(path, kind, "the same command without --resume")
-    for flag, value in fixed.items():
-        if flag not in last["fixed"] and value is not None:  # None is what a run of before had
-            raise InputError(f"the run in {run_dir} is of an older version, without {flag}: begin another")
-        if last["fixed"].get(flag) != value:
+    if "must_match" not in last:
+        raise InputError(f"{path} was written by an older version: start a new run in another --output-dir")
+    saved = last["must_match"]
+    for option, value in must_match.items():
+        if option not in saved and value is not None:  # runs made before the option existed equal None
             raise InputError(
-                f"the run in {run_dir} began with {flag} {last['fixed'][flag]}: resume it with the same"
+                f"{path} was written by an older version, without {option}: start a new run in another --output-dir"
+            )
+        if saved.get(option) != value:
+            raise InputError(
+                f"the run in {run_dir} began with {option} {saved[option]}: resume it with the same"
             )
     return last
 
 
 @lru_cache(maxsize=None)
 def cpu_bfloat16_is_fast() -> bool:
-    """Does this CPU multiply bfloat16 faster than float32? By what it is, so that every run of a machine answers alike.
+    """Whether this CPU multiplies bfloat16 faster than float32, decided by its model so that it never varies by run.
 
-    It needs the instructions, and more: AMX, or another maker's cores than Intel's, whose AVX-512 takes two bfloat16
-    products in the time of one. Intel's takes more: 0.6 times as fast as float32 on one whose AMX is hidden.
+    The instructions alone are not enough. Fast are CPUs with AMX, and non-Intel cores, whose AVX-512 computes two
+    bfloat16 products in the time of one float32 product. Intel cores without AMX were measured at 0.6 times the speed
+    of float32. PyTorch without oneDNN (for example on Apple silicon) has no fast bfloat16 either.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    is_supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    if is_supported is None or not torch.backends.mkldnn.is_available() or not is_supported():
         return False
-    linux = Path("/proc/cpuinfo")
-    about = platform.processor() + (linux.read_text()[:10_000] if linux.exists() else "")
-    return "GenuineIntel" not in about or "amx_bf16" in about
+    cpuinfo = Path("/proc/cpuinfo")
+    description = platform.processor() + (cpuinfo.read_text()[:10_000] if cpuinfo.exists() else "")
+    return "GenuineIntel" not in description or "amx_bf16" in description
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """A context of bfloat16 where the machine multiplies it fast, else of float32."""
+    """Context manager of bfloat16 mixed precision if the device is fast at it; else it has no effect (float32)."""
     cuda = device.type == "cuda"
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_bfloat16_is_fast()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast)
 
 
 def rng_state() -> Dict[str, torch.Tensor]:
-    """The global torch generators. All other randomness goes through explicit generators."""
+    """State of PyTorch's global generators. All other randomness comes from explicit generators."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -123,16 +123,17 @@ def rng_state() -> Dict[str, torch.Tensor]:
 
 
 def restore_rng_state(state: Dict[str, torch.Tensor]) -> None:
+    """Restores what `rng_state` returned."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
 
 
 class MetricsLog:
-    """Metrics of a run, once an epoch: TensorBoard files and `metrics.csv` in the run's folder."""
+    """Writes a run's metrics, one row per epoch, to TensorBoard files and to `metrics.csv` in the run's folder."""
 
     def __init__(self, run_dir: Path, resume_step: Optional[int] = None) -> None:
-        """`resume_step`: the step up to which rows of an earlier part of the run are kept; None starts anew."""
+        """`resume_step`: keep earlier rows up to this step; None: start a new log."""
         from tensorboardX import SummaryWriter
 
         self.path = Path(run_dir) / "metrics.csv"
@@ -143,14 +144,13 @@ class MetricsLog:
         self.writer = SummaryWriter(str(run_dir), purge_step=None if resume_step is None else resume_step + 1)
 
     def write(self, step: int, metrics: Dict[str, float]) -> None:
+        """Appends one row. `metrics`: values by name; a new name adds a column that is empty in earlier rows."""
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
         self.writer.flush()
         self.rows.append({"step": step, **{name: f"{value:.6g}" for name, value in metrics.items()}})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        aside = self.path.with_name(self.path.name + ".writing")
-        with open(aside, "w", newline="") as file:
+        with atomic_write(self.path, "w", newline="") as file:
             table = csv.DictWriter(file, names)
             table.writeheader()
             table.writerows(self.rows)
-        os.replace(aside, self.path)

@@ -1,4 +1,4 @@
-"""Arrays of an .npz where they lie in the file, mapped into memory; none is read before it is looked at."""
+"""Memory-maps the arrays of an .npz file where they lie in the file, so that nothing is read before it is used."""
 
 import math
 import os
@@ -13,10 +13,11 @@ import numpy as np
 
 from dream.common.errors import InputError
 
-CHUNK_BYTES = 4 * 2**20  # unpacked at a time
+CHUNK_BYTES = 4 * 2**20  # unit of decompression
 
 
 def iter_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """The arrays of an .npz archive: name without ".npy", and the zip directory's entry."""
     for info in archive.infolist():
         if info.filename.endswith(".npy"):
             yield info.filename[: -len(".npy")], info
@@ -25,31 +26,36 @@ def iter_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInf
 def mmap_member(
     path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, assumptions: list[str]
 ) -> np.ndarray:
-    """The array where it lies in the file; a compressed one by way of a temporary file. Nothing is unpickled."""
+    """Memory-maps one array, read only; a compressed one is first unpacked to a temporary file. Nothing is unpickled.
+
+    A large temporary file is reported in `assumptions`. Raises InputError if the member is encrypted or no plain array,
+    zipfile.BadZipFile if the archive is damaged.
+    """
     if info.flag_bits & 1:
         raise InputError(f"{path}: {info.filename} is encrypted: save it without a password")
     if info.compress_type == zipfile.ZIP_STORED:
         with open(path, "rb") as file:
             file.seek(info.header_offset)
-            local_header = file.read(30)  # its name and extra field may differ in length from the directory's
+            local_header = file.read(30)  # its name and extra field may be longer than in the zip directory
             if local_header[:4] != b"PK\x03\x04":
-                raise zipfile.BadZipFile(f"no member where {info.filename} should be")
+                raise zipfile.BadZipFile(f"no local file header for {info.filename}")
             content = info.header_offset + 30 + sum(struct.unpack("<HH", local_header[26:30]))
-            return _map_npy(file, content, info, path)
+            return _mmap_npy(file, content, info, path)
     if info.file_size > CHUNK_BYTES:
         assumptions.append(
             f"{info.filename} is compressed: unpacked to a temporary file of {info.file_size / 1e6:.0f} MB "
-            "(np.savez instead of np.savez_compressed saves that)"
+            "(saving with np.savez instead of np.savez_compressed avoids this)"
         )
-    folder = path.parent if os.access(path.parent, os.W_OK) else None  # not /tmp, which may be memory
+    folder = path.parent if os.access(path.parent, os.W_OK) else None  # /tmp may be in memory
     with tempfile.TemporaryFile(dir=folder) as file, archive.open(info) as member:
         while chunk := member.read(CHUNK_BYTES):
             file.write(chunk)
         file.flush()
-        return _map_npy(file, 0, info, path)
+        return _mmap_npy(file, 0, info, path)
 
 
-def _map_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+def _mmap_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    """Memory-maps the .npy data that begins at byte `content` of the file."""
     file.seek(content)
     try:
         version = np.lib.format.read_magic(file)
@@ -57,9 +63,9 @@ def _map_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) ->
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, fortran_order, dtype = read_header(file)
-    except ValueError as problem:
+    except ValueError as error:
         raise InputError(
-            f"{path}: {info.filename} is no numpy array ({problem}): record or save it again"
+            f"{path}: {info.filename} is not a NumPy array ({error}): record or save it again"
         ) from None
     if dtype.hasobject:
         raise InputError(
@@ -67,10 +73,10 @@ def _map_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) ->
         )
     data = file.tell()
     num_bytes = math.prod(shape) * dtype.itemsize
-    found = min(os.fstat(file.fileno()).st_size, content + info.file_size) - data
-    if found < num_bytes:
+    available = min(os.fstat(file.fileno()).st_size, content + info.file_size) - data
+    if available < num_bytes:
         raise InputError(
-            f"{path}: {info.filename} has {found} bytes of {num_bytes}: copy or record the file again"
+            f"{path}: {info.filename} has {available} bytes of {num_bytes}: copy or record the file again"
         )
     if num_bytes == 0:
         return np.empty(shape, dtype)

@@ -1,55 +1,66 @@
-"""Places where a dream can begin: an initial_sequence.npz. No pygame, no torch."""
+"""Start states: short pieces of a recording from which a rollout can begin (initial_sequence.npz). No torch, no pygame.
 
-import os
+File format: frames (K, L, C, h, w) latents; actions (K, L); autoencoder, the fingerprint of the autoencoder that
+encoded them; optional truth/<name> (K,), the game's true state.
+"""
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from dream.common.errors import InputError
+from dream.common.files import atomic_write
 from dream.common.game_info import GameInfo
+from dream.data.splits import window_starts
+from dream.data.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NUM_START_STATES = 8  # in the initial_sequence.npz of a training run
+MIN_REWARD_FRACTION = 0.6  # of the best reward: the kart drives and does not stand in front of a wall
+MIN_MOTION = 4.0  # mean absolute difference, 0-255, between two frames in which something moves
 
 
 @dataclass
 class StartStates:
-    """K places to begin from, oldest frame first."""
+    """K start states of L frames each, oldest frame first."""
 
     latents: np.ndarray  # float32 (K, L, C, h, w)
     actions: np.ndarray  # int64 (K, L)
-    # By name, float32 (K,): the game's true state at the last frame, NaN where nobody knows it
-    truth: dict[str, np.ndarray] = field(default_factory=dict)
-    # By place: frames dreamed before it, where it is none of the game's
+    # By name, float32 (K,): the game's true state at the last frame; NaN if unknown
+    game_states: dict[str, np.ndarray] = field(default_factory=dict)
+    # By index of the start state: number of frames generated before it, for states that are not recorded
     num_generated: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def append(self, latents: np.ndarray, actions: np.ndarray, age: int = 0) -> None:
-        """One more, (L, C, h, w) and (L,), of which there is no true state; `age`: frames dreamed before it."""
-        self.num_generated = {**self.num_generated, len(self): age}
+    def append(self, latents: np.ndarray, actions: np.ndarray, num_generated: int = 0) -> None:
+        """Adds a generated state, latents (L, C, h, w) and actions (L,), whose true game state is unknown."""
+        self.num_generated = {**self.num_generated, len(self): num_generated}
         self.latents = np.concatenate([self.latents, latents[None].astype(np.float32)])
         self.actions = np.concatenate([self.actions, actions[None]])
-        self.truth = {name: np.append(values, np.float32(np.nan)) for name, values in self.truth.items()}
+        unknown = np.float32(np.nan)
+        self.game_states = {name: np.append(values, unknown) for name, values in self.game_states.items()}
 
-    def game_state(self, place: int) -> dict[str, float] | None:
-        """The game's true state there, by name; None where nobody knows it."""
-        found = {name: float(values[place]) for name, values in self.truth.items()}
-        return found if found and np.isfinite(list(found.values())).all() else None
+    def game_state(self, index: int) -> dict[str, float] | None:
+        """The game's true state of start state `index`, by name; None if any part of it is unknown."""
+        state = {name: float(values[index]) for name, values in self.game_states.items()}
+        return state if state and np.isfinite(list(state.values())).all() else None
 
     def save(self, path: Path, autoencoder: str) -> None:
-        """An initial_sequence.npz; written aside, then moved into place."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.stem}.writing.npz")
-        truth = {f"truth/{name}": values for name, values in self.truth.items()}
+        """Writes an initial_sequence.npz with an atomic replace. `autoencoder`: its fingerprint."""
+        game_states = {f"truth/{name}": values for name, values in self.game_states.items()}
         frames = self.latents.astype(np.float16)
-        np.savez(aside, frames=frames, actions=self.actions, autoencoder=autoencoder, **truth)
-        os.replace(aside, path)
+        with atomic_write(path) as file:
+            np.savez(file, frames=frames, actions=self.actions, autoencoder=autoencoder, **game_states)
 
 
 class ModelShape(Protocol):
-    """What a start state must fit; every backend has these."""
+    """What start states must fit; every backend has these attributes."""
 
     autoencoder: str  # fingerprint
     latent_shape: tuple[int, int, int]  # C, h, w
@@ -57,46 +68,131 @@ class ModelShape(Protocol):
     game: GameInfo
 
 
-def load_start_states(path: Path, engine: ModelShape) -> StartStates:
-    """Those of an initial_sequence.npz: `frames` (K, L, C, h, w), latents, `actions` (K, L) and where the recording
-    knew it `truth/*` (K,). Raises BadInput."""
+def load_start_states(path: Path, model: ModelShape) -> StartStates:
+    """Reads an initial_sequence.npz. Raises InputError if the file is missing or damaged or does not fit the model."""
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"no start sequence at {path}: sd/train_sd.py writes initial_sequence.npz beside its best.pt"
+            f"no start states at {path}: sd/train_sd.py writes initial_sequence.npz next to its best.pt"
         )
     try:
         with np.load(path, allow_pickle=False) as file:
             frames, actions = file["frames"], file["actions"]
-            autoencoder = str(file["autoencoder"]) if "autoencoder" in file else engine.autoencoder
-            truth = {
+            autoencoder = str(file["autoencoder"]) if "autoencoder" in file else model.autoencoder
+            game_states = {
                 name.removeprefix("truth/"): file[name].astype(np.float32)
                 for name in file
                 if name.startswith("truth/")
             }
-    except (
-        Exception
-    ) as problem:  # numpy raises many types here (zip, pickle, EOF): all mean the same to the user
+    except Exception as error:  # numpy raises many types here (zip, pickle, EOF); all mean an unreadable file
         raise InputError(
-            f"{path} cannot be read as a start sequence ({problem}): train_sd.py writes one"
+            f"{path} cannot be read as start states ({error}): sd/train_sd.py writes such a file"
         ) from None
-    if autoencoder != engine.autoencoder:
+    if autoencoder != model.autoencoder:
+        raise InputError(f"{path} was made with another autoencoder: use the file next to the model")
+    shape = (model.context_length, *model.latent_shape)
+    if frames.ndim != 5 or frames.shape[1:] != shape or frames.shape[0] == 0 or frames.dtype.kind != "f":
         raise InputError(
-            f"{path} was made with another autoencoder: take the one that stands beside the model"
-        )
-    wanted = (engine.context_length, *engine.latent_shape)
-    if frames.ndim != 5 or frames.shape[1:] != wanted or frames.shape[0] == 0 or frames.dtype.kind != "f":
-        raise InputError(
-            f"{path} holds frames {frames.dtype} {frames.shape}, wanted float (K, {str(wanted)[1:]}"
+            f"{path} holds frames {frames.dtype} {frames.shape}, wanted float (K, {str(shape)[1:]}: use the file "
+            "next to the model"
         )
     if actions.shape != frames.shape[:2] or actions.dtype.kind not in "iu":
         raise InputError(
-            f"{path} holds actions {actions.dtype} {actions.shape}, wanted integers {frames.shape[:2]}"
+            f"{path} holds actions {actions.dtype} {actions.shape}, wanted integers {frames.shape[:2]}: use the file "
+            "next to the model"
         )
-    if actions.min() < 0 or actions.max() >= len(engine.game.action_names) or not np.isfinite(frames).all():
+    if actions.min() < 0 or actions.max() >= len(model.game.action_names) or not np.isfinite(frames).all():
+        raise InputError(f"{path} holds actions or latents out of range: use the file next to the model")
+    if any(values.shape != frames.shape[:1] for values in game_states.values()):
         raise InputError(
-            f"{path} holds actions or latents out of range: train_sd.py writes one that fits its model"
+            f"{path} holds a truth/ array that does not have one value for each of its {len(frames)} start states: "
+            "use the file next to the model"
         )
-    if any(values.shape != frames.shape[:1] for values in truth.values()):
-        raise InputError(f"{path} holds a true state that is not one of each of its {len(frames)} places")
-    return StartStates(frames.astype(np.float32), actions.astype(np.int64), truth)
+    return StartStates(frames.astype(np.float32), actions.astype(np.int64), game_states)
+
+
+def save_start_states(
+    data: Trajectories, latents: "Tensor", mask: np.ndarray, context: int, autoencoder: str, path: Path
+) -> None:
+    """Writes start states of `context` frames, chosen from the mask (N, T), as an initial_sequence.npz.
+
+    `latents`: of the whole recording, (N, T, C, h, w). `autoencoder`: its fingerprint. Raises InputError if the mask
+    has no `context` frames in a row.
+    """
+    import torch  # here, because an exported model plays without it
+
+    from dream.data.latents import gather_windows
+
+    chosen = torch.from_numpy(select_start_states(data, mask, context, NUM_START_STATES))
+    actions = torch.from_numpy(data.actions)
+    window, window_actions = gather_windows(latents, actions, chosen, context, torch.device("cpu"))
+    rows, last = chosen[:, 0].numpy(), chosen[:, 1].numpy() + context - 1
+    game_states = {
+        name.removeprefix("truth/"): np.asarray(array[rows, last], np.float32)
+        for name, array in data.extras.items()
+        if name.startswith("truth/") and array.ndim == 2
+    }
+    StartStates(window.numpy(), window_actions.numpy(), game_states).save(path, autoencoder)
+
+
+def high_reward_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+    """Up to `count` windows of `length` frames with a high reward: pairs of row and t, int64 (M, 2).
+
+    The windows of the mask (N, T) are divided into `count` groups in order of time, as many for each `track` if the
+    recording has several. From each group one window is drawn whose reward is at least MIN_REWARD_FRACTION of the
+    group's best; always taking the best would choose similar parts of the track. Without recorded rewards, the middle
+    window of each group is taken.
+
+    Raises InputError if the mask has no `length` frames in a row.
+    """
+    starts = window_starts(trajectories.episode_starts, mask, length)
+    if len(starts) == 0:
+        raise InputError(
+            f"no {length} frames in a row between two resets to choose start states from: record longer episodes"
+        )
+    track = trajectories.extras.get("track")
+    if track is None or track.ndim != 2:
+        track = np.zeros(mask.shape)
+    tracks, track_index = np.unique(track[starts[:, 0], starts[:, 1]], return_inverse=True)
+    starts_by_track = [starts[track_index == i] for i in range(len(tracks))][:count]
+    groups = []
+    for i, track_starts in enumerate(starts_by_track):
+        num_groups = count // len(starts_by_track) + (i < count % len(starts_by_track))
+        groups += np.array_split(track_starts, min(num_groups, len(track_starts)))
+    rewards = trajectories.extras.get("rewards")
+    if rewards is None or rewards.ndim != 2:
+        return np.stack([group[len(group) // 2] for group in groups])
+    rewards = np.nan_to_num(np.asarray(rewards, np.float64))
+    sums = np.cumsum(np.pad(rewards, ((0, 0), (1, 0))), axis=1)  # (N, T + 1), rewards before t
+    rng = np.random.default_rng(0)
+    chosen = []
+    for group in groups:
+        returns = sums[group[:, 0], group[:, 1] + length] - sums[group[:, 0], group[:, 1]]
+        good = np.flatnonzero(returns >= returns.max() - (1 - MIN_REWARD_FRACTION) * abs(returns.max()))
+        chosen.append(group[rng.choice(good)])
+    return np.stack(chosen)
+
+
+def select_start_states(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+    """Up to `count` different windows of `length` frames to start from: pairs of row and t, int64 (M, 2).
+
+    Most come from `high_reward_starts`. If `count` is at least 4, the second is an episode's first frames (if the mask
+    has any), and the last is one with a low reward in which something moves, for example driving off the road (if
+    rewards are recorded). Raises InputError if the mask has no `length` frames in a row.
+    """
+    starts = window_starts(trajectories.episode_starts, mask, length)
+    first_of_episode = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]
+    rewards = trajectories.extras.get("rewards")
+    second, last = [*first_of_episode[:1]] if count >= 4 else [], []
+    if count >= 4 and rewards is not None and rewards.ndim == 2:
+        returns = [np.nan_to_num(rewards[row, t : t + length]).sum() for row, t in starts]
+        low = starts[np.argsort(returns, kind="stable")[: max(1, len(starts) // 10)]]
+        for row, t in np.random.default_rng(0).permutation(low)[:200]:
+            frames = trajectories.frames[row, [t, t + length - 1]].astype(np.int16)
+            if np.abs(frames[1] - frames[0]).mean() > MIN_MOTION:
+                last = [np.array([row, t])]
+                break
+    good = high_reward_starts(trajectories, mask, length, count - len(second) - len(last))
+    chosen = np.stack([good[0], *second, *good[1:], *last])
+    _, first_occurrence = np.unique(chosen, axis=0, return_index=True)
+    return chosen[np.sort(first_occurrence)]  # without duplicates, in the same order

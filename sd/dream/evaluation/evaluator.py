@@ -1,10 +1,11 @@
-"""What is evaluated: a dream, the recording it is held against, and how to get real, decoded and dreamed clips of both.
+"""The world model under evaluation and the recording that it is compared with; real, decoded and generated clips.
 
-Clips are uint8 or latents of half precision: tens of thousands of frames of 112x256 fit in memory.
+Clips are kept as uint8 frames or float16 latents: tens of thousands of frames of 112 x 256 pixels fit in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,21 +13,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.common.errors import InputError
+from dream.common.game_info import GameInfo
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import Trajectories, window_starts
-from dream.evaluation.metrics import as_shown
+from dream.data.splits import held_out_masks, split_episodes, training_seeds, window_starts
+from dream.data.trajectories import Trajectories, open_trajectories
+from dream.evaluation.exported_modules import OnnxDecoder, OnnxUNet
+from dream.evaluation.metrics import quantize_frames
+from dream.inference.onnx_backend import RUNTIMES
+from dream.inference.select_backend import load_backend
 from dream.models.autoencoder import Decoder, Encoder, decode
-from dream.models.rollout import iterate_rollout
+from dream.models.checkpoints import load_autoencoder, load_world_model
+from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
 
-ENCODE_BATCH = 64
-KEY_CHANGES = 1 / 8  # chance a frame that another key is held
-DREAM_BATCH = {"cpu": 16, "cuda": 64}  # roll-outs at once
+ENCODE_BATCH = 64  # frames
+ROLLOUT_BATCH = {"cpu": 16, "cuda": 64}  # rollouts per batch; results do not depend on it
+ACTION_CHANGE_PROB = 1 / 8  # per frame, of sticky random actions
+UNSEEN_HOLDOUT_FRACTION = (
+    0.4  # held out of a recording that the model was not trained on; the rest trains the probes
+)
+MIN_WINDOWS = 8  # held-out windows that a rollout length needs
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """A dream and a recording. `train` and `held_out`: bool (N, T), whole episodes that share no frame."""
+class Evaluator:
+    """A world model and a recording. `train` and `held_out`: bool (N, T), whole episodes without a common frame."""
 
     data: Trajectories
     train: np.ndarray
@@ -34,32 +45,48 @@ class Subject:
     encoder: Encoder
     decoder: Decoder
     unet: UNet
-    steps: int  # of sampling, as played
+    steps: int  # sampling steps per frame
     device: torch.device
-    backend: str = "torch"  # in words
-    reencode: bool = False  # what goes back into the context is the frame as shown, encoded again
+    backend: str = "torch"  # name of the backend, for the report
+    reencode: bool = False  # feed back the encoding of the displayed frame, instead of the generated latent
 
-    def windows(self, mask: np.ndarray, length: int, count: int, what: str) -> Tensor:
-        """Starts (M, 2), M at most `count`, spread evenly over the mask's windows of `length` frames, or BadInput."""
+    def windows(self, mask: np.ndarray, length: int, count: int, desc: str) -> Tensor:
+        """Start positions (M, 2), row and time, of at most `count` windows, evenly spaced over all windows of `length`
+        frames inside the mask (N, T). Raises InputError, which names the purpose `desc`, where there is none."""
         starts = window_starts(self.data.episode_starts, mask, length)
         if len(starts) == 0:
-            raise InputError(f"no {length} frames in a row for {what}: record more or longer episodes")
+            raise InputError(f"no {length} frames in a row for {desc}: record more or longer episodes")
         chosen = np.linspace(0, len(starts) - 1, min(count, len(starts))).round().astype(int)
         return torch.from_numpy(starts[np.unique(chosen)])
 
-    def real(self, starts: Tensor, offset: int, length: int) -> Tensor:
-        """uint8 (M, length, 3, H, W): frames start + offset ... of each window."""
+    def longest_rollout(self, length: int, fallbacks: tuple[int, ...]) -> int:
+        """`length`, or the largest of the `fallbacks` below it for which the held-out episodes have MIN_WINDOWS
+        windows. Without a fallback that fits: 0 if no fallbacks are given, else InputError."""
+        L = self.unet.config.context
+        for frames in (length, *sorted(fallbacks, reverse=True)):
+            num_windows = len(window_starts(self.data.episode_starts, self.held_out, L + frames))
+            if frames <= length and num_windows >= MIN_WINDOWS:
+                return frames
+            print(f"held-out episodes are too short for rollouts of {frames} frames")
+        if not fallbacks:
+            return 0
+        raise InputError(
+            "no held-out episode is long enough for a rollout: record more, or try another --seed"
+        )
+
+    def real_frames(self, starts: Tensor, offset: int, length: int) -> Tensor:
+        """Recorded frames uint8 (M, length, 3, H, W), from `offset` frames after each start on."""
         rows = [self.data.frames[row, t + offset : t + offset + length] for row, t in starts.tolist()]
         return torch.from_numpy(np.stack(rows))
 
     def actions(self, starts: Tensor, length: int) -> Tensor:
-        """int64 (M, length)."""
+        """Recorded actions int64 (M, length) from each start on."""
         rows = [self.data.actions[row, t : t + length] for row, t in starts.tolist()]
         return torch.from_numpy(np.stack(rows).astype(np.int64))
 
     @torch.no_grad()
     def encode(self, frames_u8: Tensor) -> Tensor:
-        """uint8 (M, T, 3, H, W) -> latents float16 (M, T, C, h, w), on the CPU."""
+        """Frames uint8 (M, T, 3, H, W) -> latents float16 (M, T, C, h, w), on the CPU."""
         flat = frames_u8.flatten(0, 1)
         latents = [
             self.encoder(to_float_frames(part, self.device)).half().cpu() for part in flat.split(ENCODE_BATCH)
@@ -67,59 +94,131 @@ class Subject:
         return torch.cat(latents).unflatten(0, frames_u8.shape[:2])
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(M, T, C, h, w) -> frames uint8 (M, T, 3, H, W) as shown, on the CPU."""
+        """Latents (M, T, C, h, w) -> frames uint8 (M, T, 3, H, W), on the CPU."""
         flat = latents.flatten(0, 1)
         frames = torch.empty(len(flat), 3, self.data.height, self.data.width, dtype=torch.uint8)
         for part, into in zip(flat.split(ENCODE_BATCH), frames.split(ENCODE_BATCH), strict=True):
-            into.copy_((as_shown(decode(self.decoder, part.to(self.device))) * 255).round())
+            into.copy_((quantize_frames(decode(self.decoder, part.to(self.device))) * 255).round())
         return frames.unflatten(0, latents.shape[:2])
 
-    def dream(self, starts: Tensor, actions: Tensor, what: str, unet: UNet | None = None) -> Tensor:
-        """Latents float16 (M, F, C, h, w) of roll-outs from the real contexts at starts (M, 2), on the CPU.
-
-        actions: (M, L + F - 1), of which action L - 1 leads to the first dreamed frame. `unet`: another one in place of
-        the dream's own.
-        """
-        context = self.encode(self.real(starts, 0, self.unet.config.context))
-        walks = [
-            torch.stack(
-                [latent.half().cpu() for latent in self.walk(*part, unet or self.unet, what, seed)], dim=1
-            )
-            for seed, part in enumerate(
-                zip(
-                    context.split(DREAM_BATCH[self.device.type]),
-                    actions.split(DREAM_BATCH[self.device.type]),
-                    strict=True,
-                )
-            )
-        ]
-        return torch.cat(walks)
-
-    def seen_again(self, latents: Tensor) -> Tensor:
-        """(B, C, h, w) -> the same by way of the 8-bit frames that a player sees."""
+    def encode_displayed(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) decoded to the 8-bit frames that a player sees, and encoded again."""
         return self.encode(self.decode(latents[:, None]))[:, 0].to(self.device).float()
 
+    def batches(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Splits tensors (M, ...) into batches of at most ROLLOUT_BATCH rows, each preceded by its row indices (B,)."""
+        batch = ROLLOUT_BATCH[self.device.type]
+        parts = (each.split(batch) for each in (torch.arange(len(tensors[0])), *tensors))
+        return zip(*parts, strict=True)
+
+    def rollout(self, starts: Tensor, actions: Tensor, desc: str, unet: UNet | None = None) -> Tensor:
+        """Generates latents float16 (M, F, C, h, w), on the CPU, from the real contexts at starts (M, 2).
+
+        actions: int64 (M, L + F - 1); action L - 1 leads to the first generated frame. desc: for the progress bar.
+        unet: another network than that of the evaluator.
+        """
+        context = self.encode(self.real_frames(starts, 0, self.unet.config.context))
+        rollouts = []
+        for rows, *inputs in self.batches(context, actions):
+            latents = self.iterate_rollout(*inputs, unet or self.unet, desc, rows.tolist())
+            rollouts.append(torch.stack([latent.half().cpu() for latent in latents], dim=1))
+        return torch.cat(rollouts)
+
+    @torch.no_grad()
     def iterate_rollout(
-        self, context: Tensor, actions: Tensor, unet: UNet, what: str, seed: int
+        self, context: Tensor, actions: Tensor, unet: UNet, desc: str, seeds: list[int]
     ) -> Iterator[Tensor]:
-        """Dreamed latents (B, C, h, w), one by one, from context (B, L, C, h, w) under actions (B, L + F - 1)."""
-        latents = iterate_rollout(
-            unet,
-            context.to(self.device).float(),
-            actions.to(self.device),
-            self.steps,
-            torch.Generator().manual_seed(seed),
-            remember=self.seen_again if self.reencode else lambda frame: frame,
-        )
-        num_frames = actions.shape[1] - context.shape[1] + 1
-        return iter(tqdm(latents, total=num_frames, desc=what, unit="frame", leave=False))
+        """Yields F generated latents (B, C, h, w) from context (B, L, C, h, w) and actions (B, L + F - 1).
+
+        Each rollout draws its noise from a generator of its own, seeded by one of the B `seeds`: the noise of a rollout
+        does not depend on the batch that it is computed in.
+        """
+        L = context.shape[1]
+        context, actions = context.to(self.device).float(), actions.to(self.device)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        for end in tqdm(range(L, actions.shape[1] + 1), desc=desc, unit="frame", leave=False):
+            noise = torch.stack([torch.randn(context.shape[2:], generator=each) for each in generators])
+            latent = sample_next_latent(
+                unet, context, actions[:, end - L : end], noise.to(self.device), self.steps
+            )
+            feedback = self.encode_displayed(latent) if self.reencode else latent
+            context = torch.cat([context[:, 1:], feedback[:, None]], dim=1)
+            yield latent
 
 
-def sticky_keys(count: int, length: int, num_actions: int, seed: int) -> Tensor:
-    """int64 (count, length): keys drawn at random, each held for 1 / KEY_CHANGES frames on average."""
+def sticky_random_actions(count: int, length: int, num_actions: int, seed: int) -> Tensor:
+    """Uniformly random actions int64 (count, length), each repeated for 1 / ACTION_CHANGE_PROB frames on average."""
     random = np.random.default_rng(seed)
     drawn = random.integers(num_actions, size=(count, length))
-    changes = random.random((count, length)) < KEY_CHANGES
+    changes = random.random((count, length)) < ACTION_CHANGE_PROB
     changes[:, 0] = True
-    latest = np.maximum.accumulate(np.where(changes, np.arange(length), 0), axis=1)
-    return torch.from_numpy(np.take_along_axis(drawn, latest, axis=1))
+    last_change = np.maximum.accumulate(np.where(changes, np.arange(length), 0), axis=1)
+    return torch.from_numpy(np.take_along_axis(drawn, last_change, axis=1))
+
+
+def or_skip_reason(measure: Callable, *inputs):
+    """Result of `measure(*inputs)`, or {"skipped": reason} where the recording does not allow the measurement."""
+    try:
+        return measure(*inputs)
+    except InputError as problem:
+        return {"skipped": str(problem)}
+
+
+def load_evaluator(
+    trajectories: Path, encoder_path: Path, decoder_path: Path, model_path: Path, device: torch.device,
+    backend: str = "torch", steps: int | None = None, seed: int = 0, random_action_recording: Path | None = None,
+) -> tuple[Evaluator, Trajectories | None, GameInfo, str]:  # fmt: skip
+    """Returns the evaluator, the recording of random actions (if its path is given), the game, and a sentence about
+    which episodes are held out.
+
+    Held out are the episodes that training held out; of a recording that the model was not trained on, a fraction
+    drawn by `seed`. backend: "torch" or a key of RUNTIMES. steps: sampling steps per frame (None: the model's own).
+    Raises InputError where the files do not belong together.
+    """
+    encoder, _ = load_autoencoder(encoder_path, decoder_path)
+    decoder, unet, game, checkpoint = load_world_model(decoder_path, model_path)
+    data = open_recording(trajectories, decoder, game)
+    training_runs = checkpoint.get("training_runs", [])
+    seeds = sorted(training_seeds(data, training_runs, trajectories))
+    random_actions = None
+    if random_action_recording:
+        random_actions = open_recording(random_action_recording, decoder, game)
+        if training_seeds(random_actions, training_runs, random_action_recording):
+            raise InputError(
+                f"the model was trained on {random_action_recording}: record random actions with another --seed"
+            )
+    if seeds:
+        train, held_out = held_out_masks(data, seeds)
+        split = f"episodes held out of training ({', '.join(f'seed {each}' for each in seeds)})"
+    else:
+        train, held_out = split_episodes(data, UNSEEN_HOLDOUT_FRACTION, seed)
+        split = (
+            f"{UNSEEN_HOLDOUT_FRACTION:.0%} of a recording that the model was not trained on (seed {seed})"
+        )
+    encoder, decoder, unet = (
+        part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder, unet)
+    )
+    unet.attach_autoencoder(encoder, decoder)
+    steps, name = steps or checkpoint["steps"], f"torch {device.type}"
+    if backend in RUNTIMES:
+        onnx_backend = load_backend(decoder_path, model_path, steps, backend)
+        name, decoder = onnx_backend.name, OnnxDecoder(decoder, onnx_backend)
+        unet = OnnxUNet(unet, onnx_backend).attach_autoencoder(encoder, decoder)
+    evaluator = Evaluator(data, train, held_out, encoder, decoder, unet, steps, device, name)
+    return evaluator, random_actions, game, split
+
+
+def open_recording(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:
+    """Opens a recording. Raises InputError where its frame size or its actions are not those of the model."""
+    data = open_trajectories(path)
+    for line in data.assumptions:
+        print(f"assumed: {line}")
+    size = (decoder.config.height, decoder.config.width)
+    if (data.height, data.width) != size:
+        raise InputError(f"the model generates frames of {size}, {path} has {(data.height, data.width)}")
+    unnamed = any("action_names" in line for line in data.assumptions)
+    if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
+        raise InputError(f"the model has the actions {game.action_names}, {path} has {data.action_names}")
+    if data.fps != game.fps:
+        print(f"the model was trained at {game.fps:g} frames per second, {path} has {data.fps:g}")
+    return data

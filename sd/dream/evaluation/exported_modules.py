@@ -1,59 +1,68 @@
-"""An exported dream in the place of the networks that it was made of: so that what is measured is what is played.
+"""Modules that run an exported world model in place of its PyTorch networks, so that evaluation measures the backend
+that is played.
 
-Both answer as those do, frame by frame on the CPU; weights and settings are still to be had.
+They compute on the CPU, one sample at a time; weights and configuration of the original module stay accessible.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dream.inference.onnx_backend import OnnxBackend
+from dream.inference.onnx_backend import Graph, OnnxBackend
 from dream.models.autoencoder import Decoder, decode
 from dream.models.unet import UNet
 
 
-class ExportedUNet(UNet):
-    def __init__(self, unet: UNet, engine: OnnxBackend) -> None:
+class OnnxUNet(UNet):
+    """A UNet whose `forward` and `warp_last_latent` run the exported graphs."""
+
+    def __init__(self, unet: UNet, backend: OnnxBackend) -> None:
         super().__init__(unet.config)
         self.load_state_dict(unet.state_dict())
-        self.autoencoder, self.engine = unet.autoencoder, engine
+        self.autoencoder, self.backend = unet.autoencoder, backend
         self.eval().requires_grad_(False)
 
     def forward(
-        self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_level: Tensor,
-        moved: Tensor | None = None,
+        self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_noise: Tensor | None = None,
+        warped: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        moved = self.warp_last_latent(context, actions) if moved is None else moved
-        to_zero = torch.zeros_like(t)  # a step of sampling down to no noise is the clean latent itself
-        inputs = {"z": z, "t": t, "t_next": to_zero, "context": context, "actions": actions,
-                  "context_level": context_level, "moved": moved}  # fmt: skip
-        return one_by_one(self.engine.denoise, inputs, output=0)
+        """As `UNet.forward`; the export knows no context noise, so `context_noise` must be None."""
+        assert context_noise is None, "the exported denoiser has no input for context noise"
+        warped = self.warp_last_latent(context, actions) if warped is None else warped
+        t_next = torch.zeros_like(t)  # an Euler step to t = 0 ends at the predicted clean latent itself
+        inputs = {"z": z, "t": t, "t_next": t_next, "context": context, "actions": actions, "warped": warped}
+        return run_per_sample(self.backend.denoise, inputs, output=0)
 
     def warp_last_latent(
-        self, context: Tensor, actions: Tensor, flow: Tensor | None = None, last: Tensor | None = None
+        self, context: Tensor, actions: Tensor, flow: Tensor | None = None, last_frame: Tensor | None = None
     ) -> Tensor:
+        """As `UNet.warp_last_latent`; `flow` is ignored, because the exported graph predicts its own."""
         if self.flow is None:
             return context[:, -1]
-        last = decode(self.autoencoder[1], context[:, -1]) if last is None else last
-        return one_by_one(
-            self.engine.warp_last_latent, {"context": context, "actions": actions, "frame": last}, output=0
-        )
+        last_frame = decode(self.autoencoder[1], context[:, -1]) if last_frame is None else last_frame
+        inputs = {"context": context, "actions": actions, "frame": last_frame}
+        return run_per_sample(self.backend.warp, inputs, output=0)
 
 
-class ExportedDecoder(Decoder):
-    def __init__(self, decoder: Decoder, engine: OnnxBackend) -> None:
+class OnnxDecoder(Decoder):
+    """A Decoder whose `forward` runs the exported graph."""
+
+    def __init__(self, decoder: Decoder, backend: OnnxBackend) -> None:
         super().__init__(decoder.config)
         self.load_state_dict(decoder.state_dict())
-        self.engine = engine
+        self.backend = backend
         self.eval().requires_grad_(False)
 
     def forward(self, latents: Tensor, size=None, crop_origin=None) -> Tensor:
-        return one_by_one(self.engine.finish, {"latent": latents, "last": latents}, output=1)
+        """Latents (B, C, h, w) -> frames (B, 3, H, W) of the full size; `size` and `crop_origin` are ignored."""
+        return run_per_sample(self.backend.decode, {"latent": latents, "last": latents}, output=1)
 
 
-def one_by_one(part, inputs: dict[str, Tensor], output: int) -> Tensor:
-    """What a part of the engine gives for each of a batch, by number of its output."""
-    arrays = {name: np.ascontiguousarray(each.numpy()) for name, each in inputs.items()}
-    count = len(next(iter(arrays.values())))
-    found = [part({name: each[i : i + 1] for name, each in arrays.items()})[output] for i in range(count)]
-    return torch.from_numpy(np.concatenate(found))
+def run_per_sample(graph: Graph, inputs: dict[str, Tensor], output: int) -> Tensor:
+    """Runs an exported graph, whose batch size is 1, on each of a batch (B, ...); returns the output of that index."""
+    arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in inputs.items()}
+    batch = len(next(iter(arrays.values())))
+    results = [
+        graph({name: array[i : i + 1] for name, array in arrays.items()})[output] for i in range(batch)
+    ]
+    return torch.from_numpy(np.concatenate(results))

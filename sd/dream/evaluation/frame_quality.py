@@ -1,4 +1,4 @@
-"""How near dreamed frames come to the game's own on held-out episodes: single frames, and many in a row."""
+"""Compares generated frames with the recorded ones of held-out episodes: the next frame, and rollouts."""
 
 import numpy as np
 import torch
@@ -6,127 +6,138 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import episode_ids
-from dream.evaluation.evaluator import DREAM_BATCH, Subject
-from dream.evaluation.lpips import SMALLEST, AlexNet
+from dream.data.splits import episode_ids
+from dream.evaluation.evaluator import Evaluator
+from dream.evaluation.lpips import MIN_SIZE, AlexNet
 from dream.evaluation.metrics import psnr, ssim
 from dream.models.rollout import sample_next_latent
 
-COMPARE_BATCH = 32
-ACTION_FRAMES = 4  # after so many dreamed frames true and random actions are held against each other (Genie)
+COMPARE_BATCH = 32  # frames
+SENSITIVITY_FRAMES = 4  # generated frames after which recorded and random actions are compared (Genie)
 
 
 def compare(
     frames_u8: Tensor, real_u8: Tensor, alexnet: AlexNet | None, device: torch.device
 ) -> dict[str, Tensor]:
-    """psnr (M,), ssim (M,) and, with an AlexNet, lpips (M,) between two uint8 (M, 3, H, W)."""
-    found = {"psnr": [], "ssim": [], "lpips": []}
-    for one, other in zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True):
-        one, other = to_float_frames(one, device), to_float_frames(other, device)
-        found["psnr"].append(psnr(one, other).cpu())
-        found["ssim"].append(ssim(one, other).cpu())
-        if alexnet and min(one.shape[2:]) >= SMALLEST:
-            found["lpips"].append(alexnet.lpips(one, other).cpu())
-    return {name: torch.cat(parts) for name, parts in found.items() if parts}
+    """Metrics psnr (M,), ssim (M,) and, with an AlexNet, lpips (M,) between frames uint8 (M, 3, H, W)."""
+    scores = {"psnr": [], "ssim": [], "lpips": []}
+    for frames, real in zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True):
+        frames, real = to_float_frames(frames, device), to_float_frames(real, device)
+        scores["psnr"].append(psnr(frames, real).cpu())
+        scores["ssim"].append(ssim(frames, real).cpu())
+        if alexnet and min(frames.shape[2:]) >= MIN_SIZE:
+            scores["lpips"].append(alexnet.lpips(frames, real).cpu())
+    return {name: torch.cat(parts) for name, parts in scores.items() if parts}
 
 
 def summary(scores: dict[str, Tensor]) -> dict:
-    """Of figures (M,) by name: means, and of the PSNR also the median, the 10th percentile and the deviation, in dB."""
+    """Means of metrics (M,) by name; of the PSNR also median, 10th percentile and standard deviation, in dB."""
     db = scores["psnr"]
     return {
         "psnr_db": db.mean().item(),
         "psnr_db_median": db.median().item(),
         "psnr_db_p10": db.quantile(0.1).item(),
-        "psnr_db_deviation": db.std(correction=0).item(),
+        "psnr_db_std": db.std(correction=0).item(),
         "ssim": scores["ssim"].mean().item(),
         "lpips": scores["lpips"].mean().item() if "lpips" in scores else None,
         "frames": len(db),
     }
 
 
-def gains(score: dict, copied: dict, ceiling: dict) -> dict:
-    """The score, with dB above copying, and the share of the way from there to the autoencoder's ceiling."""
-    gain = score["psnr_db"] - copied["psnr_db"]
-    way = ceiling["psnr_db"] - copied["psnr_db"]
-    return {**score, "gain_db": gain, "share_of_the_way": gain / way if way > 0 else None}
+def gain_over_copy(score: dict, copy_score: dict, ceiling: dict) -> dict:
+    """Adds to a summary the PSNR gain over the copy baseline in dB (`gain_db`), and that gain as a fraction of the
+    autoencoder's (`normalized_gain`, None where the autoencoder does not exceed the baseline)."""
+    gain = score["psnr_db"] - copy_score["psnr_db"]
+    max_gain = ceiling["psnr_db"] - copy_score["psnr_db"]
+    return {**score, "gain_db": gain, "normalized_gain": gain / max_gain if max_gain > 0 else None}
 
 
 @torch.inference_mode()
-def next_frames(subject: Subject, count: int, all_steps: tuple[int, ...], alexnet: AlexNet | None) -> dict:
-    """`autoencoder`, `copy_last`, and `teacher_forced` by number of sampling steps, on `count` held-out windows."""
-    L, device = subject.unet.config.context, subject.device
-    starts = subject.windows(subject.held_out, L + 1, count, "the next frame")
-    real = subject.real(starts, 0, L + 1)
-    latents, actions = subject.encode(real), subject.actions(starts, L)
-    found = {
-        "autoencoder": summary(compare(subject.decode(latents[:, -1:])[:, 0], real[:, -1], alexnet, device)),
+def evaluate_next_frame(
+    evaluator: Evaluator, count: int, all_steps: tuple[int, ...], alexnet: AlexNet | None
+) -> dict:
+    """Summaries for `count` held-out windows: `autoencoder` (the ceiling), `copy_last` (the baseline), and
+    `teacher_forced` (predictions from real contexts) by number of sampling steps."""
+    L, device = evaluator.unet.config.context, evaluator.device
+    starts = evaluator.windows(evaluator.held_out, L + 1, count, "the next frame")
+    real = evaluator.real_frames(starts, 0, L + 1)
+    latents, actions = evaluator.encode(real), evaluator.actions(starts, L)
+    decoded = evaluator.decode(latents[:, -1:])[:, 0]
+    results = {
+        "autoencoder": summary(compare(decoded, real[:, -1], alexnet, device)),
         "copy_last": summary(compare(real[:, -2], real[:, -1], alexnet, device)),
         "teacher_forced": {},
     }
     noise = torch.randn(latents[:, -1].shape, generator=torch.Generator().manual_seed(0))
     for steps in all_steps:
-        parts = zip(
-            *(x.split(DREAM_BATCH[device.type]) for x in (latents[:, :-1], actions, noise)), strict=True
-        )
-        dreamed = [
-            sample_next_latent(subject.unet, c.float().to(device), a.to(device), n.to(device), steps)
-            .half()
-            .cpu()
-            for c, a, n in tqdm(list(parts), desc=f"next frame, {steps} steps", leave=False)
-        ]
-        frames = subject.decode(torch.cat(dreamed)[:, None])[:, 0]
+        batches = list(evaluator.batches(latents[:, :-1], actions, noise))
+        generated = []
+        for _, *inputs in tqdm(batches, desc=f"next frame, {steps} steps", leave=False):
+            context, action, z = (each.to(device) for each in inputs)
+            latent = sample_next_latent(evaluator.unet, context.float(), action, z, steps)
+            generated.append(latent.half().cpu())
+        frames = evaluator.decode(torch.cat(generated)[:, None])[:, 0]
         score = summary(compare(frames, real[:, -1], alexnet, device))
-        found["teacher_forced"][str(steps)] = gains(score, found["copy_last"], found["autoencoder"])
-    return found
+        results["teacher_forced"][str(steps)] = gain_over_copy(
+            score, results["copy_last"], results["autoencoder"]
+        )
+    return results
 
 
-def roll_outs(
-    subject: Subject,
+def evaluate_rollouts(
+    evaluator: Evaluator,
     count: int,
     length: int,
     horizons: tuple[int, ...],
     ceiling: dict,
     alexnet: AlexNet | None,
 ) -> tuple[dict, dict[str, Tensor]]:
-    """Scores by number of frames dreamed in a row (`horizons`), and what else their reader may want: `starts` (M, 2),
-    `dreamed` uint8 (M, length, 3, H, W), and PSNR (M, length) of the dream (`drift`), of standing still (`copied`)."""
-    L, device = subject.unet.config.context, subject.device
-    starts = subject.windows(subject.held_out, L + length, count, f"roll-outs of {length} frames")
-    actions = subject.actions(starts, L + length - 1)
-    dreamed = subject.decode(subject.dream(starts, actions, "roll-outs"))
-    episodes = len(np.unique(episode_ids(subject.data)[starts[:, 0], starts[:, 1]]))
-    drift, copied, found = [], [], {}
-    first = subject.real(starts, L - 1, 1)[:, 0]
+    """Generates rollouts of `length` frames under the recorded actions of at most `count` held-out windows.
+
+    Returns the scores by horizon (frames into the rollout), and tensors for further use: `starts` (M, 2), `generated`
+    uint8 (M, length, 3, H, W), `psnr_curve` (M, length) in dB, and `copy_curve` (M, length), that of repeating the last
+    context frame. ceiling: summary of the autoencoder, as from `evaluate_next_frame`.
+    """
+    L, device = evaluator.unet.config.context, evaluator.device
+    starts = evaluator.windows(evaluator.held_out, L + length, count, f"rollouts of {length} frames")
+    actions = evaluator.actions(starts, L + length - 1)
+    generated = evaluator.decode(evaluator.rollout(starts, actions, "rollouts"))
+    num_episodes = len(np.unique(episode_ids(evaluator.data)[starts[:, 0], starts[:, 1]]))
+    psnr_curve, copy_curve, results = [], [], {}
+    first = evaluator.real_frames(starts, L - 1, 1)[:, 0]
     for frame in tqdm(range(1, length + 1), desc="comparing", leave=False):
-        real = subject.real(starts, L - 1 + frame, 1)[:, 0]
+        real = evaluator.real_frames(starts, L - 1 + frame, 1)[:, 0]
         if frame in horizons:
-            scores = compare(dreamed[:, frame - 1], real, alexnet, device)
-            stood = compare(first, real, alexnet, device)
-            score = gains(summary(scores), summary(stood), ceiling)
-            found[str(frame)] = {**score, "copy_start": summary(stood), "episodes": episodes}
-        drift.append(psnr_u8(dreamed[:, frame - 1], real))
-        copied.append(psnr_u8(first, real))
-    series = {"drift": torch.stack(drift, dim=1), "copied": torch.stack(copied, dim=1)}
-    return found, {"starts": starts, "dreamed": dreamed, **series}
+            score = summary(compare(generated[:, frame - 1], real, alexnet, device))
+            copy_first = summary(compare(first, real, alexnet, device))
+            score = gain_over_copy(score, copy_first, ceiling)
+            results[str(frame)] = {**score, "copy_first": copy_first, "episodes": num_episodes}
+        psnr_curve.append(psnr_u8(generated[:, frame - 1], real))
+        copy_curve.append(psnr_u8(first, real))
+    curves = {"psnr_curve": torch.stack(psnr_curve, dim=1), "copy_curve": torch.stack(copy_curve, dim=1)}
+    return results, {"starts": starts, "generated": generated, **curves}
 
 
 def psnr_u8(frames_u8: Tensor, real_u8: Tensor) -> Tensor:
-    """psnr (M,) of two uint8 (M, 3, H, W)."""
+    """PSNR in dB (M,) between frames uint8 (M, 3, H, W)."""
     pairs = zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True)
-    return torch.cat([psnr(one / 255, other / 255) for one, other in pairs])
+    return torch.cat([psnr(frames / 255, real / 255) for frames, real in pairs])
 
 
-def action_effect(subject: Subject, starts: Tensor, drift: Tensor, seed: int) -> dict:
-    """`delta_psnr_db`: PSNR under the recorded actions minus under random ones after ACTION_FRAMES frames (Genie, Bruce
-    et al. 2024, arXiv 2402.15391, section 3: 0 where actions do nothing). drift: (M, F), as from `roll_outs`."""
-    L, num_frames = subject.unet.config.context, min(ACTION_FRAMES, drift.shape[1])
-    actions = subject.actions(starts, L + num_frames - 1)
+def action_sensitivity(evaluator: Evaluator, starts: Tensor, psnr_curve: Tensor, seed: int) -> dict:
+    """`delta_psnr_db`: PSNR under the recorded actions minus PSNR under random ones, after SENSITIVITY_FRAMES frames
+    (controllability of Genie, Bruce et al. 2024, arXiv 2402.15391, section 3). A model that ignores actions has 0.
+
+    starts (M, 2) and psnr_curve (M, F): from `evaluate_rollouts`.
+    """
+    L, num_frames = evaluator.unet.config.context, min(SENSITIVITY_FRAMES, psnr_curve.shape[1])
+    actions = evaluator.actions(starts, L + num_frames - 1)
     generator = torch.Generator().manual_seed(seed)
     shape = (len(starts), num_frames)
-    actions[:, L - 1 :] = torch.randint(subject.unet.config.num_actions, shape, generator=generator)
-    dreamed = subject.decode(subject.dream(starts, actions, "random actions")[:, -1:])[:, 0]
-    random = psnr_u8(dreamed, subject.real(starts, L - 1 + num_frames, 1)[:, 0])
+    actions[:, L - 1 :] = torch.randint(evaluator.unet.config.num_actions, shape, generator=generator)
+    generated = evaluator.decode(evaluator.rollout(starts, actions, "random actions")[:, -1:])[:, 0]
+    random_psnr = psnr_u8(generated, evaluator.real_frames(starts, L - 1 + num_frames, 1)[:, 0])
     return {
-        "delta_psnr_db": (drift[:, num_frames - 1] - random).mean().item(),
+        "delta_psnr_db": (psnr_curve[:, num_frames - 1] - random_psnr).mean().item(),
         "delta_psnr": {"after_frames": num_frames, "frames": len(starts)},
     }

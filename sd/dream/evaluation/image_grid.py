@@ -1,4 +1,4 @@
-"""Pictures to look at while training: rows of frames as one PNG."""
+"""Writes rows of frames as one PNG file."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from torchvision.utils import make_grid, save_image
 
 
 def save_image_grid(rows: list[Tensor], path: Path) -> None:
-    """Each row: frames (F, 3, H, W), 0-1, all rows of one length. Rows stand one below the other."""
+    """Writes rows of frames (F, 3, H, W), 0-1, all of the same length F, from top to bottom. Creates the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = torch.cat([row.float().cpu().clamp(0, 1) for row in rows])
     save_image(make_grid(frames, nrow=len(rows[0]), padding=2, pad_value=1.0), str(path))

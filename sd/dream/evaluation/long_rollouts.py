@@ -1,8 +1,10 @@
-"""Does a dream last? Long roll-outs under sticky random keys, without a restart, and how their frames are spread.
+"""Do long rollouts stay on the distribution of the game's frames? Rollouts of up to 10,000 frames without a restart.
 
-They stand beside frames of the game under the same kind of keys, where a recording of that is given. Else beside those
-of the recording, which its own player drove: then a distance also holds what random keys do to a race, and what tells
-is how it grows with age, and whether motion dies.
+The distribution of generated frames is compared with that of real frames by a Frechet distance, and their amount of
+motion by the mean absolute difference of consecutive frames. With a recording of random actions, rollouts start in it,
+use its actions, and are compared with its frames. Without one, actions are sticky random ones and the comparison is
+with the evaluated recording, which another policy drove: then a distance also contains the effect of random actions on
+a race, and only its growth with the horizon, and motion that stops, can be interpreted.
 """
 
 from collections.abc import Callable
@@ -14,152 +16,180 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import Trajectories, episode_ids, rows_by_env
-from dream.evaluation.evaluator import DREAM_BATCH, Subject, sticky_keys
-from dream.evaluation.frechet import frechet_distance, principal_axes
+from dream.data.splits import episode_ids, rows_by_env
+from dream.data.trajectories import Trajectories
+from dream.evaluation.evaluator import Evaluator, sticky_random_actions
 from dream.evaluation.lpips import AlexNet
-from dream.evaluation.metrics import as_shown
+from dream.evaluation.metrics import frechet_distance, principal_axes, quantize_frames
 from dream.models.autoencoder import decode
 
-AGES_WIDTH = 100  # frames looked at before each age
-SAMPLES = 2048  # frames a set, at most
-DIMENSIONS = 64  # that features are reduced to, well below the samples
-MOST_CROWDED = 8  # samples a dimension, at the least
+WINDOW = 100  # frames before each horizon that are compared
+MAX_SAMPLES = 2048  # frames per set
+MAX_DIMENSIONS = 64  # that features are reduced to, well below the number of samples
+MIN_SAMPLES_PER_DIMENSION = 8
 FEATURES_BATCH = 64
-RESAMPLES = 100  # of the roll-outs, for the part that chance has
+RESAMPLES = 100  # of the bootstrap
 
 
-def stability(
-    subject: Subject, count: int, ages: tuple[int, ...], alexnet: AlexNet, seed: int,
-    random_keys: Trajectories | None = None,
+def evaluate_long_rollouts(
+    evaluator: Evaluator, count: int, horizons: tuple[int, ...], alexnet: AlexNet, seed: int,
+    random_actions: Trajectories | None = None,
 ) -> tuple[dict, Tensor]:  # fmt: skip
-    """Frechet distance to the game's own frames, and the amount of motion, of roll-outs over the AGES_WIDTH frames
-    before each age, beside the same between two halves of the held-out episodes; and the last frames (M, 3, H, W).
-    `chance`: deviations of both over other draws of as many roll-outs; frames of one roll-out are alike.
+    """Frechet distance to real frames and mean absolute frame difference (levels of 0-255) of at most `count` rollouts,
+    over the WINDOW frames before each of the horizons, and the last frames uint8 (M, 3, H, W).
 
-    random_keys: a recording to begin in, by whose keys to dream, and to stand beside, in place of those episodes.
+    Under the key `real` stand the distance between two halves of the real frames and their frame difference.
+    `bootstrap_std` is the standard deviation of both measures when rollouts are resampled: frames of one rollout are
+    alike, so that the number of rollouts limits the precision. random_actions: a recording of random actions (see
+    above). Raises InputError where there are too few frames.
     """
-    L = subject.unet.config.context
-    if random_keys:
-        everywhere = np.ones(random_keys.actions.shape, dtype=bool)
-        subject = replace(subject, data=random_keys, held_out=everywhere)
-    starts = subject.windows(subject.held_out, L, count, "long roll-outs")
-    if random_keys:
-        actions = keys_from(random_keys, starts, L - 1 + max(ages))
+    L = evaluator.unet.config.context
+    if random_actions:
+        everywhere = np.ones(random_actions.actions.shape, dtype=bool)
+        evaluator = replace(evaluator, data=random_actions, held_out=everywhere)
+    starts = evaluator.windows(evaluator.held_out, L, count, "long rollouts")
+    if random_actions:
+        actions = recorded_actions(random_actions, starts, L - 1 + max(horizons))
     else:
-        keys = sticky_keys(len(starts), max(ages), subject.unet.config.num_actions, seed)
-        actions = torch.cat([subject.actions(starts, L - 1), keys], dim=1)
-    context = subject.encode(subject.real(starts, 0, L))
-    every = max(1, len(starts) * AGES_WIDTH // SAMPLES)
-    looked_at = {
-        age: [i for i in range(age, max(1, age - AGES_WIDTH), -1) if (age - i) % every == 0] for age in ages
-    }
-    if min(map(len, looked_at.values())) * len(starts) < 2 * MOST_CROWDED:
-        raise InputError(f"{len(starts)} roll-outs up to frames {ages} are too few for a Frechet distance")
-    sets = {age: ([], [], []) for age in ages}  # features, motion, and of which roll-out
-    last = []
-    batch = DREAM_BATCH[subject.device.type]
-    for part, (some, keys) in enumerate(zip(context.split(batch), actions.split(batch), strict=True)):
-        before = None
-        for i, latent in enumerate(subject.walk(some, keys, subject.unet, "long roll-outs", part), 1):
-            for age in ages:
-                if i in looked_at[age]:
-                    previous, frames = (as_shown(decode(subject.decoder, x)) for x in (before, latent))
-                    sets[age][0].append(pair_features(alexnet, previous, frames))
-                    sets[age][1].append(motion(previous, frames))
-                    sets[age][2].append(torch.arange(len(frames)) + part * batch)
-            before = latent
-        last.append((as_shown(decode(subject.decoder, before)) * 255).to(torch.uint8).cpu())
-    sets = {age: tuple(map(torch.cat, lists)) for age, lists in sets.items()}
-    samples = min(len(features) for features, *_ in sets.values())
-    real = [real_set(subject, alexnet, half, samples) for half in halves(subject)]
+        sticky = sticky_random_actions(len(starts), max(horizons), evaluator.unet.config.num_actions, seed)
+        actions = torch.cat([evaluator.actions(starts, L - 1), sticky], dim=1)
+    sampled = sampled_steps(horizons, len(starts))
+    if min(map(len, sampled.values())) * len(starts) < 2 * MIN_SAMPLES_PER_DIMENSION:
+        raise InputError(f"{len(starts)} rollouts up to frames {horizons} are too few for a Frechet distance")
+    generated, last = generate_sets(evaluator, starts, actions, sampled, alexnet)
+    samples = min(len(features) for features, *_ in generated.values())
+    real = [real_set(evaluator, alexnet, half, samples) for half in split_halves(evaluator)]
     samples = min(samples, *(len(features) for features, _ in real))
-    if samples < 2 * MOST_CROWDED:
-        raise InputError(f"{samples} frames a set are too few for a Frechet distance")
-    everything = [even(features, samples) for features, *_ in (*real, *sets.values())]
-    # axes of dreamed frames too: what a dream shows that the game never does must not be projected away
-    mean, axes = principal_axes(torch.cat(everything), min(DIMENSIONS, samples // MOST_CROWDED))
-    one, other = ((features - mean) @ axes for features in everything[:2])
-    found = {
-        "frechet": {"real": frechet_distance(one, other)},
-        "motion": {"real": torch.cat([motions for _, motions in real]).mean().item()},
-        "chance": {"frechet": {}, "motion": {}},
-        "keys": "of the recording" if random_keys else "sticky",
-        "roll_outs": len(starts),
-        "frames_a_set": samples,
+    if samples < 2 * MIN_SAMPLES_PER_DIMENSION:
+        raise InputError(f"{samples} frames per set are too few for a Frechet distance")
+    all_features = [subsample(features, samples) for features, *_ in (*real, *generated.values())]
+    # The axes are also those of generated frames: what only they show must not be projected away.
+    dimensions = min(MAX_DIMENSIONS, samples // MIN_SAMPLES_PER_DIMENSION)
+    mean, axes = principal_axes(torch.cat(all_features), dimensions)
+    half, other_half = ((features - mean) @ axes for features in all_features[:2])
+    results = {
+        "frechet": {"real": frechet_distance(half, other_half)},
+        "frame_diff": {"real": torch.cat([differences for _, differences in real]).mean().item()},
+        "bootstrap_std": {"frechet": {}, "frame_diff": {}},
+        "actions": "recorded" if random_actions else "sticky random",
+        "num_rollouts": len(starts),
+        "frames_per_set": samples,
         "dimensions": axes.shape[1],
     }
-    for age, (features, motions, whose) in sets.items():
+    for horizon, (features, differences, rollout_ids) in generated.items():
         features = (features - mean) @ axes
 
-        def distance(of: Tensor, features=features) -> float:
-            dreamed = even(features[of], samples)
-            return (frechet_distance(dreamed, one) + frechet_distance(dreamed, other)) / 2
+        def distance(chosen: Tensor, features=features) -> float:
+            part = subsample(features[chosen], samples)
+            return (frechet_distance(part, half) + frechet_distance(part, other_half)) / 2
 
-        measures = {"frechet": distance, "motion": lambda of, motions=motions: motions[of].mean().item()}
-        for what, measure in measures.items():
-            found[what][str(age)] = measure(torch.arange(len(whose)))
-            found["chance"][what][str(age)] = chance(measure, whose, seed)
-    return found, torch.cat(last)
+        def frame_diff(chosen: Tensor, differences=differences) -> float:
+            return differences[chosen].mean().item()
+
+        for name, measure in (("frechet", distance), ("frame_diff", frame_diff)):
+            results[name][str(horizon)] = measure(torch.arange(len(rollout_ids)))
+            results["bootstrap_std"][name][str(horizon)] = bootstrap_std(measure, rollout_ids, seed)
+    return results, last
 
 
-def chance(measure: Callable[[Tensor], float], whose: Tensor, seed: int) -> float:
-    """The deviation of a measure of frames, asked by their indices (M,), over draws of as many roll-outs with
-    replacement (the bootstrap, Efron 1979). whose: int64 (M,), the roll-out 0, 1, ... that each frame is of."""
-    frames_of = [(whose == i).nonzero()[:, 0] for i in range(whose.max() + 1)]
+def sampled_steps(horizons: tuple[int, ...], num_rollouts: int) -> dict[int, list[int]]:
+    """For each horizon the frames of a rollout, counted from 1, that enter its set: evenly spaced over the WINDOW
+    before it, so that all rollouts together give about MAX_SAMPLES. Frame 1 has no generated predecessor."""
+    every = max(1, num_rollouts * WINDOW // MAX_SAMPLES)
+    return {end: list(range(end, max(1, end - WINDOW), -every)) for end in horizons}
+
+
+def generate_sets(
+    evaluator: Evaluator, starts: Tensor, actions: Tensor, sampled: dict[int, list[int]], alexnet: AlexNet
+) -> tuple[dict[int, tuple[Tensor, Tensor, Tensor]], Tensor]:
+    """Generates the rollouts; returns for each horizon features (S, D), frame differences (S,) and rollout indices
+    int64 (S,) of its sampled frames, ordered by rollout and frame, and the last frames uint8 (M, 3, H, W)."""
+    context = evaluator.encode(evaluator.real_frames(starts, 0, evaluator.unet.config.context))
+    sets = {horizon: ([], [], []) for horizon in sampled}
+    last_frames = []
+
+    def displayed(latent: Tensor) -> Tensor:
+        return quantize_frames(decode(evaluator.decoder, latent))
+
+    for rows, *inputs in evaluator.batches(context, actions):
+        previous_latent = None
+        rollouts = evaluator.iterate_rollout(*inputs, evaluator.unet, "long rollouts", rows.tolist())
+        for step, latent in enumerate(rollouts, 1):
+            for horizon, (features, differences, rollout_ids) in sets.items():
+                if step in sampled[horizon]:
+                    previous, frames = displayed(previous_latent), displayed(latent)
+                    features.append(pair_features(alexnet, previous, frames))
+                    differences.append(mean_abs_frame_diff(previous, frames))
+                    rollout_ids.append(rows)
+            previous_latent = latent
+        last_frames.append((displayed(previous_latent) * 255).to(torch.uint8).cpu())
+    results = {}
+    for horizon, lists in sets.items():
+        features, differences, rollout_ids = map(torch.cat, lists)
+        order = torch.argsort(rollout_ids, stable=True)  # the same order for every batch size
+        results[horizon] = features[order], differences[order], rollout_ids[order]
+    return results, torch.cat(last_frames)
+
+
+def bootstrap_std(measure: Callable[[Tensor], float], rollout_ids: Tensor, seed: int) -> float:
+    """Standard deviation of a measure under resampling of whole rollouts with replacement (the bootstrap, Efron 1979).
+
+    measure: a function of frame indices int64 (S,). rollout_ids: int64 (M,), the rollout 0, 1, ... of each frame.
+    """
+    frames_of = [(rollout_ids == i).nonzero()[:, 0] for i in range(rollout_ids.max() + 1)]
     shape, generator = (RESAMPLES, len(frames_of)), torch.Generator().manual_seed(seed)
     draws = torch.randint(len(frames_of), shape, generator=generator)
     return float(np.std([measure(torch.cat([frames_of[i] for i in draw])) for draw in draws.tolist()]))
 
 
-def keys_from(data: Trajectories, starts: Tensor, length: int) -> Tensor:
-    """int64 (M, length): the actions that follow each of starts (M, 2), through the rows of its game, and then of the
-    next game, so that long roll-outs do not go round in a few keys."""
+def recorded_actions(data: Trajectories, starts: Tensor, length: int) -> Tensor:
+    """int64 (M, length): the recorded actions from each of starts (M, 2) on, across the rows of its environment and
+    then those of the next environment, so that a long rollout does not repeat a few actions."""
     order = rows_by_env(data)
-    place_of_row = np.argsort(order)
-    keys = torch.from_numpy(data.actions[order].astype(np.int64)).flatten()
-    begin = torch.from_numpy(place_of_row[starts[:, 0].numpy()] * data.num_steps) + starts[:, 1]
-    return keys[(begin[:, None] + torch.arange(length)) % len(keys)]
+    position_of_row = np.argsort(order)
+    actions = torch.from_numpy(data.actions[order].astype(np.int64)).flatten()
+    begin = torch.from_numpy(position_of_row[starts[:, 0].numpy()] * data.num_steps) + starts[:, 1]
+    return actions[(begin[:, None] + torch.arange(length)) % len(actions)]
 
 
-def pair_features(alexnet: AlexNet, before: Tensor, frames: Tensor) -> Tensor:
-    """Features (B, D) of frames and of their differences to those before, both (B, 3, H, W), 0-1; on the CPU."""
-    difference = (frames - before) / 2 + 0.5
+def pair_features(alexnet: AlexNet, previous: Tensor, frames: Tensor) -> Tensor:
+    """Features (B, D), on the CPU, of frames and of their differences to the previous ones, (B, 3, H, W), 0-1."""
+    difference = (frames - previous) / 2 + 0.5
     return torch.cat([alexnet.features(frames), alexnet.features(difference)], dim=1).cpu()
 
 
-def even(features: Tensor, count: int) -> Tensor:
-    """`count` of them (M, D), spread evenly."""
+def subsample(features: Tensor, count: int) -> Tensor:
+    """`count` evenly spaced rows of features (M, D)."""
     return features[torch.linspace(0, len(features) - 1, count).round().long()]
 
 
-def motion(before: Tensor, frames: Tensor) -> Tensor:
-    """Mean absolute change of a pixel (B,), in levels of 0-255."""
-    return 255 * (frames - before).abs().mean(dim=(1, 2, 3)).cpu()
+def mean_abs_frame_diff(previous: Tensor, frames: Tensor) -> Tensor:
+    """Mean absolute difference per pixel (B,), in levels of 0-255, between frames (B, 3, H, W), 0-1; on the CPU."""
+    return 255 * (frames - previous).abs().mean(dim=(1, 2, 3)).cpu()
 
 
-def halves(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Two masks (N, T) that share the held-out frames by episode as evenly as can be; a lone one is cut in two."""
-    ids = episode_ids(subject.data)
-    lengths = np.bincount(ids[subject.held_out], minlength=ids.max() + 1)
-    first, filled = [], 0
+def split_halves(evaluator: Evaluator) -> tuple[np.ndarray, np.ndarray]:
+    """Two masks (N, T) that split the held-out frames as evenly as whole episodes allow; a single episode is cut."""
+    ids = episode_ids(evaluator.data)
+    lengths = np.bincount(ids[evaluator.held_out], minlength=ids.max() + 1)
+    first, num_frames = [], 0
     for episode in np.argsort(-lengths):
-        if lengths[episode] and filled + lengths[episode] <= lengths.sum() / 2:
+        if lengths[episode] and num_frames + lengths[episode] <= lengths.sum() / 2:
             first.append(episode)
-            filled += lengths[episode]
-    inside = np.isin(ids, first)
-    if not (subject.held_out & inside).any():
-        order = np.cumsum(subject.held_out).reshape(subject.held_out.shape)
-        inside = order <= order.max() // 2
-    return subject.held_out & inside, subject.held_out & ~inside
+            num_frames += lengths[episode]
+    in_first = np.isin(ids, first)
+    if not (evaluator.held_out & in_first).any():
+        order = np.cumsum(evaluator.held_out).reshape(evaluator.held_out.shape)
+        in_first = order <= order.max() // 2
+    return evaluator.held_out & in_first, evaluator.held_out & ~in_first
 
 
-def real_set(subject: Subject, alexnet: AlexNet, mask: np.ndarray, samples: int) -> tuple[Tensor, Tensor]:
-    """Features (M, D) and motion (M,) of `samples` pairs of real frames of a mask."""
-    starts = subject.windows(mask, 2, samples, "real frames to compare with")
-    features, motions = [], []
+def real_set(evaluator: Evaluator, alexnet: AlexNet, mask: np.ndarray, samples: int) -> tuple[Tensor, Tensor]:
+    """Features (S, D) and frame differences (S,) of at most `samples` pairs of real frames inside a mask (N, T)."""
+    starts = evaluator.windows(mask, 2, samples, "real frames to compare with")
+    features, differences = [], []
     for part in starts.split(FEATURES_BATCH):
-        pair = to_float_frames(subject.real(part, 0, 2), subject.device)
+        pair = to_float_frames(evaluator.real_frames(part, 0, 2), evaluator.device)
         features.append(pair_features(alexnet, pair[:, 0], pair[:, 1]))
-        motions.append(motion(pair[:, 0], pair[:, 1]))
-    return torch.cat(features), torch.cat(motions)
+        differences.append(mean_abs_frame_diff(pair[:, 0], pair[:, 1]))
+    return torch.cat(features), torch.cat(differences)

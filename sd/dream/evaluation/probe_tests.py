@@ -1,7 +1,8 @@
-"""Judges at work: does what the player does reach the picture, and can a dream be told apart from the game?
+"""Two tests of generated clips with trained probes: an inverse dynamics model and a classifier two-sample test.
 
-Both are taught on episodes that are not held out, which a dream of this recording was taught on too, and asked about
-those that are.
+The inverse dynamics model measures whether actions are visible in the frames; the two-sample test (C2ST, Lopez-Paz &
+Oquab 2017, arXiv 1610.06545) measures whether generated clips can be told from real ones. Both probes are trained on
+episodes that are not held out, which the world model was trained on too, and evaluated on held-out ones.
 """
 
 import numpy as np
@@ -11,194 +12,208 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import window_starts
-from dream.evaluation.evaluator import Subject, sticky_keys
+from dream.data.splits import window_starts
+from dream.evaluation.evaluator import Evaluator, sticky_random_actions
 from dream.evaluation.frame_quality import compare
-from dream.evaluation.probes import accuracy_by_class, ask, new_judge, train_judge
+from dream.evaluation.probes import accuracy_by_class, make_probe, predict, train_probe
 from dream.models.unet import UNet
 
-BATCH = 32  # clips of a few frames
-CLIP_BATCH = 16  # clips of CLIP frames
-SEEN = (-1, 3)  # the judge of actions sees frames t - 1 ... t + 2 and says which was chosen at t
-SHOWN_FRAMES = 32  # of each roll-out, cut into clips for the judge of actions
-CLIP = 16  # frames that the told-apart judge sees
-GLIMPSE = 3  # of them at a time, while it learns
-LEARNED = 3  # clips to learn from for one to be asked about
-# Of each weight tensor's deviation, added to make weak models: of a hardly and of a clearly worse dream.
-WEAK_NOISE = {"weak": 0.05, "weaker": 0.15}
+CPU = torch.device("cpu")
+IDM_BATCH = 32
+IDM_WINDOW = (-1, 3)  # the inverse dynamics model sees frames t - 1 ... t + 2 and predicts the action at t
+IDM_FRAMES = 32  # of each rollout, cut into clips for the inverse dynamics model
+C2ST_BATCH = 16
+CLIP_FRAMES = 16  # of each clip in the two-sample test
+TRAIN_FRAMES = 3  # of these, drawn in each training step
+TRAIN_RATIO = 3  # training clips per test clip
+# Positive controls of the two-sample test: noise on each weight tensor, relative to its standard deviation.
+PERTURBATIONS = {"perturbed_0.05": 0.05, "perturbed_0.15": 0.15}
 
 
-def inverse_dynamics(subject: Subject, starts: Tensor, dreamed: Tensor, num_steps: int, seed: int) -> dict:
-    """Accuracy of a judge of actions on real clips, on decoded ones and on dreamed ones, over all clips and by action.
+def inverse_dynamics(
+    evaluator: Evaluator, starts: Tensor, generated: Tensor, num_steps: int, seed: int
+) -> dict:
+    """Accuracy with which actions are predicted from real, decoded and generated clips: overall and per action.
 
-    starts (M, 2) and dreamed uint8 (M, F, 3, H, W): roll-outs under the recorded actions, as `roll_outs` gives them.
-    There a scene alone gives the likely action away; so the same is asked where random keys drive the dream.
+    starts (M, 2) and generated uint8 (M, F, 3, H, W): rollouts under the recorded actions, from `evaluate_rollouts`.
+    There the scene alone makes some actions likely, so the test is repeated on rollouts under sticky random actions.
+    Raises InputError where the rollouts or the episodes are too short.
     """
-    L, (before, after) = subject.unet.config.context, SEEN
-    length = after - before
-    offsets = range(-before, min(dreamed.shape[1], SHOWN_FRAMES) - after + 1, length)
+    L, (before, after) = evaluator.unet.config.context, IDM_WINDOW
+    length, num_frames = after - before, min(generated.shape[1], IDM_FRAMES)
+    offsets = range(-before, num_frames - after + 1, length)
     if not offsets:
-        raise InputError(f"roll-outs of {dreamed.shape[1]} frames are too short for clips of {length}")
-    judge = teach_action_judge(subject, length, num_steps, seed)
-    num_actions = subject.unet.config.num_actions
-    num_shown = min(dreamed.shape[1], SHOWN_FRAMES)
-    keys = subject.actions(starts, L + num_shown - 1)
-    keys[:, L - 1 :] = sticky_keys(len(starts), num_shown, num_actions, seed)
-    wandering = subject.decode(subject.dream(starts, keys, "random keys"))
+        raise InputError(f"rollouts of {generated.shape[1]} frames are too short for clips of {length}")
+    probe = train_action_probe(evaluator, length, num_steps, seed)
+    num_actions = evaluator.unet.config.num_actions
+    random_actions = evaluator.actions(starts, L + num_frames - 1)
+    random_actions[:, L - 1 :] = sticky_random_actions(len(starts), num_frames, num_actions, seed)
+    random_frames = evaluator.decode(evaluator.rollout(starts, random_actions, "random actions"))
 
-    truth, random_truth, told = [], [], {"real": [], "decoded": [], "dream": [], "dream_random": []}
-    for offset in offsets:  # of dreamed frames: the one at which the action was chosen
+    labels, random_labels = [], []
+    logits = {"real": [], "decoded": [], "generated": [], "generated_random_actions": []}
+    for offset in offsets:  # index of the generated frame at which the action was chosen
         part = slice(offset + before, offset + after)
-        real = subject.real(starts, L + part.start, length)
-        clips = {"real": real, "decoded": subject.decode(subject.encode(real)), "dream": dreamed[:, part],
-                 "dream_random": wandering[:, part]}  # fmt: skip
-        truth.append(subject.actions(starts, L + offset + 1)[:, -1])
-        random_truth.append(keys[:, L + offset])
+        real = evaluator.real_frames(starts, L + part.start, length)
+        clips = {
+            "real": real,
+            "decoded": evaluator.decode(evaluator.encode(real)),
+            "generated": generated[:, part],
+            "generated_random_actions": random_frames[:, part],
+        }
+        labels.append(evaluator.actions(starts, L + offset + 1)[:, -1])
+        random_labels.append(random_actions[:, L + offset])
         for kind, clip in clips.items():
-            told[kind].append(ask(judge, to_float_frames(clip, torch.device("cpu"))))
-    truths = {kind: torch.cat(random_truth if kind == "dream_random" else truth) for kind in told}
-    overall, each, found = {}, {}, {}
-    for kind, parts in told.items():
-        overall[kind], each[kind] = accuracy_by_class(
-            torch.cat(parts), truths[kind], subject.data.num_actions
+            logits[kind].append(predict(probe, to_float_frames(clip, CPU)))
+    labels, random_labels = torch.cat(labels), torch.cat(random_labels)
+    by_class, results = {}, {}
+    for kind, parts in logits.items():
+        kind_labels = random_labels if kind == "generated_random_actions" else labels
+        results[f"{kind}_accuracy"], by_class[kind] = accuracy_by_class(
+            torch.cat(parts), kind_labels, evaluator.data.num_actions
         )
-        found[f"{kind}_accuracy"] = overall[kind]
-        some = [share for share in each[kind] if share is not None]
-        found[f"{kind}_accuracy_by_class"] = sum(some) / len(some)
-    counts = torch.bincount(truths["real"], minlength=subject.data.num_actions)
+        present = [accuracy for accuracy in by_class[kind] if accuracy is not None]
+        results[f"{kind}_balanced_accuracy"] = sum(present) / len(present)
+    counts = torch.bincount(labels, minlength=evaluator.data.num_actions)
     return {
-        **found,
-        "commonest_action": counts.max().item()
-        / counts.sum().item(),  # what a judge would reach that never looks
+        **results,
+        "majority_class_accuracy": counts.max().item() / counts.sum().item(),
         "by_action": {
-            name: {"real": each["real"][i], "dream": each["dream"][i], "clips": int(counts[i])}
-            for i, name in enumerate(subject.data.action_names)
+            name: {
+                "real": by_class["real"][i],
+                "generated": by_class["generated"][i],
+                "clips": int(counts[i]),
+            }
+            for i, name in enumerate(evaluator.data.action_names)
         },
         "clips": int(counts.sum()),
     }
 
 
-def teach_action_judge(subject: Subject, length: int, num_steps: int, seed: int) -> torch.nn.Module:
-    before = SEEN[0]
-    pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, length))
+def train_action_probe(evaluator: Evaluator, length: int, num_steps: int, seed: int) -> torch.nn.Module:
+    """Trains the inverse dynamics model on real clips of `length` frames, balanced over the actions. Raises InputError
+    where no training episode is long enough."""
+    before = IDM_WINDOW[0]
+    pool = torch.from_numpy(window_starts(evaluator.data.episode_starts, evaluator.train, length))
     if len(pool) == 0:
-        raise InputError(f"no {length} frames in a row to teach the judge of actions")
-    of_action = subject.data.actions[pool[:, 0], pool[:, 1] - before]
-    by_action = [pool[of_action == action] for action in np.unique(of_action)]
+        raise InputError(f"no {length} frames in a row to train the inverse dynamics model on")
+    labels = evaluator.data.actions[pool[:, 0], pool[:, 1] - before]
+    by_action = [pool[labels == action] for action in np.unique(labels)]
     generator = torch.Generator().manual_seed(seed)
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
-        """As many of every action: a judge of rare ones must not be right by always saying the common one."""
-        kinds = torch.randint(len(by_action), (BATCH,), generator=generator).tolist()
+        # Balanced: predicting the most frequent action must not pay off.
+        classes = torch.randint(len(by_action), (IDM_BATCH,), generator=generator).tolist()
         chosen = torch.stack(
-            [by_action[k][torch.randint(len(by_action[k]), (), generator=generator)] for k in kinds]
+            [by_action[c][torch.randint(len(by_action[c]), (), generator=generator)] for c in classes]
         )
-        answers = subject.actions(chosen, 1 - before)[:, -1]
-        return to_float_frames(subject.real(chosen, 0, length), subject.device), answers.to(subject.device)
+        targets = evaluator.actions(chosen, 1 - before)[:, -1]
+        clips = to_float_frames(evaluator.real_frames(chosen, 0, length), evaluator.device)
+        return clips, targets.to(evaluator.device)
 
-    judge = new_judge(length, subject.data.num_actions, seed, subject.device)
-    return train_judge(judge, batches, F.cross_entropy, num_steps)
+    probe = make_probe(length, evaluator.data.num_actions, seed, evaluator.device)
+    return train_probe(probe, batches, F.cross_entropy, num_steps)
 
 
-def told_apart(subject: Subject, num_clips: int, num_steps: int, seed: int) -> dict:
-    """How often a judge of CLIP frames tells dreamed from real: 0.5 is chance. It learns from LEARNED x num_clips of
-    episodes that are not held out, and is asked about num_clips of those that are.
+def classifier_two_sample_test(evaluator: Evaluator, num_clips: int, num_steps: int, seed: int) -> dict:
+    """Accuracy of a classifier of generated against real clips of CLIP_FRAMES frames on held-out episodes; 0.5 is
+    chance level. It is trained on TRAIN_RATIO x num_clips clips of the other episodes and tested on num_clips.
 
-    `accuracy` is of all clips asked about, `accuracy_moving` without those of a kart that stands: in them any dream is
-    the picture that it began from, and nobody can tell, so nothing is learned from them. It stands beside that on the
-    clips learned. `decoded`: against real clips that went through the autoencoder; `raw`: against the game's own;
-    `weak` and `weaker`: dreams with shaken weights against decoded ones, which a judge of this kind must tell.
-    `psnr_db` is of a dream's last frames, of the clips asked about.
+    Results by kind of comparison: `decoded` (generated against real clips that went through the autoencoder), `raw`
+    (against the recorded frames), and the keys of PERTURBATIONS (rollouts of a network with noise on its weights
+    against decoded clips: positive controls, which a useful classifier detects). In each, `accuracy` is over all test
+    clips, `accuracy_moving` over those in which the picture changes, `accuracy_train` over the training clips, and
+    `psnr_db` that of the last frame. Still clips are not trained on: a rollout of one repeats its first frame and
+    cannot be told from it. Raises InputError where the episodes are too short or nothing moves.
     """
-    L = subject.unet.config.context
+    L = evaluator.unet.config.context
     starts = [
-        subject.windows(mask, L + CLIP, count * num_clips, "clips to tell apart")
-        for mask, count in ((subject.train, LEARNED), (subject.held_out, 1))
+        evaluator.windows(mask, L + CLIP_FRAMES, count * num_clips, "the clips of the two-sample test")
+        for mask, count in ((evaluator.train, TRAIN_RATIO), (evaluator.held_out, 1))
     ]
-    learned = torch.arange(sum(map(len, starts))) < len(starts[0])
+    is_train = torch.arange(sum(map(len, starts))) < len(starts[0])
     starts = torch.cat(starts)
-    actions = subject.actions(starts, L + CLIP - 1)
-    raw = subject.real(starts, L, CLIP)
-    decoded = subject.decode(subject.encode(raw))
-    moving = (raw[:, 1:] != raw[:, :-1]).flatten(1).any(dim=1)
-    if not all(moving[part].any() for part in (learned, ~learned)):
-        raise InputError("in no clip does anything move")
+    actions = evaluator.actions(starts, L + CLIP_FRAMES - 1)
+    raw = evaluator.real_frames(starts, L, CLIP_FRAMES)
+    decoded = evaluator.decode(evaluator.encode(raw))
+    is_moving = (raw[:, 1:] != raw[:, :-1]).flatten(1).any(dim=1)
+    if not all(is_moving[part].any() for part in (is_train, ~is_train)):
+        raise InputError("the picture changes in no clip")
 
-    found = {}
-    models = {"decoded": subject.unet}
-    models |= {kind: shake(subject.unet, noise, seed) for kind, noise in WEAK_NOISE.items()}
+    results = {}
+    models = {"decoded": evaluator.unet}
+    models |= {kind: perturb_weights(evaluator.unet, noise, seed) for kind, noise in PERTURBATIONS.items()}
     for kind, model in models.items():
-        dreamed = subject.decode(subject.dream(starts, actions, f"clips of the dream ({kind})", model))
-        found[kind] = tell(subject, dreamed, decoded, learned, moving, num_steps, seed)
-        shown, last = (clips[~learned, -1] for clips in (dreamed, raw))
-        found[kind]["psnr_db"] = compare(shown, last, None, subject.device)["psnr"].mean().item()
+        generated = evaluator.decode(evaluator.rollout(starts, actions, f"clips ({kind})", model))
+        results[kind] = c2st_accuracy(evaluator, generated, decoded, is_train, is_moving, num_steps, seed)
+        last, real_last = (clips[~is_train, -1] for clips in (generated, raw))
+        results[kind]["psnr_db"] = compare(last, real_last, None, evaluator.device)["psnr"].mean().item()
         if kind == "decoded":
-            found["raw"] = tell(subject, dreamed, raw, learned, moving, num_steps, seed)
-        del dreamed, shown, last  # gigabytes, in a full evaluation
+            results["raw"] = c2st_accuracy(evaluator, generated, raw, is_train, is_moving, num_steps, seed)
+        del generated, last, real_last  # gigabytes in a full evaluation
     return {
-        "accuracy": found["decoded"]["accuracy"],
-        **found,
-        "clip_frames": CLIP,
-        "clips_learned": 2 * int((learned & moving).sum()),
-        "clips": 2 * int((~learned).sum()),
-        "clips_moving": 2 * int((~learned & moving).sum()),
+        "accuracy": results["decoded"]["accuracy"],
+        **results,
+        "clip_frames": CLIP_FRAMES,
+        "train_clips": 2 * int((is_train & is_moving).sum()),
+        "clips": 2 * int((~is_train).sum()),
+        "clips_moving": 2 * int((~is_train & is_moving).sum()),
     }
 
 
-def tell(
-    subject: Subject,
-    dreamed: Tensor,
+def c2st_accuracy(
+    evaluator: Evaluator,
+    generated: Tensor,
     real: Tensor,
-    learned: Tensor,
-    moving: Tensor,
+    is_train: Tensor,
+    is_moving: Tensor,
     num_steps: int,
     seed: int,
 ) -> dict:
-    """Accuracy of a judge of clips uint8 (M, CLIP, 3, H, W) on those that are not among the `learned`, bool (M,), on
-    those of them that are `moving`, bool (M,), and on those learned. It learns from GLIMPSE frames of each, half of the
-    time flipped left to right, so that few clips go further."""
-    judge = new_judge(None, 2, seed, subject.device)
+    """Trains a classifier of generated against real clips, both uint8 (M, CLIP_FRAMES, 3, H, W), on those where
+    is_train and is_moving, bool (M,), are True; returns its accuracies.
+
+    Each training step uses TRAIN_FRAMES frames of each clip, and mirrors half of the clips, as augmentation.
+    """
+    probe = make_probe(None, 2, seed, evaluator.device)
     generator = torch.Generator().manual_seed(seed)
-    pool = (learned & moving).nonzero()[:, 0]
+    pool = (is_train & is_moving).nonzero()[:, 0]
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
-        chosen = pool[torch.randint(len(pool), (2, CLIP_BATCH // 2), generator=generator)]
-        begin = torch.randint(CLIP - GLIMPSE + 1, (), generator=generator).item()
-        seen = slice(begin, begin + GLIMPSE)
-        clips = torch.cat([dreamed[chosen[0], seen], real[chosen[1], seen]])
+        chosen = pool[torch.randint(len(pool), (2, C2ST_BATCH // 2), generator=generator)]
+        begin = torch.randint(CLIP_FRAMES - TRAIN_FRAMES + 1, (), generator=generator).item()
+        part = slice(begin, begin + TRAIN_FRAMES)
+        clips = torch.cat([generated[chosen[0], part], real[chosen[1], part]])
         flipped = torch.rand(len(clips), generator=generator) < 0.5
         clips[flipped] = clips[flipped].flip(-1)
-        answers = torch.arange(2).repeat_interleave(CLIP_BATCH // 2)
-        return to_float_frames(clips, subject.device), answers.to(subject.device)
+        targets = torch.arange(2).repeat_interleave(C2ST_BATCH // 2)
+        return to_float_frames(clips, evaluator.device), targets.to(evaluator.device)
 
-    train_judge(judge, batches, F.cross_entropy, num_steps)
-    right = [
-        torch.cat(
-            [
-                ask(judge, to_float_frames(part, torch.device("cpu"))).argmax(dim=1) == kind
-                for part in clips.split(CLIP_BATCH)
-            ]
-        )
-        for kind, clips in enumerate((dreamed, real))
-    ]
-    right = torch.stack(right).float()  # (2, M)
+    train_probe(probe, batches, F.cross_entropy, num_steps)
+    correct = []  # (M,) for generated clips, class 0, and for real ones, class 1
+    for label, clips in enumerate((generated, real)):
+        logits = [predict(probe, to_float_frames(part, CPU)) for part in clips.split(C2ST_BATCH)]
+        correct.append(torch.cat(logits).argmax(dim=1) == label)
+    correct = torch.stack(correct).float()  # (2, M)
     return {
-        "accuracy": right[:, ~learned].mean().item(),
-        "accuracy_moving": right[:, ~learned & moving].mean().item(),
-        "accuracy_on_learned": right[:, learned & moving].mean().item(),
+        "accuracy": correct[:, ~is_train].mean().item(),
+        "accuracy_moving": correct[:, ~is_train & is_moving].mean().item(),
+        "accuracy_train": correct[:, is_train & is_moving].mean().item(),
     }
 
 
-def shake(unet: UNet, noise: float, seed: int) -> UNet:
-    """The same network with noise on its weights, of a share of their deviation: a dream that is deliberately weak. In
-    PyTorch, whichever backend dreams otherwise: weights of an export stay as they are."""
-    weak = UNet(unet.config)
-    weak.load_state_dict(unet.state_dict())
-    weak.autoencoder = unet.autoencoder
+def perturb_weights(unet: UNet, noise: float, seed: int) -> UNet:
+    """A copy of the network with Gaussian noise on each weight tensor, of `noise` times its standard deviation.
+
+    It runs in PyTorch, whatever the backend of the original: the weights inside an export cannot be changed.
+    """
+    perturbed = UNet(unet.config)
+    perturbed.load_state_dict(unet.state_dict())
+    perturbed.autoencoder = unet.autoencoder
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in weak.parameters():
+        for weight in perturbed.parameters():
             if weight.dim() > 1:
                 weight.add_(noise * weight.std() * torch.randn(weight.shape, generator=generator))
     device = next(unet.parameters()).device
-    return weak.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return perturbed.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

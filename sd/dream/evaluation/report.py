@@ -1,4 +1,4 @@
-"""What an evaluation has found: the JSON, the table on the screen and the plot of drift."""
+"""Results of an evaluation: the JSON file and the table that is printed."""
 
 import json
 import os
@@ -7,40 +7,38 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from torch import Tensor
+
+class EvaluationReport:
+    """Results by name, saved after every update: an evaluation of hours that is stopped keeps what it has measured."""
+
+    def __init__(self, path: Path, run_info: dict) -> None:
+        self.path, self.results, self.start_s = path, {"run_info": run_info}, time.monotonic()
+
+    def update(self, **results) -> None:
+        self.results.update(results)
+        self.results["run_info"]["minutes"] = (time.monotonic() - self.start_s) / 60
+        save_json(self.results, self.path)
 
 
-class Findings:
-    """What is found, written at once: whoever stops an evaluation of hours has what is done."""
-
-    def __init__(self, path: Path, about: dict) -> None:
-        self.path, self.found, self.began = path, {"about": about}, time.monotonic()
-
-    def keep(self, **more) -> None:
-        self.found.update(more)
-        self.found["about"]["minutes"] = (time.monotonic() - self.began) / 60
-        save_json(self.found, self.path)
+def save_json(results: dict, path: Path) -> None:
+    """Writes a JSON file atomically."""
+    tmp_path = path.with_name(path.name + ".writing")
+    tmp_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    os.replace(tmp_path, path)
 
 
-def save_json(found: dict, path: Path) -> None:
-    aside = path.with_name(path.name + ".writing")
-    aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+def table(results: dict) -> Iterator[str]:
+    """Lines of text for the results of evaluate_sd.py: all of them, or those of the long rollouts alone."""
+    if "autoencoder" in results:
+        yield from frame_table(results)
+        yield from probe_table(results)
+    yield from long_rollout_table(results["long_rollouts"])
+    if "state_probe" in results:
+        yield from state_table(results["state_probe"])
 
 
-def table(found: dict) -> Iterator[str]:
-    """Lines of text for what evaluate_sd.py found: all of it, or the long roll-outs alone."""
-    if "autoencoder" in found:
-        yield from compared(found)
-        yield from judged(found)
-    yield from lasting(found["stability"])
-    if "truth" in found:
-        yield from placed(found["truth"])
-
-
-def compared(found: dict) -> Iterator[str]:
-    """Frames beside the game's own."""
+def frame_table(results: dict) -> Iterator[str]:
+    """Image metrics against the recorded frames."""
 
     def row(name: str, score: dict) -> str:
         lpips = "      -" if score["lpips"] is None else f"{score['lpips']:7.3f}"
@@ -48,119 +46,108 @@ def compared(found: dict) -> Iterator[str]:
         line += f"{score['ssim']:8.3f}{lpips}"
         if "gain_db" in score:
             line += f"{score['gain_db']:+8.2f}"
-            line += f"{score['share_of_the_way']:8.0%}" if score["share_of_the_way"] is not None else ""
+            line += f"{score['normalized_gain']:10.0%}" if score["normalized_gain"] is not None else ""
         return line + f"   ({score['frames']})"
 
     yield ""
-    heads = ("mean", 7), ("median", 8), ("p10", 7), ("SSIM", 8), ("LPIPS", 7), ("gain", 8), ("of way", 8)
+    heads = ("mean", 7), ("median", 8), ("p10", 7), ("SSIM", 8), ("LPIPS", 7), ("gain", 8), ("norm.gain", 10)
     yield f"{'PSNR in dB, held-out episodes':<34}" + "".join(f"{head:>{width}}" for head, width in heads)
-    yield row("autoencoder (ceiling)", found["autoencoder"])
-    yield row("last frame repeated", found["copy_last"])
-    for steps, score in found["teacher_forced"].items():
-        yield row(f"next frame, {steps} steps", score)
-    for frames, score in found["rollout"].items():
-        yield row(f"after {frames} dreamed in a row", score)
-        yield row("    first frame repeated", score["copy_start"])
+    yield row("autoencoder (ceiling)", results["autoencoder"])
+    yield row("last frame repeated", results["copy_last"])
+    for steps, score in results["teacher_forced"].items():
+        yield row(f"next frame, {steps} sampling steps", score)
+    for frames, score in results["rollout"].items():
+        yield row(f"rollout, frame {frames}", score)
+        yield row("    first frame repeated", score["copy_first"])
     yield ""
-    effect = found["delta_psnr"]
-    yield f"true keys minus random ones after {effect['after_frames']} frames: {found['delta_psnr_db']:+.2f} dB"
+    frames = results["delta_psnr"]["after_frames"]
+    yield f"PSNR under recorded minus random actions after {frames} frames: {results['delta_psnr_db']:+.2f} dB"
 
 
-def judged(found: dict) -> Iterator[str]:
-    """What the judges of clips say. What was not measured says why."""
-    dynamics = found["inverse_dynamics"]
-    if "not_measured" in dynamics:
-        yield f"action read off the picture: not measured, {dynamics['not_measured']}"
+def probe_table(results: dict) -> Iterator[str]:
+    """Inverse dynamics and the two-sample test."""
+    idm = results["inverse_dynamics"]
+    if "skipped" in idm:
+        yield f"inverse dynamics: skipped, {idm['skipped']}"
     else:
-        kinds = [f"{kind.replace('_', ' ')} {dynamics[kind + '_accuracy']:.1%}" for kind in
-                 ("real", "decoded", "dream", "dream_random")]  # fmt: skip
-        yield f"action read off the picture: {', '.join(kinds)} keys, always the commonest "\
-              f"{dynamics['commonest_action']:.1%}   ({dynamics['clips']} clips)"  # fmt: skip
-        for name, one in dynamics["by_action"].items():
-            if one["clips"]:
-                yield f"    {name:<20} real {one['real']:6.1%}  dream {one['dream']:6.1%}   ({one['clips']})"
-    told = found["told_apart"]
-    if "not_measured" in told:
-        yield f"told apart: not measured, {told['not_measured']}"
-    else:
-        yield f"told apart by {told['clip_frames']} frames (50 % = cannot; {told['clips']} clips, "\
-              f"{told['clips_moving']} of them moving):"  # fmt: skip
-        for kind, what in (
-            ("decoded", "from decoded real"),
-            ("raw", "from raw real"),
-            ("weak", "a weak dream (torch)"),
-            ("weaker", "a weaker one (torch)"),
-        ):
-            one = told[kind]
-            last = f", {one['psnr_db']:.2f} dB in the last frame" if "psnr_db" in one else ""
-            yield (
-                f"    {what:<20} {one['accuracy']:6.1%}, where something moves {one['accuracy_moving']:.1%}   "
-                f"(of those learned {one['accuracy_on_learned']:.1%}){last}"
-            )
-
-
-def lasting(stable: dict) -> Iterator[str]:
-    if "not_measured" in stable:
-        yield f"stability: not measured, {stable['not_measured']}"
-    else:
-        yield f"{stable['roll_outs']} long roll-outs under random keys ({stable['keys']}):"
-        for key in stable["frechet"]:
-            name = "real against real" if key == "real" else f"dream, up to frame {key}"
-            distance, motion = (
-                f"{stable[what][key]:7.2f}"
-                + (f" +- {stable['chance'][what][key]:6.2f}" if key in stable["chance"][what] else " " * 10)
-                for what in ("frechet", "motion")
-            )
-            yield f"{name:<26} Frechet distance {distance}   motion {motion}   ({stable['frames_a_set']})"
-
-
-def placed(truth: dict) -> Iterator[str]:
-    if "not_measured" in truth:
-        yield f"speed, place and heading: not measured, {truth['not_measured']}"
+        kinds = ("real", "decoded", "generated", "generated_random_actions")
+        accuracies = ", ".join(f"{kind.replace('_', ' ')} {idm[kind + '_accuracy']:.1%}" for kind in kinds)
+        majority = f"majority class {idm['majority_class_accuracy']:.1%}"
+        yield f"inverse dynamics accuracy: {accuracies}, {majority}   ({idm['clips']} clips)"
+        for name, action in idm["by_action"].items():
+            if action["clips"]:
+                yield (
+                    f"    {name:<20} real {action['real']:6.1%}  generated {action['generated']:6.1%}   "
+                    f"({action['clips']})"
+                )
+    c2st = results["classifier_two_sample_test"]
+    if "skipped" in c2st:
+        yield f"classifier two-sample test: skipped, {c2st['skipped']}"
         return
-    for moment, kinds in truth.items():
+    yield (
+        f"classifier two-sample test, {c2st['clip_frames']} frames (chance level 50 %; {c2st['clips']} clips, "
+        f"{c2st['clips_moving']} of them moving):"
+    )
+    names = {
+        "decoded": "against decoded real",
+        "raw": "against raw real",
+        "perturbed_0.05": "weights + 5 % noise",
+        "perturbed_0.15": "weights + 15 % noise",
+    }
+    for kind, name in names.items():
+        score = c2st[kind]
+        last_frame = f", PSNR of the last frame {score['psnr_db']:.2f} dB" if "psnr_db" in score else ""
+        yield (
+            f"    {name:<22} {score['accuracy']:6.1%}, moving clips {score['accuracy_moving']:.1%}   "
+            f"(training clips {score['accuracy_train']:.1%}){last_frame}"
+        )
+
+
+def long_rollout_table(results: dict) -> Iterator[str]:
+    """Frechet distance and frame difference by horizon."""
+    if "skipped" in results:
+        yield f"long rollouts: skipped, {results['skipped']}"
+        return
+    yield f"{results['num_rollouts']} long rollouts under random actions ({results['actions']}):"
+    for horizon in results["frechet"]:
+        name = "real against real" if horizon == "real" else f"up to frame {horizon}"
+        cells = []
+        for metric in ("frechet", "frame_diff"):
+            std = results["bootstrap_std"][metric].get(horizon)
+            cells.append(
+                f"{results[metric][horizon]:7.2f}" + (" " * 10 if std is None else f" +- {std:6.2f}")
+            )
+        yield (
+            f"{name:<26} Frechet distance {cells[0]}   frame difference {cells[1]}   "
+            f"({results['frames_per_set']})"
+        )
+
+
+def state_table(results: dict) -> Iterator[str]:
+    """Errors of the predicted state, and laps of the agent."""
+    if "skipped" in results:
+        yield f"speed, heading and track position: skipped, {results['skipped']}"
+        return
+    for moment, kinds in results.items():
         if moment.startswith("after_"):
             for kind, errors in kinds.items():
-                told = ", ".join(f"{name.replace('_', ' ')} {error:.3g}" for name, error in errors.items())
-                yield f"{moment.replace('_', ' '):<10} {kind:<8} error of {told}"
-    drive = truth["drive"]
-    if "not_measured" in drive:
-        yield f"laps of the agent in the dream: not measured, {drive['not_measured']}"
-    else:
-        laps = drive["laps"]
-        yield (
-            f"the agent in the dream, {drive['frames']} frames: three laps in {drive['three_laps']} of "
-            f"{drive['roll_outs']}, laps {min(laps):.1f} to {max(laps):.1f}, median {statistics.median(laps):.1f}; "
-            f"driven, leaps left out, median {statistics.median(drive['driven']):.1f}"
-        )
-        control = drive["game"]
-        if "not_measured" in control:
-            yield f"laps counted off the game's own frames: not measured, {control['not_measured']}"
-        else:
-            yield (
-                f"laps counted off the game's own frames, {control['windows']} times {control['frames']}: "
-                f"{control['seen']:.1f} of {control['true']:.1f}"
-            )
-
-
-def plot_drift(drift: Tensor, copied: Tensor, ceiling_db: float, fps: float, path: Path) -> None:
-    """PSNR over the frames of roll-outs: drift and copied (M, F) in dB; the band is the 10th to the 90th percentile."""
-    import matplotlib  # a second to import, and only this picture wants it
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    frames = torch.arange(1, drift.shape[1] + 1)
-    figure, axes = pyplot.subplots(figsize=(7, 3.5), layout="constrained")
-    axes.fill_between(frames, drift.quantile(0.1, dim=0), drift.quantile(0.9, dim=0), alpha=0.25, lw=0)
-    axes.plot(frames, drift.mean(dim=0), label=f"dream ({len(drift)} roll-outs)")
-    axes.plot(frames, copied.mean(dim=0), ls="--", label="first frame repeated")
-    axes.axhline(ceiling_db, color="grey", lw=1, label="autoencoder")
-    axes.set(
-        xlabel=f"frames dreamed in a row ({fps:g} a second)",
-        ylabel="PSNR, dB",
-        xlim=(1, max(2, drift.shape[1])),
+                cells = ", ".join(f"{name.replace('_', ' ')} {error:.3g}" for name, error in errors.items())
+                yield f"{moment.replace('_', ' '):<10} {kind.replace('_', ' '):<9} errors: {cells}"
+    agent = results["agent_laps"]
+    if "skipped" in agent:
+        yield f"laps of the agent in the world model: skipped, {agent['skipped']}"
+        return
+    laps = agent["laps"]
+    yield (
+        f"agent in the world model, {agent['frames']} frames: three laps in {agent['three_laps']} of "
+        f"{agent['num_rollouts']}, laps {min(laps):.1f} to {max(laps):.1f}, median {statistics.median(laps):.1f}; "
+        f"median distance without jumps {statistics.median(agent['distance_laps']):.1f} laps"
     )
-    axes.legend(loc="upper right")
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    control = agent["real_frames"]
+    if "skipped" in control:
+        yield f"laps counted on real frames: skipped, {control['skipped']}"
+    else:
+        yield (
+            f"laps counted on real frames, {control['windows']} x {control['frames']}: "
+            f"{control['predicted']:.1f} predicted, {control['recorded']:.1f} recorded"
+        )

@@ -1,6 +1,7 @@
-"""Is the world in its place? A judge reads the game's true state off real frames, and then off dreamed ones.
+"""Does the generated world keep the game's state? A probe reads speed, heading and track position off frames.
 
-The truth comes with the recording, as arrays named truth/*: sd/ knows no game.
+The probe is trained on real frames, with the game's state as labels, and applied to generated ones. The labels come
+with the recording, as arrays named truth/*: nothing here knows the game.
 """
 
 import math
@@ -14,206 +15,221 @@ from tqdm import tqdm
 
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
-from dream.data.trajectories import window_starts
-from dream.evaluation.evaluator import Subject
-from dream.evaluation.probes import Judge, angle_error, ask, new_judge, train_judge
+from dream.data.splits import window_starts
+from dream.evaluation.evaluator import Evaluator
+from dream.evaluation.probes import ClipProbe, angle_error, make_probe, predict, train_probe
 from dream.models.agent import Agent
 from dream.models.rollout import sample_next_latent
 
 BATCH = 32
-CLIP = 4  # frames that the judge sees; it tells the state at the last
-SECONDS = (1, 2, 5)  # into a roll-out
+CLIP = 4  # frames that the probe sees; it predicts the state at the last one
+SECONDS = (1, 2, 5)  # into a rollout
 NUMBERS = ("truth/speed", "truth/x", "truth/y")  # in the game's units
 ANGLES = {
     "truth/heading": 1.0,
     "truth/place": 2 * math.pi,
-}  # name -> radians a unit; place is a share of the lap
-SECTORS = 8  # of a lap, which must be passed one after another
-CONTROL_FRAMES = 400  # of the game itself, in which laps are counted
+}  # radians per unit; truth/place is a fraction of the lap
+SECTORS = 8  # of a lap; a lap counts where they are passed in order
+CONTROL_FRAMES = 400  # per window of real frames in which laps are counted
 
 
 @dataclass(frozen=True)
-class TruthJudge:
-    judge: Judge
-    numbers: tuple[str, ...]  # those of NUMBERS that were recorded
-    angles: tuple[str, ...]
-    mean: Tensor  # of the numbers, (len(numbers),)
-    deviation: Tensor
+class StateProbe:
+    """A trained probe, and how its outputs are scaled."""
 
-    def read(self, clips_u8: Tensor) -> dict[str, Tensor]:
-        """Of clips uint8 (M, CLIP, 3, H, W): numbers (M,), and angles as (cos, sin) (M, 2) of any length."""
-        told = ask(self.judge, to_float_frames(clips_u8, torch.device("cpu")))
+    probe: ClipProbe
+    numbers: tuple[str, ...]  # the members of NUMBERS that were recorded
+    angles: tuple[str, ...]  # the members of ANGLES that were recorded
+    mean: Tensor  # (len(numbers),)
+    std: Tensor  # (len(numbers),)
+
+    def predict(self, clips_u8: Tensor) -> dict[str, Tensor]:
+        """State at the last frame of clips uint8 (M, CLIP, 3, H, W): numbers (M,) and angles as vectors (M, 2), (cos,
+        sin) of any length."""
+        outputs = predict(self.probe, to_float_frames(clips_u8, torch.device("cpu")))
         n = len(self.numbers)
-        plain, turned = (
-            told[:, :n] * self.deviation + self.mean,
-            told[:, n:].unflatten(1, (len(self.angles), 2)),
-        )
+        numbers = outputs[:, :n] * self.std + self.mean
+        vectors = outputs[:, n:].unflatten(1, (len(self.angles), 2))
         return {
-            **{name: plain[:, i] for i, name in enumerate(self.numbers)},
-            **{name: turned[:, i] for i, name in enumerate(self.angles)},
+            **{name: numbers[:, i] for i, name in enumerate(self.numbers)},
+            **{name: vectors[:, i] for i, name in enumerate(self.angles)},
         }
 
 
-def teach_truth_judge(subject: Subject, num_steps: int, seed: int) -> TruthJudge:
-    """On the episodes that the dream was taught on too. Angles are learned as (cos, sin): they have no edge. Raises
-    BadInput where the recording has no truth, or one that is not finite."""
-    extras = subject.data.extras
-    shape = subject.data.actions.shape
+def train_state_probe(evaluator: Evaluator, num_steps: int, seed: int) -> StateProbe:
+    """Trains a probe on the episodes that are not held out. Angles are predicted as (cos, sin), without a jump at 2 pi.
+
+    Raises InputError where the recording has no state, or one with values that are not finite.
+    """
+    extras, shape = evaluator.data.extras, evaluator.data.actions.shape
     names, angles = (
         tuple(name for name in wanted if name in extras and extras[name].shape == shape)
         for wanted in (NUMBERS, ANGLES)
     )
     for name in (*names, *angles):
         if not np.isfinite(extras[name]).all():
-            raise InputError(f"{name} of the recording is not a finite number everywhere")
-    pool = torch.from_numpy(window_starts(subject.data.episode_starts, subject.train, CLIP))
+            raise InputError(f"{name} of the recording has values that are not finite")
+    pool = torch.from_numpy(window_starts(evaluator.data.episode_starts, evaluator.train, CLIP))
     if not names or not angles or len(pool) == 0:
         raise InputError(f"the recording has none of {', '.join(NUMBERS)}, or none of {', '.join(ANGLES)}")
     numbers = torch.stack([torch.from_numpy(np.array(extras[name])).float() for name in names], dim=-1)
     radians = [torch.from_numpy(np.array(extras[name])).float() * ANGLES[name] for name in angles]
     radians = torch.stack(radians, dim=-1)  # (N, T, angles)
-    mask = torch.from_numpy(subject.train)
-    mean, deviation = numbers[mask].mean(dim=0), numbers[mask].std(dim=0) + 1e-6
+    mask = torch.from_numpy(evaluator.train)
+    mean, std = numbers[mask].mean(dim=0), numbers[mask].std(dim=0) + 1e-6
     generator = torch.Generator().manual_seed(seed)
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
         chosen = pool[torch.randint(len(pool), (BATCH,), generator=generator)]
         rows, times = chosen[:, 0], chosen[:, 1] + CLIP - 1
-        turned = radians[rows, times]
-        turned = torch.stack([turned.cos(), turned.sin()], dim=-1).flatten(1)  # (BATCH, angles x 2)
-        answers = torch.cat([(numbers[rows, times] - mean) / deviation, turned], dim=1)
-        return to_float_frames(subject.real(chosen, 0, CLIP), subject.device), answers.to(subject.device)
+        angle = radians[rows, times]
+        vectors = torch.stack([angle.cos(), angle.sin()], dim=-1).flatten(1)  # (BATCH, angles x 2)
+        targets = torch.cat([(numbers[rows, times] - mean) / std, vectors], dim=1)
+        clips = to_float_frames(evaluator.real_frames(chosen, 0, CLIP), evaluator.device)
+        return clips, targets.to(evaluator.device)
 
-    judge = new_judge(CLIP, len(names) + 2 * len(angles), seed, subject.device)
-    judge = train_judge(judge, batches, F.smooth_l1_loss, num_steps)
-    return TruthJudge(judge, names, angles, mean, deviation)
+    probe = make_probe(CLIP, len(names) + 2 * len(angles), seed, evaluator.device)
+    probe = train_probe(probe, batches, F.smooth_l1_loss, num_steps)
+    return StateProbe(probe, names, angles, mean, std)
 
 
-def truth_errors(subject: Subject, judge: TruthJudge, starts: Tensor, dreamed: Tensor) -> dict:
-    """Mean errors of what is read off dreamed frames under the recorded actions, 1, 2 and 5 s into them; beside those
-    off the game's own frames of the same moments, off those decoded, and of saying that nothing has changed since the
-    dream began (`stood`). starts (M, 2), dreamed uint8 (M, F, 3, H, W)."""
-    L, found = subject.unet.config.context, {}
+def evaluate_state(evaluator: Evaluator, probe: StateProbe, starts: Tensor, generated: Tensor) -> dict:
+    """Mean errors of the predicted state 1, 2 and 5 s into rollouts under the recorded actions.
+
+    starts (M, 2) and generated uint8 (M, F, 3, H, W): from `evaluate_rollouts`. For comparison: errors on the real
+    frames of the same moments, on those decoded, and of assuming that the state at the start never changes
+    (`no_motion`).
+    """
+    L, results = evaluator.unet.config.context, {}
     for seconds in SECONDS:
-        frame = round(seconds * subject.data.fps)
-        if not CLIP <= frame <= dreamed.shape[1]:
+        frame = round(seconds * evaluator.data.fps)
+        if not CLIP <= frame <= generated.shape[1]:
             continue
-        real = subject.real(starts, L + frame - CLIP, CLIP)
+        real = evaluator.real_frames(starts, L + frame - CLIP, CLIP)
         clips = {
-            "dream": dreamed[:, frame - CLIP : frame],
-            "decoded": subject.decode(subject.encode(real)),
+            "generated": generated[:, frame - CLIP : frame],
+            "decoded": evaluator.decode(evaluator.encode(real)),
             "real": real,
         }
-        true = true_state(subject, judge, starts, L + frame - 1)
-        kinds = {kind: errors_of(judge.read(clip), true, judge) for kind, clip in clips.items()}
-        before = true_state(subject, judge, starts, L - 1)
-        for name in judge.angles:
-            before[name] = torch.stack([before[name].cos(), before[name].sin()], dim=1)
-        found[f"after_{seconds}_s"] = {**kinds, "stood": errors_of(before, true, judge)}
-    return {**found, "clips": len(starts)}
+        labels = recorded_state(evaluator, probe, starts, L + frame - 1)
+        errors = {kind: state_errors(probe.predict(clip), labels, probe) for kind, clip in clips.items()}
+        start = recorded_state(evaluator, probe, starts, L - 1)
+        for name in probe.angles:
+            start[name] = torch.stack([start[name].cos(), start[name].sin()], dim=1)
+        results[f"after_{seconds}_s"] = {**errors, "no_motion": state_errors(start, labels, probe)}
+    return {**results, "clips": len(starts)}
 
 
-def true_state(subject: Subject, judge: TruthJudge, starts: Tensor, offset: int) -> dict[str, Tensor]:
-    """The recorded truth (M,) by name, `offset` frames into windows at starts (M, 2); angles in radians."""
+def recorded_state(evaluator: Evaluator, probe: StateProbe, starts: Tensor, offset: int) -> dict[str, Tensor]:
+    """The recorded state (M,) by name, `offset` frames after starts (M, 2); angles in radians."""
     rows, times = starts[:, 0].numpy(), starts[:, 1].numpy() + offset
     return {
-        name: torch.from_numpy(subject.data.extras[name][rows, times]).float() * ANGLES.get(name, 1.0)
-        for name in (*judge.numbers, *judge.angles)
+        name: torch.from_numpy(evaluator.data.extras[name][rows, times]).float() * ANGLES.get(name, 1.0)
+        for name in (*probe.numbers, *probe.angles)
     }
 
 
-def errors_of(told: dict[str, Tensor], true: dict[str, Tensor], judge: TruthJudge) -> dict[str, float]:
-    """Mean errors: of speed, and distance between places, in the game's units; heading in degrees; share of a lap."""
-    found = {}
-    if "truth/speed" in told:
-        found["speed"] = (told["truth/speed"] - true["truth/speed"]).abs().mean().item()
-    if {"truth/x", "truth/y"} <= set(told):
-        apart = torch.hypot(told["truth/x"] - true["truth/x"], told["truth/y"] - true["truth/y"])
-        found["distance"] = apart.mean().item()
-    turned = {name: angle_error(told[name], true[name]).mean().item() for name in judge.angles}
-    if "truth/heading" in turned:
-        found["heading_degrees"] = math.degrees(turned["truth/heading"])
-    if "truth/place" in turned:
-        found["lap_share"] = turned["truth/place"] / (2 * math.pi)
-    return found
+def state_errors(
+    predicted: dict[str, Tensor], labels: dict[str, Tensor], probe: StateProbe
+) -> dict[str, float]:
+    """Mean absolute errors: speed, and distance between positions, in the game's units; heading in degrees; track
+    position as a fraction of a lap. Only what the recording has."""
+    errors = {}
+    if "truth/speed" in predicted:
+        errors["speed"] = (predicted["truth/speed"] - labels["truth/speed"]).abs().mean().item()
+    if {"truth/x", "truth/y"} <= set(predicted):
+        dx, dy = (predicted[name] - labels[name] for name in ("truth/x", "truth/y"))
+        errors["distance"] = torch.hypot(dx, dy).mean().item()
+    angles = {name: angle_error(predicted[name], labels[name]).mean().item() for name in probe.angles}
+    if "truth/heading" in angles:
+        errors["heading_degrees"] = math.degrees(angles["truth/heading"])
+    if "truth/place" in angles:
+        errors["lap_fraction"] = angles["truth/place"] / (2 * math.pi)
+    return errors
 
 
 @torch.inference_mode()
-def laps_in_the_dream(
-    subject: Subject, judge: TruthJudge, agent: Agent, starts: Tensor, num_frames: int, seed: int
+def agent_laps(
+    evaluator: Evaluator, probe: StateProbe, agent: Agent, starts: Tensor, num_frames: int, seed: int
 ) -> dict:
-    """An agent of the real game drives in the dream, from real contexts at starts (M, 2), for num_frames frames. A lap
-    counts where the judge sees its SECTORS passed in order, so that a leap of the dream is none, and most of a lap is
-    lost by it; `driven` is how far the kart came, in laps, leaps left out."""
-    L, device = subject.unet.config.context, subject.device
-    frames = subject.real(starts, 0, L)
-    actions = subject.actions(starts, L).to(device)
-    context = subject.encode(frames).float().to(device)
+    """Lets an agent of the real game drive in the world model for num_frames frames, from real contexts at starts
+    (M, 2), and counts laps.
+
+    `laps`: the probe sees the SECTORS of a lap passed in order, so that a jump of the generated world does not count,
+    and costs most of a lap. `distance_laps`: distance driven in laps, jumps excluded. Raises InputError where the
+    probe knows no track position.
+    """
+    L, device = evaluator.unet.config.context, evaluator.device
+    frames = evaluator.real_frames(starts, 0, L)
+    actions = evaluator.actions(starts, L).to(device)
+    context = evaluator.encode(frames).float().to(device)
     agent.views = None
     for t in range(L):
-        agent.see(frames[:, t].movedim(1, -1))
+        agent.observe(frames[:, t].movedim(1, -1))
     generator = torch.Generator().manual_seed(seed)
-    clip, passed = frames[:, -CLIP:], SectorCount(len(starts))
-    for i in tqdm(range(num_frames), desc="the agent drives in the dream", unit="frame", leave=False):
-        actions[:, -1] = agent.choose(generator).to(device)
+    clip, counter = frames[:, -CLIP:], SectorCount(len(starts))
+    for i in tqdm(range(num_frames), desc="agent drives in the world model", unit="frame", leave=False):
+        actions[:, -1] = agent.act(generator).to(device)
         noise = torch.randn(context[:, -1].shape, generator=generator).to(device)
-        latent = sample_next_latent(subject.unet, context, actions, noise, subject.steps)
+        latent = sample_next_latent(evaluator.unet, context, actions, noise, evaluator.steps)
         context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
         actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
-        frame = subject.decode(latent[:, None])
-        agent.see(frame[:, 0].movedim(1, -1))
+        frame = evaluator.decode(latent[:, None])
+        agent.observe(frame[:, 0].movedim(1, -1))
         clip = torch.cat([clip, frame], dim=1)[:, -CLIP:]
         if i % CLIP == CLIP - 1:
-            passed.add(place_seen(judge, clip))
-    laps = passed.count / SECTORS
+            counter.update(predicted_track_position(probe, clip))
+    laps = counter.passed / SECTORS
     return {
         "laps": laps.tolist(),
-        "driven": (passed.driven / SECTORS).tolist(),
+        "distance_laps": (counter.distance / SECTORS).tolist(),
         "three_laps": int((laps >= 3).sum()),
-        "roll_outs": len(starts),
+        "num_rollouts": len(starts),
         "frames": num_frames,
     }
 
 
-def lap_control(subject: Subject, judge: TruthJudge, count: int) -> dict:
-    """What the count of laps itself gets wrong: laps in `count` held-out windows of the game's own frames, all
-    together, as the judge sees them (`seen`) and by the truth (`true`)."""
-    starts = subject.windows(subject.held_out, CONTROL_FRAMES, count, "laps of the game itself")
-    seen, true = SectorCount(len(starts)), SectorCount(len(starts))
+def lap_count_on_real_frames(evaluator: Evaluator, probe: StateProbe, count: int) -> dict:
+    """Checks the lap counter itself: laps in `count` held-out windows of CONTROL_FRAMES real frames, all together,
+    counted from the probe's predictions (`predicted`) and from the recorded state (`recorded`)."""
+    starts = evaluator.windows(evaluator.held_out, CONTROL_FRAMES, count, "laps in real frames")
+    predicted, recorded = SectorCount(len(starts)), SectorCount(len(starts))
     for i in range(0, CONTROL_FRAMES - CLIP + 1, CLIP):
-        seen.add(place_seen(judge, subject.real(starts, i, CLIP)))
-        true.add(true_state(subject, judge, starts, i + CLIP - 1)["truth/place"])
-    laps = {name: one.count.sum().item() / SECTORS for name, one in (("seen", seen), ("true", true))}
+        predicted.update(predicted_track_position(probe, evaluator.real_frames(starts, i, CLIP)))
+        recorded.update(recorded_state(evaluator, probe, starts, i + CLIP - 1)["truth/place"])
+    counters = (("predicted", predicted), ("recorded", recorded))
+    laps = {name: counter.passed.sum().item() / SECTORS for name, counter in counters}
     return {**laps, "windows": len(starts), "frames": CONTROL_FRAMES}
 
 
-def place_seen(judge: TruthJudge, clips_u8: Tensor) -> Tensor:
-    """Radians (M,) along the lap, of clips uint8 (M, CLIP, 3, H, W). Or BadInput: it has learned none."""
-    if "truth/place" not in judge.angles:
+def predicted_track_position(probe: StateProbe, clips_u8: Tensor) -> Tensor:
+    """Track position (M,), as an angle in radians, of clips uint8 (M, CLIP, 3, H, W). Raises InputError where the probe
+    was trained without truth/place."""
+    if "truth/place" not in probe.angles:
         raise InputError("the recording has no truth/place")
-    place = judge.read(clips_u8)["truth/place"]
-    return torch.atan2(place[:, 1], place[:, 0])
+    vectors = probe.predict(clips_u8)["truth/place"]
+    return torch.atan2(vectors[:, 1], vectors[:, 0])
 
 
 class SectorCount:
-    """How many sectors of a lap each of M drivers has passed in order (`count`), and how many they came forward
-    wherever a leap had put them (`driven`). One counts once it was seen twice running."""
+    """Counts for M drivers the sectors of a lap that they pass in order (`passed`) and the sectors that they advance,
+    whatever jumps come in between (`distance`). A sector is accepted once it was predicted twice in a row."""
 
     def __init__(self, num_drivers: int) -> None:
-        self.count, self.driven = torch.zeros(num_drivers), torch.zeros(num_drivers)
-        self.at = torch.full((num_drivers,), -1)  # the last sector that counted
-        self.here = torch.full((num_drivers,), -1)  # the sector that each is in
-        self.last_seen = torch.full((num_drivers,), -1)
+        self.passed, self.distance = torch.zeros(num_drivers), torch.zeros(num_drivers)
+        self.last_passed = torch.full((num_drivers,), -1)  # the last sector that was passed in order
+        self.current = torch.full((num_drivers,), -1)  # the last accepted sector
+        self.last_predicted = torch.full((num_drivers,), -1)
 
-    def add(self, radians: Tensor) -> None:
-        """Places (M,) along the lap, as angles."""
-        sector = (radians.remainder(2 * math.pi) / (2 * math.pi) * SECTORS).long().clamp(max=SECTORS - 1)
-        sure = sector == self.last_seen
-        begins = sure & (self.at < 0)
-        moves = sure & (self.at >= 0) & (sector == (self.at + 1) % SECTORS)
-        self.count += moves
-        self.at = torch.where(begins | moves, sector, self.at)
-        onward = (sector - self.here + 1) % SECTORS - 1  # -1: one back, 1: one on; all else is a leap
-        self.driven += torch.where(sure & (self.here >= 0) & (onward.abs() == 1), onward, 0)
-        self.here = torch.where(sure, sector, self.here)
-        self.last_seen = sector
+    def update(self, positions: Tensor) -> None:
+        """positions: track positions (M,) as angles in radians."""
+        sector = (positions.remainder(2 * math.pi) / (2 * math.pi) * SECTORS).long().clamp(max=SECTORS - 1)
+        accepted = sector == self.last_predicted
+        first = accepted & (self.last_passed < 0)
+        in_order = accepted & (self.last_passed >= 0) & (sector == (self.last_passed + 1) % SECTORS)
+        self.passed += in_order
+        self.last_passed = torch.where(first | in_order, sector, self.last_passed)
+        advance = (sector - self.current + 1) % SECTORS - 1  # -1: one back, 1: one ahead; all else is a jump
+        self.distance += torch.where(accepted & (self.current >= 0) & (advance.abs() == 1), advance, 0)
+        self.current = torch.where(accepted, sector, self.current)
+        self.last_predicted = sector

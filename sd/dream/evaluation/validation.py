@@ -1,4 +1,4 @@
-"""How good a dream is on episodes it has not seen: the few figures that training watches, each beside its baseline."""
+"""Validation during training: a few metrics on held-out episodes, each next to its copy baseline."""
 
 from dataclasses import dataclass
 
@@ -8,46 +8,47 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.latents import frames_at, gather_windows
-from dream.data.trajectories import Trajectories, window_starts
+from dream.data.splits import window_starts
+from dream.data.trajectories import Trajectories
 from dream.evaluation.metrics import psnr
 from dream.models.autoencoder import Decoder, decode
 from dream.models.rollout import rollout, sample_next_latent
 from dream.models.unet import UNet
 
-NEXT_FRAME_WINDOWS = 96
-ROLL_OUTS = 8
-MOST_ACTION_ROWS = 12  # of the picture of held actions
-HORIZONS = (4, 16, 64)  # frames into a roll-out at which it is held against the game
+NUM_WINDOWS = 96  # for the next frame
+NUM_ROLLOUTS = 8
+MAX_ACTION_ROWS = 12  # in the preview of actions
+HORIZONS = (4, 16, 64)  # frames into a rollout at which it is compared with the recording
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Fixed windows of held-out episodes, spread evenly over them. L: frames of context; F: frames rolled out."""
+    """Fixed windows, evenly spaced over the held-out episodes. L: context length; F: frames of a rollout."""
 
-    context: Tensor  # (V, L, C, h, w) real latents
+    context: Tensor  # (V, L, C, h, w), real latents
     actions: Tensor  # (V, L)
-    last: Tensor  # (V, 3, H, W), 0-1, the last real frame of the context
+    last: Tensor  # (V, 3, H, W), 0-1, last real frame of the context
     target: Tensor  # (V, 3, H, W), the frame after it
     target_latent: Tensor  # (V, C, h, w)
     long_context: Tensor  # (R, L, C, h, w)
     long_actions: Tensor  # (R, L + F - 1)
-    long_frames: Tensor  # (R, F + 1, 3, H, W): the last real frame of the context and the F that followed
+    long_frames: Tensor  # (R, F + 1, 3, H, W): the last real frame of the context and the F frames after it
     horizons: tuple[int, ...]
 
     def copy_start_psnr(self, horizon: int) -> float:
-        """dB after `horizon` frames of repeating the last real one."""
+        """PSNR in dB of the last context frame against the real frame `horizon` frames later."""
         return psnr(self.long_frames[:, 0], self.long_frames[:, horizon]).mean().item()
 
 
 def validation_set(
     data: Trajectories, frames: Tensor, latents: Tensor, mask: np.ndarray, context: int, device: torch.device
 ) -> ValidationSet:
-    """`frames`, uint8 (N, T, 3, H, W), and `latents` (N, T, C, h, w) of the whole recording; `mask` (N, T) of its
-    held-out part. Raises BadInput."""
+    """Gathers the windows. frames: uint8 (N, T, 3, H, W) and latents (N, T, C, h, w) of the whole recording; mask:
+    bool (N, T), its held-out frames; context: L. Raises InputError where no window fits into an episode."""
     actions = torch.from_numpy(data.actions)
     horizons = HORIZONS
     while len(horizons) > 1 and len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
-        horizons = horizons[:-1]  # a short recording has no long stretch to hold a roll-out against
+        horizons = horizons[:-1]  # a short recording has no episode of the full rollout length
     if len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
         horizons = (1,)
     if len(window_starts(data.episode_starts, mask, context + 1)) == 0:
@@ -55,14 +56,15 @@ def validation_set(
             f"no {context + 1} frames in a row in the held-out episodes: record more, or try another --seed"
         )
 
-    def spread(length: int, count: int) -> Tensor:
+    def evenly_spaced(length: int, count: int) -> Tensor:
         starts = window_starts(data.episode_starts, mask, length)
         return torch.from_numpy(starts[np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int)])
 
     def real_frames(starts: Tensor, offset: int) -> Tensor:
         return frames_at(frames, starts, offset, device)
 
-    short, long = spread(context + 1, NEXT_FRAME_WINDOWS), spread(context + horizons[-1], ROLL_OUTS)
+    short = evenly_spaced(context + 1, NUM_WINDOWS)
+    long = evenly_spaced(context + horizons[-1], NUM_ROLLOUTS)
     window, window_actions = gather_windows(latents, actions, short, context + 1, device)
     long_window, long_actions = gather_windows(latents, actions, long, context + horizons[-1], device)
     return ValidationSet(
@@ -74,7 +76,7 @@ def validation_set(
         long_context=long_window[:, :context],
         long_actions=long_actions[:, :-1],
         long_frames=torch.stack(
-            [real_frames(long, context - 1 + future) for future in range(horizons[-1] + 1)], dim=1
+            [real_frames(long, context - 1 + offset) for offset in range(horizons[-1] + 1)], dim=1
         ),
         horizons=horizons,
     )
@@ -84,42 +86,43 @@ def validation_set(
 def validate(
     unet: UNet, decoder: Decoder, held_out: ValidationSet, steps: int
 ) -> tuple[dict[str, float], Tensor]:
-    """Metrics by name (PSNR in dB against the game's own frames), and the latents (R, F, C, h, w) of the roll-outs.
+    """Returns metrics by name (PSNR in dB against the recorded frames) and the rollouts' latents (R, F, C, h, w).
 
-    Always from the same noise, so that epochs can be compared.
+    The noise is the same in every call, so that epochs can be compared. steps: sampling steps per frame.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(held_out.target_latent.shape, generator=generator).to(held_out.target_latent.device)
     latent = sample_next_latent(unet, held_out.context, held_out.actions, noise, steps)
-    moved = unet.warp_last_latent(held_out.context, held_out.actions)
+
+    def decoded_psnr(latents: Tensor, target: Tensor) -> float:
+        return psnr(decode(decoder, latents), target).mean().item()
+
     metrics = {
         "loss/validation": (latent - held_out.target_latent).pow(2).mean().item(),
-        "psnr/autoencoder": psnr(decode(decoder, held_out.target_latent), held_out.target).mean().item(),
-        "psnr/next_frame": psnr(decode(decoder, latent), held_out.target).mean().item(),
+        "psnr/autoencoder": decoded_psnr(held_out.target_latent, held_out.target),
+        "psnr/next_frame": decoded_psnr(latent, held_out.target),
         "psnr/copy_last": psnr(held_out.last, held_out.target).mean().item(),
-        **(
-            {"psnr/moved": psnr(decode(decoder, moved), held_out.target).mean().item()}
-            if unet.config.use_flow
-            else {}
-        ),
     }
-    dreamed = rollout(unet, held_out.long_context, held_out.long_actions, steps, generator)
+    if unet.config.use_flow:
+        warped = unet.warp_last_latent(held_out.context, held_out.actions)
+        metrics["psnr/warped"] = decoded_psnr(warped, held_out.target)
+    rollouts = rollout(unet, held_out.long_context, held_out.long_actions, steps, generator)
     for horizon in held_out.horizons:
         real = held_out.long_frames[:, horizon]
-        metrics[f"psnr/rollout_{horizon}"] = (
-            psnr(decode(decoder, dreamed[:, horizon - 1]), real).mean().item()
-        )
-        metrics[f"psnr/copy_start_{horizon}"] = held_out.copy_start_psnr(horizon)
-    return metrics, dreamed
+        metrics[f"psnr/rollout_{horizon}"] = decoded_psnr(rollouts[:, horizon - 1], real)
+        metrics[f"psnr/copy_first_{horizon}"] = held_out.copy_start_psnr(horizon)
+    return metrics, rollouts
 
 
 @torch.no_grad()
-def dream_each_action(
+def rollout_each_action(
     unet: UNet, decoder: Decoder, context: Tensor, actions: Tensor, steps: int, num_frames: int, every: int
 ) -> list[Tensor]:
-    """A row for each action held down from one context (1, L, C, h, w): the frame seen, then every `every`-th."""
+    """One rollout for each action, which is held for num_frames frames, from the context (1, L, C, h, w) and the
+    actions (1, L) that led to it. Each row, (1 + ceil(num_frames / every), 3, H, W): the last frame of the context,
+    then every `every`-th generated frame. At most MAX_ACTION_ROWS rows."""
     rows = []
-    for action in range(min(unet.config.num_actions, MOST_ACTION_ROWS)):
+    for action in range(min(unet.config.num_actions, MAX_ACTION_ROWS)):
         held = torch.full((1, num_frames), action, device=actions.device)
         generator = torch.Generator().manual_seed(0)
         latents = rollout(unet, context, torch.cat([actions[:, :-1], held], dim=1), steps, generator)[0]

@@ -1,6 +1,6 @@
-"""The agent of ppo/ at the wheel of a dream: it sees dreamed frames as it saw the game's, and chooses an action.
+"""The PPO agent as a controller in the world model: it observes generated frames and chooses actions.
 
-The two sides share no Python, so its network stands here a second time; a test holds both to one answer.
+The two sides share no Python code, so its network is defined here a second time; a test compares the two.
 """
 
 from pathlib import Path
@@ -12,11 +12,14 @@ from dream.common.agent_view import preprocess_frames
 from dream.common.errors import InputError
 from dream.common.runs import autocast, load_checkpoint
 
-STACK = 4  # pictures at once
+STACK = 4  # frames per observation
 
 
 class Agent(nn.Module):
-    """Views of B dreams in, a policy over the actions out. `views`: uint8 (B, STACK, VIEW, VIEW), oldest first."""
+    """The policy network of ppo/ with its frame stack, for B rollouts at a time.
+
+    `views`: the last observations, uint8 (B, STACK, VIEW, VIEW), oldest first; None before the first frame.
+    """
 
     def __init__(self, num_actions: int) -> None:
         super().__init__()
@@ -34,8 +37,8 @@ class Agent(nn.Module):
         self.policy = nn.Linear(512, num_actions)
         self.views: Tensor | None = None
 
-    def see(self, frames_u8: Tensor) -> None:
-        """Frames uint8 (B, H, W, 3) come after those before; the first fill the stack."""
+    def observe(self, frames_u8: Tensor) -> None:
+        """Appends frames uint8 (B, H, W, 3) to the stack; the first frames fill the whole stack."""
         view = torch.from_numpy(preprocess_frames(frames_u8.numpy()))[:, None]
         self.views = (
             view.expand(-1, STACK, -1, -1)
@@ -44,8 +47,8 @@ class Agent(nn.Module):
         )
 
     @torch.no_grad()
-    def choose(self, generator: torch.Generator) -> Tensor:
-        """Actions int64 (B,), sampled as in training, for what was seen last."""
+    def act(self, generator: torch.Generator) -> Tensor:
+        """Samples actions int64 (B,) from the policy, as in training, for the current stack."""
         with autocast(torch.device("cpu")):
             features = self.features(self.views.float() / 255)
         return torch.multinomial(
@@ -54,7 +57,7 @@ class Agent(nn.Module):
 
 
 def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
-    """From best.pt of ppo/train_ppo.py. Raises BadInput where it is none, or knows other actions."""
+    """Loads the policy of best.pt of ppo/train_ppo.py. Raises InputError if it is invalid or has other actions."""
     checkpoint = load_checkpoint(path, "agent", "ppo/train_ppo.py (its best.pt)")
     try:
         names = tuple(checkpoint["config"]["action_names"])
@@ -63,8 +66,10 @@ def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
             name: tensor for name, tensor in checkpoint["model"].items() if not name.startswith("value.")
         }
         agent.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as problem:
-        raise InputError(f"{path} is not an agent of this version ({problem}): train it anew") from None
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path} does not fit this version of the agent ({error}): train it again") from None
     if names != tuple(action_names):
-        raise InputError(f"{path} knows the actions {names}, the dream {tuple(action_names)}")
+        raise InputError(
+            f"{path} knows the actions {names}, the world model {tuple(action_names)}: choose an agent of the same game"
+        )
     return agent.eval()

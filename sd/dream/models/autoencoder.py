@@ -1,11 +1,12 @@
-"""The autoencoder: a frame to a small latent and back, four pixels to one on each side. Pure models.
+"""The autoencoder: a frame to a small latent and back, 4 x 4 pixels per latent pixel. Pure models, no file access.
 
-Pixel-unshuffle and 3x3 convolutions at the latent's own resolution. The encoder ends in a batch normalisation without
-scale or shift, so latents come out with mean 0 and variance 1 in each channel, by statistics that its file keeps.
+It consists of pixel-unshuffle and 3x3 convolutions at the latent's resolution. The encoder ends in a batch norm without
+scale and shift, so the latents have mean 0 and variance 1 in each channel; its statistics are part of the checkpoint.
 
-The decoder knows two things of games. A display stands where it stands: each place of the picture has an embedding
-of its own. And edges are hard, colours few: every pixel is a mixture of a small learned palette, whose softmax is
-as steep as an edge needs, where a linear layer blurs it."""
+The decoder uses two properties of games. Displays (score, map) have a fixed position, so every latent pixel has a
+learned position embedding. And games have few colours and hard edges, so every pixel is a mixture of a small learned
+palette: its softmax weights change abruptly at an edge, where a linear layer blurs it.
+"""
 
 from dataclasses import dataclass
 
@@ -13,26 +14,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PATCH = 4  # frame pixels to a latent pixel, on each side
-DECODE_BATCH = {"cpu": 4, "cuda": 64}  # frames at a time: what more of them want leaves a CPU's caches
-SIZE_MULTIPLE = 16  # frames are padded to multiples of this: the diffusion model halves the latent twice
+PATCH = 4  # frame pixels per latent pixel, along each axis
+DECODE_BATCH = {"cpu": 4, "cuda": 64}  # frames per forward pass; larger batches do not fit in a CPU's caches
+SIZE_MULTIPLE = 16  # frames are padded to multiples of it: the denoiser halves the latent twice
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Travels in encoder.pt and decoder.pt."""
+    """Settings of the autoencoder, stored in encoder.pt and decoder.pt."""
 
-    height: int  # of a frame, pixels; any
+    height: int  # of a frame, pixels; any size
     width: int
     latent_channels: int = 4
     channels: int = 96
     encoder_blocks: int = 1
     decoder_blocks: int = 2
-    num_colors: int = 24  # of the decoder's palette
+    num_colors: int = 24  # in the decoder's palette
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of a frame's latent."""
+        """Shape of a frame's latent: C, h, w."""
         return (
             self.latent_channels,
             pad_to_multiple(self.height) // PATCH,
@@ -41,10 +42,13 @@ class AutoencoderConfig:
 
 
 def pad_to_multiple(size: int) -> int:
+    """`size` rounded up to a multiple of SIZE_MULTIPLE."""
     return (size + SIZE_MULTIPLE - 1) // SIZE_MULTIPLE * SIZE_MULTIPLE
 
 
 class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a residual connection; the identity when training begins."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
@@ -53,7 +57,7 @@ class ResidualBlock(nn.Module):
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
-        nn.init.zeros_(self.convolutions[-1].weight)  # begins as the identity
+        nn.init.zeros_(self.convolutions[-1].weight)
         nn.init.zeros_(self.convolutions[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,6 +65,8 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
+    """Frames to normalized latents."""
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -74,30 +80,32 @@ class Encoder(nn.Module):
         self.latent_norm = nn.BatchNorm2d(config.latent_channels, affine=False, momentum=0.05)
 
     def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
+        """Layers between pixels or latents and hidden channels; the optimizer treats them differently."""
         return self.layers[1], self.layers[-1]
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W), 0-1, any size -> latents (B, C, h, w), about N(0, 1), of the padded frame."""
+        """Frames (B, 3, H, W), 0-1, of any size -> latents (B, C, h, w), about N(0, 1), of the padded frames."""
         H, W = frames.shape[-2:]
         frames = F.pad(frames, (0, pad_to_multiple(W) - W, 0, pad_to_multiple(H) - H), mode="replicate")
         return self.latent_norm(self.layers(frames * 2 - 1).float())
 
 
 class Decoder(nn.Module):
+    """Latents to frames: weights of a palette of `num_colors` colours for each pixel."""
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
         C, h, w = config.latent_shape
         self.stem = nn.Conv2d(C, config.channels, 3, padding=1)
         self.position = nn.Parameter(torch.zeros(1, config.channels, h, w))
-        self.palette_logits = nn.Sequential(  # of each colour in each pixel, before the softmax
+        self.palette_logits = nn.Sequential(  # of each colour in each pixel
             *(ResidualBlock(config.channels) for _ in range(config.decoder_blocks)),
             nn.SiLU(),
             nn.Conv2d(config.channels, config.num_colors * PATCH**2, 1),
         )
-        self.palette = nn.Conv2d(
-            config.num_colors, 3, 1
-        )  # its weights (3, colours, 1, 1) are the colours, -1 to 1
+        # The weights (3, num_colors, 1, 1) are the colours, -1 to 1.
+        self.palette = nn.Conv2d(config.num_colors, 3, 1)
         nn.init.normal_(self.palette.weight, std=0.7)
 
     def forward(
@@ -105,14 +113,14 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """Latents (B, C, h, w) -> frames (B, 3, H, W), about 0-1 (not clamped), without the padding.
 
-        `size`: (H, W) to cut to, by default the configuration's. `crop_origin`: where latents are of crops, the row
-        and column of each crop's upper left latent pixel in the whole frame's, integers (B, 2)."""
+        `size`: (H, W) of the output, by default the size in the configuration. `crop_origin`: if the latents are of
+        crops, row and column of each crop's upper left latent pixel in the whole frame's latent, integers (B, 2).
+        """
         H, W = size or (self.config.height, self.config.width)
         x = self.stem(latents)
         x = self.palette_logits[:-1](x + self.positions(crop_origin, *latents.shape[-2:]).to(x.dtype))
-        # In memory the channels of a place lie side by side, so its 16 pixels stand in a row for each colour: a
-        # softmax over such rows, in float32, and one matrix for all pixels of a place, are the fastest way on a
-        # CPU.
+        # With channels last in memory, a float32 softmax over the colours and one matrix product for the 16 frame
+        # pixels of a latent pixel are the fastest way on a CPU.
         num_colors, pixels = self.config.num_colors, PATCH**2
         x = self.palette_logits[-1](x).permute(0, 2, 3, 1).unflatten(3, (num_colors, pixels))
         x = x.float().softmax(dim=3).flatten(3)  # (B, h, w, colours * pixels)
@@ -123,24 +131,25 @@ class Decoder(nn.Module):
         return (frames[..., :H, :W] + 1) / 2
 
     def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
+        """Layers between latents or pixels and hidden channels; the optimizer treats them differently."""
         return self.stem, self.palette_logits[-1], self.palette
 
     def positions(self, crop_origin: Tensor | None, h: int, w: int) -> Tensor:
-        """(1, channels, h, w) of the whole frame, or (B, channels, h, w) of crops of it."""
+        """Position embedding: (1, channels, h, w) of the whole frame, or (B, channels, h, w) of crops of it."""
         if crop_origin is None:
             return self.position
         rows, columns = (
-            each[:, None] + torch.arange(n, device=each.device)
-            for each, n in zip(crop_origin.unbind(dim=1), (h, w), strict=True)
+            origin[:, None] + torch.arange(size, device=origin.device)
+            for origin, size in zip(crop_origin.unbind(dim=1), (h, w), strict=True)
         )  # (B, h), (B, w)
-        # an embedding: its gradient is one sum over places, that of a slice for each crop a launch or two each
-        places = rows[:, :, None] * self.position.shape[3] + columns[:, None, :]
-        return F.embedding(places, self.position[0].flatten(1).T).permute(0, 3, 1, 2)
+        # F.embedding, because its gradient is one kernel; slices for each crop would need one or two kernels each.
+        indices = rows[:, :, None] * self.position.shape[3] + columns[:, None, :]  # (B, h, w)
+        return F.embedding(indices, self.position[0].flatten(1).T).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
 def decode(decoder: Decoder, latents: Tensor) -> Tensor:
-    """(..., C, h, w) -> frames (..., 3, H, W), DECODE_BATCH at a time."""
+    """Latents (..., C, h, w) -> frames (..., 3, H, W), about 0-1, DECODE_BATCH frames per forward pass."""
     flat = latents.reshape(-1, *latents.shape[-3:])
     frames = torch.cat([decoder(part.float()) for part in flat.split(DECODE_BATCH[latents.device.type])])
     return frames.reshape(*latents.shape[:-3], *frames.shape[1:])

@@ -1,8 +1,9 @@
-"""Models to and from files. A model's settings travel in its file: nothing else is needed to build it again."""
+"""Saves and loads the models. A checkpoint contains the model's settings, so nothing else is needed to rebuild it."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -14,9 +15,12 @@ from dream.common.runs import load_checkpoint
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.unet import UNet, UNetConfig
 
+AUTOENCODER_SCRIPT = "sd/train_autoencoder.py"
+MODEL_SCRIPT = "sd/train_sd.py (its best.pt)"
+
 
 def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights for use: half precision costs no quality and halves the file. Counters keep their type."""
+    """Weights for inference, float16 on the CPU: half the size at the same quality. Integers keep their type."""
     return {
         name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
         for name, tensor in model.state_dict().items()
@@ -24,7 +28,7 @@ def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def fingerprint(decoder: Decoder) -> str:
-    """Tells whether a diffusion model was trained on the latents of this very autoencoder."""
+    """Identifies an autoencoder by its decoder's float16 weights; a model fits only the one it was trained with."""
     digest = hashlib.sha1()
     for tensor in half_precision_state_dict(decoder).values():
         digest.update(tensor.contiguous().numpy().tobytes())
@@ -32,7 +36,10 @@ def fingerprint(decoder: Decoder) -> str:
 
 
 def autoencoder_checkpoint(kind: str, part: Encoder | Decoder, autoencoder: str = "") -> dict:
-    """`kind`: "encoder" or "decoder"; `autoencoder`: the fingerprint, by which an encoder knows its decoder."""
+    """Content of encoder.pt or decoder.pt.
+
+    `kind`: "encoder" or "decoder". `autoencoder`: in encoder.pt, the fingerprint of the decoder that belongs to it.
+    """
     return {
         "kind": kind,
         "config": asdict(part.config),
@@ -42,34 +49,43 @@ def autoencoder_checkpoint(kind: str, part: Encoder | Decoder, autoencoder: str 
 
 
 def load_autoencoder_part(path: Path, kind: str) -> Encoder | Decoder:
-    """The encoder or the decoder of a file, in float32, for use. Raises BadInput where the file does not hold it."""
-    checkpoint = load_checkpoint(path, kind, "sd/train_autoencoder.py")
-    with load_errors_as_bad_input(path):
-        part = {"encoder": Encoder, "decoder": Decoder}[kind](AutoencoderConfig(**checkpoint["config"]))
-        part.load_state_dict(checkpoint["model"])
-    return part.eval().requires_grad_(False)
+    """The encoder or the decoder in float32, for inference. `kind`: "encoder" or "decoder".
+
+    Raises InputError if the file is missing, damaged, of another kind, or does not fit this version.
+    """
+    return _build_autoencoder_part(path, load_checkpoint(path, kind, AUTOENCODER_SCRIPT))
 
 
 def load_autoencoder(encoder_path: Path, decoder_path: Path) -> tuple[Encoder, Decoder]:
-    """The two parts. Raises BadInput where they are not of one moment of one training."""
-    encoder, decoder = (
-        load_autoencoder_part(encoder_path, "encoder"),
-        load_autoencoder_part(decoder_path, "decoder"),
-    )
-    checkpoint = load_checkpoint(encoder_path, "encoder", "sd/train_autoencoder.py")
-    if encoder.config != decoder.config or checkpoint.get("autoencoder") != fingerprint(decoder):
+    """Encoder and decoder. Raises InputError if a file is invalid or the two are not from the same training run."""
+    encoder_checkpoint = load_checkpoint(encoder_path, "encoder", AUTOENCODER_SCRIPT)
+    encoder = _build_autoencoder_part(encoder_path, encoder_checkpoint)
+    decoder = load_autoencoder_part(decoder_path, "decoder")
+    if encoder.config != decoder.config or encoder_checkpoint.get("autoencoder") != fingerprint(decoder):
         raise InputError(
-            f"{encoder_path} and {decoder_path} are not of one training: take those that stand side by side"
+            f"{encoder_path} and {decoder_path} are not of one training run: use two files from the same folder"
         )
     return encoder, decoder
+
+
+def _build_autoencoder_part(path: Path, checkpoint: dict) -> Encoder | Decoder:
+    _check_settings(path, checkpoint, AutoencoderConfig, AUTOENCODER_SCRIPT)
+    part_class = {"encoder": Encoder, "decoder": Decoder}[checkpoint["kind"]]
+    with load_errors_as_bad_input(path):
+        part = part_class(AutoencoderConfig(**checkpoint["config"]))
+        part.load_state_dict(checkpoint["model"])
+    return part.eval().requires_grad_(False)
 
 
 def model_checkpoint(
     unet: UNet, game: GameInfo, autoencoder: str, steps: int, training_runs: Sequence[dict] = ()
 ) -> dict:
-    """`autoencoder`: its fingerprint; `steps`: sampling steps a frame unless the player asks for another number;
-    `training_runs`: a dict for each training, the last one last, with the "recording" and its "prefix_fingerprint"
-    (fingerprints), and the "seed" that set its held-out episodes aside."""
+    """Content of a model's checkpoint (best.pt of sd/train_sd.py).
+
+    `autoencoder`: its fingerprint. `steps`: default number of sampling steps per frame. `training_runs`: one dict per
+    training run, the latest one last, with the fingerprints "recording" and "prefix_fingerprint" of its recording and
+    the "seed" of its split into training and validation episodes.
+    """
     return {
         "kind": "dream",
         "config": asdict(unet.config),
@@ -78,35 +94,40 @@ def model_checkpoint(
         "game": asdict(game),
         "autoencoder": autoencoder,
         "steps": steps,
-        "training_runs": [dict(one) for one in training_runs],
+        "training_runs": [dict(run) for run in training_runs],
     }
 
 
 def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
-    """The denoiser in float32, what is known of its game, and the file's dict. Raises BadInput.
+    """The denoiser in float32 for inference, its game, and the checkpoint's dict. Raises InputError if it is invalid.
 
-    With motion it wants `attach_autoencoder` before it dreams; `load_world_model` does that.
+    A model with optical flow also needs `attach_autoencoder` before it can generate; `load_world_model` calls it.
     """
-    checkpoint = load_checkpoint(path, "dream", "sd/train_sd.py (its best.pt)")
+    checkpoint = load_checkpoint(path, "dream", MODEL_SCRIPT)
+    _check_settings(path, checkpoint, UNetConfig, MODEL_SCRIPT)
     with load_errors_as_bad_input(path):
         unet = UNet(UNetConfig.from_dict(checkpoint["config"]))
         unet.load_state_dict(checkpoint["model"])
-        info = GameInfo.from_dict(checkpoint["game"])
+        game = GameInfo.from_dict(checkpoint["game"])
         if not isinstance(checkpoint["steps"], int) or not isinstance(checkpoint["autoencoder"], str):
-            raise TypeError("its settings are of the wrong type")
-        if len(info.action_names) != unet.config.num_actions:
-            raise ValueError(f"its names or keys are not those of {unet.config.num_actions} actions")
+            raise TypeError("its steps or autoencoder are of the wrong type")
+        if len(game.action_names) != unet.config.num_actions:
+            raise ValueError(
+                f"it has {len(game.action_names)} action names for {unet.config.num_actions} actions"
+            )
         if checkpoint["steps"] < 1:
-            raise ValueError(f"{checkpoint['steps']} steps a frame")
-    return unet.eval().requires_grad_(False), info, checkpoint
+            raise ValueError(f"{checkpoint['steps']} sampling steps per frame")
+    return unet.eval().requires_grad_(False), game, checkpoint
 
 
 def load_world_model(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNet, GameInfo, dict]:
-    """A decoder, and the denoiser, game and file's dict of the model trained with it. Raises BadInput."""
+    """Decoder, denoiser, game and checkpoint dict. Raises InputError if a file is invalid or the two do not fit."""
     decoder = load_autoencoder_part(decoder_path, "decoder")
     unet, game, checkpoint = load_unet(model_path)
     if fingerprint(decoder) != checkpoint["autoencoder"]:
-        raise InputError(f"{model_path} was trained with another autoencoder than that of {decoder_path}")
+        raise InputError(
+            f"{model_path} was trained with another autoencoder than {decoder_path}: use the decoder.pt next to it"
+        )
     if unet.config.use_flow:
         encoder = Encoder(decoder.config)
         with load_errors_as_bad_input(model_path):
@@ -115,16 +136,24 @@ def load_world_model(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNe
     return decoder, unet, game, checkpoint
 
 
-class load_errors_as_bad_input:
-    """Turns what a malformed but harmless file causes while a model is built into one clear line."""
+def _check_settings(path: Path, checkpoint: dict, config_class: type, script: str) -> None:
+    """Raises InputError if the checkpoint has settings that were renamed or removed since it was written."""
+    config = checkpoint.get("config")
+    unknown = set(config) - {field.name for field in fields(config_class)} if isinstance(config, dict) else ()
+    if unknown:
+        names = ", ".join(sorted(map(str, unknown)))
+        raise InputError(
+            f"{path} was written by an older version: this one has no {names}; train again with {script}"
+        )
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, problem: BaseException | None, _: object) -> None:
-        if isinstance(problem, Exception) and not isinstance(problem, OSError):
-            first_line = (str(problem) or type(problem).__name__).splitlines()[0]
-            raise InputError(f"{self.path} does not fit this version ({first_line}): train it anew") from None
+@contextmanager
+def load_errors_as_bad_input(path: Path) -> Iterator[None]:
+    """Turns any error that an invalid checkpoint causes while the model is built into an InputError of one line."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} does not fit this version ({first_line}): train it again") from None

@@ -1,4 +1,5 @@
-"""Who drives? A person's keys, a list of actions, the agent of ppo/. No pygame; torch only for the agent."""
+"""Controllers choose the actions: a person's keys, a list of actions, or the PPO agent. No pygame; torch only for the
+agent."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,112 +9,121 @@ from typing import Protocol
 import numpy as np
 
 from dream.common.errors import InputError
-from dream.play.keys import action_for_keys, nothing_action
+from dream.play.keys import action_for_keys, noop_action
+from dream.play.timing import PlayableEnv
 
-SEEN = 4  # frames that a driver who takes over is shown
+STACK = 4  # frames that a controller receives when it takes over: as many as the agent's observation stacks
 
 
-class Driver(Protocol):
-    """`name`: as it is shown. It is told what there is to see before each choice."""
+class Controller(Protocol):
+    """`name` is shown to the user. `reset` comes first, then `act` and `observe` alternate."""
 
     name: str
 
-    def take_over(self, frames: Sequence[np.ndarray], age: int) -> None:
-        """The last frames, uint8 (H, W, 3), oldest first, one at least; age: frames since the start."""
+    def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
+        """Takes over. `frames`: the last frames, uint8 (H, W, 3), oldest first, at least one. `num_frames`: frames
+        since the start state. Raises InputError where the controller cannot play this game."""
         ...
 
-    def see(self, frame_u8: np.ndarray) -> None: ...
+    def observe(self, frame_u8: np.ndarray) -> None:
+        """Receives the frame that the last action led to, uint8 (H, W, 3)."""
+        ...
 
-    def choose(self, held: Collection[str], age: int) -> int:
-        """The next action; `held`: the keys that a person holds."""
+    def act(self, held_keys: Collection[str], num_frames: int) -> int:
+        """Returns the next action. `held_keys`: the keys that the person holds."""
         ...
 
 
-class Person:
+class HumanController:
     name = "you"
 
     def __init__(self, action_keys: Sequence[Collection[str]]) -> None:
         self.action_keys = action_keys
 
-    def take_over(self, frames: Sequence[np.ndarray], age: int) -> None:
+    def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
         pass
 
-    def see(self, frame_u8: np.ndarray) -> None:
+    def observe(self, frame_u8: np.ndarray) -> None:
         pass
 
-    def choose(self, held: Collection[str], age: int) -> int:
-        return action_for_keys(held, self.action_keys)
+    def act(self, held_keys: Collection[str], num_frames: int) -> int:
+        return action_for_keys(held_keys, self.action_keys)
 
 
-class KeyList:
-    """Actions, one a frame, counted from the start; after the last one nothing is pressed."""
+class ScriptController:
+    """Plays a list of actions, one per frame since the start state; after its end the no-op action."""
 
-    def __init__(self, name: str, actions: Sequence[int], nothing: int) -> None:
-        self.name, self.actions, self.nothing = name, actions, nothing
+    def __init__(self, name: str, actions: Sequence[int], noop: int) -> None:
+        self.name, self.actions, self.noop = name, actions, noop
 
-    def take_over(self, frames: Sequence[np.ndarray], age: int) -> None:
+    def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
         pass
 
-    def see(self, frame_u8: np.ndarray) -> None:
+    def observe(self, frame_u8: np.ndarray) -> None:
         pass
 
-    def choose(self, held: Collection[str], age: int) -> int:
-        return int(self.actions[age]) if age < len(self.actions) else self.nothing
+    def act(self, held_keys: Collection[str], num_frames: int) -> int:
+        return int(self.actions[num_frames]) if num_frames < len(self.actions) else self.noop
 
 
-class AgentAtTheWheel:
-    """Reads the agent's file when it first takes over. Raises BadInput where it cannot drive this game."""
+class AgentController:
+    """The PPO agent. Its checkpoint is loaded on the first `reset`, which raises InputError where the agent does not
+    fit this game."""
 
-    name = "the agent"
+    name = "agent"
 
     def __init__(self, path: Path, action_names: tuple[str, ...], seed: int) -> None:
         self.path, self.action_names, self.seed, self.agent = path, action_names, seed, None
 
-    def take_over(self, frames: Sequence[np.ndarray], age: int) -> None:
+    def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
         try:
             import torch
 
             from dream.models.agent import load_agent
         except ImportError:
-            raise InputError("the agent needs PyTorch to drive: make setup, or pip install torch") from None
+            raise InputError("the agent needs PyTorch: make setup, or pip install torch") from None
         if self.agent is None:
             self.agent = load_agent(self.path, self.action_names)
             self.generator = torch.Generator().manual_seed(self.seed)
         self.agent.views = None
         for frame in frames:
-            self.see(frame)
+            self.observe(frame)
 
-    def see(self, frame_u8: np.ndarray) -> None:
+    def observe(self, frame_u8: np.ndarray) -> None:
         import torch
 
-        with one_thread():
-            self.agent.see(torch.from_numpy(frame_u8)[None])
+        with single_torch_thread():
+            self.agent.observe(torch.from_numpy(frame_u8)[None])
 
-    def choose(self, held: Collection[str], age: int) -> int:
-        with one_thread():
-            return int(self.agent.choose(self.generator))
+    def act(self, held_keys: Collection[str], num_frames: int) -> int:
+        with single_torch_thread():
+            return int(self.agent.act(self.generator))
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """What dreams may have threads of its own, and two pools on the same cores wait for each other."""
+def single_torch_thread() -> Iterator[None]:
+    """Limits torch to one thread: the world model's backend may have its own thread pool, and two pools on the same
+    cores wait for each other."""
     import torch
 
-    before = torch.get_num_threads()
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(num_threads)
 
 
-def drivers_of(
-    dream, keys: tuple[str, Sequence[int]] | None = None, agent_path: Path | None = None, seed: int = 0
-) -> list[Driver]:
-    """Those who can drive `dream`: a person, then a list of actions with its name, then the agent."""
-    drivers: list[Driver] = [Person(dream.action_keys)]
-    if keys:
-        drivers.append(KeyList(*keys, nothing_action(dream.action_keys)))
+def make_controllers(
+    env: PlayableEnv,
+    script: tuple[str, Sequence[int]] | None = None,
+    agent_path: Path | None = None,
+    seed: int = 0,
+) -> list[Controller]:
+    """Returns the controllers for `env`: a person, then the script (name, actions) and the agent where given."""
+    controllers: list[Controller] = [HumanController(env.action_keys)]
+    if script:
+        controllers.append(ScriptController(*script, noop_action(env.action_keys)))
     if agent_path:
-        drivers.append(AgentAtTheWheel(agent_path, dream.action_names, seed))
-    return drivers
+        controllers.append(AgentController(agent_path, env.action_names, seed))
+    return controllers

@@ -1,6 +1,6 @@
-"""The game itself beside its dream: any Gymnasium environment with frames and as many actions, imported when asked for.
+"""The real game next to the world model: any Gymnasium environment with frames and the same number of actions.
 
-This side knows no game; the user names one, and where its code lies.
+This package knows no game: the user names one and the folder of its code, and it is imported then.
 """
 
 import json
@@ -14,16 +14,18 @@ import numpy as np
 from dream.common.errors import InputError
 
 
-class Real:
-    """`frame_u8`: uint8 (H, W, 3), what the game shows now. `label`: what it is, and whether it stands where the dream
-    does, which it can only where it hears `reset(options={"state": truth})` and somebody knows the truth."""
+class RealEnv:
+    """`frame_u8`: the game's current frame, uint8 (H, W, 3). `in_sync`: whether the game was set to the same start
+    state as the world model, which needs a recorded game state and a game that supports
+    `reset(options={"state": game_state})`. `error`: what stopped the game, or an empty string."""
 
     def __init__(
         self, game: str, num_actions: int, path: str | None = None, settings: Sequence[str] = ()
     ) -> None:
-        """`game`: a Gymnasium id, such as package:Env-v0. `path`: a folder to import it from. `settings`: of the
-        environment, NAME=VALUE with a JSON value. Raises BadInput where it cannot be played beside this dream."""
-        given = dict(map(setting, settings))
+        """`game`: a Gymnasium id, such as package:Env-v0. `path`: a folder to import it from. `settings`: keyword
+        arguments of the environment, each NAME=VALUE with a JSON value. Raises InputError where the game cannot be
+        made or does not have `num_actions` actions."""
+        kwargs = dict(map(parse_setting, settings))
         if path and not Path(path).is_dir():
             raise InputError(f"--real-path {path} is no folder")
         if path:
@@ -31,86 +33,88 @@ class Real:
         try:
             import gymnasium
 
-            self.env = gymnasium.make(game, render_mode="rgb_array", **given)
-            self.frame_u8 = self.picture(self.env.reset(seed=0)[0])
+            self.env = gymnasium.make(game, render_mode="rgb_array", **kwargs)
+            self.frame_u8 = self._frame(self.env.reset(seed=0)[0])
         except ImportError as problem:
-            lacking = (
+            fix = (
                 "make setup installs it"
                 if problem.name == "gymnasium"
                 else "name its folder with --real-path"
             )
-            raise InputError(f"--real {game}: no {problem.name or problem}: {lacking}") from None
-        except Exception as problem:  # of the game's own; gymnasium's alone are of many types
+            raise InputError(f"--real {game}: no {problem.name or problem}: {fix}") from None
+        except Exception as problem:  # raised by the game; gymnasium alone raises many types
             raise InputError(f"--real {game} cannot be played ({first_line(problem)})") from None
         space = self.env.action_space
         if getattr(space, "n", None) != num_actions or hasattr(space, "nvec"):
-            raise InputError(f"--real {game} takes {space}, the dream knows {num_actions} actions")
-        self.hears, self.in_step, self.stopped = False, False, ""
+            raise InputError(f"--real {game} takes {space}, but the world model has {num_actions} actions")
+        self.accepts_state, self.in_sync, self.error = False, False, ""
 
     @property
     def label(self) -> str:
-        if self.stopped:
-            return f"the game, stopped: {self.stopped}"
-        return "the game" if self.in_step else "the game, elsewhere"
+        if self.error:
+            return f"game (stopped: {self.error})"
+        return "game" if self.in_sync else "game (not in sync)"
 
-    def try_truths(self, truths: Iterable[dict[str, float] | None]) -> None:
-        """Does it hear them? Where it shows the same as ever, it does not."""
-        for truth in filter(None, truths):
+    def detect_state_support(self, game_states: Iterable[dict[str, float] | None]) -> None:
+        """Sets `accepts_state`: whether a reset to any of these game states shows another frame than a plain reset."""
+        for game_state in filter(None, game_states):
             try:
-                shown = self.picture(self.env.reset(seed=0, options={"state": truth})[0])
-            except Exception:  # of another game
+                frame_u8 = self._frame(self.env.reset(seed=0, options={"state": game_state})[0])
+            except Exception:  # the state of another game, for example
                 return
-            if not np.array_equal(shown, self.frame_u8):
-                self.hears = True
+            if not np.array_equal(frame_u8, self.frame_u8):
+                self.accepts_state = True
                 return
 
-    def reset(self, truth: dict[str, float] | None) -> None:
-        """To the true state of the place where the dream begins, or else to the game's own start."""
-        self.in_step, self.stopped = truth is not None and self.hears, ""
-        options = {"state": truth} if self.in_step else None
-        self.go_on(lambda: self.env.reset(seed=0, options=options)[0])
+    def reset(self, game_state: dict[str, float] | None) -> None:
+        """Resets the game to this state, or to its own start where that is impossible."""
+        self.in_sync, self.error = game_state is not None and self.accepts_state, ""
+        options = {"state": game_state} if self.in_sync else None
+        self._guarded(lambda: self.env.reset(seed=0, options=options)[0])
 
     def step(self, action: int) -> None:
-        self.go_on(lambda: self.after(action))
+        self._guarded(lambda: self._step(action))
 
-    def after(self, action: int) -> Any:
-        seen, _, terminated, truncated, _ = self.env.step(action)
+    def _step(self, action: int) -> Any:
+        observation, _, terminated, truncated, _ = self.env.step(action)
         if terminated or truncated:
-            self.in_step, seen = False, self.env.reset()[0]
-        return seen
+            self.in_sync, observation = False, self.env.reset()[0]
+        return observation
 
-    def go_on(self, what: Callable[[], Any]) -> None:
-        """Its mistakes stop the game until the next place, not the dream."""
-        if not self.stopped:
+    def _guarded(self, get_observation: Callable[[], Any]) -> None:
+        """An exception of the game stops the game until the next reset, not the session."""
+        if not self.error:
             try:
-                self.frame_u8 = self.picture(what())
+                self.frame_u8 = self._frame(get_observation())
             except Exception as problem:
-                self.in_step, self.stopped = False, first_line(problem)
+                self.in_sync, self.error = False, first_line(problem)
 
-    def picture(self, seen: Any) -> np.ndarray:
-        """Where the game's observation is none, it is asked to draw one. Raises ValueError where it does not."""
-        for shown in (seen, None):
-            shown = self.env.render() if shown is None else shown
+    def _frame(self, observation: Any) -> np.ndarray:
+        """Returns the observation where it is a frame, otherwise what the game renders, uint8 (H, W, 3). Raises
+        ValueError where that is no frame either."""
+        for candidate in (observation, None):
+            frame = self.env.render() if candidate is None else candidate
             if (
-                isinstance(shown, np.ndarray)
-                and shown.dtype == np.uint8
-                and shown.shape[2:] == (3,)
-                and shown.size
+                isinstance(frame, np.ndarray)
+                and frame.dtype == np.uint8
+                and frame.shape[2:] == (3,)
+                and frame.size
             ):
-                return shown.copy()
-        raise ValueError("it draws no pictures, uint8 (H, W, 3)")
+                return frame.copy()
+        raise ValueError("it renders no frames, uint8 (H, W, 3)")
 
     def get_state(self) -> Any:
+        """Returns what `set_state` takes; a false value where the game cannot save its state or has stopped."""
         save = getattr(self.env.unwrapped, "get_state", None)
-        return save and not self.stopped and (save(), self.frame_u8, self.in_step)
+        return save and not self.error and (save(), self.frame_u8, self.in_sync)
 
     def set_state(self, state: Any) -> None:
-        """Back to what get_state gave; a game that cannot go back is out of step from now on."""
+        """Restores a state of `get_state`. A game that could not save its state is no longer in sync."""
         if not state:
-            self.in_step = False
+            self.in_sync = False
             return
-        saved, self.frame_u8, self.in_step = state
-        self.stopped = ""
+        saved, self.frame_u8, self.in_sync = state
+        self.error = ""
         self.env.unwrapped.set_state(saved)
 
     def close(self) -> None:
@@ -121,10 +125,11 @@ def first_line(problem: Exception) -> str:
     return (str(problem) or type(problem).__name__).splitlines()[0]
 
 
-def setting(words: str) -> tuple[str, Any]:
-    name, equals, value = words.partition("=")
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Splits NAME=VALUE; the value is read as JSON, or else taken as a string."""
+    name, equals, value = text.partition("=")
     if not name.isidentifier() or not equals:
-        raise InputError(f"--real-settings {words!r}: wanted NAME=VALUE, such as track=1")
+        raise InputError(f"--real-settings {text!r}: expected NAME=VALUE, such as track=1")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -1,4 +1,5 @@
-"""What a ride is recorded to: a video of what is in view, an .npz of what was dreamed, or both. No pygame."""
+"""Records a play session to a video of the visible frames, to an .npz of the generated frames, or to both. No
+pygame."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,46 +7,47 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.video import VideoFile
-from dream.play.recording import Take
-from dream.play.session import Ride
+from dream.play.recording import SessionRecorder
+from dream.play.session import PlaySession
 
 
 class Recorder:
-    def __init__(self, ride: Ride, fps: float) -> None:
-        """`fps`: frames a second of the videos."""
-        self.ride, self.fps = ride, fps
-        self.film: VideoFile | None = None
+    def __init__(self, session: PlaySession, fps: float) -> None:
+        """`fps`: frames per second of the videos."""
+        self.session, self.fps = session, fps
+        self.video: VideoFile | None = None
 
-    def running(self) -> list[VideoFile | Take]:
-        return [one for one in (self.film, self.ride.take) if one]
+    def active(self) -> list[VideoFile | SessionRecorder]:
+        return [recording for recording in (self.video, self.session.recording) if recording]
 
-    def of_kind(self, suffix: str) -> VideoFile | Take | None:
-        return self.ride.take if suffix == ".npz" else self.film
+    def active_for(self, suffix: str) -> VideoFile | SessionRecorder | None:
+        return self.session.recording if suffix == ".npz" else self.video
 
-    def start(self, path: Path, shown: Callable[[], Sequence[np.ndarray]] | None = None) -> None:
-        """By the name's ending. `shown`: what is in view, frames uint8 (H, W, 3); else the dream. Raises BadInput."""
+    def start(self, path: Path, visible_frames: Callable[[], Sequence[np.ndarray]] | None = None) -> None:
+        """Starts an .npz or a video, by the suffix of `path`. `visible_frames` returns the frames of the video, each
+        uint8 (H, W, 3); by default the generated frame. Raises InputError where the file cannot be opened."""
         if path.suffix.lower() == ".npz":
-            self.ride.record(Take(path))
+            self.session.start_recording(SessionRecorder(path))
         else:
-            self.shown = shown or (lambda: [self.ride.frame_u8])
-            self.film = VideoFile(path, self.fps, self.picture().shape[:2])
+            self.visible_frames = visible_frames or (lambda: [self.session.frame_u8])
+            self.video = VideoFile(path, self.fps, self.video_frame().shape[:2])
 
-    def picture(self) -> np.ndarray:
-        """Of a video, uint8 (H, W, 3): what is in view side by side; the dream alone where sizes differ."""
-        frames = self.shown()
-        alike = all(frame.shape == frames[0].shape for frame in frames)
-        return np.hstack(frames) if alike else self.ride.frame_u8
+    def video_frame(self) -> np.ndarray:
+        """Returns the visible frames side by side, uint8 (H, W, 3); the generated frame alone where sizes differ."""
+        frames = self.visible_frames()
+        same_size = all(frame.shape == frames[0].shape for frame in frames)
+        return np.hstack(frames) if same_size else self.session.frame_u8
 
     def write(self) -> None:
-        """After a step. The take has had its frame in the step."""
-        if self.film:
-            self.film.write(self.picture())
+        """Writes a video frame. To be called after each step; the .npz gets its frame within the step."""
+        if self.video:
+            self.video.write(self.video_frame())
 
-    def stop(self, running: VideoFile | Take) -> str:
-        """Ends one of them; returns what to say. Raises OSError where it cannot be written."""
-        if running is self.film:
-            self.film = None
-            running.close()
+    def stop(self, recording: VideoFile | SessionRecorder) -> str:
+        """Ends a recording; returns a message for the user. Raises OSError where the file cannot be written."""
+        if recording is self.video:
+            self.video = None
+            recording.close()
         else:
-            self.ride.stop_recording()
-        return f"saved {running.path}" if running.num_frames else "nothing was recorded"
+            self.session.stop_recording()
+        return f"saved {recording.path}" if recording.num_frames else "nothing was recorded"

@@ -1,8 +1,9 @@
-"""A dream, recorded as a trajectories.npz: to look at, to train another dream on, to be driven again. numpy alone.
+"""Records a play session as a trajectories.npz, to inspect, to train on, or to replay. Needs numpy alone.
 
-Beside what every recording has (trajectories.py) it holds how each episode began, so that the same actions give the
-same frames again on the same machine: `replay/latents` float32 (E, L, C, h, w), `replay/actions` (E, L), and in `meta`
-a list `replay` of the frame at which each of them, or each turn of a knob, came.
+In addition to what every recording holds (data/trajectories.py), it stores how each of its E episodes began, so that
+the same actions generate the same frames again on the same machine: `replay/latents` float32 (E, L, C, h, w),
+`replay/actions` int64 (E, L), and in `meta` the list `replay` of events. An event holds the frame `t`, the sampler
+settings from that frame on, and, where an episode begins, `age`: the frames generated before it.
 """
 
 import errno
@@ -11,6 +12,7 @@ import math
 import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,190 +20,193 @@ import numpy as np
 
 from dream.common.errors import InputError
 from dream.data.npz_mmap import iter_members, mmap_member
+from dream.play.timing import PlayableEnv
 
-ROOM = 64 * 2**20  # bytes of the disk that must stay free
-KNOBS = ("seed", "steps", "context_level")
-
-
-class NoRoom(OSError):
-    """A frame cannot be recorded."""
+MIN_FREE_BYTES = 64 * 2**20  # that must stay free on the disk
+SAMPLER_SETTINGS = ("seed", "steps")  # attributes of PlayableEnv that change the generated frames
 
 
-class Take:
-    """Frames go to the disk as they come, beside `path`; `close` makes the file of them. Raises BadInput where it
-    cannot be written."""
+class DiskFull(OSError):
+    """A frame cannot be recorded because the disk is full."""
+
+
+class SessionRecorder:
+    """Writes each frame to a temporary file next to `path`; `close` turns that into the .npz. Raises InputError where
+    the temporary file cannot be opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.aside = self.path.with_name(f"{self.path.stem}.writing.npz.frames")
+        self.tmp_path = self.path.with_name(f"{self.path.stem}.writing.npz.frames")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
-            # open until `close`; unbuffered, or what could not be written would be tried again there
-            self.file = open(self.aside, "w+b", buffering=0)  # noqa: SIM115
+            # open until `close`; unbuffered, because a buffer would retry a failed write on close
+            self.file = open(self.tmp_path, "w+b", buffering=0)  # noqa: SIM115
         except OSError as problem:
             raise InputError(f"cannot record to {self.path}: {problem.strerror or problem}") from None
         self.actions: list[int] = []
-        self.starts: set[int] = set()
-        self.marks: list[
-            dict
-        ] = []  # of frame t, the knobs; those that begin an episode have an age and a place
-        self.places: list[tuple[np.ndarray, np.ndarray]] = []
+        self.episode_starts: set[int] = set()
+        self.events: list[dict] = []
+        self.start_states: list[
+            tuple[np.ndarray, np.ndarray]
+        ] = []  # latents and actions, one pair per episode
 
     @property
     def num_frames(self) -> int:
         return len(self.actions)
 
-    def begin(self, dream) -> None:
-        """The next frame is the first of an episode."""
-        self.about = {"fps": dream.fps, "action_keys": [list(keys) for keys in dream.action_keys]}
-        self.about["dream"] = dream.fingerprint
-        self.names, self.frame_shape = dream.action_names, dream.frame_shape
-        if self.marks and self.marks[-1]["t"] == self.num_frames and "age" in self.marks[-1]:
-            self.marks.pop()  # an episode without a frame
-            self.places.pop()
-        self.starts.add(self.num_frames)
-        self.marks.append({"t": self.num_frames, "age": dream.age, **knobs_of(dream)})
-        self.places.append(dream.place())
+    def start_episode(self, env: PlayableEnv) -> None:
+        """The next frame is the first one of an episode."""
+        self.metadata = {"fps": env.fps, "action_keys": [list(keys) for keys in env.action_keys]}
+        self.metadata["dream"] = env.fingerprint
+        self.action_names, self.frame_shape = env.action_names, env.frame_shape
+        if self.events and self.events[-1]["t"] == self.num_frames and "age" in self.events[-1]:
+            self.events.pop()  # an episode without a frame
+            self.start_states.pop()
+        self.episode_starts.add(self.num_frames)
+        self.events.append({"t": self.num_frames, "age": env.num_generated, **sampler_settings(env)})
+        self.start_states.append(env.export_state())
 
-    def add(self, frame_u8: np.ndarray, action: int, dream) -> None:
-        """uint8 (H, W, 3), and the action chosen on seeing it. Raises NoRoom; nothing is added then."""
+    def add(self, frame_u8: np.ndarray, action: int, env: PlayableEnv) -> None:
+        """Adds a frame, uint8 (H, W, 3), and the action that was chosen for it. Raises DiskFull; nothing is added
+        then."""
         pixels = np.ascontiguousarray(frame_u8.transpose(2, 0, 1)).tobytes()
-        try:  # the file itself is written only at the end, when there must be room for it beside the frames
+        try:  # `close` writes a second copy of all frames, so as much as is recorded must be free as well
             free = shutil.disk_usage(self.path.parent).free if self.num_frames % 64 == 0 else math.inf
-            if free < self.file.tell() + ROOM or self.file.write(pixels) < len(pixels):
+            if free < self.file.tell() + MIN_FREE_BYTES or self.file.write(pixels) < len(pixels):
                 raise OSError
         except OSError:
             self.file.truncate(self.num_frames * len(pixels))
-            raise NoRoom(errno.ENOSPC, "no room to go on recording", str(self.path)) from None
-        knobs = knobs_of(dream)
-        if self.marks[-1]["t"] == self.num_frames:
-            self.marks[-1].update(knobs)
-        elif {name: self.marks[-1][name] for name in KNOBS} != knobs:
-            self.marks.append({"t": self.num_frames, **knobs})
+            raise DiskFull(errno.ENOSPC, "the disk is full: recording stopped", str(self.path)) from None
+        settings = sampler_settings(env)
+        if self.events[-1]["t"] == self.num_frames:
+            self.events[-1].update(settings)
+        elif {name: self.events[-1][name] for name in SAMPLER_SETTINGS} != settings:
+            self.events.append({"t": self.num_frames, **settings})
         self.actions.append(action)
 
-    def drop_last(self) -> None:
-        """The last frame was gone back over."""
+    def pop_frame(self) -> None:
+        """Removes the last frame, after a rewind."""
         self.actions.pop()
         H, W = self.frame_shape
         self.file.seek(self.num_frames * 3 * H * W)
         self.file.truncate()
-        while "age" not in self.marks[-1] and self.marks[-1]["t"] >= self.num_frames:
-            self.marks.pop()
+        while "age" not in self.events[-1] and self.events[-1]["t"] >= self.num_frames:
+            self.events.pop()
 
     def close(self) -> None:
-        """Writes the file, if there is a frame. What lay aside is gone then, but not where that fails."""
+        """Writes the .npz, if there is a frame, and removes the temporary file; where writing fails it is kept."""
         if self.file.closed:
             return
         self.file.close()
         if self.num_frames:
             try:
                 self.write()
-            except KeyboardInterrupt:  # who is in a hurry would lose all of it
+            except KeyboardInterrupt:  # an impatient second Ctrl-C must not lose the recording
                 self.write()
-        self.aside.unlink()
+        self.tmp_path.unlink()
 
     def write(self) -> None:
         H, W = self.frame_shape
         T = self.num_frames
-        marks = [mark for mark in self.marks if mark["t"] < T]  # an episode that never went on
-        count = sum("age" in mark for mark in marks)
-        starts = np.zeros((1, T), bool)
-        starts[0, [t for t in self.starts if t < T]] = True
-        latents, before = zip(*self.places[:count], strict=True)
-        meta = {"game": "a dream", "record_envs": 1, **self.about, "replay": marks}
-        whole = self.path.with_name(f"{self.path.stem}.writing.npz")
+        events = [event for event in self.events if event["t"] < T]  # a last episode may have no frame
+        num_episodes = sum("age" in event for event in events)
+        episode_starts = np.zeros((1, T), bool)
+        episode_starts[0, [t for t in self.episode_starts if t < T]] = True
+        latents, actions = zip(*self.start_states[:num_episodes], strict=True)
+        meta = {"game": "world model", "record_envs": 1, **self.metadata, "replay": events}
+        tmp_npz = self.path.with_name(f"{self.path.stem}.writing.npz")
         try:
             np.savez(
-                whole, frames=np.memmap(self.aside, np.uint8, "r", shape=(1, T, 3, H, W)),
-                actions=np.array([self.actions], np.int64), episode_starts=starts, action_names=np.array(self.names),
-                meta=json.dumps(meta), **{"replay/latents": np.stack(latents), "replay/actions": np.stack(before)},
+                tmp_npz, frames=np.memmap(self.tmp_path, np.uint8, "r", shape=(1, T, 3, H, W)),
+                actions=np.array([self.actions], np.int64), episode_starts=episode_starts,
+                action_names=np.array(self.action_names), meta=json.dumps(meta),
+                **{"replay/latents": np.stack(latents), "replay/actions": np.stack(actions)},
             )  # fmt: skip
-            os.replace(whole, self.path)
+            os.replace(tmp_npz, self.path)
         finally:
-            whole.unlink(missing_ok=True)
+            tmp_npz.unlink(missing_ok=True)
 
 
-def known(actions: np.ndarray, dream) -> bool:
-    within = actions.dtype.kind in "iu" and actions.size > 0
-    return within and actions.min() >= 0 and actions.max() < len(dream.action_names)
+def are_valid_actions(actions: np.ndarray, env: PlayableEnv) -> bool:
+    is_int = actions.dtype.kind in "iu" and actions.size > 0
+    return is_int and actions.min() >= 0 and actions.max() < len(env.action_names)
 
 
-def knobs_of(dream) -> dict:
-    return {"seed": dream.seed, "steps": dream.steps, "context_level": dream.context_level}
+def sampler_settings(env: PlayableEnv) -> dict[str, int]:
+    return {name: getattr(env, name) for name in SAMPLER_SETTINGS}
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What a Take says of how to drive it again. `frames` uint8 (T, 3, H, W) and `actions` (T,) as recorded."""
+    """A recording of a SessionRecorder that can be generated again."""
 
-    frames: np.ndarray
-    actions: np.ndarray
-    marks: list[dict]
-    latents: np.ndarray  # float32 (E, L, C, h, w)
-    before: np.ndarray  # int64 (E, L)
+    frames: np.ndarray  # uint8 (T, 3, H, W), as recorded
+    actions: np.ndarray  # int64 (T,)
+    events: list[dict]
+    start_latents: np.ndarray  # float32 (E, L, C, h, w)
+    start_actions: np.ndarray  # int64 (E, L)
 
     @classmethod
-    def load(cls, path: Path, dream) -> "Replay":
-        """Raises BadInput where it is no recording of this dream."""
+    def load(cls, path: Path, env: PlayableEnv) -> "Replay":
+        """Raises InputError where the file is no recording of this world model."""
         try:
             with zipfile.ZipFile(path) as archive:
-                found = {
+                arrays = {
                     name: mmap_member(Path(path), archive, info, []) for name, info in iter_members(archive)
                 }
-            frames, actions, meta = found["frames"][0], found["actions"][0], json.loads(str(found["meta"]))
-            replay = cls(frames, actions, meta["replay"], found["replay/latents"], found["replay/actions"])
-            replay.check(dream)
+            frames, actions, meta = arrays["frames"][0], arrays["actions"][0], json.loads(str(arrays["meta"]))
+            replay = cls(frames, actions, meta["replay"], arrays["replay/latents"], arrays["replay/actions"])
+            replay.check(env)
         except FileNotFoundError:
-            raise InputError(f"no recording at {path}: the window makes one") from None
+            raise InputError(f"no recording at {path}: key C in the window of play_sd.py makes one") from None
         except Exception as problem:  # numpy and zipfile raise many types: all mean the same to the user
             raise InputError(
-                f"{path} cannot be driven again ({problem}): play_sd.py records what can, as .npz"
+                f"{path} cannot be replayed ({problem}): use an .npz that play_sd.py has recorded"
             ) from None
-        if meta.get("dream") != dream.fingerprint:
-            raise InputError(f"{path} cannot be driven again: it is of another dream than this one")
+        if meta.get("dream") != env.fingerprint:
+            raise InputError(f"{path} cannot be replayed: it was recorded with another world model")
         return replay
 
-    def check(self, dream) -> None:
-        """Raises ValueError, KeyError or TypeError where something would not do for `dream`."""
-        E, times = len(self.before), [mark["t"] for mark in self.marks]
-        begin = [mark["age"] for mark in self.marks if "age" in mark]
-        for mark in self.marks:
-            whole = (mark["t"], mark["seed"], mark["steps"], mark.get("age", 0), mark["steps"] - 1)
-            if not all(type(number) is int and number >= 0 for number in whole) or mark["steps"] > 1000:
-                raise ValueError(f"a mark is {mark}")
-            if not 0 <= mark["context_level"] <= 1:
-                raise ValueError(f"a mark is {mark}")
-        fits = {
-            "frames": self.frames.shape[2:] == tuple(dream.frame_shape) and self.frames.dtype == np.uint8,
-            "actions": self.actions.shape == self.frames.shape[:1] and known(self.actions, dream),
-            "marks": times == sorted(set(times)) and times[0] == 0 and "age" in self.marks[0],
-            "episodes": len(begin) == E == len(self.latents),
-            "replay/actions": self.before.shape == self.latents.shape[:2] and known(self.before, dream),
-            "replay/latents": self.latents.shape[1:] == dream.place()[0].shape
-            and np.isfinite(self.latents).all(),
+    def check(self, env: PlayableEnv) -> None:
+        """Raises ValueError, KeyError or TypeError where the contents do not fit `env`."""
+        E, times = len(self.start_actions), [event["t"] for event in self.events]
+        ages = [event["age"] for event in self.events if "age" in event]
+        for event in self.events:
+            steps = event["steps"]
+            numbers = (event["t"], event["seed"], steps, event.get("age", 0))
+            if not all(type(number) is int and number >= 0 for number in numbers) or not 1 <= steps <= 1000:
+                raise ValueError(f"invalid event {event}")
+        is_valid = {
+            "frames": self.frames.shape[2:] == tuple(env.frame_shape) and self.frames.dtype == np.uint8,
+            "actions": self.actions.shape == self.frames.shape[:1] and are_valid_actions(self.actions, env),
+            "events": times == sorted(set(times)) and times[0] == 0 and "age" in self.events[0],
+            "episodes": len(ages) == E == len(self.start_latents),
+            "replay/actions": self.start_actions.shape == self.start_latents.shape[:2]
+            and are_valid_actions(self.start_actions, env),
+            "replay/latents": self.start_latents.shape[1:] == env.export_state()[0].shape
+            and np.isfinite(self.start_latents).all(),
         }
-        wrong = [name for name, fine in fits.items() if not fine]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)} do not fit")
+        invalid = [name for name, valid in is_valid.items() if not valid]
+        if invalid:
+            raise ValueError(f"invalid {', '.join(invalid)}")
 
     @property
-    def end_of_first(self) -> int:
-        """How many frames the first episode has."""
-        return next((mark["t"] for mark in self.marks[1:] if "age" in mark), len(self.actions))
+    def first_episode_length(self) -> int:
+        """Frames of the first episode."""
+        return next((event["t"] for event in self.events[1:] if "age" in event), len(self.actions))
 
-    def drive(self, dream):
-        """Dreams it again: yields the frames, uint8 (H, W, 3), each as it is seen when the action of its number is
-        chosen."""
-        marks, episode, frame = {mark["t"]: mark for mark in self.marks}, 0, None
+    def run(self, env: PlayableEnv) -> Iterator[np.ndarray]:
+        """Generates the recording again; yields its frames, uint8 (H, W, 3): frame t is the one action t follows."""
+        event_at, episode, frame_u8 = {event["t"]: event for event in self.events}, 0, None
         for t, action in enumerate(self.actions):
-            mark = marks.get(t)
-            if mark:
-                dream.seed, dream.steps, dream.context_level = (mark[name] for name in KNOBS)
-            if mark and "age" in mark:
-                frame = dream.reset_to(self.latents[episode], self.before[episode], mark["age"])
+            event = event_at.get(t, {})
+            for name in SAMPLER_SETTINGS if event else ():
+                setattr(env, name, event[name])
+            if "age" in event:
+                latents, actions = self.start_latents[episode], self.start_actions[episode]
+                frame_u8 = env.reset_to(latents, actions, event["age"])
                 episode += 1
-            yield frame
-            frame = dream.step(int(action))
+            yield frame_u8
+            frame_u8 = env.step(int(action))

@@ -1,6 +1,7 @@
-"""A ride: a world that is driven through, who drives, the way back, what is recorded. No screen, no pygame, no torch.
+"""A play session: steps an environment by a controller's actions, rewinds, and records. No pygame, no torch.
 
-The window turns keys into calls of a Ride and shows what it says; without a window play_sd.py does the same.
+The window turns keys into calls of a PlaySession and draws its frames; play_sd.py --headless does the same without a
+window.
 """
 
 from collections import deque
@@ -11,135 +12,141 @@ from typing import Any
 import numpy as np
 
 from dream.common.errors import InputError
-from dream.play.controllers import SEEN, Driver, Person, drivers_of
-from dream.play.real_env import Real
-from dream.play.recording import Take
-from dream.play.timing import Playable
+from dream.play.controllers import STACK, Controller, HumanController, make_controllers
+from dream.play.real_env import RealEnv
+from dream.play.recording import SessionRecorder
+from dream.play.timing import PlayableEnv
 
-BACK_S = 20.0  # of the way that can be gone back: 0.5 MB a frame of the dream that ships
+REWIND_SECONDS = 20.0  # how far one can rewind; a snapshot of the pretrained model takes 0.5 MB
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Before a step: enough to stand there again."""
+class Snapshot:
+    """The session before a step: what `rewind` restores."""
 
-    world: Any
+    env_state: Any
     frame_u8: np.ndarray
     action: int
-    real: Any
-    take: Take | None  # that it went into
+    real_state: Any
+    recording: SessionRecorder | None  # the recording that the step was added to
 
 
 @dataclass
-class Ride:
-    dream: Playable
+class PlaySession:
+    """`frame_u8`: the current frame, uint8 (H, W, 3). `action`: the last action. `num_frames`: frames since the start
+    state."""
+
+    env: PlayableEnv
     start: int = 0
-    drivers: list[Driver] = field(default_factory=list)
-    real: Real | None = None  # the game itself, under the same actions
-    take: Take | None = None  # what is recorded as .npz
+    controllers: list[Controller] = field(default_factory=list)
+    real: RealEnv | None = None  # the real game, which receives the same actions
+    recording: SessionRecorder | None = None  # the .npz that is being recorded
 
     def __post_init__(self) -> None:
-        self.drivers = self.drivers or drivers_of(self.dream)
-        self.driver = self.drivers[0]
-        self.back: deque[Moment] = deque(maxlen=round(BACK_S * self.dream.fps))
+        self.controllers = self.controllers or make_controllers(self.env)
+        self.controller = self.controllers[0]
+        self.history: deque[Snapshot] = deque(maxlen=round(REWIND_SECONDS * self.env.fps))
         if self.real:
-            self.real.try_truths(self.dream.game_state(place) for place in range(self.dream.num_starts))
+            self.real.detect_state_support(self.env.game_state(start) for start in range(self.env.num_starts))
         self.restart()
 
-    # -- where -----------------------------------------------------------------------------------------------------
+    # -- start states and rewinding ----------------------------------------------------------------------------------
 
     def restart(self) -> None:
-        """To the place again."""
-        self.frame_u8 = self.dream.reset(self.start)
-        self.age, self.action = 0, 0
-        self.back.clear()
+        """Resets to the current start state."""
+        self.frame_u8 = self.env.reset(self.start)
+        self.num_frames, self.action = 0, 0
+        self.history.clear()
         if self.real:
-            self.real.reset(self.dream.game_state(self.start))
-        if self.take:
-            self.take.begin(self.dream)
-        self.driver.take_over([self.frame_u8], self.age)
+            self.real.reset(self.env.game_state(self.start))
+        if self.recording:
+            self.recording.start_episode(self.env)
+        self.controller.reset([self.frame_u8], self.num_frames)
 
-    def go_to_place(self, step: int) -> None:
-        """The next place (1) or the one before (-1)."""
-        self.start = (self.start + step) % self.dream.num_starts
+    def change_start(self, offset: int) -> None:
+        """Resets to the next start state (offset 1) or the previous one (-1)."""
+        self.start = (self.start + offset) % self.env.num_starts
         self.restart()
 
-    def go_back(self) -> bool:
-        """One frame; False at the end of the way back. What is recorded goes back with it."""
-        if not self.back:
+    def rewind(self) -> bool:
+        """Goes back by one frame and removes it from the recording; returns False where the history is empty."""
+        if not self.history:
             return False
-        moment = self.back.pop()
-        self.dream.set_state(moment.world)
-        self.frame_u8, self.action, self.age = moment.frame_u8, moment.action, self.age - 1
+        snapshot = self.history.pop()
+        self.env.set_state(snapshot.env_state)
+        self.frame_u8, self.action, self.num_frames = snapshot.frame_u8, snapshot.action, self.num_frames - 1
         if self.real:
-            self.real.set_state(moment.real)
-        if self.take and moment.take is self.take:
-            self.take.drop_last()
-        elif self.take:
-            self.take.begin(self.dream)
-        self.driver.take_over(self.last_frames(), self.age)
+            self.real.set_state(snapshot.real_state)
+        if self.recording and snapshot.recording is self.recording:
+            self.recording.pop_frame()
+        elif self.recording:
+            self.recording.start_episode(self.env)
+        self.controller.reset(self.last_frames(), self.num_frames)
         return True
 
     def last_frames(self) -> list[np.ndarray]:
-        """Those seen last, oldest first."""
-        before = [self.back[i].frame_u8 for i in range(max(0, len(self.back) - SEEN + 1), len(self.back))]
-        return [*before, self.frame_u8]
+        """Returns up to STACK last frames, oldest first, the current frame last."""
+        first = max(0, len(self.history) - STACK + 1)
+        return [*(self.history[i].frame_u8 for i in range(first, len(self.history))), self.frame_u8]
 
-    # -- on --------------------------------------------------------------------------------------------------------
+    # -- stepping ----------------------------------------------------------------------------------------------------
 
-    def step(self, held: Collection[str] = ()) -> np.ndarray:
-        """One frame on; `held`: keys. Returns it, uint8 (H, W, 3). Raises NoRoom where it cannot be recorded;
-        nothing has moved then."""
-        return self.go_on(self.driver.choose(held, self.age))
+    def step(self, held_keys: Collection[str] = ()) -> np.ndarray:
+        """Advances by the controller's action and returns the new frame, uint8 (H, W, 3). Raises DiskFull, before
+        anything has changed, where the current frame cannot be recorded."""
+        return self._advance(self.controller.act(held_keys, self.num_frames))
 
-    def dream_again(self) -> None:
-        """The last frame once more, by the knobs as they are now."""
+    def regenerate_last(self) -> None:
+        """Generates the last frame again, with the present seed."""
         action = self.action
-        if self.go_back():
-            self.go_on(action)
+        if self.rewind():
+            self._advance(action)
 
-    def go_on(self, action: int) -> np.ndarray:
-        world, real = self.dream.get_state(), self.real and self.real.get_state()
-        before = Moment(world, self.frame_u8, self.action, real, self.take)
-        if self.take:
-            self.take.add(self.frame_u8, action, self.dream)
-        frame_u8 = self.dream.step(action)
+    def _advance(self, action: int) -> np.ndarray:
+        real_state = self.real and self.real.get_state()
+        snapshot = Snapshot(self.env.get_state(), self.frame_u8, self.action, real_state, self.recording)
+        if self.recording:
+            self.recording.add(self.frame_u8, action, self.env)
+        frame_u8 = self.env.step(action)
         if self.real:
             self.real.step(action)
-        self.back.append(before)
-        self.frame_u8, self.action, self.age = frame_u8, action, self.age + 1
-        self.driver.see(frame_u8)
+        self.history.append(snapshot)
+        self.frame_u8, self.action, self.num_frames = frame_u8, action, self.num_frames + 1
+        self.controller.observe(frame_u8)
         return frame_u8
 
+    # -- controllers -------------------------------------------------------------------------------------------------
+
     @property
-    def person_drives(self) -> bool:
-        return isinstance(self.driver, Person)
+    def human_controls(self) -> bool:
+        return isinstance(self.controller, HumanController)
 
-    def put_at_the_wheel(self, driver: Driver) -> None:
-        """Raises BadInput where he cannot drive here."""
-        driver.take_over(self.last_frames(), self.age)
-        self.driver = driver
+    def set_controller(self, controller: Controller) -> None:
+        """Raises InputError where the controller cannot play this game; the present one stays then."""
+        controller.reset(self.last_frames(), self.num_frames)
+        self.controller = controller
 
-    def next_driver(self) -> str:
-        """Who can drive takes over; returns what to say."""
-        told, first = "", self.drivers.index(self.driver)
-        for number in range(1, len(self.drivers)):
-            driver = self.drivers[(first + number) % len(self.drivers)]
+    def cycle_controller(self) -> str:
+        """Switches to the next controller that can play; returns a message for the user."""
+        problems, first = "", self.controllers.index(self.controller)
+        for offset in range(1, len(self.controllers)):
+            controller = self.controllers[(first + offset) % len(self.controllers)]
             try:
-                self.put_at_the_wheel(driver)
+                self.set_controller(controller)
             except InputError as problem:
-                told = f"{problem}; "
+                problems = f"{problem}; "
                 continue
-            return f"{told}at the wheel: {driver.name}"
-        return f"{told}nobody else can drive here"
+            return f"{problems}driver: {controller.name}"
+        return f"{problems}no other driver is available"
 
-    # -- what is recorded --------------------------------------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------------------------------
 
-    def record(self, take: Take) -> None:
-        self.take = take
-        take.begin(self.dream)
+    def start_recording(self, recording: SessionRecorder) -> None:
+        self.recording = recording
+        recording.start_episode(self.env)
 
-    def stop_recording(self) -> Take:
-        take, self.take = self.take, None
-        take.close()
-        return take
+    def stop_recording(self) -> SessionRecorder:
+        """Writes the file and returns its recorder. Raises OSError where the file cannot be written."""
+        recording, self.recording = self.recording, None
+        recording.close()
+        return recording

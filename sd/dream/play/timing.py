@@ -1,7 +1,5 @@
-"""What playing needs besides a screen: what can be played, when its next frame is due, how long the last ones took."""
+"""The interface of an environment that can be played, the frame limiter, and frame time statistics. No pygame."""
 
-import os
-import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -10,45 +8,42 @@ from typing import Any, Protocol
 import numpy as np
 
 
-class Playable(Protocol):
+class PlayableEnv(Protocol):
+    """What a play session needs of an environment; WorldModelEnv is one."""
+
     action_names: tuple[str, ...]
     action_keys: tuple[tuple[str, ...], ...]
     fps: float
     num_starts: int
     frame_shape: tuple[int, int]  # H, W
-    backend: str  # as it is shown
-    fingerprint: str  # of whose latents
-    age: int  # frames dreamed since a place of the game's, by which the noise is drawn
-    seed: int  # the knobs, which may be turned between frames
-    steps: int
-    context_level: float
+    backend_name: str  # name that is shown to the user
+    fingerprint: str  # identifies the autoencoder whose latents this environment uses
+    num_generated: int  # frames generated since a recorded start state; seeds the noise of the next frame
+    seed: int  # may be changed between frames
+    steps: int  # sampling steps per frame; may be changed between frames
 
     def reset(self, start: int = 0) -> np.ndarray: ...  # uint8 (H, W, 3), RGB
-    def step(self, action: int) -> np.ndarray: ...
-    def get_state(self) -> Any: ...  # where one stands
+    def reset_to(self, latents: np.ndarray, actions: np.ndarray, num_generated: int = 0) -> np.ndarray: ...
+    def step(self, action: int) -> np.ndarray: ...  # uint8 (H, W, 3), RGB
+    def get_state(self) -> Any: ...
     def set_state(self, state: Any) -> np.ndarray: ...
-    def game_state(self, start: int) -> dict[str, float] | None: ...  # the game's true state at a place
-    def place(self) -> tuple[np.ndarray, np.ndarray]: ...  # where one stands, to be written into a file
+    def game_state(self, start: int) -> dict[str, float] | None: ...  # recorded game state of a start state
+    def export_state(self) -> tuple[np.ndarray, np.ndarray]: ...  # current latents and actions, for a file
     def save_start_state(self, path: Path) -> int: ...
 
 
-def may_have_screen() -> bool:
-    """False where no window can open, on Linux without a display server; asked before SDL, which complains aloud."""
-    on_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
-    return on_screen or not sys.platform.startswith("linux")
+class FrameLimiter:
+    """Says when the next frame is due, by a monotonic clock.
 
-
-class Pacer:
-    """Says when the next frame is due, by a clock that never goes back.
-
-    Frames keep to a fixed grid of periods. One that comes more than a period late starts a new grid: a dream slower
-    than the game plays slowly, and is never followed by a burst of frames that makes up for it.
+    Frames keep to a fixed grid of periods. A frame that is more than a period late starts a new grid, so an
+    environment that is slower than the game plays slowly, without a burst of frames that catches up.
     """
 
     def __init__(self, fps: float, now: Callable[[], float]) -> None:
         self.period_s, self.now, self.due_at = 1 / fps, now, now()
 
     def wait_s(self) -> float:
+        """Seconds until the next frame is due; 0 where it is due now."""
         return max(0.0, self.due_at - self.now())
 
     def begin_frame(self) -> None:
@@ -58,47 +53,37 @@ class Pacer:
 
 
 class FrameTimes:
-    """How long the dream took for each frame: of the last second, and of all. And from taking a key to its frame."""
+    """Time per frame over the last second and over the session, and latency from key press to frame."""
 
     def __init__(self) -> None:
-        self.num_frames, self.sum_s, self.worst_s = 0, 0.0, 0.0  # of all
+        self.num_frames, self.sum_s, self.worst_s = 0, 0.0, 0.0  # of the whole session
         self.key_to_frame_s: list[float] = []
         self.recent_s: deque[float] = deque(maxlen=40)
-        self.last_second: deque[tuple[float, float]] = deque()  # when it was done, seconds it took
+        self.last_second: deque[tuple[float, float]] = deque()  # (time at its end, duration in s) per frame
 
-    def add(self, done_at: float, took_s: float) -> None:
+    def add(self, done_at: float, duration_s: float) -> None:
         self.num_frames += 1
-        self.sum_s += took_s
-        self.worst_s = max(self.worst_s, took_s)
-        self.recent_s.append(took_s)
-        self.last_second.append((done_at, took_s))
+        self.sum_s += duration_s
+        self.worst_s = max(self.worst_s, duration_s)
+        self.recent_s.append(duration_s)
+        self.last_second.append((done_at, duration_s))
         while len(self.last_second) > 2 and done_at - self.last_second[0][0] > 1.0:
             self.last_second.popleft()
 
-    def interrupt(self) -> None:
-        """After a pause or a restart the gap is not the dream's: the last second begins anew."""
+    def reset_window(self) -> None:
+        """Empties the last second. To be called at a pause or restart, whose gap is no frame time."""
         self.last_second.clear()
 
     def fps(self) -> float | None:
-        """Frames a second reached; None until there are two."""
+        """Frames per second over the last second; None before the second frame."""
         if len(self.last_second) < 2 or self.last_second[-1][0] <= self.last_second[0][0]:
             return None
         return (len(self.last_second) - 1) / (self.last_second[-1][0] - self.last_second[0][0])
 
     def mean_ms(self) -> float:
-        return 1000 * sum(took_s for _, took_s in self.last_second) / max(1, len(self.last_second))
+        """Mean time per frame over the last second."""
+        return 1000 * sum(duration_s for _, duration_s in self.last_second) / max(1, len(self.last_second))
 
     def worst_ms(self) -> float:
-        return 1000 * max((took_s for _, took_s in self.last_second), default=0.0)
-
-
-def fit(picture: tuple[int, int], area: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where a picture (width, height) stands in an area, as large as it can be: x, y, width, height.
-
-    Its aspect is kept, and a scale just above a whole number becomes that number, for even pixels.
-    """
-    scale = min(area[0] / picture[0], area[1] / picture[1])
-    if scale >= 1 and int(scale) / scale > 0.95:
-        scale = int(scale)
-    width, height = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
-    return (area[0] - width) // 2, (area[1] - height) // 2, width, height
+        """Longest time of a frame within the last second."""
+        return 1000 * max((duration_s for _, duration_s in self.last_second), default=0.0)

@@ -1,47 +1,52 @@
-"""What the window's own keys do: a function for each command in COMMANDS (keys.py), of its name. No pygame.
+"""The commands of the play window: for each one its keys, its line of help and its function. No pygame.
 
-`window`: a DreamWindow.
+To add a command, write a function and a line in COMMANDS. `window`: a PlayWindow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 from dream.common.errors import InputError
 from dream.common.video import free_path, usual_suffix
 
-SPEEDS = (0.125, 0.25, 0.5, 1, 2, 4)  # times the game's own
-VIEWS = ("dream", "game", "both", "difference")
-MOST_STEPS = 8
-LEVEL_STEP = 0.1
+SPEEDS = (0.125, 0.25, 0.5, 1, 2, 4)  # factors of the game's frame rate
+VIEWS = ("world model", "game", "both", "difference")
 
 
-def command(name: str) -> Callable:
-    return globals()[name.replace(" ", "_")]
+class Command(NamedTuple):
+    keys: tuple[str, ...]  # as pygame spells them
+    help: str
+    function: Callable[[Any], None]  # takes the window
 
 
-# ------------------------------------------------------------------------------------------------ where
+# ------------------------------------------------------------------------------------------------ start states
 
 
 def restart(window) -> None:
-    window.ride.restart()
-    window.begin_again()
+    window.session.restart()
+    window.on_restart()
 
 
-def next_place(window) -> None:
-    window.ride.go_to_place(1)
-    window.begin_again()
+def next_start(window) -> None:
+    window.session.change_start(1)
+    window.on_restart()
 
 
-def previous_place(window) -> None:
-    window.ride.go_to_place(-1)
-    window.begin_again()
+def previous_start(window) -> None:
+    window.session.change_start(-1)
+    window.on_restart()
 
 
-def keep_place(window) -> None:
-    window.places_path = path = window.places_path or free_path(window.output_dir, ".npz", "places")
+def save_start(window) -> None:
+    window.starts_path = path = window.starts_path or free_path(window.output_dir, ".npz", "start_states")
     try:
-        window.say(f"place {window.dream.save_start_state(path)} is kept: --trajectory-path {path}")
+        number = window.env.save_start_state(path)
+        window.say(f"saved start state {number}: --trajectory-path {path}")
     except OSError as problem:
-        window.say(f"the place is not kept: {problem}")
+        window.say(f"start state not saved: {problem}")
+
+
+# ------------------------------------------------------------------------------------------------ playing
 
 
 def pause(window) -> None:
@@ -50,70 +55,51 @@ def pause(window) -> None:
         return
     window.paused = not window.paused
     window.pressed_at = None
-    window.times.interrupt()
+    window.times.reset_window()
 
 
-def one_step(window) -> None:
+def single_step(window) -> None:
     window.paused = window.step_once = True
     window.waiting = False
 
 
-def go_back(window) -> None:
-    window.going_back = True
+def rewind(window) -> None:
+    window.rewinding = True
 
 
-def driver(window) -> None:
-    window.say(window.ride.next_driver())
+def cycle_controller(window) -> None:
+    window.say(window.session.cycle_controller())
     window.waiting = False
 
 
-# ------------------------------------------------------------------------------------------------ knobs
-
-
-def fewer_steps(window) -> None:
-    window.turn(steps=max(1, window.dream.steps - 1))
-
-
-def more_steps(window) -> None:
-    window.turn(steps=max(window.dream.steps, min(MOST_STEPS, window.dream.steps + 1)))
-
-
-def less_noise(window) -> None:
-    window.turn(context_level=max(0.0, round(window.dream.context_level - LEVEL_STEP, 2)))
-
-
-def more_noise(window) -> None:
-    window.turn(context_level=min(1.0, round(window.dream.context_level + LEVEL_STEP, 2)))
-
-
-def other_seed(window) -> None:
-    window.turn(seed=window.dream.seed + 1)
+def next_seed(window) -> None:
+    window.set_seed(window.env.seed + 1)
 
 
 def slower(window) -> None:
-    window.change_speed(SPEEDS[max(SPEEDS.index(window.speed) - 1, 0)])
+    window.set_speed(SPEEDS[max(SPEEDS.index(window.speed) - 1, 0)])
 
 
 def faster(window) -> None:
-    window.change_speed(SPEEDS[min(SPEEDS.index(window.speed) + 1, len(SPEEDS) - 1)])
+    window.set_speed(SPEEDS[min(SPEEDS.index(window.speed) + 1, len(SPEEDS) - 1)])
 
 
-# ------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------------------ display
 
 
-def help(window) -> None:
+def toggle_help(window) -> None:
     window.show_help = not window.show_help
 
 
-def view(window) -> None:
-    if not window.ride.real:
-        window.say("no game beside the dream: start with --real (README)")
+def next_view(window) -> None:
+    if not window.session.real:
+        window.say("there is no game to show: start with --real (see README)")
         return
     window.view = VIEWS[(VIEWS.index(window.view) + 1) % len(VIEWS)]
     window.say(f"view: {window.view}")
 
 
-def hide_this(window) -> None:
+def toggle_bar(window) -> None:
     window.show_bar = not window.show_bar
 
 
@@ -121,42 +107,78 @@ def full_screen(window) -> None:
     window.toggle_full_screen()
 
 
-def quit(window) -> None:
+def quit_window(window) -> None:
     window.running = False
 
 
-# ------------------------------------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------------------------------------ files
 
 
-def picture(window) -> None:
+def save_picture(window) -> None:
     path = free_path(window.output_dir, ".png")
     try:
         window.output_dir.mkdir(parents=True, exist_ok=True)
         window.save_picture(path)
         window.say(f"saved {path}")
-    except (OSError, RuntimeError) as problem:  # pygame.error is one
-        window.say(f"no picture: {problem}")
+    except (OSError, RuntimeError) as problem:  # pygame.error is a RuntimeError
+        window.say(f"picture not saved: {problem}")
 
 
-def video(window) -> None:
-    start_or_stop(window, usual_suffix())
+def toggle_video(window) -> None:
+    toggle_recording(window, usual_suffix())
 
 
-def gif(window) -> None:
-    start_or_stop(window, ".gif")
+def toggle_gif(window) -> None:
+    toggle_recording(window, ".gif")
 
 
-def recording(window) -> None:
-    start_or_stop(window, ".npz")
+def toggle_npz(window) -> None:
+    toggle_recording(window, ".npz")
 
 
-def start_or_stop(window, suffix: str) -> None:
-    """A recording of this kind ends where one is running, or begins."""
+def toggle_recording(window, suffix: str) -> None:
+    """Stops the active recording of this kind, or starts one."""
     try:
-        running = window.recorder.of_kind(suffix)
-        if running:
-            window.stop_recording(running)
+        recording = window.recorder.active_for(suffix)
+        if recording:
+            window.stop_recording(recording)
         else:
             window.start_recording(free_path(window.output_dir, suffix))
     except (OSError, InputError) as problem:
         window.say(f"not recorded: {problem}")
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+COMMANDS = {
+    "help": Command(("h", "f1"), "all keys", toggle_help),
+    "restart": Command(("r", "return"), "restart", restart),
+    "next start state": Command(("n",), "next start state", next_start),
+    "previous start state": Command(("b",), "previous start state", previous_start),
+    "save start state": Command(("k",), "save as a start state", save_start),
+    "pause": Command(("p", "space"), "pause", pause),
+    "single step": Command((".",), "advance by one frame", single_step),
+    "rewind": Command(("z", "backspace"), "rewind while held", rewind),
+    "driver": Command(("tab",), "driver: you, action list, agent", cycle_controller),
+    "view": Command(("t",), "view: model, game, both, difference", next_view),
+    "slower": Command(("-",), "slower", slower),
+    "faster": Command(("=", "+"), "faster", faster),
+    "next seed": Command(("x",), "next seed of the noise", next_seed),
+    "picture": Command(("f12", "s"), "save a picture", save_picture),
+    "video": Command(("v",), "start or stop a video", toggle_video),
+    "gif": Command(("g",), "start or stop a GIF", toggle_gif),
+    "recording": Command(("c",), "start or stop an .npz", toggle_npz),
+    "toggle bar": Command(("i", "f2"), "show or hide the bar", toggle_bar),
+    "full screen": Command(("f11", "f"), "full screen", full_screen),
+    "quit": Command(("q", "escape"), "quit", quit_window),
+}
+
+
+def command_keys(
+    action_keys: Sequence[Collection[str]], commands: dict[str, Command] = COMMANDS
+) -> dict[str, tuple[str, ...]]:
+    """Returns the keys of each command, without the keys that the game uses."""
+    game_keys = {key for keys in action_keys for key in keys}
+    return {
+        name: tuple(key for key in command.keys if key not in game_keys) for name, command in commands.items()
+    }

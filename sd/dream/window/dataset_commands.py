@@ -1,176 +1,100 @@
-"""What the keys of the window on a recording do, and what it works out: no pygame.
+"""The commands of the dataset viewer: for each one its keys, its line of help and its function. No pygame.
 
-Another key is a line in COMMANDS and a function of its name, here; those that the dream's window has too are in
-commands.py. `window`: a Browser. A position counts the frames of all rows, one row after another: row * T + t.
+To add a command, write a function and a line in COMMANDS. `viewer`: a DatasetViewer.
 """
 
-from collections.abc import Callable
+from dream.window.commands import Command, quit_window, save_picture, toggle_help
 
-import numpy as np
+# ------------------------------------------------------------------------------------------------ frames
 
-from dream.window import commands
 
-COMMANDS = {  # a command, its keys, its line of help
-    "help": (("h", "f1"), "all keys"),
-    "one on": (("right",), "one frame on"),
-    "one back": (("left",), "one frame back"),
-    "far on": (("up",), "100 frames on"),
-    "far back": (("down",), "100 frames back"),
-    "next row": (("page down",), "next row"),
-    "previous row": (("page up",), "row before"),
-    "first": (("home",), "first frame"),
-    "last": (("end",), "last frame"),
-    "next episode": (("e",), "next episode start"),
-    "previous episode": (("w", "shift+e"), "episode start before"),
-    "play": (("space", "p"), "play at the game's pace"),
-    "actions": (("a",), "how often each action was chosen"),
-    "choose": (("tab",), "choose an action, rarest first"),
-    "choose back": (("shift+tab",), "choose the rarer one"),
-    "next run": (("n",), "next run of the chosen action"),
-    "previous run": (("b",), "run of it before"),
-    "picture": (("s", "f12"), "save a picture"),
-    "quit": (("q", "escape"), "quit"),
+def next_frame(viewer) -> None:
+    viewer.go_to(viewer.position + 1)
+
+
+def previous_frame(viewer) -> None:
+    viewer.go_to(viewer.position - 1)
+
+
+def forward_100(viewer) -> None:
+    viewer.go_to(viewer.position + 100)
+
+
+def back_100(viewer) -> None:
+    viewer.go_to(viewer.position - 100)
+
+
+def next_row(viewer) -> None:
+    viewer.go_to(viewer.position + viewer.recording.num_steps)
+
+
+def previous_row(viewer) -> None:
+    viewer.go_to(viewer.position - viewer.recording.num_steps)
+
+
+def first_frame(viewer) -> None:
+    viewer.go_to(0)
+
+
+def last_frame(viewer) -> None:
+    viewer.go_to(viewer.recording.num_frames - 1)
+
+
+def toggle_playing(viewer) -> None:
+    viewer.toggle_playing()
+
+
+# ------------------------------------------------------------------------------------------------ episodes, actions
+
+
+def next_episode(viewer) -> None:
+    viewer.go_to_nearest(viewer.episodes, 1, "episode start")
+
+
+def previous_episode(viewer) -> None:
+    viewer.go_to_nearest(viewer.episodes, -1, "episode start")
+
+
+def toggle_actions(viewer) -> None:
+    viewer.show_actions = not viewer.show_actions
+
+
+def select_next(viewer) -> None:
+    viewer.select_action(1)
+
+
+def select_previous(viewer) -> None:
+    viewer.select_action(-1)
+
+
+def next_run(viewer) -> None:
+    viewer.go_to_nearest(viewer.runs, 1, f"run of {viewer.selected_name}")
+
+
+def previous_run(viewer) -> None:
+    viewer.go_to_nearest(viewer.runs, -1, f"run of {viewer.selected_name}")
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+COMMANDS = {
+    "help": Command(("h", "f1"), "all keys", toggle_help),
+    "next frame": Command(("right",), "next frame", next_frame),
+    "previous frame": Command(("left",), "previous frame", previous_frame),
+    "forward 100": Command(("up",), "100 frames forward", forward_100),
+    "back 100": Command(("down",), "100 frames back", back_100),
+    "next row": Command(("page down",), "next row", next_row),
+    "previous row": Command(("page up",), "previous row", previous_row),
+    "first frame": Command(("home",), "first frame", first_frame),
+    "last frame": Command(("end",), "last frame", last_frame),
+    "next episode": Command(("e",), "next episode start", next_episode),
+    "previous episode": Command(("w", "shift+e"), "previous episode start", previous_episode),
+    "play": Command(("space", "p"), "play at the game's frame rate", toggle_playing),
+    "actions": Command(("a",), "histogram of the actions", toggle_actions),
+    "select": Command(("tab",), "select the next more frequent action", select_next),
+    "select previous": Command(("shift+tab",), "select the next rarer action", select_previous),
+    "next run": Command(("n",), "next run of the selected action", next_run),
+    "previous run": Command(("b",), "previous run of it", previous_run),
+    "picture": Command(("s", "f12"), "save a picture", save_picture),
+    "quit": Command(("q", "escape"), "quit", quit_window),
 }
-FAR = 100  # frames
-
-
-def command(name: str) -> Callable:
-    return globals().get(name.replace(" ", "_")) or commands.command(name)
-
-
-# ------------------------------------------------------------------------------------------------ the commands
-
-
-def one_on(window) -> None:
-    window.go(window.position + 1)
-
-
-def one_back(window) -> None:
-    window.go(window.position - 1)
-
-
-def far_on(window) -> None:
-    window.go(window.position + FAR)
-
-
-def far_back(window) -> None:
-    window.go(window.position - FAR)
-
-
-def next_row(window) -> None:
-    window.go(window.position + window.recording.num_steps)
-
-
-def previous_row(window) -> None:
-    window.go(window.position - window.recording.num_steps)
-
-
-def first(window) -> None:
-    window.go(0)
-
-
-def last(window) -> None:
-    window.go(window.recording.num_frames - 1)
-
-
-def next_episode(window) -> None:
-    window.go_to_one_of(window.episodes, 1, "episode starts")
-
-
-def previous_episode(window) -> None:
-    window.go_to_one_of(window.episodes, -1, "episode starts")
-
-
-def play(window) -> None:
-    window.play_or_stop()
-
-
-def actions(window) -> None:
-    window.show_actions = not window.show_actions
-
-
-def choose(window) -> None:
-    window.choose(1)
-
-
-def choose_back(window) -> None:
-    window.choose(-1)
-
-
-def next_run(window) -> None:
-    window.go_to_one_of(window.runs, 1, f"run of {window.chosen_name} begins")
-
-
-def previous_run(window) -> None:
-    window.go_to_one_of(window.runs, -1, f"run of {window.chosen_name} begins")
-
-
-# ------------------------------------------------------------------------------------------------ what it works out
-
-
-def spread(total: int, count: int) -> np.ndarray:
-    """Up to `count` different indices over 0 .. total - 1, the first and the last among them."""
-    return np.unique(np.linspace(0, total - 1, count).round().astype(np.int64))
-
-
-def rarest_first(counts: np.ndarray) -> list[int]:
-    """Actions in the order of their counts, int (A,); those that never occur come first, ties by their index."""
-    return np.argsort(counts, kind="stable").tolist()
-
-
-def run_starts(actions: np.ndarray, episode_starts: np.ndarray, action: int) -> np.ndarray:
-    """int64 positions where the action, of int (N, T), begins to be chosen: at most one in a run, none across rows or
-    episode starts, bool (N, T)."""
-    chosen = actions == action
-    goes_on = np.zeros_like(chosen)
-    goes_on[:, 1:] = chosen[:, :-1] & ~episode_starts[:, 1:]
-    return np.flatnonzero(chosen & ~goes_on)
-
-
-def nearest(positions: np.ndarray, position: int, direction: int) -> int | None:
-    """Of ascending positions the first one after this position, or the last one before it."""
-    others = positions[positions > position] if direction > 0 else positions[positions < position][::-1]
-    return int(others[0]) if len(others) else None
-
-
-def position_at(x: int, width: int, num_frames: int) -> int:
-    """The frame under column x of a timeline `width` pixels wide; beside it, the first or the last."""
-    return min(max(x * num_frames // width, 0), num_frames - 1)
-
-
-def column_of(position: int, width: int, num_frames: int) -> int:
-    """The middle of the columns of a frame, or the column that it shares with others."""
-    begins, first_and_last_layers = (-(-one * width // num_frames) for one in (position, position + 1))
-    return min(max(begins, (begins + first_and_last_layers - 1) // 2), width - 1)
-
-
-def counted_before(marked: np.ndarray) -> np.ndarray:
-    """int64 (frames + 1,): how many frames before each one, and in all, are marked, bool (N, T)."""
-    return np.concatenate([[0], np.cumsum(marked)])
-
-
-def shares(before: np.ndarray, width: int) -> np.ndarray:
-    """float64 (width,): which share of the frames under each column of a timeline is marked; see counted_before."""
-    edges = np.arange(width + 1) * (len(before) - 1) // width
-    begins, first_and_last_layers = edges[:-1], np.maximum(edges[1:], edges[:-1] + 1)
-    return (before[first_and_last_layers] - before[begins]) / (first_and_last_layers - begins)
-
-
-def values_at(extras: dict[str, np.ndarray], row: int, t: int) -> list[tuple[str, str]]:
-    """Name and value, in words, of what a recording says beside its frames, where that is one value a frame, (N, T)."""
-    return [
-        (name.removeprefix("truth/"), in_words(array[row, t]))
-        for name, array in extras.items()
-        if array.ndim == 2
-    ]
-
-
-def in_words(value: np.generic) -> str:
-    if value.dtype.kind != "f":
-        return str(value)
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
-
-
-def clock(seconds: float) -> str:
-    tenths = int(10 * seconds)
-    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"

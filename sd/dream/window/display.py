@@ -1,4 +1,4 @@
-"""A screen that goes away. Xlib ends the whole process then, in C, and with it what was being recorded."""
+"""Checks for a display, and handles the loss of an X11 display. Needs no pygame."""
 
 import ctypes
 import os
@@ -7,19 +7,29 @@ from collections.abc import Callable
 from typing import Any
 
 
-def when_x_is_lost(save: Callable[[], str]) -> Any:
-    """Where Xlib loses its server, calls `save`, says what it returns and ends with 1. To be kept: Xlib calls it."""
+def has_display() -> bool:
+    """Returns False on Linux without a display server. To be asked before SDL is, which prints errors."""
+    has_server = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
+    return has_server or not sys.platform.startswith("linux")
+
+
+def on_x11_error(save: Callable[[], str]) -> Any:
+    """When Xlib loses its server, calls `save`, prints the message that it returns and exits with 1.
+
+    Xlib would otherwise end the process in C code, and recordings would be lost. Returns the C callback, which the
+    caller must keep alive, or None without Xlib.
+    """
     try:
-        xlib = ctypes.CDLL("libX11.so.6")  # the one that SDL has opened
+        xlib = ctypes.CDLL("libX11.so.6")  # the library that SDL has loaded
     except OSError:
         return None
 
-    def lost(display: int) -> int:
+    def handle_error(display: int) -> int:
         try:
-            print(f"error: the screen is gone; {save()}", file=sys.stderr, flush=True)
+            print(f"error: lost the connection to the display; {save()}", file=sys.stderr, flush=True)
         finally:
-            os._exit(1)  # Xlib allows no return, and an exit would call it again
+            os._exit(1)  # Xlib allows no return, and a normal exit would call this handler again
 
-    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lost)
+    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(handle_error)
     xlib.XSetIOErrorHandler(handler)
     return handler

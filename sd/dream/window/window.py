@@ -1,7 +1,6 @@
-"""A window on a ride: takes the keys, keeps the game's pace, shows the frames.
+"""The play window: takes the keys, keeps the game's frame rate, shows the frames.
 
-It knows nothing of what dreams the frames: anything with the few members of `Playable` can be played. Another key is a
-line in COMMANDS (keys.py) and a function in commands.py.
+Any PlayableEnv can be played. A new key is a function and a line in COMMANDS (commands.py); what is drawn is in hud.py.
 """
 
 import os
@@ -13,99 +12,93 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.video import VideoFile
-from dream.play.keys import command_keys
 from dream.play.recorder import Recorder
-from dream.play.recording import NoRoom, Take
-from dream.play.session import Ride
-from dream.play.timing import FrameTimes, Pacer
-from dream.window.commands import command
-from dream.window.display import when_x_is_lost
-from dream.window.draw import BAR_HEIGHT, difference, icon
+from dream.play.recording import DiskFull, SessionRecorder
+from dream.play.session import PlaySession
+from dream.play.timing import FrameLimiter, FrameTimes
+from dream.window.commands import COMMANDS, command_keys
+from dream.window.display import on_x11_error
+from dream.window.draw import BAR_HEIGHT, difference
 from dream.window.gamepad import Gamepads
 from dream.window.hud import draw_window
+from dream.window.screen import NoDisplay, init_display, open_window, toggle_full_screen
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
+TITLE = "Dream"
+MESSAGE_S = 3.0  # how long a message is shown
+GAMEPAD_EVENTS = (pygame.JOYAXISMOTION, pygame.JOYHATMOTION, pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP)
 
-class NoScreen(Exception):
-    """No window can be opened here; the message says why."""
 
-
-class DreamWindow:
-    """`DreamWindow(ride).run()` plays until the window is closed. Raises NoScreen."""
+class PlayWindow:
+    """`PlayWindow(session).run()` plays until the window is closed. Raises NoDisplay."""
 
     def __init__(
         self,
-        ride: Ride,
+        session: PlaySession,
         fps: float | None = None,
         scale: int = 4,
         output_dir: Path = Path("output"),
         record_path: Path | None = None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`fps`: None is the game's own. `scale`: screen pixels a pixel, less where the screen is too small.
+        """`fps`: None is the game's own. `scale`: screen pixels per frame pixel, less where the desktop is too small.
         `output_dir`: where pictures and videos go. `record_path`: record there from the first frame on."""
-        self.ride, self.dream, self.fps = ride, ride.dream, fps or ride.dream.fps
+        self.session, self.env, self.fps = session, session.env, fps or session.env.fps
         self.output_dir, self.now = output_dir, now
-        self.places_path: Path | None = None  # of those that are kept
+        self.starts_path: Path | None = None  # file of the start states that are saved in this window
         try:
             self._open(scale)
         except pygame.error as problem:
             pygame.quit()
-            raise NoScreen(str(problem)) from None
-        self.command_keys = command_keys(self.dream.action_keys)
-        self.command_of = {key: command for command, keys in self.command_keys.items() for key in keys}
-        self.pads, self.joysticks = Gamepads(self.dream.action_keys), {}
-        self.pacer, self.times = Pacer(self.fps, now), FrameTimes()
-        self.recorder = Recorder(ride, self.fps)
-        self.running, self.paused, self.step_once = True, False, False
-        self.show_bar, self.show_help, self.view = True, False, "both" if ride.real else "dream"
-        self.speed = 1.0  # times the game's own
-        self.own_steps = self.dream.steps
-        self.keyboard: set[str] = set()  # keys of the game that are down
-        self.tapped: set[str] = set()
-        self.going_back = False
-        self.shown_keys: set[str] = set()
-        self.pressed_at: float | None = None  # when the first key was taken that no frame has shown yet
+            raise NoDisplay(str(problem)) from None
+        self.command_keys = command_keys(self.env.action_keys)
+        self.command_of_key = {key: name for name, keys in self.command_keys.items() for key in keys}
+        self.gamepads, self.joysticks = Gamepads(self.env.action_keys), {}
+        self.limiter, self.times = FrameLimiter(self.fps, now), FrameTimes()
+        self.recorder = Recorder(session, self.fps)
+        self.running, self.paused, self.step_once, self.rewinding = True, False, False, False
+        self.show_bar, self.show_help, self.view = True, False, "both" if session.real else "world model"
+        self.speed = 1.0  # factor of the frame rate
+        self.keyboard: set[str] = set()  # keys that are down and no commands
+        self.pressed_since_frame: set[str] = set()
+        self.shown_keys: set[str] = set()  # keys that are highlighted in the bar
+        self.pressed_at: float | None = None  # time of the first key press that no frame has shown yet
         self.message, self.message_until = "", 0.0
         if record_path:
             self.start_recording(record_path)
-        self.begin_again()
+        self.on_restart()
 
     def _open(self, scale: int) -> None:
-        H, W = self.dream.frame_shape
-        pygame.display.init()
-        if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
-            raise pygame.error("no screen here")
-        desktop_width, desktop_height = pygame.display.get_desktop_sizes()[0]
-        across = 2 if self.ride.real else 1
-        fits = min(0.95 * desktop_width / (across * W), (0.9 * desktop_height - BAR_HEIGHT) / H)
-        scale = max(1, min(scale, int(fits)))
-        self.size = (across * W * scale, H * scale + BAR_HEIGHT)
-        pygame.display.set_icon(icon())
-        pygame.display.set_caption("a dreamed game")
-        pygame.display.set_mode(self.size, pygame.RESIZABLE)
+        H, W = self.env.frame_shape
+        desktop_width, desktop_height = init_display()
+        columns = 2 if self.session.real else 1
+        max_scale = min(0.95 * desktop_width / (columns * W), (0.9 * desktop_height - BAR_HEIGHT) / H)
+        scale = max(1, min(scale, int(max_scale)))
+        self.size = (columns * W * scale, H * scale + BAR_HEIGHT)
+        open_window(self.size)
+        pygame.display.set_caption(TITLE)
         pygame.joystick.init()
         if pygame.display.get_driver() == "x11":
-            self.lost = when_x_is_lost(self.keep_recordings)
+            self.x11_handler = on_x11_error(self.save_recordings)
 
     @property
-    def held(self) -> set[str]:
-        return self.keyboard | self.pads.held
+    def held_keys(self) -> set[str]:
+        return self.keyboard | self.gamepads.held
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Waits for events until a frame is due, dreams it with the keys held by then, shows it. Ctrl-C quits."""
+        """Handles events until a frame is due, steps with the keys that are held then, draws. Ctrl-C quits."""
         try:
             while self.running:
-                self.handle_events(self.pacer.wait_s())
-                if self.running and self.pacer.wait_s() == 0:
-                    self.pacer.begin_frame()
+                self.handle_events(self.limiter.wait_s())
+                if self.running and self.limiter.wait_s() == 0:
+                    self.limiter.begin_frame()
                     steps = self.step_once or not (self.paused or self.waiting)
-                    if self.going_back:
-                        self.back_one()
+                    if self.rewinding:
+                        self.rewind_frame()
                     elif steps:
                         self.step()
                     self.draw()
@@ -118,186 +111,173 @@ class DreamWindow:
             self.close()
 
     def close(self) -> None:
-        self.keep_recordings()
+        self.save_recordings()
         pygame.quit()
 
-    def keep_recordings(self) -> str:
-        """Ends what is being recorded; returns what to say of it."""
-        said = []
-        for running in self.recorder.running():
-            self.stop_recording(running)
-            said.append(self.message)
-        return "; ".join(said) or "nothing was being recorded"
-
     def step(self) -> None:
-        self.shown_keys = self.held | self.tapped
-        self.tapped.clear()
+        self.shown_keys = self.held_keys | self.pressed_since_frame
+        self.pressed_since_frame.clear()
         self.step_once = False
         began = self.now()
         try:
-            self.ride.step(self.shown_keys)
-        except NoRoom as problem:  # before anything moved
-            self.stop_recording(self.ride.take, f"{problem.strerror}; ")
-            self.ride.step(self.shown_keys)
+            self.session.step(self.shown_keys)
+        except DiskFull as problem:  # raised before the session has changed
+            self.stop_recording(self.session.recording, f"{problem.strerror}; ")
+            self.session.step(self.shown_keys)
         done = self.now()
         self.times.add(done, done - began)
-        if not self.ride.person_drives:  # what is pressed lights up all the same
-            self.shown_keys = set(self.dream.action_keys[self.ride.action])
+        if not self.session.human_controls:  # highlight what the controller presses
+            self.shown_keys = set(self.env.action_keys[self.session.action])
         self.recorder.write()
 
-    def back_one(self) -> None:
-        """At the end of the way back it stands there for as long as the key is held."""
-        if self.ride.go_back():
+    def rewind_frame(self) -> None:
+        """Goes back by one frame. At the end of the history it stays there for as long as the key is held."""
+        if self.session.rewind():
             self.waiting = False
-        self.times.interrupt()
+        self.times.reset_window()
 
-    # -- what happens ------------------------------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------------------------------
 
     def handle_events(self, wait_s: float) -> None:
-        """Sleeps until something happens, `wait_s` at most, and takes all that has happened."""
+        """Sleeps until an event comes, `wait_s` at most, and handles all events."""
         events = [pygame.event.wait(max(1, round(1000 * wait_s)))] if wait_s > 0 else []
         for event in events + pygame.event.get():
             if event.type == pygame.QUIT:
                 self.running = False
             elif event.type == pygame.KEYDOWN:
-                self.press(pygame.key.name(event.key))
+                self.on_key_down(pygame.key.name(event.key))
             elif event.type == pygame.KEYUP:
-                self.release(pygame.key.name(event.key))
+                self.on_key_up(pygame.key.name(event.key))
             elif event.type == pygame.WINDOWFOCUSLOST:
                 self.keyboard.clear()
-                self.going_back = False
+                self.rewinding = False
             elif event.type == pygame.JOYDEVICEADDED:
-                self.plug_in(event.device_index)
+                self.connect_gamepad(event.device_index)
             elif event.type == pygame.JOYDEVICEREMOVED:
                 self.joysticks.pop(event.instance_id, None)
-                self.pads.unplugged(event.instance_id)
-            elif event.type in (
-                pygame.JOYAXISMOTION,
-                pygame.JOYHATMOTION,
-                pygame.JOYBUTTONDOWN,
-                pygame.JOYBUTTONUP,
-            ):
-                self.gamepad(event)
+                self.gamepads.unplugged(event.instance_id)
+            elif event.type in GAMEPAD_EVENTS:
+                self.on_gamepad(event)
 
-    def plug_in(self, number: int) -> None:
+    def connect_gamepad(self, device_index: int) -> None:
         try:
-            pad = pygame.joystick.Joystick(number)
-        except pygame.error:  # pulled out again by now
+            joystick = pygame.joystick.Joystick(device_index)
+        except pygame.error:  # it has been unplugged since the event
             return
-        self.joysticks[pad.get_instance_id()] = pad  # kept, or it is closed again
-        self.say(f"{pad.get_name()} drives too")
+        self.joysticks[joystick.get_instance_id()] = joystick  # without a reference pygame closes it
+        self.say(f"connected {joystick.get_name()}")
 
-    def gamepad(self, event: pygame.event.Event) -> None:
-        before, name = self.pads.held, None
+    def on_gamepad(self, event: pygame.event.Event) -> None:
+        held_before, name = self.gamepads.held, None
         if event.type == pygame.JOYAXISMOTION:
-            self.pads.axis(event.instance_id, event.axis, event.value)
+            self.gamepads.axis(event.instance_id, event.axis, event.value)
         elif event.type == pygame.JOYHATMOTION:
-            self.pads.hat(event.instance_id, *event.value)
+            self.gamepads.hat(event.instance_id, *event.value)
         else:
             down = event.type == pygame.JOYBUTTONDOWN
-            name = self.pads.button(event.instance_id, event.button, down)
-        for key in self.pads.held - before:
-            self.take_key(key)
+            name = self.gamepads.button(event.instance_id, event.button, down)
+        for key in self.gamepads.held - held_before:
+            self.on_game_key(key)
         if name:
-            command(name)(self)
+            COMMANDS[name].function(self)
 
-    def press(self, key: str) -> None:
-        name = self.command_of.get(key)
+    def on_key_down(self, key: str) -> None:
+        name = self.command_of_key.get(key)
         if name:
-            command(name)(self)
+            COMMANDS[name].function(self)
         else:
             self.keyboard.add(key)
-            self.take_key(key)
+            self.on_game_key(key)
 
-    def release(self, key: str) -> None:
+    def on_key_up(self, key: str) -> None:
         self.keyboard.discard(key)
-        if self.command_of.get(key) == "go back":
-            self.going_back = False
+        if self.command_of_key.get(key) == "rewind":
+            self.rewinding = False
 
-    def take_key(self, key: str) -> None:
-        self.tapped.add(key)  # a tap shorter than a frame counts for one frame
+    def on_game_key(self, key: str) -> None:
+        self.pressed_since_frame.add(key)  # a press shorter than a frame counts for one frame
         self.waiting = False
         if self.pressed_at is None and not self.paused:
             self.pressed_at = self.now()
 
+    # -- what the commands call --------------------------------------------------------------------------------------
+
     def say(self, message: str) -> None:
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # stdout may be closed
             print(message)
-        self.message, self.message_until = message, self.now() + 3.0
+        self.message, self.message_until = message, self.now() + MESSAGE_S
 
-    def begin_again(self) -> None:
+    def on_restart(self) -> None:
+        """Waits for a key, unless one is held or a controller plays."""
         self.started_at = self.now()
-        self.waiting = not self.held and self.ride.person_drives  # who holds a key drives on
-        self.shown_keys = self.held
-        self.times.interrupt()
-        self.tapped.clear()
+        self.waiting = not self.held_keys and self.session.human_controls
+        self.shown_keys = self.held_keys
+        self.times.reset_window()
+        self.pressed_since_frame.clear()
 
-    def turn(self, **knob) -> None:
-        """A knob of the dream. It counts from the next frame on; in a pause the last one shows it at once."""
-        for name, value in knob.items():
-            setattr(self.dream, name, value)
+    def set_seed(self, seed: int) -> None:
+        """Counts from the next frame on; in a pause the last frame is generated again with it."""
+        self.env.seed = seed
         if self.paused:
-            self.ride.dream_again()
-        self.say(self.knobs())
+            self.session.regenerate_last()
+        self.say(self.settings())
 
-    def change_speed(self, speed: float) -> None:
+    def set_speed(self, speed: float) -> None:
         self.speed = speed
-        self.pacer = Pacer(self.pace(), self.now)
-        self.times.interrupt()
-        self.say(self.knobs())
+        self.limiter = FrameLimiter(self.target_fps(), self.now)
+        self.times.reset_window()
+        self.say(self.settings())
+
+    def settings(self) -> str:
+        return f"seed {self.env.seed}, speed {self.speed:g}x"
+
+    def target_fps(self) -> float:
+        return self.fps * self.speed
 
     def toggle_full_screen(self) -> None:
         try:
-            screen = pygame.display.get_surface()
-            if screen.get_flags() & pygame.FULLSCREEN:
-                for _ in range(
-                    2
-                ):  # the first ends the full screen; some drivers take the size from the second only
-                    pygame.display.set_mode(self.size, pygame.RESIZABLE)
-            else:
-                self.size = screen.get_size()
-                pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
+            self.size = toggle_full_screen(self.size)
         except pygame.error as problem:
             self.say(f"no full screen: {problem}")
 
-    # -- what is recorded --------------------------------------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------------------------------
 
     def start_recording(self, path: Path) -> None:
-        view = self.view  # what was in view when it began
+        view = self.view  # a video keeps the view with which it began
         self.recorder.start(path, lambda: list(self.frames(view).values()))
         self.say(f"recording {path}")
 
-    def stop_recording(self, running: Take | VideoFile, why: str = "") -> None:
+    def stop_recording(self, recording: SessionRecorder | VideoFile, reason: str = "") -> None:
         try:
-            self.say(why + self.recorder.stop(running))
+            self.say(reason + self.recorder.stop(recording))
         except OSError as problem:
-            self.say(f"{why}{running.path} cannot be written: {problem}")
+            self.say(f"{reason}{recording.path} cannot be written: {problem}")
+
+    def save_recordings(self) -> str:
+        """Ends all recordings; returns a message for the user."""
+        messages = []
+        for recording in self.recorder.active():
+            self.stop_recording(recording)
+            messages.append(self.message)
+        return "; ".join(messages) or "nothing was being recorded"
 
     def save_picture(self, path: Path) -> None:
         self.draw()
         pygame.image.save(pygame.display.get_surface(), str(path))
 
-    # -- what is shown -----------------------------------------------------------------------------------------------
-
-    def pace(self) -> float:
-        """Frames a second that are wanted."""
-        return self.fps * self.speed
-
-    def knobs(self) -> str:
-        steps = f"{self.dream.steps} step{'s' * (self.dream.steps > 1)} (made for {self.own_steps})"
-        return f"{steps}, noise told {self.dream.context_level:.1f}, seed {self.dream.seed}, {self.speed:g}x"
+    # -- drawing -----------------------------------------------------------------------------------------------------
 
     def draw(self) -> None:
         draw_window(self, pygame.display.get_surface())
         pygame.display.flip()
 
     def frames(self, view: str) -> dict[str, np.ndarray]:
-        """What is to be seen, by name: uint8 (H, W, 3)."""
-        dream, real = self.ride.frame_u8, self.ride.real
-        if real is None or view == "dream":
-            return {"the dream": dream}
+        """Returns the visible frames by name, each uint8 (H, W, 3)."""
+        frame_u8, real = self.session.frame_u8, self.session.real
+        if real is None or view == "world model":
+            return {"world model": frame_u8}
         game = {real.label: real.frame_u8}
         if view == "game":
             return game
-        both = {**game, "the dream": dream}
-        return both if view == "both" else {**both, "difference": difference(real.frame_u8, dream)}
+        both = {**game, "world model": frame_u8}
+        return both if view == "both" else {**both, "difference": difference(real.frame_u8, frame_u8)}

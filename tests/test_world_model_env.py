@@ -1,4 +1,4 @@
-"""The world one acts in, on a small random dream; and the dream that comes with the repository."""
+"""The world model as an environment, on a small random model; and the pretrained model of the repository."""
 
 import itertools
 import subprocess
@@ -22,26 +22,26 @@ def paths(tmp_path):
     return save_dream(tmp_path)
 
 
-def play(dream: WorldModelEnv, actions) -> np.ndarray:
-    return np.stack([dream.step(action) for action in actions])
+def play(env: WorldModelEnv, actions) -> np.ndarray:
+    return np.stack([env.step(action) for action in actions])
 
 
 def test_frames_are_pictures_for_a_screen(paths):
     """Another order of axes or type would be shown as stripes, or refused by a video file only at its end."""
-    dream = open_dream(**paths, steps=None)
-    assert dream.engine.steps == 2  # of the file
-    assert dream.frame_shape == (32, 48) and dream.num_starts == 3 and dream.fps == 15.0
-    assert dream.action_names == ("nothing", "left", "right") and dream.action_keys == (
+    env = open_dream(**paths, steps=None)
+    assert env.backend.steps == 2  # of the file
+    assert env.frame_shape == (32, 48) and env.num_starts == 3 and env.fps == 15.0
+    assert env.action_names == ("nothing", "left", "right") and env.action_keys == (
         (),
         ("left",),
         ("right",),
     )
-    for frame_u8 in (dream.reset(1), dream.step(2)):
+    for frame_u8 in (env.reset(1), env.step(2)):
         assert frame_u8.shape == (32, 48, 3) and frame_u8.dtype == np.uint8 and frame_u8.flags.c_contiguous
 
 
-def test_the_same_seed_dreams_the_same(paths):
-    """Without it neither a bug nor a picture in the README could be made again."""
+def test_the_same_seed_generates_the_same_frames(paths):
+    """Otherwise neither a bug nor a picture in the README could be reproduced."""
     actions = [0, 1, 2, 2, 1, 0]
     one, same, other = (play(open_dream(**paths, seed=seed), actions) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
@@ -49,46 +49,49 @@ def test_the_same_seed_dreams_the_same(paths):
 
 
 def test_actions_steer(paths):
-    """Held keys that never reach the network leave a pleasant film."""
-    films = [play(open_dream(**paths), [action] * 3) for action in range(3)]
-    assert (films[0] != films[1]).any() and (films[1] != films[2]).any()
+    """Actions that never reach the network would leave frames that still look good."""
+    frames = [play(open_dream(**paths), [action] * 3) for action in range(3)]
+    assert (frames[0] != frames[1]).any() and (frames[1] != frames[2]).any()
 
 
 def test_reset_goes_back_to_the_start(paths):
-    """Anything that play leaves behind in the start would be met again at every restart."""
-    dream = open_dream(**paths)
-    starts = [dream.reset(start) for start in range(dream.num_starts)]
+    """A start state that play changes would be different at every restart."""
+    env = open_dream(**paths)
+    starts = [env.reset(start) for start in range(env.num_starts)]
     assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
-    kept = dream.places.latents.copy(), dream.places.actions.copy()
-    dream.reset(1)
-    first = dream.state_dict.context.clone(), dream.state_dict.actions.clone()
-    play(dream, [2, 1, 2, 1, 0, 1, 2])
-    np.testing.assert_array_equal(dream.reset(1), starts[1])
-    assert torch.equal(dream.state_dict.context, first[0]) and torch.equal(dream.state_dict.actions, first[1])
-    np.testing.assert_array_equal(dream.places.latents, kept[0])
-    np.testing.assert_array_equal(dream.places.actions, kept[1])
+    kept = env.start_states.latents.copy(), env.start_states.actions.copy()
+    env.reset(1)
+    first = env.state.context.clone(), env.state.actions.clone()
+    play(env, [2, 1, 2, 1, 0, 1, 2])
+    np.testing.assert_array_equal(env.reset(1), starts[1])
+    assert torch.equal(env.state.context, first[0]) and torch.equal(env.state.actions, first[1])
+    np.testing.assert_array_equal(env.start_states.latents, kept[0])
+    np.testing.assert_array_equal(env.start_states.actions, kept[1])
     last = torch.from_numpy(kept[0][1:2, -1])
-    np.testing.assert_array_equal(dream.reset(1), to_u8(decode(dream.engine.decoder, last))[0])
+    np.testing.assert_array_equal(env.reset(1), to_u8(decode(env.backend.decoder, last))[0])
 
 
-def test_an_action_counts_for_the_frame_that_is_seen(paths):
-    """One frame late, and every corner is missed: step's action is the last of those shown to the network."""
-    dream = open_dream(**paths)
+def test_an_action_counts_for_the_frame_that_is_returned(paths):
+    """The action given to step is the last one that the network sees; one frame late, every bend would be missed."""
+    env = open_dream(**paths)
     shown = []
-    dream.engine.unet.register_forward_pre_hook(
+    env.backend.unet.register_forward_pre_hook(
         lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
     )
-    dream.reset(2)
-    latents, before = list(torch.from_numpy(dream.places.latents[2])), dream.places.actions[2].tolist()
+    env.reset(2)
+    latents, before = (
+        list(torch.from_numpy(env.start_states.latents[2])),
+        env.start_states.actions[2].tolist(),
+    )
     actions = [1, 2, 0, 2, 1, 1]
     for action in actions:
-        frame_u8 = dream.step(action)
-        context = dream.state_dict.context
+        frame_u8 = env.step(action)
+        context = env.state.context
         latents.append(context[0, -1])
-        np.testing.assert_array_equal(frame_u8, to_u8(decode(dream.engine.decoder, context[:, -1]))[0])
-    for i, (context, told) in enumerate(shown):
+        np.testing.assert_array_equal(frame_u8, to_u8(decode(env.backend.decoder, context[:, -1]))[0])
+    for i, (context, seen) in enumerate(shown):
         assert (
-            told == [*before[:3], *actions][i : i + 4]
+            seen == [*before[:3], *actions][i : i + 4]
         )  # the last action of the start gives way to the player's
         torch.testing.assert_close(context[0], torch.stack(latents[i : i + 4]))  # the context rolls
 
@@ -96,32 +99,32 @@ def test_an_action_counts_for_the_frame_that_is_seen(paths):
 @pytest.mark.parametrize("action", [-1, 3])
 def test_an_action_out_of_range_is_refused(action, paths):
     """-1 would quietly be the last action."""
-    dream = open_dream(**paths)
+    env = open_dream(**paths)
     with pytest.raises(ValueError, match=f"action {action}"):
-        dream.step(action)
+        env.step(action)
 
 
-# ------------------------------------------------------------------------------------------------- what is shipped
+# ------------------------------------------------------------------------------------------------- the pretrained model
 
 
 @pytest.fixture(scope="module")
-def shipped():
+def pretrained():
     if not all((PRETRAINED / name).exists() for name in PARTS.values()):
-        pytest.fail("no dream in sd/pretrained/: make play has nothing to show")
+        pytest.fail("no model in sd/pretrained/: make play has nothing to show")
     return {option: PRETRAINED / name for option, name in PARTS.items()}
 
 
-def test_the_dream_that_is_shipped_plays_and_steers(shipped):
+def test_the_pretrained_model_plays_and_steers(pretrained):
     """It is the first thing anybody sees: it must load with this code, move, and turn both ways."""
-    films = {}
+    frames = {}
     for side in ("left", "right"):
-        dream = open_dream(**shipped)
-        held = next(i for i, keys in enumerate(dream.action_keys) if side in keys and "up" in keys)
-        films[side] = play(dream, [held] * 30).astype(int)
-        assert films[side].std() > 5 and np.abs(np.diff(films[side], axis=0)).mean() > 0.2
-    assert np.abs(films["left"][-1] - films["right"][-1]).mean() > 3
-    for start in range(dream.num_starts):
-        assert dream.reset(start).std() > 5
+        env = open_dream(**pretrained)
+        held = next(i for i, keys in enumerate(env.action_keys) if side in keys and "up" in keys)
+        frames[side] = play(env, [held] * 30).astype(int)
+        assert frames[side].std() > 5 and np.abs(np.diff(frames[side], axis=0)).mean() > 0.2
+    assert np.abs(frames["left"][-1] - frames["right"][-1]).mean() > 3
+    for start in range(env.num_starts):
+        assert env.reset(start).std() > 5
 
 
 HILLS = slice(16, 27)  # rows of the picture, the panorama above the horizon
@@ -141,26 +144,26 @@ def moved_right(before: np.ndarray, after: np.ndarray) -> int:
 
 @pytest.mark.parametrize("start", [1, 5])
 @pytest.mark.parametrize(("side", "sign"), [("left", 1), ("right", -1)])
-def test_in_the_shipped_dream_steering_left_turns_the_world_right(shipped, side, sign, start):
-    dream = open_dream(**shipped)
-    held = next(i for i, keys in enumerate(dream.action_keys) if side in keys and "up" in keys)
-    frames = [dream.reset(start), *play(dream, [held] * 12)]
+def test_in_the_pretrained_model_steering_left_turns_the_world_right(pretrained, side, sign, start):
+    env = open_dream(**pretrained)
+    held = next(i for i, keys in enumerate(env.action_keys) if side in keys and "up" in keys)
+    frames = [env.reset(start), *play(env, [held] * 12)]
     moved = [moved_right(*pair) for pair in itertools.pairwise(frames)]
     assert sign * sum(moved) > 60, moved
 
 
 @pytest.mark.parametrize("start", [1, 3, 6])
-def test_in_the_shipped_dream_no_gas_comes_to_a_stop(shipped, start):
+def test_in_the_pretrained_model_no_gas_comes_to_a_stop(pretrained, start):
     """And the picture stays whole: it once broke into confetti where nobody pressed a key."""
-    dream = open_dream(**shipped)
-    dream.reset(start)
-    nothing = next(i for i, keys in enumerate(dream.action_keys) if not keys)
-    frames = play(dream, [nothing] * 150).astype(int)
+    env = open_dream(**pretrained)
+    env.reset(start)
+    nothing = next(i for i, keys in enumerate(env.action_keys) if not keys)
+    frames = play(env, [nothing] * 150).astype(int)
     change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
     assert change[-30:].mean() < 0.1 * change[:10].mean() and change[-30:].max() < 1, change
 
 
-def test_shipped_files_are_small(shipped):
+def test_pretrained_files_are_small(pretrained):
     """A repository that is slow to clone is not tried."""
     for path in PRETRAINED.iterdir():
         assert path.stat().st_size <= 16 * 2**20, path

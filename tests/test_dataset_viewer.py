@@ -1,4 +1,4 @@
-"""The window on a recording: what its keys and the mouse do, what it works out, a real screen."""
+"""The dataset viewer: computations, keys, mouse, drawing, and a window on an X display."""
 
 import json
 import os
@@ -8,19 +8,18 @@ import inspect_trajectories
 import numpy as np
 import pytest
 from dream.data.trajectories import open_trajectories
-from dream.window.dataset_commands import (
-    COMMANDS,
-    clock,
-    column_of,
-    command,
-    counted_before,
-    in_words,
+from dream.window.dataset_commands import COMMANDS
+from dream.window.dataset_index import (
+    column_fractions,
+    format_time,
+    format_value,
+    frame_values,
     nearest,
     position_at,
+    prefix_counts,
     rarest_first,
     run_starts,
-    shares,
-    values_at,
+    timeline_column,
 )
 from PIL import Image
 from test_window import screen, send, wait_until  # noqa: F401 (screen is a fixture)
@@ -35,12 +34,12 @@ ACTIONS = np.repeat([1, 2, 1, 3, 1, 2], [10, 5, 12, 1, 22, 10]).reshape(
 
 
 def shade(position: int) -> int:
-    return 10 + 4 * position  # none is black, as an empty screen is
+    return 10 + 4 * position  # never black like an empty screen
 
 
 @pytest.fixture
 def path(tmp_path):
-    """Frame i of 60 is of one colour, shade(i); the episodes start at 0, 12, 30 and 45."""
+    """Frame i of 60 is of one color, shade(i); the episodes start at 0, 12, 30 and 45."""
     shades = shade(np.arange(N * T)).astype(np.uint8).reshape(N, T, 1, 1, 1)
     meta = {"fps": 500.0, "action_keys": [[], ["up"], ["left"], ["up", "left"]], "game": "Test-v0"}
     path = tmp_path / "mine.npz"
@@ -58,34 +57,34 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def make_browser(monkeypatch, tmp_path):
+def make_viewer(monkeypatch, tmp_path):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    from dream.window.dataset_viewer import Browser
+    from dream.window.dataset_viewer import DatasetViewer
 
-    yield lambda path: Browser(open_trajectories(path), path.name, tmp_path / "output")
+    yield lambda path: DatasetViewer(open_trajectories(path), path.name, tmp_path / "output")
     pygame.quit()
 
 
 def pixels(window) -> np.ndarray:
-    """What it draws, uint8 (H, W, 3)."""
+    """Draws the window; returns its pixels, uint8 (H, W, 3)."""
     window.draw()
     return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
 
 
-def words_of(window, monkeypatch) -> list[str]:
-    """All that it writes when it draws."""
-    from dream.window import dataset_viewer as browser
-    from dream.window import draw as overlays
+def drawn_text(window, monkeypatch) -> list[str]:
+    """Draws the window; returns all text that is written."""
+    from dream.window import dataset_hud
+    from dream.window import draw as drawing
 
-    written, write = [], overlays.write
+    written, write = [], drawing.write
 
-    def remember(on, words, *rest, **corner):
-        written.append(words)
-        return write(on, words, *rest, **corner)
+    def spy(surface, text, *rest, **position):
+        written.append(text)
+        return write(surface, text, *rest, **position)
 
     with monkeypatch.context() as patch:
-        for module in (browser, overlays):
-            patch.setattr(module, "write", remember)
+        for module in (dataset_hud, drawing):
+            patch.setattr(module, "write", spy)
         window.draw()
     return written
 
@@ -95,7 +94,7 @@ def mouse(window, kind, x, y, **more):
     window.handle_events(0)
 
 
-# ------------------------------------------------------------------------------------------------ what it works out
+# ------------------------------------------------------------------------------------------------ computations
 
 
 def test_rarest_first():
@@ -111,7 +110,7 @@ def test_runs_end_at_other_actions_rows_and_episodes():
     assert run_starts(actions, starts, 0).tolist() == []
 
 
-def test_nearest_is_never_where_one_stands():
+def test_nearest_excludes_the_present_position():
     positions = np.array([3, 7, 20])
     assert [nearest(positions, at, 1) for at in (0, 3, 7, 20)] == [3, 7, 20, None]
     assert [nearest(positions, at, -1) for at in (0, 3, 7, 99)] == [None, None, 3, 20]
@@ -120,11 +119,11 @@ def test_nearest_is_never_where_one_stands():
 @pytest.mark.parametrize(("width", "num_frames"), [(100, 7), (100, 90), (100, 100), (100, 1)])
 def test_a_click_on_a_frame_s_column_is_that_frame(width, num_frames):
     for position in range(num_frames):
-        assert position_at(column_of(position, width, num_frames), width, num_frames) == position
+        assert position_at(timeline_column(position, width, num_frames), width, num_frames) == position
 
 
-def test_a_line_with_more_frames_than_columns():
-    columns = [column_of(position, 100, 12345) for position in range(12345)]
+def test_a_timeline_with_more_frames_than_columns():
+    columns = [timeline_column(position, 100, 12345) for position in range(12345)]
     assert columns == sorted(columns) and set(columns) == set(range(100))
     assert [position_at(x, 100, 12345) for x in (-9, 0, 50, 99, 100, 900)] == [
         0,
@@ -136,75 +135,82 @@ def test_a_line_with_more_frames_than_columns():
     ]
 
 
-def test_each_column_shows_the_share_of_its_own_frames():
+def test_each_column_shows_the_fraction_of_its_own_frames():
     marked = np.zeros((2, 50), bool)
     marked[0, 3] = marked[1, 10:20] = True
-    np.testing.assert_array_equal(shares(counted_before(marked), 10), [0.1, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(
+        column_fractions(prefix_counts(marked), 10), [0.1, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+    )
     few = np.array([[False, True, False, True]])
-    np.testing.assert_array_equal(shares(counted_before(few), 8), [0, 0, 1, 1, 0, 0, 1, 1])
+    np.testing.assert_array_equal(column_fractions(prefix_counts(few), 8), [0, 0, 1, 1, 0, 0, 1, 1])
 
 
-def test_values_in_words():
+def test_values_as_text():
     extras = {
         "rewards": np.array([[0.5, -1234.56]], np.float32),
         "truth/lap": np.array([[1, 2]]),
         "truth/pose": np.zeros((1, 2, 3)),  # more than one value a frame
         "weather": np.array([["rain", "sun"]]),
     }
-    assert values_at(extras, 0, 1) == [("rewards", "-1235"), ("lap", "2"), ("weather", "sun")]
-    assert [in_words(np.float64(value)) for value in (0.9312, 0, np.nan)] == ["0.931", "0", "nan"]
-    assert [clock(seconds) for seconds in (0, 9.96, 75.25, 600)] == ["0:00.0", "0:09.9", "1:15.2", "10:00.0"]
+    assert frame_values(extras, 0, 1) == [("rewards", "-1235"), ("lap", "2"), ("weather", "sun")]
+    assert [format_value(np.float64(value)) for value in (0.9312, 0, np.nan)] == ["0.931", "0", "nan"]
+    assert [format_time(seconds) for seconds in (0, 9.96, 75.25, 600)] == [
+        "0:00.0",
+        "0:09.9",
+        "1:15.2",
+        "10:00.0",
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ keys and the mouse
 
 
-def test_each_command_has_keys_of_its_own_and_a_function(make_browser, path):
-    window = make_browser(path)
-    assert len(window.command_of) == sum(len(keys) for keys, _ in COMMANDS.values())
-    for name in COMMANDS:
-        command(name)(window)
+def test_each_command_has_keys_of_its_own_and_can_be_called(make_viewer, path):
+    window = make_viewer(path)
+    assert len(window.command_of_key) == sum(len(command.keys) for command in COMMANDS.values())
+    for command in COMMANDS.values():
+        command.function(window)
         window.draw()
     assert not window.running
 
 
-def test_episodes_on_and_back(make_browser, path):
-    window = make_browser(path)
+def test_next_and_previous_episode(make_viewer, path):
+    window = make_viewer(path)
     seen = []
     for name in "eeeeewww":
         send(window, name)
         seen.append(window.position)
     assert seen == [12, 30, 45, 45, 45, 30, 12, 0]
-    window.go(31)
+    window.go_to(31)
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_e, mod=pygame.KMOD_LSHIFT))
     window.handle_events(0)
     assert window.position == 30
 
 
-def test_runs_of_the_rarest_action_and_of_others(make_browser, path):
-    window = make_browser(path)
-    assert window.chosen_name == "forward+left"  # "nothing" is rarer: it does not occur
+def test_runs_of_the_rarest_action_and_of_others(make_viewer, path):
+    window = make_viewer(path)
+    assert window.selected_name == "forward+left"  # "nothing" is rarer: it does not occur
     send(window, "n")
     assert window.position == 27
     send(window, "n")
     assert window.position == 27 and "no run of forward+left" in window.message
     send(window, "tab", "n")
-    assert (window.chosen_name, window.position) == ("left", 50)
+    assert (window.selected_name, window.position) == ("left", 50)
     send(window, "b")
     assert window.position == 12  # an episode start cuts the run 10 .. 14
     send(window, "b", "tab")
-    assert (window.chosen_name, window.position) == ("forward", 10)
+    assert (window.selected_name, window.position) == ("forward", 10)
     send(window, "tab")
-    assert window.chosen_name == "forward+left"
+    assert window.selected_name == "forward+left"
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_TAB, mod=pygame.KMOD_RSHIFT))
     window.handle_events(0)
-    assert window.chosen_name == "forward"
+    assert window.selected_name == "forward"
 
 
-def test_the_mouse_drags_through_the_recording(make_browser, path):
-    window = make_browser(path)
+def test_the_mouse_drags_through_the_recording(make_viewer, path):
+    window = make_viewer(path)
     line = window.timeline()
-    x = [line.left + column_of(position, line.width, N * T) for position in (20, 40)]
+    x = [line.left + timeline_column(position, line.width, N * T) for position in (20, 40)]
     mouse(window, pygame.MOUSEMOTION, x[0], line.centery, buttons=(0, 0, 0))
     mouse(window, pygame.MOUSEBUTTONDOWN, x[0], line.top - 100, button=1)  # on the picture
     mouse(window, pygame.MOUSEMOTION, x[0], line.centery, buttons=(1, 0, 0))
@@ -214,7 +220,7 @@ def test_the_mouse_drags_through_the_recording(make_browser, path):
     assert window.position == 20
     mouse(
         window, pygame.MOUSEMOTION, x[1], line.top - 200, buttons=(1, 0, 0)
-    )  # the hand need not stay on the line
+    )  # the mouse may leave the timeline
     assert window.position == 40
     mouse(window, pygame.MOUSEMOTION, 9999, 0, buttons=(1, 0, 0))
     assert window.position == N * T - 1
@@ -223,44 +229,50 @@ def test_the_mouse_drags_through_the_recording(make_browser, path):
     assert window.position == N * T - 1
 
 
-def test_playing_goes_on_after_a_drag(make_browser, path):
-    window = make_browser(path)
+def test_playing_goes_on_after_a_drag(make_viewer, path):
+    window = make_viewer(path)
     line = window.timeline()
     send(window, "space")
-    window.play_on()
+    window.play_frame()
     mouse(
-        window, pygame.MOUSEBUTTONDOWN, line.left + column_of(20, line.width, N * T), line.centery, button=1
+        window,
+        pygame.MOUSEBUTTONDOWN,
+        line.left + timeline_column(20, line.width, N * T),
+        line.centery,
+        button=1,
     )
-    window.play_on()
+    window.play_frame()
     assert window.position == 20 and window.playing
     mouse(window, pygame.MOUSEBUTTONUP, 0, 0, button=1)
-    window.play_on()
+    window.play_frame()
     assert window.position == 21
     send(window, "end", "space", "space")
     assert not window.playing  # there is nothing left to play
 
 
-# ------------------------------------------------------------------------------------------------ what is shown
+# ------------------------------------------------------------------------------------------------ drawing
 
 
-def test_the_keys_of_the_action_are_lit_and_the_frame_is_its_own(make_browser, path, monkeypatch):
-    from dream.window import dataset_viewer as browser
-    from dream.window import draw as overlays
+def test_the_frame_and_the_keys_of_its_action_are_drawn(make_viewer, path, monkeypatch):
+    from dream.window import dataset_hud
+    from dream.window import draw as drawing
 
-    window, lit = make_browser(path), []
-    draw_keys = overlays.draw_keys
+    window, lit = make_viewer(path), []
+    draw_keys = drawing.draw_keys
     monkeypatch.setattr(
-        browser, "draw_keys", lambda on, keys, held, left: lit.append(held) or draw_keys(on, keys, held, left)
+        dataset_hud,
+        "draw_keys",
+        lambda on, keys, held, left: lit.append(held) or draw_keys(on, keys, held, left),
     )
     for position in (0, 10, 27):
-        window.go(position)
+        window.go_to(position)
         picture = pixels(window)
-        x, y = window.picture.center
+        x, y = window.picture_rect.center
         assert (picture[y, x] == shade(position)).all()
     assert lit == [("up",), ("left",), ("up", "left")]
 
 
-def test_pixels_are_whole_multiples(make_browser, tmp_path):
+def test_pixels_are_whole_multiples(make_viewer, tmp_path):
     frames = np.random.default_rng(0).integers(256, size=(1, 5, 3, 100, 256)).astype(np.uint8)
     np.savez(
         tmp_path / "t.npz",
@@ -268,50 +280,50 @@ def test_pixels_are_whole_multiples(make_browser, tmp_path):
         actions=np.zeros((1, 5), int),
         episode_starts=np.zeros((1, 5), bool),
     )
-    window = make_browser(tmp_path / "t.npz")
+    window = make_viewer(tmp_path / "t.npz")
     picture = pixels(window)
-    place = window.picture
+    place = window.picture_rect
     scale = place.width // 256
     assert scale >= 2 and place.size == (256 * scale, 100 * scale)
     found = picture[place.top : place.bottom, place.left : place.right]
     np.testing.assert_array_equal(found, frames[0, 0].transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1))
 
 
-def test_the_line_shows_the_action_the_episodes_and_the_place(make_browser, path):
-    from dream.window.draw import DIM, GREEN, LINE, MOON
+def test_the_timeline_shows_action_episodes_and_position(make_viewer, path):
+    from dream.window.draw import ACCENT, BORDER, GREEN, MUTED
 
-    window = make_browser(path)
+    window = make_viewer(path)
     send(window, "tab")
-    assert window.chosen_name == "left"
-    window.go(20)
+    assert window.selected_name == "left"
+    window.go_to(20)
     picture, line = pixels(window), window.timeline()
 
-    def colour(position, y):
-        return tuple(picture[y, line.left + column_of(position, line.width, N * T)])
+    def color(position, y):
+        return tuple(picture[y, line.left + timeline_column(position, line.width, N * T)])
 
     for position in range(N * T):
-        wanted = MOON if position == 20 else GREEN if ACTIONS.flat[position] == 2 else LINE
-        assert colour(position, line.centery) == wanted, position
+        wanted = ACCENT if position == 20 else GREEN if ACTIONS.flat[position] == 2 else BORDER
+        assert color(position, line.centery) == wanted, position
         if position != 20:
-            assert (colour(position, line.top - 4) == DIM) == (position in (0, 12, 30, 45)), position
+            assert (color(position, line.top - 4) == MUTED) == (position in (0, 12, 30, 45)), position
 
 
-def test_values_of_the_frame_are_written(make_browser, path, monkeypatch):
-    window = make_browser(path)
-    window.go(49)
-    written = words_of(window, monkeypatch)
+def test_values_of_the_frame_are_written(make_viewer, path, monkeypatch):
+    window = make_viewer(path)
+    window.go_to(49)
+    written = drawn_text(window, monkeypatch)
     for wanted in ("rewards", "7", "speed", "0.93", "forward", "row 1, t 19, frame 49"):
         assert wanted in written, wanted
     assert "at" not in written  # two values a frame
 
 
-def test_the_histogram_counts_and_lights_the_action_at_hand(make_browser, path, monkeypatch):
-    from dream.window.draw import DIM, GREEN, MOON
+def test_the_histogram_highlights_the_current_action(make_viewer, path, monkeypatch):
+    from dream.window.draw import ACCENT, GREEN, MUTED
 
-    window = make_browser(path)
+    window = make_viewer(path)
     before = pixels(window)
     send(window, "a")
-    written = words_of(window, monkeypatch)
+    written = drawn_text(window, monkeypatch)
     rows = [written[i : i + 3] for i, words in enumerate(written) if words in window.recording.action_names]
     assert rows[:4] == [
         ["nothing", "0", "0.0%"],
@@ -321,56 +333,56 @@ def test_the_histogram_counts_and_lights_the_action_at_hand(make_browser, path, 
     ]
     area = pixels(window)[: before.shape[0] - window.bar_height]
 
-    def wide(colour):
-        return (area == colour).all(axis=2).sum(axis=1).max()
+    def wide(color):
+        return (area == color).all(axis=2).sum(axis=1).max()
 
-    assert wide(MOON) > 2.5 * wide(DIM) > 0  # "forward" is at hand, and three times as frequent as "left"
-    assert (area == GREEN).all(axis=2).any()  # the chosen one
+    assert wide(ACCENT) > 2.5 * wide(MUTED) > 0  # "forward" is current, and three times as frequent as "left"
+    assert (area == GREEN).all(axis=2).any()  # the selected one
     send(window, "a")
     np.testing.assert_array_equal(pixels(window), before)
 
 
-def test_help_names_every_command(make_browser, path, monkeypatch):
-    window = make_browser(path)
+def test_help_names_every_command(make_viewer, path, monkeypatch):
+    window = make_viewer(path)
     before = pixels(window)
     send(window, "f1")
-    written = words_of(window, monkeypatch)
-    assert {words for _, words in COMMANDS.values()} <= set(written)
-    assert {"PgDn", "Shift Tab", "Space", "F1"} <= set(written) and "THE GAME" not in written
+    written = drawn_text(window, monkeypatch)
+    assert {command.help for command in COMMANDS.values()} <= set(written)
+    assert {"PgDn", "Shift Tab", "Space", "F1"} <= set(written) and "GAME" not in written
     send(window, "h")
     np.testing.assert_array_equal(pixels(window), before)
 
 
-def test_drawn_at_any_size(make_browser, path):
-    window = make_browser(path)
+def test_drawn_at_any_size(make_viewer, path):
+    window = make_viewer(path)
     for size in ((1, 1), (90, 140), (300, 80), (1500, 300)):
         pygame.display.set_mode(size, pygame.RESIZABLE)
         for name in ("a", "h", "h"):
             send(window, name)
             window.say("hello")
-            assert window.drawn != window.seen()
+            assert window.drawn != window.visible_state()
             window.draw()
         mouse(window, pygame.MOUSEBUTTONDOWN, 5, size[1] - 1, button=1)
 
 
-def test_a_game_of_many_keys_leaves_room_for_its_action(make_browser, tmp_path, monkeypatch):
+def test_a_game_of_many_keys_leaves_room_for_its_action(make_viewer, tmp_path, monkeypatch):
     actions = np.arange(60).reshape(2, 30) % 40
     np.savez(tmp_path / "t.npz", frames=np.zeros((2, 30, 3, 210, 160), np.uint8), actions=actions)
-    window = make_browser(tmp_path / "t.npz")
-    window.go(7)
+    window = make_viewer(tmp_path / "t.npz")
+    window.go_to(7)
     send(window, "a", "tab")
-    assert window.recording.action_names[7] in words_of(window, monkeypatch)
+    assert window.recording.action_names[7] in drawn_text(window, monkeypatch)
 
 
-def test_a_picture_is_what_is_to_be_seen(make_browser, path, tmp_path):
-    window = make_browser(path)
+def test_a_picture_shows_the_window(make_viewer, path, tmp_path):
+    window = make_viewer(path)
     wanted = pixels(window)
     send(window, "s")
     (name,) = os.listdir(tmp_path / "output")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "output" / name).convert("RGB")), wanted)
     window.output_dir = path  # no folder
     send(window, "s")
-    assert "no picture" in window.message
+    assert "picture not saved" in window.message
 
 
 def test_a_real_window(screen, path):  # noqa: F811
@@ -382,10 +394,10 @@ def test_a_real_window(screen, path):  # noqa: F811
     wait_until(lambda: screen.shows([shade(0)] * 3))
     screen.press("key", "n")
     wait_until(lambda: screen.shows([shade(27)] * 3))
-    from dream.window.draw import MOON
+    from dream.window.draw import ACCENT
 
-    lower = screen.picture()[410:]  # the end of the bar: nothing else is of this colour there
-    y, x = (int(where.mean()) for where in np.nonzero((lower == MOON).all(axis=2)))
+    lower = screen.picture()[410:]  # the end of the bar: nothing else is of this color there
+    y, x = (int(where.mean()) for where in np.nonzero((lower == ACCENT).all(axis=2)))
     y += 410
     screen.press("mousemove", str(x), str(y), "mousedown", "1", "mousemove", "790", str(y))
     wait_until(lambda: screen.shows([shade(N * T - 1)] * 3))

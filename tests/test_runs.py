@@ -1,0 +1,70 @@
+"""Atomic writes, resuming a run, and the choice of bfloat16."""
+
+import pytest
+import torch
+from dream.common import runs
+from dream.common.errors import InputError
+from dream.common.files import atomic_write
+from dream.common.runs import MetricsLog, load_resume_state, save_checkpoint
+
+
+def test_atomic_write_replaces_the_file_only_when_it_is_complete(tmp_path):
+    """A crash in the middle of a write must leave the old file, and no temporary file."""
+    path = tmp_path / "new folder" / "a.txt"
+    with atomic_write(path, "w") as file:
+        file.write("old")
+        assert not path.exists() and file.name.endswith(".writing")
+    assert path.read_text() == "old"
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), atomic_write(path) as file:
+            file.write(b"half of the n")
+            raise error
+        assert path.read_text() == "old"
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert path.read_text() == "new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_metrics_keep_earlier_rows_when_a_column_is_added(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.write(1, {"loss": 0.5})
+    log.write(2, {"loss": 0.25, "psnr": 30.0})
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,loss,psnr", "1,0.5,", "2,0.25,30"]
+    MetricsLog(tmp_path, resume_step=1).write(2, {"loss": 0.125})
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.125"] or (
+        (tmp_path / "metrics.csv").read_text().split() == ["step,loss,psnr", "1,0.5,", "2,0.125,"]
+    )
+    assert not list(tmp_path.glob("*.writing"))
+
+
+def test_a_run_resumes_only_with_the_settings_it_began_with(tmp_path):
+    settings = {"--seed": 1, "--new-option": None}
+    assert load_resume_state(tmp_path, "a_run", False, settings) is None
+    save_checkpoint({"kind": "a_run", "must_match": {"--seed": 1}, "step": 7}, tmp_path / "last.pt")
+    assert load_resume_state(tmp_path, "a_run", True, settings)["step"] == 7
+    with pytest.raises(InputError, match="already contains a run"):
+        load_resume_state(tmp_path, "a_run", False, settings)
+    with pytest.raises(InputError, match="began with --seed 1: resume it with the same"):
+        load_resume_state(tmp_path, "a_run", True, {"--seed": 2})
+    with pytest.raises(InputError, match="older version, without --new-option"):
+        load_resume_state(tmp_path, "a_run", True, {"--seed": 1, "--new-option": 3})
+    save_checkpoint({"kind": "a_run", "fixed": {"--seed": 1}}, tmp_path / "last.pt")  # the key's former name
+    with pytest.raises(InputError, match="written by an older version"):
+        load_resume_state(tmp_path, "a_run", True, {"--seed": 1})
+
+
+class NoOperators:
+    """Stands in for torch.ops.mkldnn of a PyTorch without oneDNN, which raises AttributeError for each operator."""
+
+
+@pytest.mark.parametrize("case", ["no operator", "not available"])
+def test_without_onednn_there_is_no_fast_bfloat16(monkeypatch, case):
+    """PyTorch for Apple silicon is built without oneDNN: asking it about bfloat16 raised AttributeError."""
+    if case == "no operator":
+        monkeypatch.setattr(torch.ops, "mkldnn", NoOperators())
+    else:
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        monkeypatch.setattr(runs.platform, "processor", lambda: "amx_bf16")
+    assert runs.cpu_bfloat16_is_fast.__wrapped__() is False
