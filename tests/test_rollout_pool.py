@@ -57,13 +57,14 @@ def test_samples_match_a_slow_reference():
             real = [100.0 * row + t + i for i in range(L + 1)]
             assert t + L < RESET  # no window crosses a reset
             assert batch.actions[b].tolist() == real[:-1]
-            assert batch.real_context[b].flatten().tolist() == real[:-1] and batch.target[b].item() == real[-1]
+            assert (
+                batch.real_context[b].flatten().tolist() == real[:-1] and batch.target[b].item() == real[-1]
+            )
             if batch.is_real[b]:
                 generated[slot] = []
             own = generated[slot]
-            assert batch.context[b].flatten().tolist() == (real[:-1] + own)[-L:] if len(own) >= L else (
-                batch.context[b].flatten().tolist() == [*real[: L - len(own)], *own]
-            )
+            expected = real[: max(0, L - len(own))] + own[-L:]
+            assert batch.context[b].flatten().tolist() == expected
             longest = max(longest, len(own))
             if at_pure_noise[b]:
                 generated[slot] = [*own, predicted[b].item()]
@@ -151,7 +152,9 @@ def test_samples_off_the_data_have_no_target():
     pool.length_scale[:] = 0
     for _ in range(100):
         batch = pool.sample_batch()
-        assert torch.equal(batch.has_target, batch.is_real)  # here a rollout leaves the data with its first frame
+        assert torch.equal(
+            batch.has_target, batch.is_real
+        )  # here a rollout leaves the data with its first frame
         pool.update(batch.slots, batch.target, TWO, 1, batch.target)
     assert pool.off_data.any()
 

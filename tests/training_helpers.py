@@ -1,11 +1,11 @@
-"""Helpers of the training tests: one training step, a recording of the moving square, the training scripts with small
-networks."""
+"""Helpers of the training tests: a network that records its inputs, the training scripts with small networks."""
 
 import contextlib
 import csv
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +14,9 @@ import train_autoencoder
 import train_sd
 from dream.common.errors import run_script
 from dream.models.autoencoder import AutoencoderConfig
-from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNetConfig
-from dream.training.losses import FlowTargets, NoisyInputs, add_training_noise, warp_and_flow_loss
 from small import moving_square
-from torch import Tensor
+from torch import Tensor, nn
 
 L = 4  # frames of context
 ONE_EPOCH = ["--epochs", "1", "--epoch-samples", "16", "--batch-size", "8", "--device", "cpu"]  # two steps
@@ -33,22 +31,29 @@ def latent_grid(values: list) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)[..., None, None, None]
 
 
-def training_step(
-    unet: torch.nn.Module, context: Tensor, actions: Tensor, target: Tensor, is_real: Tensor,
-    generator: torch.Generator, has_target: Tensor | None = None, flow_targets: FlowTargets | None = None,
-) -> tuple[Tensor, dict[str, Tensor], Tensor, NoisyInputs]:  # fmt: skip
-    """Loss, metrics, predicted latents (B, C, h, w) and noisy inputs of one step of train_sd.py, without the
-    adversarial loss. flow_targets: needed where the network predicts a flow."""
-    has_target = torch.ones(len(target), dtype=torch.bool) if has_target is None else has_target
-    noisy = add_training_noise(context, target, is_real, has_target, 0.8, generator)
-    warped, flow_loss = noisy.context[:, -1], 0.0
-    if unet.config.use_flow:
-        warped, flow_loss = warp_and_flow_loss(unet, noisy.context, actions, flow_targets, mask=has_target)
-    predicted = unet(noisy.z, noisy.t, noisy.context, actions, noisy.context_noise, warped)
-    loss, metrics = denoiser_loss(predicted, target, mask=has_target)
-    if unet.config.use_flow:
-        metrics["loss/flow"] = flow_loss.detach()
-    return loss + flow_loss, metrics, predicted, noisy
+class RecordingUNet(nn.Module):
+    """Stands in for a UNet of 1x1 latents of one channel: a latent is a number.
+
+    Predicts 10 x the last latent of the context + the last action, and appends the inputs of each call to `calls`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(
+            context=L, num_actions=10, change_threshold=0.05, prediction_type="x0", use_flow=False
+        )
+        self.weight = nn.Parameter(torch.ones(()))
+        self.calls = []
+
+    def warp_last_latent(self, context, actions, last_frame=None):
+        return context[:, -1]
+
+    def forward(self, z, t, context, actions, context_noise=None, warped=None):
+        context_noise = torch.zeros_like(t) if context_noise is None else context_noise
+        inputs = {"z": z, "t": t, "context": context, "actions": actions, "context_noise": context_noise}
+        inputs = {name: tensor.detach().clone() for name, tensor in inputs.items()}
+        self.calls.append(SimpleNamespace(**inputs))
+        return self.weight * (10 * context[:, -1] + actions[:, -1].float().reshape(-1, 1, 1, 1))
 
 
 def record(path: Path, **options) -> Path:
