@@ -1,11 +1,11 @@
-"""Makes savestates: places of an emulator game where episodes begin. They go into your data folder.
+"""Makes savestates of an emulator game, in which episodes can start. They are saved in your data folder.
 
-    python ppo/make_state.py --game SuperMarioKart-Snes --name MarioCircuit      # a window, all buttons; F5 saves
-    python ppo/make_state.py --game KartCart-Snes --name Coral --script boot.txt # no window: a list of buttons
+    python ppo/make_state.py --game SuperMarioKart-Snes --name MarioCircuit       # play in a window; F5 saves
+    python ppo/make_state.py --game KartCart-Snes --name Coral --script boot.txt  # no window: a script presses buttons
 
-Buttons in the window: arrows, Z and X are B and A, A and S are Y and X, D and F are L and R, Return is START,
-Backspace SELECT. F5 saves NAME, again NAME-2, and so on. Lines of a script: `START 3` (frames), `none 60`,
-`B+LEFT 30`, or, until a variable of data.json has a value, `START until getGameMode 28`.
+Keys in the window: arrows; Z and X are B and A, A and S are Y and X, D and F are L and R, Return is START, Backspace is
+SELECT. F5 saves NAME, the next F5 NAME-2, and so on. Lines of a script: `START 3` (frames), `none 60`, `B+LEFT 30`, or,
+until a variable of data.json has a value, `START until getGameMode 28`.
 """
 
 import argparse
@@ -14,30 +14,42 @@ from pathlib import Path
 
 from player.common.errors import InputError, run_script
 from player.games.registry import find_game
-from player.games.retro.compat import emulator_package, name_there
-from player.games.retro.env import POWER_ON, use_folders
-from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN
-from player.games.retro.roms import data_folder, write_aside
+from player.games.retro.compat import emulator_package, package_game_name
+from player.games.retro.env import POWER_ON, register_integrations
+from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN_GAME
+from player.games.retro.roms import atomic_write, data_folder
 from player.window.controllers import PAD_KEYS, ButtonController, GameSession
+
+# No end of an episode, because menus are not a race, and the whole screen, because menus fill it.
+MENU_SETTINGS = {"endless": True, "crop": None}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--game", required=True, help="an emulator game")
-    parser.add_argument("--name", required=True, help="of the savestate, as --state wants it")
-    parser.add_argument("--script", type=Path, metavar="FILE", help="buttons to press, in place of a window")
-    parser.add_argument("--integrations", help="folder of emulator integrations of your own")
+    parser.add_argument("--game", required=True, help="name of an emulator game, such as SuperMarioKart-Snes")
     parser.add_argument(
-        "--state", default=POWER_ON, help="savestate to go on from (default: the console is switched on)"
+        "--name", required=True, help="name of the new savestate, for --state of other scripts"
     )
     parser.add_argument(
-        "--scale", type=int, default=3, help="screen pixels a pixel, 1-16 (default: %(default)s)"
+        "--script", type=Path, metavar="FILE", help="file of button presses, instead of a window"
+    )
+    parser.add_argument(
+        "--integrations", metavar="DIR", help="folder with your own integrations, DIR/<game>/"
+    )
+    parser.add_argument(
+        "--state", default=POWER_ON, help="savestate to continue from (default: the console is switched on)"
+    )
+    parser.add_argument(
+        "--scale",
+        type=int,
+        default=3,
+        help="screen pixels per pixel of the game, 1-16 (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     if not args.name.replace("-", "").replace("_", "").isalnum() or args.name in (POWER_ON, "all"):
-        parser.error(f"--name {args.name}: letters, digits, - and _, and neither {POWER_ON} nor all")
+        parser.error(f"--name {args.name}: use letters, digits, - and _, and neither {POWER_ON} nor all")
     if not 1 <= args.scale <= 16:
         parser.error("--scale must be from 1 to 16")
     if args.game == "Mode7Kart-v0":
@@ -46,12 +58,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.name in KNOWN_GAMES.get(args.game, UNKNOWN).boots:
-        raise InputError(f"--name {args.name}: {args.game} has that one by itself; choose another")
-    use_folders(args.integrations and str(Path(args.integrations).expanduser().absolute()))
+    if args.name in KNOWN_GAMES.get(args.game, UNKNOWN_GAME).boot_scripts:
+        raise InputError(f"--name {args.name}: {args.game} already has a state of that name; choose another")
+    register_integrations(args.integrations and str(Path(args.integrations).expanduser().absolute()))
     path = state_path(args.game, args.name)
     if path.exists():
-        raise InputError(f"{path} is there already: choose another --name, or remove it")
+        raise InputError(f"{path} already exists: choose another --name, or remove it")
     if args.script is None:
         make_by_hand(args)
     else:
@@ -59,62 +71,63 @@ def main(args: argparse.Namespace) -> None:
 
 
 def make_by_script(args: argparse.Namespace, path: Path) -> None:
+    """Runs the script and saves the state at its end. Raises InputError if the script cannot be read or is wrong."""
     try:
         script = args.script.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(f"--script {args.script} cannot be read: {problem}") from None
-    env = find_game(args.game, args.integrations, args.state).make(frame_skip=1, **WITHOUT_RULES)
+    env = find_game(args.game, args.integrations, args.state).make(frame_skip=1, **MENU_SETTINGS)
     try:
         env.run_script(script)
-        save(env, args.game, path)
+        save_state(env, args.game, path)
     finally:
         env.close()
 
 
-# Menus are no race: nothing ends there. The whole screen, since menus fill it.
-WITHOUT_RULES = {"endless": True, "crop": None}
-
-
-class Console(GameSession):
-    """A game with all its buttons, and a key that saves where it is."""
+class SavestateSession(GameSession):
+    """A session with all buttons of the console, in which F5 saves the current state."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.base, self.saved = args.name, 0
-        super().__init__(args.game, args.integrations, args.state, settings=WITHOUT_RULES)
+        self.base_name, self.num_saved = args.name, 0
+        super().__init__(args.game, args.integrations, args.state, settings=MENU_SETTINGS)
         self.driver = ButtonController(self.game, self.driver.buttons, {**PAD_KEYS, "d": "L", "f": "R"})
         self.hotkeys["f5"] = self.save
-        self.note = f"F5 saves {self.base}"
+        self.note = f"F5 saves {self.base_name}"
 
     def save(self) -> None:
+        """Saves the current state under the first free name: NAME, NAME-2, NAME-3, ..."""
         while True:
-            self.saved += 1
-            name = self.base if self.saved == 1 else f"{self.base}-{self.saved}"
+            self.num_saved += 1
+            name = self.base_name if self.num_saved == 1 else f"{self.base_name}-{self.num_saved}"
             if not state_path(self.game.name, name).exists():
                 break
-        save(self.env.unwrapped, self.game.name, state_path(self.game.name, name))
+        save_state(self.env.unwrapped, self.game.name, state_path(self.game.name, name))
         self.note = f"saved {name}"
 
 
 def make_by_hand(args: argparse.Namespace) -> None:
+    """Opens a window in which the user plays and saves. Raises InputError if nothing was saved."""
     try:
-        from player.window.window import Window  # brings pygame
+        from player.window.window import Window  # imports pygame, which is optional
     except ImportError:
-        raise InputError("no pygame for a window: `pip install pygame`, or give a --script") from None
-    console = Console(args)
+        raise InputError("a window needs pygame: `pip install pygame`, or give a --script") from None
+    session = SavestateSession(args)
     try:
-        Window(console, args.scale, "give a --script").run()
+        Window(session, args.scale, "give a --script").run()
     finally:
-        console.env.close()
-    if not console.saved:
-        raise InputError("nothing was saved: F5 saves")
+        session.env.close()
+    if not session.num_saved:
+        raise InputError("nothing was saved: press F5 in the window to save")
 
 
 def state_path(game: str, name: str) -> Path:
-    return data_folder() / name_there(emulator_package(game), game) / f"{name}.state"
+    """Path of a savestate in the user's data folder."""
+    return data_folder() / package_game_name(emulator_package(), game) / f"{name}.state"
 
 
-def save(env, game: str, path: Path) -> None:
-    write_aside(path, gzip.compress(env.get_state(), mtime=0))
+def save_state(env, game: str, path: Path) -> None:
+    """Writes the emulator's state as a .state file (gzip) and prints the next command."""
+    atomic_write(path, gzip.compress(env.get_state(), mtime=0))
     print(f"saved {path}\nnext: python ppo/train_ppo.py --game {game} --state {path.stem}")
 
 

@@ -1,4 +1,4 @@
-"""Videos and logs of keys become a recording: frames at their moments, beside them what was held."""
+"""import_video.py: the frames and actions of a recording made from videos and key logs, and its error messages."""
 
 import json
 
@@ -14,21 +14,21 @@ FPS, SECONDS = 30, 20
 SHAPE = (64, 96)  # H, W of the videos
 
 
-def film(path, seconds=SECONDS) -> None:
-    """A video whose every frame says its number, in 10 squares, light for a 1; below them red, above them blue."""
+def make_video(path, seconds=SECONDS) -> None:
+    """A video in which every frame shows its number as 10 bits, one square each; the top is blue, the bottom red."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SHAPE[::-1])
     assert writer.isOpened()
     for number in range(seconds * FPS):
         frame = np.zeros((*SHAPE, 3), np.uint8)
-        frame[:16, :, 0] = frame[48:, :, 2] = 200  # OpenCV has blue first
+        frame[:16, :, 0] = frame[48:, :, 2] = 200  # OpenCV's order is BGR
         for bit in range(10):
             frame[24:40, 8 * bit : 8 * bit + 8] = 250 * (number >> bit & 1)
         writer.write(frame)
     writer.release()
 
 
-def number_of(frame) -> int:
-    """(3, H, W) -> the number that it says."""
+def read_number(frame) -> int:
+    """The number that a frame (3, H, W) shows."""
     H, W = frame.shape[1:]
     columns = [(8 * bit + 4) * W // SHAPE[1] for bit in range(10)]
     return sum(int(frame[:, H // 2, column].mean() > 125) << bit for bit, column in enumerate(columns))
@@ -37,29 +37,32 @@ def number_of(frame) -> int:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
-    film(folder / "a.mp4")
-    film(folder / "b.mp4", seconds=9)
+    make_video(folder / "a.mp4")
+    make_video(folder / "b.mp4", seconds=9)
     (folder / "a.csv").write_text("time,keys\n0,\n2,up\n4,up+Left\n6,up\n8,x+up\n8.4,\n")
     (folder / "b.csv").write_text("frame,keys\n60,left\n")
-    (folder / "notes.txt").write_text("no video")
+    (folder / "notes.txt").write_text("not a video")
     return folder
 
 
-def bring_in(folder, output, *more):
+def import_folder(folder, output, *more):
     flags = [folder, "--output", output, "--size", "96x64", *more]
     import_video.main(import_video.parse_args([*map(str, flags)]))
     return open_trajectories(output)
 
 
 def test_frames_and_keys_of_two_videos(folder, tmp_path, capsys):
-    data = bring_in(folder, tmp_path / "a.npz", "--max-actions", 4)
+    data = import_folder(folder, tmp_path / "a.npz", "--max-actions", 4)
     assert data.frames.shape == (3, 128, 3, 64, 96) and data.fps == 15
-    assert data.action_names == ("nothing", "left", "up", "left+up")  # of x+up, held shortest, up is left
-    numbers = [number_of(frame) for frame in data.frames.reshape(-1, 3, 64, 96)]
-    assert numbers == [*range(0, 512, 2), *range(0, 256, 2)]  # 15 of 30 a second; the rest is short of a row
+    assert data.action_names == ("nothing", "left", "up", "left+up")  # x+up, held shortest, becomes up
+    numbers = [read_number(frame) for frame in data.frames.reshape(-1, 3, 64, 96)]
+    assert numbers == [
+        *range(0, 512, 2),
+        *range(0, 256, 2),
+    ]  # every second frame; incomplete rows are dropped
     held = [(60, 0), (120, 2), (180, 3), (240, 2), (252, 2), (512, 0)]
-    wanted = [next(action for end, action in held if number + 1 < end) for number in range(0, 512, 2)]
-    assert data.actions[:2].ravel().tolist() == wanted
+    expected = [next(action for end, action in held if number + 1 < end) for number in range(0, 512, 2)]
+    assert data.actions[:2].ravel().tolist() == expected
     assert data.actions[2].tolist() == [0] * 30 + [1] * 98
     assert np.flatnonzero(data.episode_starts).tolist() == [0, 256]
     blue, red = data.frames[0, 0, :, 4, 48], data.frames[0, 0, :, 60, 48]
@@ -70,44 +73,44 @@ def test_frames_and_keys_of_two_videos(folder, tmp_path, capsys):
     assert not list(tmp_path.glob("*.recording"))
 
 
-def test_another_rate_size_and_part_of_the_picture(folder, tmp_path):
-    data = bring_in(folder, tmp_path / "a.npz", "--fps", 20, "--crop", "0,16,96,32", "--size", "192x64")
-    numbers = [number_of(frame) for frame in data.frames[0]]
+def test_frame_rate_size_and_crop(folder, tmp_path):
+    data = import_folder(folder, tmp_path / "a.npz", "--fps", 20, "--crop", "0,16,96,32", "--size", "192x64")
+    numbers = [read_number(frame) for frame in data.frames[0]]
     assert data.frames.shape[2:] == (3, 64, 192) and numbers == [int(step * 1.5) for step in range(128)]
     args = import_video.parse_args([str(folder), "--output", "x.npz"])
-    assert args.size is None and import_video.suiting_size((1920, 1080)) == (256, 144)
+    assert args.size is None and import_video.default_size((1920, 1080)) == (256, 144)
 
 
 @pytest.mark.parametrize(
-    ("log", "said"),
+    ("log", "message"),
     [("0,up\n", "first line must be"), ("time,keys\n1,up\n0.5,\n", "line 3.* earlier"), ("", "first line must be"),
-     ("time,keys\nx,up\n", "'x' is no number"), ("time,keys\n0,up,left\n", "two columns"),
-     ("time,keys\n0,\n", "no key is held"), (None, "no log of keys"), (b"\xff\xfe\x00", "no text")],
+     ("time,keys\nx,up\n", "'x' is not a number"), ("time,keys\n0,up,left\n", "two columns"),
+     ("time,keys\n0,\n", "no key is held"), (None, "no log of keys"), (b"\xff\xfe\x00", "not a CSV file")],
 )  # fmt: skip
-def test_logs_that_are_none_are_refused(folder, tmp_path, log, said):
+def test_invalid_logs_are_refused(folder, tmp_path, log, message):
     (tmp_path / "a.mp4").write_bytes((folder / "b.mp4").read_bytes())
     if log is not None:
         (tmp_path / "a.csv").write_bytes(log if isinstance(log, bytes) else log.encode())
-    with pytest.raises(InputError, match=said):
-        bring_in(tmp_path, tmp_path / "a.npz")
+    with pytest.raises(InputError, match=message):
+        import_folder(tmp_path, tmp_path / "a.npz")
     assert not list(tmp_path.glob("*.npz")) and not list(tmp_path.glob("*.recording"))
 
 
-def test_what_is_no_video_is_refused(folder, tmp_path):
+def test_invalid_videos_and_outputs_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
-        bring_in(tmp_path / "none", tmp_path / "a.npz")
+        import_folder(tmp_path / "none", tmp_path / "a.npz")
     with pytest.raises(InputError, match="no video in"):
-        bring_in(tmp_path, tmp_path / "a.npz")
-    (tmp_path / "a.mp4").write_bytes(b"no video")
+        import_folder(tmp_path, tmp_path / "a.npz")
+    (tmp_path / "a.mp4").write_bytes(b"not a video")
     with pytest.raises(InputError, match="cannot be read as a video"):
-        bring_in(tmp_path, tmp_path / "a.npz")
-    with pytest.raises(InputError, match="is there already"):
+        import_folder(tmp_path, tmp_path / "a.npz")
+    with pytest.raises(InputError, match="already exists"):
         (tmp_path / "b.npz").touch()
-        bring_in(folder, tmp_path / "b.npz")
-    with pytest.raises(InputError, match="--crop leaves"):
-        bring_in(folder, tmp_path / "c.npz", "--crop", "0,0,500,64")
-    film(tmp_path / "a.mp4", seconds=1)
+        import_folder(folder, tmp_path / "b.npz")
+    with pytest.raises(InputError, match="--crop does not fit"):
+        import_folder(folder, tmp_path / "c.npz", "--crop", "0,0,500,64")
+    make_video(tmp_path / "a.mp4", seconds=1)
     (tmp_path / "a.csv").write_text("time,keys\n0,up\n")
     with pytest.raises(InputError, match=r"no video is 8\.5 seconds long"):
-        bring_in(tmp_path, tmp_path / "d.npz")
+        import_folder(tmp_path, tmp_path / "d.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.mp4", "b.npz"]

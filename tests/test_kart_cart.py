@@ -1,4 +1,4 @@
-"""Our own cartridge, from its assembler to races on the real emulator, and what brings other people's games in."""
+"""The Kart Cart cartridge, from its assembler to races on the emulator; race reward, import_game.py, make_state.py."""
 
 import gzip
 import hashlib
@@ -16,14 +16,14 @@ from player.common.errors import InputError
 from player.games.game import read_actions
 from player.games.kart_cart.assembler import assemble
 from player.games.kart_cart.build import ROM_SIZE, build
-from player.games.mode7.tracks import COURSES, sample_spline
+from player.games.mode7.geometry import CONTROL_POINTS, sample_spline
 from player.games.registry import find_game, find_tracks
 from player.games.retro.boot_script import read_script, run_script
-from player.games.retro.known_games import kart_cart_boot
-from player.games.retro.race_reward import RaceRules
+from player.games.retro.known_games import KART_CART_TRACKS, kart_cart_boot_script
+from player.games.retro.race_reward import RaceReward
 from player.games.retro.roms import KART_CART, KART_CART_SHA1, MARIO_KART
 
-COURSE_NAMES = ["MeadowCircuit", "CoralCove", "AuroraLake"]
+TRACK_NAMES = list(KART_CART_TRACKS)
 BUTTONS = ("B", "Y", "SELECT", "START", "LEFT", "RIGHT")
 ROM_BYTES = 1024 * 8
 
@@ -35,7 +35,7 @@ def emulator():
 
 @pytest.fixture
 def make(emulator):
-    """Makes environments and closes them: a process may hold only one."""
+    """Makes environments and closes them at the end of the test, because a process can hold only one."""
     made = []
 
     def make_one(*game, frame_skip=1, **options):
@@ -47,10 +47,10 @@ def make(emulator):
         env.close()
 
 
-# --------------------------------------------------------------------------------------------- the cartridge
+# -- the cartridge -------------------------------------------------------------------------------------------
 
 
-def test_the_assembler_against_the_processor_s_manual():
+def test_assembler_encodes_as_in_the_manual():
     source = """
     SPEED = $10EA
     start:
@@ -76,45 +76,46 @@ def test_the_assembler_against_the_processor_s_manual():
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
-    [("LDA nowhere", "nobody knows nowhere"), ("STA #1", "no way to address"), ("LDQ $10", "LDQ"),
-     ("LDA 1 +* 2", "is no sum"), ("BRA $9000", "too far")],
+    ("line", "message"),
+    [("LDA nowhere", "undefined name nowhere"), ("STA #1", "no addressing mode"), ("LDQ $10", "LDQ"),
+     ("LDA 1 +* 2", "is not a sum"), ("BRA $9000", "too far")],
 )  # fmt: skip
-def test_the_assembler_quotes_the_line_that_is_wrong(line, said):
+def test_assembler_quotes_the_wrong_line(line, message):
     with pytest.raises(ValueError, match="line 1, ") as caught:
         assemble(line, 0x8000, {})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_the_cartridge_is_the_same_everywhere():
+def test_cartridge_is_reproducible():
     rom = build()
     assert len(rom) == ROM_SIZE and hashlib.sha1(rom).hexdigest() == KART_CART_SHA1
-    assert sum(rom) & 0xFFFF == int.from_bytes(rom[0x7FDE:0x7FE0], "little")  # its own checksum
+    assert sum(rom) & 0xFFFF == int.from_bytes(rom[0x7FDE:0x7FE0], "little")  # the checksum in its header
 
 
-# --------------------------------------------------------------------------------------------- rules
+# -- race reward ---------------------------------------------------------------------------------------------
 
 
 class Memory(dict):
-    """Variables of a race that stands on the road, behind the first line."""
+    """Variables of a race that has not yet crossed the start line."""
 
     def __init__(self) -> None:
         super().__init__(current_checkpoint=23, lap=127, lapsize=24, getFrame=100, getGameMode=0x1C, surface=0x40,
                          kart1_speed=0, isTurnedAround=0)  # fmt: skip
 
-    def later(self, **changed) -> "Memory":
+    def next_frame(self, **changed) -> "Memory":
         self.update(getFrame=self["getFrame"] + 1, **changed)
         return self
 
 
-def race(**options):
-    rules, memory = RaceRules(**options), Memory()
-    rules.restart(memory.__getitem__)
-    return memory, lambda **changed: rules.frame(memory.later(**changed).__getitem__)
+def start_race(**options):
+    """The memory, and a function that changes it by one frame and returns the frame's reward and end."""
+    reward, memory = RaceReward(**options), Memory()
+    reward.reset(memory.__getitem__)
+    return memory, lambda **changed: reward.step(memory.next_frame(**changed).__getitem__)
 
 
-def test_checkpoints_are_rewarded_forth_and_back():
-    _, frame = race()
+def test_checkpoints_are_rewarded_in_both_directions():
+    _, frame = start_race()
     assert frame() == (0.0, False)
     assert frame(lap=128, current_checkpoint=0) == (10.0, False)  # over the line: one checkpoint
     assert frame(current_checkpoint=2) == (20.0, False)
@@ -122,8 +123,8 @@ def test_checkpoints_are_rewarded_forth_and_back():
     assert frame(lap=133, current_checkpoint=0) == (1210.0, True)  # five laps
 
 
-def test_a_cut_of_the_game_s_clock_is_no_driving():
-    memory, frame = race()
+def test_jump_of_the_clock_gives_no_reward():
+    memory, frame = start_race()
     memory["getFrame"] += 100
     assert frame(current_checkpoint=22) == (0.0, False)
     memory["getFrame"] = 3
@@ -131,34 +132,34 @@ def test_a_cut_of_the_game_s_clock_is_no_driving():
     assert frame(current_checkpoint=21) == (10.0, False)
 
 
-def test_the_fifth_frame_of_trouble_ends_the_race_and_time_forgets():
-    _, frame = race()
+def test_fifth_hazard_frame_ends_the_race():
+    _, frame = start_race()
     assert [frame(surface=0x80)[1] for _ in range(5)] == [False] * 4 + [True]
-    _, frame = race()
+    _, frame = start_race()
     assert frame(surface=0x28)[0] == frame(surface=0x22)[0] == -1
     for _ in range(3):
         frame(surface=0x20)
     assert not any(frame(surface=0x40)[1] for _ in range(494))
-    assert not any(frame(surface=0x80)[1] for _ in range(4))  # the 500th frame forgot what was before
-    assert race()[1](getGameMode=0x0E) == (0.0, True)
+    assert not any(frame(surface=0x80)[1] for _ in range(4))  # the 500th frame reset the count
+    assert start_race()[1](getGameMode=0x0E) == (0.0, True)
 
 
-def test_speed_is_rewarded_where_it_is_asked_for():
-    _, frame = race(speed=True)
+def test_speed_reward():
+    _, frame = start_race(speed=True)
     rewards = [frame(kart1_speed=speed)[0] for speed in (0, 601, 801, 901)]
     assert rewards == [-0.1, 0.0, 0.1, 0.2]
     assert frame(isTurnedAround=0x10)[0] == pytest.approx(0.1)
 
 
-# --------------------------------------------------------------------------------------------- scripts of buttons
+# -- boot scripts and files of actions -----------------------------------------------------------------------
 
 
-def test_a_script_presses_and_waits():
+def test_script_presses_and_waits():
     pressed, mode = [], iter([4] * 20 + [28] * 5)
     presses = read_script("none 2\nB+LEFT 1 # a comment\n\nSTART until mode 28", BUTTONS)
     run_script(presses, pressed.append, lambda name: next(mode))
     assert pressed[:3] == [(), (), ("B", "LEFT")]
-    assert pressed[3:6] == [("START",)] * 3 and set(pressed[6:18]) == {()}  # tapped, not held
+    assert pressed[3:6] == [("START",)] * 3 and set(pressed[6:18]) == {()}  # tapped, not held down
     assert pressed[18:21] == [("START",)] * 3 and len(pressed) == 3 + 20
     with pytest.raises(InputError, match="did not become 3"):
         run_script(read_script("B until mode 3", BUTTONS), pressed.append, lambda name: 1)
@@ -167,8 +168,8 @@ def test_a_script_presses_and_waits():
 @pytest.mark.parametrize("line", ["Q 3", "B", "B x", "B 0", "B until mode", "B 99999",
                                   "B ²", "B -1", "B 1.5", "B until x --5", "B until x ²", "B until x 5 6", "B+ 3",
                                   "B " + "9" * 5000, "B until x " + "9" * 5000])  # fmt: skip
-def test_a_script_says_which_line_is_wrong(line):
-    """Python's own numbers are wider, isdigit() and int() do not agree, and int() refuses the longest."""
+def test_script_error_names_the_line(line):
+    """isdigit() accepts characters that int() does not, and int() refuses very long numbers."""
     with pytest.raises(InputError, match="line 2, ") as caught:
         read_script("none 1\n" + line, BUTTONS)
     assert "\n" not in str(caught.value)
@@ -176,52 +177,52 @@ def test_a_script_says_which_line_is_wrong(line):
 
 def test_actions_from_a_file(tmp_path):
     file = tmp_path / "actions.txt"
-    file.write_text("# mine\nrest none none\njump B+LEFT space+left\n")
+    file.write_text("# comment\nrest none none\njump B+LEFT space+left\n")
     rest, jump = read_actions(str(file), list(BUTTONS))
     assert (rest.buttons, jump.buttons, jump.keys) == ((), ("B", "LEFT"), ("space", "left"))
-    for text, said in (
-        ("a B", "wanted NAME"),
+    for text, message in (
+        ("a B", "expected NAME"),
         ("a Q q", "no button Q"),
-        ("a B b\na B c", "a second a"),
-        ("a B b", "1 act"),
+        ("a B b\na B c", "a is used twice"),
+        ("a B b", "defines 1 actions"),
     ):
         file.write_text(text)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             read_actions(str(file), list(BUTTONS))
     with pytest.raises(InputError, match="cannot be read"):
         read_actions(str(tmp_path / "none"), list(BUTTONS))
 
 
-# --------------------------------------------------------------------------------------------- on the emulator
+# -- on the emulator -----------------------------------------------------------------------------------------
 
 
-def drive(env, course: int) -> tuple:
-    """A scripted driver, who knows the road, until the race is over: reward, frames and the last truth."""
-    x, y = sample_spline(np.array(COURSES[course], float))[0].T
-    truth, total, done, frames = env.reset()[1]["truth"], 0.0, False, 0
+def drive(env, track: int) -> tuple:
+    """Drives along the center line until the race is over: sum of rewards, number of frames, last game state."""
+    x, y = sample_spline(np.array(CONTROL_POINTS[track], float))[0].T
+    state, total, done, frames = env.reset()[1]["truth"], 0.0, False, 0
     while not done:
-        here = np.hypot(x - truth[0], y - truth[1]).argmin()
+        here = np.hypot(x - state[0], y - state[1]).argmin()
         ahead = (here + 14) % len(x)
-        heading = np.arctan2(x[ahead] - truth[0], truth[1] - y[ahead]) * 128 / np.pi
-        turn = (heading - truth[2] + 128) % 256 - 128
+        heading = np.arctan2(x[ahead] - state[0], state[1] - y[ahead]) * 128 / np.pi
+        turn = (heading - state[2] + 128) % 256 - 128
         _, reward, done, _, info = env.step(5 if turn > 3 else 4 if turn < -3 else 1)
-        truth, total, frames = info["truth"], total + reward, frames + 1
+        state, total, frames = info["truth"], total + reward, frames + 1
         assert frames < 5000
-    return total, frames, dict(zip(find_game(KART_CART).truth_names, truth, strict=True))
+    return total, frames, dict(zip(find_game(KART_CART).truth_names, state, strict=True))
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("course", range(3))
-def test_five_laps_of_each_course(make, course):
-    env = make(KART_CART, state=COURSE_NAMES[course])
+@pytest.mark.parametrize("track", range(3))
+def test_five_laps_of_each_track(make, track):
+    env = make(KART_CART, state=TRACK_NAMES[track])
     assert env.reset()[0].shape == (112, 256, 3)
-    reward, frames, truth = drive(env, course)
+    reward, frames, state = drive(env, track)
     assert reward == 1210  # 121 checkpoints: five laps and the line
-    assert truth["lap"] == 133 and 2500 < frames < 3600  # at top speed, 50 to 54 seconds
+    assert state["lap"] == 133 and 2500 < frames < 3600  # at top speed, 50 to 54 seconds
 
 
 @pytest.mark.emulator
-def test_straight_on_ends_at_the_wall(make):
+def test_driving_straight_ends_at_the_wall(make):
     env = make(KART_CART)
     env.reset()
     rewards, done = [], False
@@ -246,10 +247,10 @@ function over() return data.lap >= 133 end
 
 
 @pytest.mark.emulator
-def test_other_people_s_integration_files_work_unchanged(make, tmp_path, monkeypatch):
-    """Their data.json, a scenario with a Lua script, and no ROM: that comes from the user's own data folder."""
+def test_integration_files_of_the_user(make, tmp_path, monkeypatch):
+    """The user's data.json and a scenario with a Lua script; the ROM comes from the data folder."""
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "theirs" / KART_CART
+    folder = tmp_path / "mine" / KART_CART
     folder.mkdir(parents=True)
     variables = {"lap": (4289, "|u1"), "current_checkpoint": (4316, "|u1"), "lapsize": (328, "|u1"),
                  "getGameMode": (181, "|u1")}  # fmt: skip
@@ -259,21 +260,21 @@ def test_other_people_s_integration_files_work_unchanged(make, tmp_path, monkeyp
     (folder / "scenario.json").write_text("{}")
     (folder / "fast.json").write_text(json.dumps(scenario))
     (folder / "script.lua").write_text(LUA)
-    env = make(KART_CART, "theirs", "MeadowCircuit", scenario="fast")
+    env = make(KART_CART, "mine", "MeadowCircuit", scenario="fast")
     env.reset()
     assert sum(env.step(1)[1] for _ in range(150)) == 30.0
     env.close()
-    env = make(KART_CART, "theirs", "MeadowCircuit")  # their scenario.json, which pays nothing
+    env = make(KART_CART, "mine", "MeadowCircuit")  # the user's scenario.json, without any reward
     assert sum(env.step(1)[1] for _ in range(150)) == 0.0
     with pytest.raises(InputError, match="fast"):
-        find_game(KART_CART, "theirs", scenario="slow")
+        find_game(KART_CART, "mine", scenario="slow")
     (folder / "script.lua").unlink()
     with pytest.raises(InputError, match=r"script\.lua is missing"):
-        find_game(KART_CART, "theirs", scenario="fast")
+        find_game(KART_CART, "mine", scenario="fast")
 
 
 @pytest.mark.emulator
-def test_a_saved_race_goes_on_with_its_rules(make):
+def test_set_state_continues_with_the_race_reward(make):
     env = make(KART_CART, scenario="checkpoints+speed", frame_skip=4)
     env.reset()
     for _ in range(12):
@@ -285,8 +286,8 @@ def test_a_saved_race_goes_on_with_its_rules(make):
 
 
 @pytest.mark.emulator
-def test_games_spread_over_savestates_and_the_recording_says_which(emulator, tmp_path):
-    assert [course["state"] for course in find_tracks(KART_CART, states="all")[1]][:3] == COURSE_NAMES
+def test_recording_with_several_savestates(emulator, tmp_path):
+    assert [track["state"] for track in find_tracks(KART_CART, states="all")[1]][:3] == TRACK_NAMES
     with pytest.raises(InputError, match="--state Nowhere is not in"):
         find_tracks(KART_CART, states="MeadowCircuit,Nowhere")
     output = tmp_path / "a.npz"
@@ -305,16 +306,18 @@ def test_games_spread_over_savestates_and_the_recording_says_which(emulator, tmp
 
 
 @pytest.fixture
-def stand_in(make, tmp_path, monkeypatch):
-    """Super Mario Kart as a user has it, without a default state; in place of the ROM our own cartridge. And what makes
-    a savestate on one of its courses."""
+def fake_mario_kart(make, tmp_path, monkeypatch):
+    """Super Mario Kart without a default state, with Kart Cart as its ROM, in a data folder of its own.
+
+    Returns a function that makes a savestate of a name on one of the tracks.
+    """
     monkeypatch.setenv("DREAM_MARIO_KART_DATA", str(tmp_path))
     (tmp_path / MARIO_KART).mkdir()
     (tmp_path / MARIO_KART / "rom.sfc").write_bytes(build())
     script = tmp_path / "boot.txt"
 
-    def make_one(name: str, course: int) -> None:
-        script.write_text(kart_cart_boot(course))
+    def make_one(name: str, track: int) -> None:
+        script.write_text(kart_cart_boot_script(track))
         flags = ["--game", MARIO_KART, "--name", name, "--script", str(script)]
         make_state.main(make_state.parse_args(flags))
 
@@ -322,11 +325,11 @@ def stand_in(make, tmp_path, monkeypatch):
 
 
 @pytest.mark.emulator
-def test_all_savestates_of_a_game_without_a_default(stand_in, make, tmp_path):
-    stand_in("Third", 2)
-    stand_in("Second", 1)
-    game, courses = find_tracks(MARIO_KART, states="all")
-    assert courses == [{"state": "Second"}, {"state": "Third"}]
+def test_all_savestates_without_a_default(fake_mario_kart, make, tmp_path):
+    fake_mario_kart("Third", 2)
+    fake_mario_kart("Second", 1)
+    game, tracks = find_tracks(MARIO_KART, states="all")
+    assert tracks == [{"state": "Second"}, {"state": "Third"}]
     with pytest.raises(InputError, match="by --state: Second, Third"):
         find_game(MARIO_KART)
     output = tmp_path / "a.npz"
@@ -335,8 +338,8 @@ def test_all_savestates_of_a_game_without_a_default(stand_in, make, tmp_path):
     record_trajectories.main(record_trajectories.parse_args([*map(str, flags)]))
     data = open_trajectories(output)
     assert (data.extras["track"] == np.array([0, 1, 0])[:, None]).all()
-    for row, course in enumerate(("Second", "Third", "Second")):
-        env = make(MARIO_KART, state=course)
+    for row, state in enumerate(("Second", "Third", "Second")):
+        env = make(MARIO_KART, state=state)
         frame, info = env.reset()
         env.close()
         assert (data.frames[row, 0] == frame.transpose(2, 0, 1)).all()
@@ -345,9 +348,9 @@ def test_all_savestates_of_a_game_without_a_default(stand_in, make, tmp_path):
 
 
 @pytest.mark.emulator
-def test_a_run_goes_on_only_with_the_savestates_it_began_with(stand_in, tmp_path):
-    """`all` is what was there when it began: another savestate by now would be another game in the recording."""
-    stand_in("Second", 1)
+def test_resume_needs_the_same_savestates(fake_mario_kart, tmp_path):
+    """`all` means the savestates that existed at the start of the run; a new one would change the recording."""
+    fake_mario_kart("Second", 1)
 
     def train(states: str, *more) -> None:
         flags = ["--game", MARIO_KART, "--state", states, "--n-envs", 1, "--explore-envs", 1, "--n-steps", 8,
@@ -357,7 +360,7 @@ def test_a_run_goes_on_only_with_the_savestates_it_began_with(stand_in, tmp_path
 
     train("all", "--n-epochs", 1)
     train("all", "--n-epochs", 2, "--resume")
-    stand_in("Third", 2)
+    fake_mario_kart("Third", 2)
     for states in ("all", "Second,Third", "Third"):
         with pytest.raises(InputError, match="began with --state Second: resume it with the same"):
             train(states, "--n-epochs", 3, "--resume")
@@ -365,21 +368,21 @@ def test_a_run_goes_on_only_with_the_savestates_it_began_with(stand_in, tmp_path
     assert len(open_trajectories(tmp_path / "run" / "trajectories.npz").frames) == 6
 
 
-# --------------------------------------------------------------------------------------------- bringing a game in
+# -- make_state.py and import_game.py ------------------------------------------------------------------------
 
 
 @pytest.mark.emulator
-def test_a_savestate_by_a_script(make, tmp_path, capsys):
+def test_savestate_by_script(make, tmp_path, capsys):
     script = tmp_path / "boot.txt"
     script.write_text("none 20\nRIGHT 3\nnone 10\nSTART until getGameMode 28\nB 60\n")
     flags = ["--game", KART_CART, "--name", "Rolling", "--script", str(script)]
     make_state.main(make_state.parse_args(flags))
     assert "--state Rolling" in capsys.readouterr().out
     env = make(KART_CART, state="Rolling")
-    truth = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
-    assert truth["kart1_speed"] > 500 and truth["kart1_X"] > 700  # on Coral Cove, whose start is at the right
+    state = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
+    assert state["kart1_speed"] > 500 and state["kart1_X"] > 700  # Coral Cove starts on the right
     env.close()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         make_state.main(make_state.parse_args(flags))
     script.write_text("START until coinz 3")
     with pytest.raises(InputError, match=r"no variable coinz; it has .*coins"):
@@ -389,50 +392,50 @@ def test_a_savestate_by_a_script(make, tmp_path, capsys):
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("name", COURSE_NAMES)
-def test_a_course_s_own_name_is_not_given_away(emulator, data_folder, name):
-    """`--state` would never find the file: the course that a script makes comes first."""
+@pytest.mark.parametrize("name", TRACK_NAMES)
+def test_names_of_boot_scripts_are_reserved(emulator, data_folder, name):
+    """`--state` would select the boot script of that name, never the file."""
     with pytest.raises(InputError, match=f"--name {name}: .*choose another"):
         make_state.main(make_state.parse_args(["--game", KART_CART, "--name", name, "--script", "none.txt"]))
     assert not (data_folder / KART_CART / f"{name}.state").exists()
 
 
 @pytest.mark.emulator
-def test_a_savestate_by_hand(emulator, data_folder, monkeypatch):
-    """All buttons, menus too; each press of F5 is another savestate."""
+def test_savestate_by_hand(emulator, data_folder, monkeypatch):
+    """All buttons work, also in menus; each press of F5 makes another savestate."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     pygame = pytest.importorskip("pygame")
     keys = {5: ("KEYDOWN", "return"), 9: ("KEYUP", "return"), 30: ("KEYDOWN", "z"), 60: ("KEYDOWN", "f5"),
             61: ("KEYDOWN", "f5"), 62: ("KEYDOWN", "q")}  # fmt: skip
-    turn = {"number": 0}
-    plain = pygame.event.get
+    frame = {"number": 0}
+    get_events = pygame.event.get
 
     def events():
-        turn["number"] += 1
-        kind, key = keys.get(turn["number"] - 20, (None, None))
-        found = plain()
+        frame["number"] += 1
+        kind, key = keys.get(frame["number"] - 20, (None, None))
+        queue = get_events()
         if kind:
-            found.append(pygame.event.Event(getattr(pygame, kind), key=pygame.key.key_code(key)))
-        return found
+            queue.append(pygame.event.Event(getattr(pygame, kind), key=pygame.key.key_code(key)))
+        return queue
 
     monkeypatch.setattr(pygame.event, "get", events)
     flags = ["--game", KART_CART, "--name", "ByHand"]
     make_state.main(make_state.parse_args(flags))
     states = [data_folder / KART_CART / f"{name}.state" for name in ("ByHand", "ByHand-2")]
     env = find_game(KART_CART, state="ByHand-2").make()
-    truth = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
+    state = dict(zip(find_game(KART_CART).truth_names, env.reset()[1]["truth"], strict=True))
     env.close()
-    assert all(path.exists() for path in states) and 200 < truth["kart1_speed"] < 600
+    assert all(path.exists() for path in states) and 200 < state["kart1_speed"] < 600
     for path in states:
         path.unlink()
-    turn["number"] = 81
+    frame["number"] = 81
     with pytest.raises(InputError, match="nothing was saved"):
         make_state.main(make_state.parse_args(flags))
 
 
 @pytest.fixture
 def own_game(emulator, tmp_path):
-    """Integration files of a game of the user's own, and its ROM: bytes."""
+    """Integration files of a user's game, and its ROM: random bytes."""
     content = bytes(np.random.default_rng(0).integers(0, 256, ROM_BYTES, np.uint8))
     folder = tmp_path / "mine" / "MyGame-Snes"
     folder.mkdir(parents=True)
@@ -441,14 +444,14 @@ def own_game(emulator, tmp_path):
     return content, folder.parent
 
 
-def bring_in(path, *more) -> None:
+def run_import_game(path, *more) -> None:
     import_game.main(import_game.parse_args([str(path), *map(str, more)]))
 
 
 @pytest.mark.emulator
 @pytest.mark.parametrize("kind", ["plain", "with a copier's header", "zipped"])
-def test_a_rom_is_kept_in_the_data_folder(own_game, tmp_path, data_folder, capsys, kind):
-    content, local_rows = own_game
+def test_rom_is_saved_in_the_data_folder(own_game, tmp_path, data_folder, capsys, kind):
+    content, integrations = own_game
     path = tmp_path / "Game (USA).smc"
     path.write_bytes(bytes(512) * (kind == "with a copier's header") + content)
     if kind == "zipped":
@@ -456,12 +459,12 @@ def test_a_rom_is_kept_in_the_data_folder(own_game, tmp_path, data_folder, capsy
             archive.writestr("readme.txt", "hello")
             archive.write(path, path.name)
         path = tmp_path / "game.zip"
-    kept = data_folder / "MyGame-Snes" / "rom.sfc"
-    kept.unlink(missing_ok=True)
-    bring_in(path, "--integrations", local_rows)
-    assert kept.read_bytes() == content
-    said = capsys.readouterr().out
-    assert str(kept) in said and "Level1" in said and "--game MyGame-Snes --state Level1" in said
+    saved = data_folder / "MyGame-Snes" / "rom.sfc"
+    saved.unlink(missing_ok=True)
+    run_import_game(path, "--integrations", integrations)
+    assert saved.read_bytes() == content
+    output = capsys.readouterr().out
+    assert str(saved) in output and "--game MyGame-Snes --state Level1" in output
 
 
 def snes_header(title: str, region: int, revision: int) -> bytes:
@@ -474,27 +477,27 @@ def snes_header(title: str, region: int, revision: int) -> bytes:
 
 @pytest.mark.emulator
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(snes_header("SUPER MARIO KART", 2, 1), "Europe, revision 1.1"), (snes_header("F-ZERO", 1, 0), "called 'F-ZERO'"),
      (b"x" * 1000, "1,000 bytes, SHA-1"), (b"", "is empty")],
 )  # fmt: skip
-def test_unknown_roms_are_told_what_they_are(emulator, tmp_path, data_folder, content, said):
+def test_unknown_roms_are_described(emulator, tmp_path, data_folder, content, message):
     path = tmp_path / "rom.sfc"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        bring_in(path)
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+        run_import_game(path)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (data_folder / MARIO_KART).exists()
 
 
 @pytest.mark.emulator
-def test_what_is_no_rom_is_refused(emulator, tmp_path):
+def test_missing_rom_is_refused(emulator, tmp_path):
     for path in (tmp_path / "none.sfc", tmp_path):
         with pytest.raises(InputError, match="no file"):
-            bring_in(path)
+            run_import_game(path)
 
 
-def flip(content: bytes, at: int) -> bytes:
+def flip_byte(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
 
 
@@ -504,29 +507,29 @@ def flip(content: bytes, at: int) -> bytes:
     "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 )
 def test_damaged_zips_are_refused_in_one_line(emulator, tmp_path, method, suffix):
-    """Each way to pack fails in its own way, and so does each place: content, a name, the list of files, its end."""
+    """Each compression method and each position of the damage raises another exception in zipfile."""
     path = tmp_path / f"game{suffix}"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("röm.sfc", np.random.default_rng(0).integers(0, 9, 5000, np.uint8).tobytes())
     whole = path.read_bytes()
     listed = whole.index(b"PK\1\2")
-    harms = {
-        "content": (flip(whole, listed // 2), "cannot be unpacked"),
-        "its settings": (flip(whole, 34 + len("röm.sfc".encode())), "cannot be unpacked"),
+    damages = {
+        "content": (flip_byte(whole, listed // 2), "cannot be unpacked"),
+        "its settings": (flip_byte(whole, 34 + len("röm.sfc".encode())), "cannot be unpacked"),
         "a name": (whole.replace("ö".encode(), b"\xff\xff"), "cannot be unpacked"),
-        "the list": (flip(whole, listed), "cannot be unpacked"),
-        "a password": (flip(whole, listed + 8), "unpack it yourself"),
+        "the list": (flip_byte(whole, listed), "cannot be unpacked"),
+        "a password": (flip_byte(whole, listed + 8), "unpack it yourself"),
         "its end": (whole[: len(whole) * 2 // 3], "copy it again"),
     }
-    for harm, (content, said) in harms.items():
+    for damage, (content, message) in damages.items():
         path.write_bytes(content)
-        with pytest.raises(InputError, match=said) as caught:
-            bring_in(path)
-        assert "\n" not in str(caught.value) and str(path) in str(caught.value), harm
+        with pytest.raises(InputError, match=message) as caught:
+            run_import_game(path)
+        assert "\n" not in str(caught.value) and str(path) in str(caught.value), damage
 
 
 @pytest.mark.emulator
-def test_super_mario_kart_says_what_is_missing(emulator, data_folder):
+def test_mario_kart_says_what_is_missing(emulator, data_folder):
     with pytest.raises(InputError, match=r"import_game\.py FILE.* 524,288 bytes, SHA-1 47e103d8"):
         find_game(MARIO_KART)
     rom = data_folder / MARIO_KART / "rom.sfc"

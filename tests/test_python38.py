@@ -1,4 +1,4 @@
-"""The original project's set-up, Python 3.8 with gym-retro, plays the same game to the last bit."""
+"""Python 3.8 with gym-retro, the setup of the original project, gives bit for bit the same frames and rewards."""
 
 import os
 import shutil
@@ -32,39 +32,42 @@ print(emulator_package().__name__, digest.hexdigest(), sum(rewards))
 
 
 def python38() -> str | None:
-    """Not pyenv's shim, which may point nowhere."""
-    for found in (
+    """Path of a working Python 3.8, or None; a shim of pyenv may exist without an interpreter behind it."""
+    for candidate in (
         *sorted((Path.home() / ".pyenv" / "versions").glob("3.8*/bin/python3.8")),
         shutil.which("python3.8"),
     ):
-        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return str(found)
+        if (
+            candidate
+            and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0
+        ):
+            return str(candidate)
     return None
 
 
 @pytest.mark.slow
 @pytest.mark.emulator
-def test_the_same_frames_and_rewards(tmp_path):
+def test_same_frames_and_rewards_as_stable_retro(tmp_path):
     pytest.importorskip("stable_retro", reason="stable-retro is not installed")
     if (python := python38()) is None:
-        pytest.skip("no Python 3.8 is here")
+        pytest.skip("Python 3.8 is not installed")
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
-    old = tmp_path / "venv" / "bin" / "python"
-    install = [old, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]
+    python38_venv = tmp_path / "venv" / "bin" / "python"
+    install = [python38_venv, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]
     if subprocess.run(install, capture_output=True, check=False).returncode:
         pytest.skip("gym-retro cannot be installed here")
-    said = []
-    for interpreter in (sys.executable, old):
+    outputs = []
+    for interpreter in (sys.executable, python38_venv):
         env = {
             **os.environ,
-            "DREAM_MARIO_KART_DATA": str(tmp_path / f"data{len(said)}"),
-        }  # each builds the cartridge
-        played = subprocess.run(
+            "DREAM_MARIO_KART_DATA": str(tmp_path / f"data{len(outputs)}"),
+        }  # each run builds the cartridge
+        result = subprocess.run(
             [interpreter, "-c", PLAY, ROOT / "ppo"], capture_output=True, text=True, check=False, env=env
         )
-        assert played.returncode == 0, played.stderr
-        said.append(played.stdout.split())
-    assert [said[0][0], said[1][0]] == ["stable_retro", "retro"]
-    assert said[0][1:] == said[1][1:]
+        assert result.returncode == 0, result.stderr
+        outputs.append(result.stdout.split())
+    assert [outputs[0][0], outputs[1][0]] == ["stable_retro", "retro"]
+    assert outputs[0][1:] == outputs[1][1:]
     roms = [(tmp_path / f"data{i}" / "KartCart-Snes" / "rom.sfc").read_bytes() for i in range(2)]
     assert roms[0] == roms[1]

@@ -1,4 +1,4 @@
-"""Plays a game, trains a PPO agent on it and records it. Importing this package registers Mode7Kart-v0 with Gymnasium."""
+"""Plays a game, trains a PPO agent on it and records it. Importing the package registers Mode7Kart-v0."""
 
 import gymnasium
 

@@ -1,8 +1,8 @@
 """Controllers (keyboard, random policy, trained agent) and GameSession, which plays one game frame by frame.
 
-A controller has `choose(frame_u8, first, held) -> action`: `frame_u8` is the current RGB frame, uint8 (H, W, 3), `first`
-is true on the first frame of an episode, and `held` is the set of names of the keys held down. GameSession repeats the
-action for the controller's `hold_frames` game frames before it asks again.
+A controller has `choose(frame_u8, first, held) -> action`: `frame_u8` is the current RGB frame, uint8 (H, W, 3);
+`first` is true on the first frame of an episode; `held` is the set of names of the keys held down. GameSession repeats
+the action for the controller's `hold_frames` game frames before it asks again.
 """
 
 from functools import partial
@@ -66,8 +66,8 @@ class ActionController:
         for pair in ({"left", "right"}, {"up", "down"}):
             if pair <= down:
                 down -= pair
-        fitting = [action for action, keys in enumerate(self.keys) if keys <= down]
-        return max(fitting, key=lambda action: len(self.keys[action]), default=0)  # ties: the first
+        matching = [action for action, keys in enumerate(self.keys) if keys <= down]
+        return max(matching, key=lambda action: len(self.keys[action]), default=0)  # ties: the first
 
 
 class RandomController:
@@ -96,7 +96,9 @@ class AgentController:
         self.agent = load_agent(Path(path))
         config = self.agent.config
         if config.action_names != tuple(action.name for action in game.actions):
-            raise InputError(f"{path} learned {config.game}, not {game.name}: choose --game {config.game}")
+            raise InputError(
+                f"{path} was trained on {config.game}, not {game.name}: choose --game {config.game}"
+            )
         self.hold_frames = config.frame_skip
         self.stack = FrameStack(1, torch.device("cpu"))
         self.generator = torch.Generator().manual_seed(seed)
@@ -132,11 +134,11 @@ class GameSession:
         `policy`: "random", the path of an agent's best.pt, or None for keyboard control.
         `decision_frames`: if given, the keyboard selects one of the agent's actions every `decision_frames` frames;
         if None, the keyboard controls the console's buttons.
-        `emulator`: options of `retro.describe`. `settings`: further keyword arguments for the game's `make`.
+        `emulator`: options of `retro.integration.make_game`. `settings`: further keyword arguments of `Game.make`.
         """
         self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
         self.done = False  # set by a subclass to close the window
-        self.note = ""  # text the window shows beside the game's name
+        self.note = ""  # text that the window shows next to the game's name
         self.settings = settings or {}
         self.hotkeys: Dict[str, Callable[[], None]] = {}  # key name -> function the window calls
         self.find = partial(find_game, name, integrations, state, rivals=rivals, **(emulator or {}))
@@ -168,8 +170,8 @@ class GameSession:
     @property
     def name(self) -> str:
         """The track's name if the game has tracks, otherwise the game's name."""
-        course = getattr(self.env.unwrapped, "track", None)
-        return course.name if course else self.game.name
+        track = getattr(self.env.unwrapped, "track", None)
+        return track.name if track else self.game.name
 
     @property
     def has_more_tracks(self) -> bool:
@@ -201,7 +203,7 @@ class GameSession:
 
     def position(self) -> Optional[Tuple[int, int]]:
         """The player's rank (1 = first) and the number of karts, or None in a game without opponents."""
-        rivals = getattr(self.env.unwrapped, "s", {}).get("rivals")
+        rivals = getattr(self.env.unwrapped, "state", {}).get("rivals")
         if not rivals:
             return None
         length = self.env.unwrapped.track.length  # opponents' positions are offset by one lap
