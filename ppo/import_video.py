@@ -202,7 +202,8 @@ def suiting_size(shape: Tuple[int, ...]) -> Tuple[int, int]:
 def rows_of(
     video: Video, args: argparse.Namespace, actions: List[Keys], shape: Tuple[int, int]
 ) -> Iterator[Dict[str, np.ndarray]]:
-    """Full rows, as TrajectoryWriter takes them: a part each. Raises InputError where a video is shorter than it says."""
+    """Full rows, as TrajectoryWriter takes them: a part each. Raises InputError where a video is shorter than it
+    says."""
     chosen = [nearest_action(held, actions) for held in held_at(video.log, steps_of(video, args.fps))]
     frames: List[np.ndarray] = []
     for number, frame in enumerate(sampled(video, args.fps, args.crop, shape), 1):

@@ -1,9 +1,8 @@
 """Controllers (keyboard, random policy, trained agent) and GameSession, which plays one game frame by frame.
 
-A controller has `choose(frame_u8, first, held) -> action`: `frame_u8` is the current RGB frame, uint8 (H, W, 3), `first`
-is true on the first frame of an episode, and `held` is the set of names of the keys held down. GameSession repeats the
-action for the controller's `hold_frames` game frames before it asks again.
-"""
+A controller has `choose(frame_u8, first, held) -> action`: `frame_u8` is the current RGB frame, uint8 (H, W, 3),
+`first` is true on the first frame of an episode, and `held` is the set of names of the keys held down. GameSession
+repeats the action for the controller's `hold_frames` game frames before it asks again."""
 
 from functools import partial
 from pathlib import Path
@@ -110,9 +109,8 @@ class AgentController:
 class GameSession:
     """One game, played frame by frame by one controller.
 
-    `frame_u8`: the current RGB frame, uint8 (H, W, 3). `truth`: name -> value of the game state. `ended`: "" while the
-    episode runs, "finished" once it has terminated, "out of time" once it was truncated.
-    """
+    `frame_u8`: the current RGB frame, uint8 (H, W, 3). `truth`: name -> value of the game state. `ended`: "" while
+    the episode runs, "finished" once it has terminated, "out of time" once it was truncated."""
 
     def __init__(
         self,
@@ -143,7 +141,8 @@ class GameSession:
         self.open(track)
 
     def open(self, track: int) -> None:
-        """Opens track number `track`, creates the controller and starts an episode. Closes the previous environment."""
+        """Opens track number `track`, creates the controller and starts an episode. Closes the previous
+        environment."""
         self.track, self.game = track, self.find(track=track)
         settings = dict(self.settings)
         if self.game.has_buttons:
@@ -184,7 +183,8 @@ class GameSession:
         self.num_frames, self.total_reward, self.ended = 0, 0.0, ""
 
     def step(self, held: FrozenSet[str] = frozenset()) -> None:
-        """Advances the game by one frame. `held`: names of the keys held down. Does nothing after the episode's end."""
+        """Advances the game by one frame. `held`: names of the keys held down. Does nothing after the episode's
+        end."""
         if self.ended:
             return
         if self.num_frames % self.driver.hold_frames == 0:

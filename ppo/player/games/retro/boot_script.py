@@ -49,8 +49,8 @@ def read_script(text: str, buttons: Sequence[str]) -> List[Press]:
 def run_script(
     presses: Sequence[Press], frame: Callable[[Tuple[str, ...]], None], read: Callable[[str], int]
 ) -> None:
-    """frame: runs one of the game with those buttons held. read: a variable's value. Raises InputError where a value does
-    not come."""
+    """frame: runs one of the game with those buttons held. read: a variable's value. Raises InputError where a
+    value does not come."""
     for press in presses:
         for i in range(press.frames):
             if press.until and read(press.until[0]) == press.until[1]:

@@ -1,4 +1,5 @@
-"""One emulator as a Gymnasium environment. Its package is imported only when one is made; a process holds only one."""
+"""One emulator as a Gymnasium environment. Its package is imported only when one is made; a process holds only
+one."""
 
 import os
 from typing import Any, Dict, Optional, Tuple
@@ -40,9 +41,9 @@ class RetroGame(gymnasium.Env):
         endless: bool = False,
         render_mode: Optional[str] = "rgb_array",
     ):
-        """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a file's
-        name, or one of known.boots. endless: no reward and no end, for who is no agent. Raises InputError where state or
-        crop do not fit the game."""
+        """crop: x, y, width and height. scenario: one of known.scenarios, or a scenario file's name. state: a
+        file's name, or one of known.boots. endless: no reward and no end, for who is no agent. Raises InputError
+        where state or crop do not fit the game."""
         assert frame_skip >= 1
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
         self.render_mode, self.frame_skip = render_mode, frame_skip
@@ -136,11 +137,10 @@ class RetroGame(gymnasium.Env):
     def set_state(self, state: bytes) -> None:
         """Goes on from `get_state()`; the frame on show stays until the next step.
 
-        Memory, and so every later frame and every reward made from memory alone, is as it was. What a scenario's Lua
-        script keeps in its own globals is not in the state: the script starts anew, as at a reset. Super Mario Kart's
-        counts wall hits there (5 within 500 frames end an episode), so an episode may end up to 4 hits later; so do our
-        own rules. The time limit counts on from where this environment was.
-        """
+        Memory, and so every later frame and every reward made from memory alone, is as it was. What a scenario's
+        Lua script keeps in its own globals is not in the state: the script starts anew, as at a reset. Super Mario
+        Kart's counts wall hits there (5 within 500 frames end an episode), so an episode may end up to 4 hits
+        later; so do our own rules. The time limit counts on from where this environment was."""
         if not self._retro.em.set_state(state):
             raise ValueError(f"{len(state)} bytes that are no state of this emulator and game")
         # Twice: the script starts on the new memory, and the next reward counts changes from it.

@@ -1,4 +1,5 @@
-"""Where emulator games lie: the user's own data folder, beside this file what is ours, and Kart Cart, built on demand.
+"""Where emulator games lie: the user's own data folder, beside this file what is ours, and Kart Cart, built on
+demand.
 
 A ROM never lies in the repository or among the installed packages. DREAM_MARIO_KART_DATA names another data folder.
 """
@@ -63,7 +64,8 @@ def build_kart_cart() -> Path:
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Whole or not at all: another process may be reading, or writing the same. Raises InputError where it cannot be."""
+    """Whole or not at all: another process may be reading, or writing the same. Raises InputError where it cannot
+    be."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
