@@ -1,4 +1,4 @@
-"""Draws fig_1.png: one step of the dream, with the shapes of its tensors, read from the model that ships.
+"""Draws fig_1.png: one step of the world model, with tensor shapes read from the pretrained model.
 
 python figures/make_fig_1.py
 """
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "sd"))
 from dream.models.checkpoints import load_autoencoder_part, load_unet  # noqa: E402
-from dream.models.unet import FOLD  # noqa: E402
+from dream.models.flow import PIXEL_UNSHUFFLE  # noqa: E402
 
 SIZE = (1640, 760)
 PAPER, INK, GREY = "#fcfbf7", "#22242c", "#6b7080"
@@ -29,7 +29,7 @@ def box(
 
 
 def arrow(draw: ImageDraw.ImageDraw, *points: tuple[int, int]) -> None:
-    """Along the points, with a head at the last."""
+    """A line through the points, with a head at the last one."""
     draw.line(points, INK, 3, joint="curve")
     (x0, y0), (x, y) = points[-2:]
     dx, dy = (x > x0) - (x < x0), (y > y0) - (y < y0)
@@ -49,21 +49,25 @@ def main() -> None:
     weights = sum(p.numel() for p in unet.parameters()) / 1e6
     picture = Image.new("RGB", SIZE, PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((40, 24), "One step of the dream", INK, ImageFont.load_default(size=32))
-    draw.text((40, 66), "shapes without the batch axis B; letters as in the README", GREY, SMALL)
+    draw.text((40, 24), "One step of the world model", INK, ImageFont.load_default(size=32))
+    draw.text((40, 66), "shapes without the batch axis B; axis letters: sd/NOTES.md", GREY, SMALL)
 
     box(draw, 40, 130, 300, 110, LATENT, "context", f"the last {L} latents", f"({L}, {C}, {h}, {w})")
-    box(draw, 40, 420, 300, 84, NOISE, "noise", f"({C}, {h}, {w}), level t")
+    box(draw, 40, 420, 300, 84, NOISE, "noise", f"({C}, {h}, {w}), timestep t")
     lines = f"the last {L}, of {len(game.action_names)}", f"({L},)  the newest: your keys"
     box(draw, 40, 534, 300, 110, GAME, "actions", *lines)
     flow = sum(p.numel() for p in unet.flow.parameters()) / 1e6
-    lines = "how each pixel will move", f"(2, {h}, {w}), pixels", f"{flow:.1f} M weights"
+    lines = "how each pixel moves", f"(2, {h}, {w}), pixels", f"{flow:.1f} M weights"
     box(draw, 430, 118, 250, 134, NETWORK, "flow", *lines)
-    box(draw, 770, 118, 260, 134, LATENT, "last frame, moved", "decoded, each pixel taken", "from where it stood,",
+    box(draw, 770, 118, 260, 134, LATENT, "warped last frame", "decoded, warped along", "the flow,",
         f"encoded: ({C}, {h}, {w})")  # fmt: skip
-    folded = f"({(L + 2) * C * FOLD**2}, {h // FOLD}, {w // FOLD})"
-    lines = (f"({(L + 2) * C}, {h}, {w})", f"folded {FOLD} x {FOLD} into channels", folded)
-    box(draw, 430, 310, 250, 136, LATENT, "side by side", *lines)
+    unshuffled = f"({(L + 2) * C * PIXEL_UNSHUFFLE**2}, {h // PIXEL_UNSHUFFLE}, {w // PIXEL_UNSHUFFLE})"
+    lines = (
+        f"({(L + 2) * C}, {h}, {w})",
+        f"pixel-unshuffled {PIXEL_UNSHUFFLE} x {PIXEL_UNSHUFFLE}",
+        unshuffled,
+    )
+    box(draw, 430, 310, 250, 136, LATENT, "concatenated", *lines)
     box(
         draw,
         430,
@@ -75,10 +79,13 @@ def main() -> None:
         "actions, t, context noise",
         f"({unet.config.embedding},)",
     )
-    stages = [f"{width} ch at {h // FOLD >> i} x {w // FOLD >> i}" for i, width in enumerate(widths)]
-    lines = *stages, f"{weights - flow:.1f} M weights", "predicts the change"
+    stages = [
+        f"{width} ch at {h // PIXEL_UNSHUFFLE >> i} x {w // PIXEL_UNSHUFFLE >> i}"
+        for i, width in enumerate(widths)
+    ]
+    lines = *stages, f"{weights - flow:.1f} M weights", "predicts the residual"
     box(draw, 770, 300, 260, 160, NETWORK, "U-Net", *lines)
-    lines = "moved + change", f"({C}, {h}, {w})", "one step, or a few"
+    lines = "warped + residual", f"({C}, {h}, {w})", "one step, or a few"
     box(draw, 1120, 310, 210, 136, LATENT, "next latent", *lines)
     box(draw, 1390, 310, 210, 136, NETWORK, "decoder", f"({C}, {h}, {w})", "to", f"(3, {H}, {W})")
     box(draw, 1390, 534, 210, 110, GAME, "the window", f"{W} x {H}, RGB", f"{game.fps:g} frames a second")

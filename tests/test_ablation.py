@@ -154,7 +154,7 @@ def test_the_script(tmp_path):
 
     def run(only: list[str], *more) -> subprocess.CompletedProcess:
         words = [str(word) for word in [*command, ",".join(only), *more]]
-        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, timeout=3600, check=False)
 
     assert (first := run(names[:1])).returncode == 0, first.stderr
     done = run(names)

@@ -406,5 +406,5 @@ def test_a_real_window(screen, path):  # noqa: F811
     screen.press("key", "h")  # over all of the picture
     wait_until(lambda: not screen.shows([shade(0)] * 3))
     screen.press("key", "h", "key", "q")
-    said, _ = screen.window.communicate(timeout=20)
+    said, _ = screen.window.communicate(timeout=3600)
     assert screen.window.returncode == 0 and "mine.npz" in said

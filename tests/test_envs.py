@@ -164,10 +164,10 @@ def test_a_worker_that_is_killed_again_and_again_is_one_clear_line(counters, mon
 def test_workers_end_with_their_parent():
     """Killed in the middle of a step it says nothing: they must see it by their pipes, and not complain aloud."""
     parent = subprocess.run(
-        [sys.executable, "-c", DIES_IN_A_STEP], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", DIES_IN_A_STEP], capture_output=True, text=True, timeout=3600
     )
     assert parent.returncode == -signal.SIGKILL and len(parent.stdout.split()) == 3
-    until = time.monotonic() + 20
+    until = time.monotonic() + 3600
     while alive := [pid for pid in parent.stdout.split() if is_alive(pid)]:
         assert time.monotonic() < until, alive
         time.sleep(0.05)

@@ -250,11 +250,11 @@ def test_a_probe_learns_what_is_visible_and_nothing_else():
         return torch.stack([frames[row, t], frames[row, t + 1]], dim=1), actions[row, t]
 
     held_out = torch.stack([frames[6:, :-1], frames[6:, 1:]], dim=2).flatten(0, 1)
-    judge = train_probe(make_probe(2, 3, 0, CPU), batches, torch.nn.functional.cross_entropy, 120)
-    right, each = accuracy_by_class(predict(judge, held_out), actions[6:, :-1].flatten(), 3)
+    probe = train_probe(make_probe(2, 3, 0, CPU), batches, torch.nn.functional.cross_entropy, 120)
+    right, each = accuracy_by_class(predict(probe, held_out), actions[6:, :-1].flatten(), 3)
     assert right > 0.8 and min(each) > 0.6
     still = held_out[:, :1].expand(-1, 2, -1, -1, -1)  # without motion the action is not visible
-    blind, _ = accuracy_by_class(predict(judge, still), actions[6:, :-1].flatten(), 3)
+    blind, _ = accuracy_by_class(predict(probe, still), actions[6:, :-1].flatten(), 3)
     assert blind < 0.55
 
 
@@ -670,8 +670,8 @@ def test_frames_and_actions_of_the_agent_are_in_step(evaluated):
     """Its action must lead from the frame that it was given to the next one, which it is given then."""
     evaluator = make_evaluator(evaluated["folder"] / "a.npz", CopyModel())
     starts = evaluator.windows(evaluator.held_out, 4, 2, "this test")
-    agent, judge = FakeAgent(), train_state_probe(evaluator, 2, seed=0)
-    results = agent_laps(evaluator, judge, agent, starts, 6, seed=0)
+    agent, probe = FakeAgent(), train_state_probe(evaluator, 2, seed=0)
+    results = agent_laps(evaluator, probe, agent, starts, 6, seed=0)
     assert results["frames"] == 6 and len(agent.seen) == 4 + 6
     real = evaluator.real_frames(starts, 0, 4)
     for t in range(4):
@@ -693,7 +693,7 @@ def test_only_long(evaluated, tmp_path, monkeypatch, capsys):
     results = json.loads((tmp_path / "long.json").read_text())
     assert set(results) == {"run_info", "long_rollouts"} and results["long_rollouts"]["num_rollouts"] == 3
     assert list(results["long_rollouts"]["frechet"]) == ["real", "12", "20"]
-    assert "3 long roll-outs" in capsys.readouterr().out
+    assert "3 long rollouts" in capsys.readouterr().out
     assert (tmp_path / "evaluation.json").read_text() == "keep me"
 
 

@@ -82,7 +82,7 @@ def test_games_are_shared_out():
 
 def run(*options, wrong: str = "") -> str:
     command = [sys.executable, str(SCRIPT), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     if wrong:
         assert done.returncode != 0 and wrong in done.stderr and "Traceback" not in done.stderr, done.stderr
     else:
@@ -162,12 +162,12 @@ def test_an_interrupt_keeps_what_is_recorded(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     parts = tmp_path / "a.recording" / "trajectories.partial"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 3600
     while not (parts / "epoch_000000").exists():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=3600)
     assert process.returncode == 0 and "keeping the finished rows" in said
     assert len(open_trajectories(tmp_path / "a.npz").frames) >= 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]

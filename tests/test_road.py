@@ -16,7 +16,7 @@ SMALL = ["--epochs", "1", "--epoch-samples", "8", "--batch-size", "4", "--device
 def run(command: list, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, str(ROOT / command[0]), *map(str, command[1:])],
-        capture_output=True, text=True, timeout=600, check=False, cwd=folder,
+        capture_output=True, text=True, timeout=3600, check=False, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout

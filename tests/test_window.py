@@ -599,7 +599,7 @@ class Screen:
                 process.wait()
 
 
-def wait_until(what, timeout_s=20):
+def wait_until(what, timeout_s=3600):
     deadline = time.monotonic() + timeout_s
     while not what():
         assert time.monotonic() < deadline, "nothing happened in time"
@@ -632,7 +632,7 @@ def test_a_real_window(screen, tmp_path):
     screen.press("key", "F1")
     wait_until(lambda: screen.shows(COLORS[1]))
     screen.press("keyup", "Up", "key", "q")
-    said, _ = screen.window.communicate(timeout=20)
+    said, _ = screen.window.communicate(timeout=3600)
     assert screen.window.returncode == 0
     assert {"1", "4"} <= set(said.splitlines()[-1].split())
     picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
@@ -648,7 +648,7 @@ def test_the_pretrained_model_on_a_display(screen, tmp_path):
     def frame_u8():
         return screen.picture()[area][::2, ::2]
 
-    wait_until(lambda: screen.picture()[area].std() > 20, timeout_s=60)
+    wait_until(lambda: screen.picture()[area].std() > 20)
     screen.press("mousemove", "400", "300")
     time.sleep(1.0)  # the fade-in
     waiting = frame_u8()
@@ -668,7 +668,7 @@ def test_the_pretrained_model_on_a_display(screen, tmp_path):
     screen.press("key", "period")
     wait_until(lambda: (frame_u8() != paused).any())
     screen.press("key", "q")
-    said, complained = screen.window.communicate(timeout=20)
+    said, complained = screen.window.communicate(timeout=3600)
     assert (screen.window.returncode, complained) == (0, ""), complained
     played, milliseconds = re.search(r"(\d+) frames, ([\d.]+) ms a frame", said).groups()
     assert int(played) >= 10 and 0 < float(milliseconds) < 1000
@@ -687,9 +687,9 @@ def test_a_lost_display_loses_no_recording(screen, tmp_path):
         tmp_path / "all.npz",
     )
     aside = tmp_path / "all.writing.npz.frames"
-    wait_until(lambda: aside.exists() and aside.stat().st_size > 10 * 3 * 112 * 256, timeout_s=60)
+    wait_until(lambda: aside.exists() and aside.stat().st_size > 10 * 3 * 112 * 256)
     screen.server.kill()
-    _, complained = screen.window.communicate(timeout=20)
+    _, complained = screen.window.communicate(timeout=3600)
     assert screen.window.returncode == 1 and complained.count("\n") == 1
     assert complained.startswith("error: lost the connection to the display; saved")
     assert open_trajectories(tmp_path / "all.npz").num_frames >= 10 and not aside.exists()

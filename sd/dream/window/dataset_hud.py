@@ -88,7 +88,8 @@ def draw_bar(viewer, bar: pygame.Surface, row: int, t: int) -> None:
     elapsed = (format_time(viewer.position / recording.fps), 28, GREEN if viewer.playing else TEXT)
     count = viewer.counts[viewer.selected]
     fraction = count / viewer.counts.sum()
-    selected = f"{viewer.selected_name}: {len(viewer.runs)} runs, {count} frames, {fraction:.1%}"
+    runs = f"{len(viewer.runs)} run{'s' * (len(viewer.runs) != 1)}"
+    selected = f"{viewer.selected_name}: {runs}, {count} frames, {fraction:.1%}"
     draw_row(bar, 20, left, (recording.action_names[action], 28, TEXT),
              [(selected, 18, GREEN), elapsed, (f"of {duration}", 18, MUTED)])  # fmt: skip
     commands = "   ".join(f"{key_label(COMMANDS[name].keys[0])} {name}" for name in BAR_COMMANDS)

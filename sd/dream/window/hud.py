@@ -68,7 +68,7 @@ def draw_bar(window, bar: pygame.Surface) -> None:
     left = draw_keys(bar, env.action_keys, window.shown_keys, 16) + 18
     action = (env.action_names[session.action], 28, TEXT)
     right = draw_row(bar, 20, left, action, fps_labels(window.times, window.target_fps(), window.paused))
-    if right - 130 > left + 220:
+    if right - 130 > left + 200:
         draw_chart(bar, window.times, window.target_fps(), right - 10)
     commands = [(name, window.command_keys[name]) for name in BAR_COMMANDS]
     commands = "   ".join(f"{key_label(keys[0])} {name}" for name, keys in commands if keys)
