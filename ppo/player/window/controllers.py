@@ -1,4 +1,9 @@
-"""Somebody at the wheel of one game, frame by frame: a person's keys, chance, or a trained agent."""
+"""Controllers (keyboard, random policy, trained agent) and GameSession, which plays one game frame by frame.
+
+A controller has `choose(frame_u8, first, held) -> action`: `frame_u8` is the current RGB frame, uint8 (H, W, 3), `first`
+is true on the first frame of an episode, and `held` is the set of names of the keys held down. GameSession repeats the
+action for the controller's `hold_frames` game frames before it asks again.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -12,33 +17,33 @@ from player.envs.vector_env import make_env
 from player.games.game import DRIVING_ACTIONS, Game
 from player.games.registry import find_game
 
-RANDOM_HOLD_FRAMES = 4  # game frames a random choice lasts, as long as an agent's
+RANDOM_HOLD_FRAMES = 4  # game frames per random action: the agent's default frame skip
 
 MENU_KEYS = {"return": "START", "backspace": "SELECT"}
 DRIVING_KEYS = {"up": "B", "down": "Y", "left": "LEFT", "right": "RIGHT", "space": "R", "x": "R", "z": "A"}
-DRIVING_KEYS.update(MENU_KEYS, w="UP", s="DOWN")  # the pad's own up and down move through an emulator's menus
+DRIVING_KEYS.update(MENU_KEYS, w="UP", s="DOWN")  # UP and DOWN of the pad navigate menus
 PAD_KEYS = {"up": "UP", "down": "DOWN", "left": "LEFT", "right": "RIGHT"}
 PAD_KEYS.update(MENU_KEYS, z="B", x="A", a="Y", s="X")
 
-# A driver has choose(frame, first, held keys) -> an action, which lasts `hold_frames` frames of the game.
-
 
 class ButtonController:
-    """A person. Held keys are the console's buttons, so all that the game can do is at hand, sixty times a second."""
+    """Keyboard control of the console's buttons: the action is the set of buttons held, chosen anew every frame."""
 
     hold_frames = 1
 
     def __init__(self, game: Game, buttons: Tuple[str, ...], table: Optional[Dict[str, str]] = None) -> None:
-        """table: key -> button, where it is not the one that suits the game."""
+        """`buttons`: the environment's button names, in the order of its MultiBinary action. `table`: key name ->
+        button name; by default DRIVING_KEYS for games with DRIVING_ACTIONS, and PAD_KEYS for all others."""
         self.buttons = buttons
         if table is None:
             table = DRIVING_KEYS if game.actions == DRIVING_ACTIONS else PAD_KEYS
         self.button_of_key = {key: button for key, button in table.items() if button in buttons}
-        for action in game.actions:  # what the game itself says, e.g. space fires
+        for action in game.actions:  # add the game's own single keys, e.g. space fires
             if len(action.keys) == len(action.buttons) == 1:
                 self.button_of_key.setdefault(action.keys[0], action.buttons[0])
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> np.ndarray:
+        """Returns int8 (number of buttons,), 1 for each button held. Opposite directions cancel each other."""
         down = {self.button_of_key[key] for key in held if key in self.button_of_key}
         for pair in ({"LEFT", "RIGHT"}, {"UP", "DOWN"}):
             if pair <= down:
@@ -47,22 +52,27 @@ class ButtonController:
 
 
 class ActionController:
-    """A person whose keys mean the agent's actions, so that a dream can learn what they do."""
+    """Keyboard control limited to the agent's actions, so that the recording contains actions sd/ can train on."""
 
     def __init__(self, game: Game, hold_frames: int) -> None:
         self.keys, self.hold_frames = [set(action.keys) for action in game.actions], hold_frames
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
-        """Of the actions whose keys are all held the one with most; left and right, up and down cancel."""
+        """Returns the index of the action with the most keys among the actions whose keys are all held down.
+
+        Left and right cancel each other, as do up and down. Returns 0 if no action matches.
+        """
         down = set(held)
         for pair in ({"left", "right"}, {"up", "down"}):
             if pair <= down:
                 down -= pair
         fitting = [action for action, keys in enumerate(self.keys) if keys <= down]
-        return max(fitting, key=lambda action: len(self.keys[action]), default=0)  # the first of equals
+        return max(fitting, key=lambda action: len(self.keys[action]), default=0)  # ties: the first
 
 
 class RandomController:
+    """Random policy: a uniformly random action, held for RANDOM_HOLD_FRAMES frames."""
+
     hold_frames = RANDOM_HOLD_FRAMES
 
     def __init__(self, game: Game, seed: int) -> None:
@@ -73,10 +83,13 @@ class RandomController:
 
 
 class AgentController:
-    """A trained agent, sampled as in training: it sees a frame, and decides, once in its own frame skip."""
+    """A trained agent. It sees one frame and samples one action every `frame_skip` frames, as in training.
+
+    `path` is a saved agent (best.pt). Raises InputError if the agent was trained on a game with other actions.
+    """
 
     def __init__(self, game: Game, path: str, seed: int) -> None:
-        import torch  # seconds to import: a person at the keys need not wait
+        import torch  # importing torch takes seconds and the keyboard does not need it
 
         from player.rl.agent import FrameStack, load_agent
 
@@ -95,7 +108,11 @@ class AgentController:
 
 
 class GameSession:
-    """The game, frame by frame, with somebody driving. `ended` is why it is over: "", "finished" or "out of time"."""
+    """One game, played frame by frame by one controller.
+
+    `frame_u8`: the current RGB frame, uint8 (H, W, 3). `truth`: name -> value of the game state. `ended`: "" while the
+    episode runs, "finished" once it has terminated, "out of time" once it was truncated.
+    """
 
     def __init__(
         self,
@@ -110,18 +127,23 @@ class GameSession:
         emulator: Optional[Dict[str, Any]] = None,
         settings: Optional[Dict[str, Any]] = None,
     ) -> None:
-        """`policy`: "random", the path of an agent's best.pt, or None for a person's keys. `decision_frames`: a person
-        chooses among the agent's actions, once in so many frames, in place of pressing the console's buttons.
-        `emulator`: options of `retro.describe`. `settings`: more for the game's `make`."""
+        """`name`, `integrations`, `state`, `track`, `rivals`: see `find_game`.
+
+        `policy`: "random", the path of an agent's best.pt, or None for keyboard control.
+        `decision_frames`: if given, the keyboard selects one of the agent's actions every `decision_frames` frames;
+        if None, the keyboard controls the console's buttons.
+        `emulator`: options of `retro.describe`. `settings`: further keyword arguments for the game's `make`.
+        """
         self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
-        self.done = False  # is all over that was wanted?
-        self.note = ""  # what a window says beside the game's name
+        self.done = False  # set by a subclass to close the window
+        self.note = ""  # text the window shows beside the game's name
         self.settings = settings or {}
-        self.hotkeys: Dict[str, Callable[[], None]] = {}  # what else a window's keys do
+        self.hotkeys: Dict[str, Callable[[], None]] = {}  # key name -> function the window calls
         self.find = partial(find_game, name, integrations, state, rivals=rivals, **(emulator or {}))
         self.open(track)
 
     def open(self, track: int) -> None:
+        """Opens track number `track`, creates the controller and starts an episode. Closes the previous environment."""
         self.track, self.game = track, self.find(track=track)
         settings = dict(self.settings)
         if self.game.has_buttons:
@@ -129,7 +151,7 @@ class GameSession:
         if self.game.name == "Mode7Kart-v0":
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
         if self.env is not None:
-            self.env.close()  # an emulator game must be gone before the next one is there
+            self.env.close()  # only one emulator may exist per process
         self.driver: Any = None
         if self.policy == "random":
             self.driver = RandomController(self.game, self.seed)
@@ -137,7 +159,7 @@ class GameSession:
             self.driver = AgentController(self.game, self.policy, self.seed)
         elif self.decision_frames is not None or not self.game.has_buttons:
             self.driver = ActionController(self.game, self.decision_frames or 1)
-        # Every frame is played and shown; a policy's choice is held as long as its own frame skip.
+        # frame_skip=1 so that every frame can be shown; `step` repeats an action for the controller's hold_frames.
         self.env = make_env(self.game, frame_skip=1, **settings)
         if self.driver is None:
             self.driver = ButtonController(self.game, tuple(self.env.unwrapped.buttons))
@@ -145,23 +167,24 @@ class GameSession:
 
     @property
     def name(self) -> str:
-        """Of the course where the game has courses, else of the game."""
+        """The track's name if the game has tracks, otherwise the game's name."""
         course = getattr(self.env.unwrapped, "track", None)
         return course.name if course else self.game.name
 
     @property
     def has_more_tracks(self) -> bool:
-        """May the player go on to another course? Not in a recording, which is of one."""
+        """Whether the player may switch to another track. Always false in a recording, which covers one track."""
         return self.game.name == "Mode7Kart-v0" and self.decision_frames is None
 
     def restart(self) -> None:
+        """Starts a new episode and resets the counters."""
         self.frame_u8, info = self.env.reset(seed=self.seed)
-        self.seed += 1  # the rivals are other ones next time
+        self.seed += 1  # different opponents in the next episode
         self.truth = dict(zip(self.game.truth_names, info.get("truth", ())))
         self.num_frames, self.total_reward, self.ended = 0, 0.0, ""
 
     def step(self, held: FrozenSet[str] = frozenset()) -> None:
-        """One frame of the game; nothing where it is over."""
+        """Advances the game by one frame. `held`: names of the keys held down. Does nothing after the episode's end."""
         if self.ended:
             return
         if self.num_frames % self.driver.hold_frames == 0:
@@ -173,14 +196,15 @@ class GameSession:
         self.ended = "finished" if terminated else "out of time" if truncated else ""
 
     def seconds(self) -> float:
+        """Game time since the start of the episode."""
         return self.num_frames / self.game.frame_rate
 
     def position(self) -> Optional[Tuple[int, int]]:
-        """Place in the field and number of karts, where the game has rivals."""
+        """The player's rank (1 = first) and the number of karts, or None in a game without opponents."""
         rivals = getattr(self.env.unwrapped, "s", {}).get("rivals")
         if not rivals:
             return None
-        length = self.env.unwrapped.track.length  # a rival's place counts from a lap before the line
+        length = self.env.unwrapped.track.length  # opponents' positions are offset by one lap
         progress = float(self.truth["progress"])
         ahead = sum(rival[0] - length > progress for rival in rivals)
         return ahead + 1, len(rivals) + 1

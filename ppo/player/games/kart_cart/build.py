@@ -14,7 +14,7 @@ from player.games.kart_cart.assembler import assemble
 ROM_SIZE = 512 * 1024
 BANK = 0x8000  # bytes; the cartridge's memory appears at this address of each bank
 NUM_COURSES = 3
-SOURCE = Path(__file__).with_suffix(".asm")
+SOURCE = Path(__file__).with_name("kart_cart.asm")
 
 # Lines of the picture
 SKY_LINES, HALF_LINE, HORIZON, KART_LINE = 24, 112, 20, 94

@@ -1,9 +1,10 @@
-"""Any game of an emulator, through stable-retro or gym-retro: Super Mario Kart with your own ROM first of all.
+"""Finds and checks emulator games, which run on stable-retro or gym-retro; the main one is Super Mario Kart.
 
-The package is optional and is imported only when such a game is asked for. It reads a game from integration folders,
-DIR/<game>/ with the ROM, data.json (where the variables lie in memory), scenario.json (reward and end of an episode)
-and savestates. They may lie apart: `--integrations DIR` comes first, then the user's data folder (library.py), then
-what is ours, then what comes with the package.
+The emulator package is optional and is imported only when an emulator game is requested. It reads a game from
+integration folders, DIR/<game>/, which hold the ROM, data.json (memory addresses of the variables), scenario.json
+(reward and end of an episode) and savestates. The files of one game may be spread over several such folders, which are
+searched in this order: `--integrations DIR`, the user's data folder (games/retro/roms.py), the integrations of this
+project, the integrations of the emulator package.
 """
 
 import difflib
@@ -36,7 +37,7 @@ from player.games.retro.roms import (
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
 
-NO_SCENARIOS = ("data", "metadata")  # .json, of the integration
+NO_SCENARIOS = ("data", "metadata")  # JSON files of an integration that are not scenarios
 
 
 def describe(
@@ -47,10 +48,12 @@ def describe(
     crop: Optional[Tuple[int, int, int, int]] = None,
     actions: Optional[str] = None,
 ) -> Game:
-    """Checks everything that the game needs and opens no emulator. Raises InputError that says what to do.
+    """Checks all files that an emulator game needs and returns its description, without opening an emulator.
 
-    scenario, crop, actions: in place of the game's own: reward and end by name; x, y, width and height of what is seen
-    of the screen; a file of `read_actions`.
+    integrations: an integration folder that is searched first. state: the savestate at which episodes start. scenario:
+    the name of the reward and end of an episode. crop: x, y, width and height in pixels of the visible part of the
+    screen. actions: the path of an actions file (see `read_actions`). Each of them that is None takes the game's
+    default. Raises InputError, whose message says what to do, where a file is missing or an option does not fit.
     """
     package = emulator_package(name)
     integrations = _checked(integrations)
@@ -98,6 +101,7 @@ def describe(
 
 
 def _checked(integrations: Optional[str]) -> Optional[str]:
+    """Returns the absolute path of the integration folder, or None for None. Raises InputError if it is no folder."""
     if integrations is None:
         return None
     integrations = os.path.abspath(os.path.expanduser(integrations))
@@ -107,18 +111,22 @@ def _checked(integrations: Optional[str]) -> Optional[str]:
 
 
 def states_of(name: str, integrations: Optional[str] = None) -> List[str]:
-    """All savestates of a game that `describe` knows: files, and what a script makes when the game is opened."""
+    """Returns the names of all savestates of a game: those that a boot script makes, then the files, sorted.
+
+    Raises InputError if the emulator package or the integration folder is missing.
+    """
     package = emulator_package(name)
     boots = KNOWN_GAMES.get(name, UNKNOWN).boots
     return [*boots, *sorted(list_states(package, name, use_folders(_checked(integrations))) - set(boots))]
 
 
 def list_states(package: Any, name: str, folders: Any) -> Set[str]:
+    """Returns the names of a game's savestate files. folders: the result of `use_folders`."""
     return set(package.data.list_states(name_there(package, name), folders))
 
 
 def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
-    """SHA-1 of ROMs -> game, of all that have a rom.sha."""
+    """Returns a dict from the SHA-1 of a ROM, in lowercase hexadecimal, to its game, for all games with a rom.sha."""
     data, found, folders = emulator_package().data, {}, use_folders(_checked(integrations))
     for name in data.list_games(folders):
         with open(data.get_file_path(name, "rom.sha", folders)) as file:
@@ -127,7 +135,10 @@ def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
 
 
 def rom_name(game: str, suffix: str) -> str:
-    """How the emulator wants the ROM's file to be called: rom, and an extension of the console's."""
+    """Returns the file name under which the emulator looks for a game's ROM: "rom." and an extension of its console.
+
+    suffix: the extension of the user's file; it is kept if it is one of the console's, or if the console is unknown.
+    """
     EMU_INFO = emulator_package().data.EMU_INFO
     console = next((part for part in game.split("-")[1:] if part in EMU_INFO), None)
     known = EMU_INFO[console]["ext"] if console else [suffix.lstrip(".")]
@@ -135,7 +146,10 @@ def rom_name(game: str, suffix: str) -> str:
 
 
 def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find: Callable) -> Optional[str]:
-    """One of known.scenarios, or the name of a scenario file whose scripts are there."""
+    """Returns a key of known.scenarios, or the name, without .json, of a scenario file.
+
+    A scenario of None gives the game's default. Raises InputError if the file or one of its scripts is missing.
+    """
     file = find("scenario.json")
     if scenario is None and file is not None and _is_ours(file):
         scenario = next(iter(known.scenarios), None)
@@ -154,14 +168,20 @@ def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find:
 
 
 def _is_ours(path: str) -> bool:
-    ours = (INTEGRATIONS, data_folder() / KART_CART)  # what else lies in the data folder is the user's own
+    """Returns whether a file is in an integration of this project, rather than the user's or the package's."""
+    ours = (INTEGRATIONS, data_folder() / KART_CART)  # everything else in the data folder belongs to the user
     return any(os.path.abspath(path).startswith(str(own) + os.sep) for own in ours)
 
 
 def _find_state(
     name: str, state: Optional[str], known: KnownGame, folder: str, find: Callable, folders: Any
 ) -> Optional[str]:
-    """A savestate's file that is whole, or one of known.boots; None where the game starts by itself."""
+    """Returns the name of a savestate whose file is readable, a key of known.boots, or `POWER_ON`.
+
+    Returns None if none was requested and the game has no boot script: the emulator then uses the default state of
+    metadata.json, or switches the console on. Raises InputError if the savestate is missing or damaged, or if Super
+    Mario Kart has no default state.
+    """
     states, default = sorted({*list_states(emulator_package(), name, folders), *known.boots}), None
     if state is None and find("metadata.json"):
         metadata = _read_json(find("metadata.json"), folder + "metadata.json")
@@ -181,6 +201,7 @@ def _find_state(
 
 
 def _game_is_missing(name: str, integrations: Optional[str]) -> str:
+    """Returns the error message for an unknown game, with up to three similar names."""
     list_games = emulator_package().data.list_games
     if integrations is not None and os.path.basename(integrations) == name:
         return f"--integrations wants the folder that holds {name}/: {os.path.dirname(integrations)}"
@@ -195,12 +216,17 @@ def _game_is_missing(name: str, integrations: Optional[str]) -> str:
 
 
 def _rom_is_missing(name: str) -> str:
+    """Returns the error message for a game without a ROM."""
     what = MARIO_KART_ROM if name == MARIO_KART else "your own (its SHA-1 is in rom.sha)"
     return f"no ROM of {name}: `python ppo/import_game.py FILE` brings in {what}"
 
 
 def _check_rom(rom: str, sha_path: Optional[str]) -> None:
-    """The emulator itself would start the wrong kind of file without a word."""
+    """Checks a ROM file, since the emulator starts a wrong one without an error message.
+
+    Raises InputError if the size of an .sfc file is zero or no multiple of 32,768 bytes. Prints a warning if the SHA-1
+    is not in the rom.sha file at sha_path.
+    """
     with open(rom, "rb") as file:
         content = file.read()
     if rom.endswith(".sfc") and (not content or len(content) % 32768):
@@ -217,6 +243,10 @@ def _check_rom(rom: str, sha_path: Optional[str]) -> None:
 
 
 def _check_state(state: Optional[str], said: str, folder: str, states: List[str], find: Callable) -> None:
+    """Raises InputError if a savestate has no file or its file is not valid gzip. A state of None is accepted.
+
+    said: what the state was named by, for the message.
+    """
     if state is None:
         return
     path = find(state if state.endswith(".state") else state + ".state")
@@ -232,12 +262,16 @@ def _check_state(state: Optional[str], said: str, folder: str, states: List[str]
 
 
 def _read_json(path: Optional[str], wanted: str) -> Dict[str, Any]:
+    """Returns the JSON object in a file. Raises InputError if the path is None or the file holds no JSON object.
+
+    wanted: the path where the file should be, for the message.
+    """
     if path is None:
         raise InputError(f"{wanted} is missing: it is one of the game's integration files")
     try:
         with open(path) as file:
             content = json.load(file)
-    except ValueError as problem:  # broken JSON, broken text
+    except ValueError as problem:  # invalid JSON or invalid UTF-8
         raise InputError(f"{path} is not JSON: {problem}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object")
