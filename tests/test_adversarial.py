@@ -9,7 +9,7 @@ from small import CPU
 
 
 def sharp_and_blurred(batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents of stripes, and the same greyed; each (B, 4, 8, 12)."""
+    """Latents (B, 4, 8, 12) of stripes, and the same at a tenth of the contrast."""
     phase = torch.randint(2, (batch, 1, 1, 1), generator=torch.Generator().manual_seed(seed))
     stripes = ((torch.arange(12) + phase) % 2).float().expand(batch, 4, 8, 12) * 2 - 1
     return stripes, 0.1 * stripes
@@ -29,12 +29,12 @@ def test_it_learns_to_recognise_a_blur_and_its_gradient_leads_away():
     sharp, blurred = sharp_and_blurred(16, 1000)
     assert (adversarial.discriminator(sharp) > adversarial.discriminator(blurred)).float().mean() > 0.9
 
-    # A model that finds both phases equally likely answers with grey; the gradient must lead away from it.
+    # A model that finds both phases equally likely predicts grey; the gradient must lead away from it.
     grey = torch.full_like(sharp, 0.02) * sharp
     adversarial.step = WARMUP_STEPS
     predicted = grey.clone().requires_grad_()
     loss = (predicted - sharp).pow(2).mean()
-    before = copy.deepcopy(adversarial.discriminator)  # it learns from what it judges
+    before = copy.deepcopy(adversarial.discriminator)  # generator_loss trains the discriminator
     every = torch.ones(16, dtype=torch.bool)
     generator_loss, _ = adversarial.generator_loss(loss, predicted, sharp, every, every)
     (gradient,) = torch.autograd.grad(generator_loss, predicted)
@@ -42,8 +42,8 @@ def test_it_learns_to_recognise_a_blur_and_its_gradient_leads_away():
 
 
 def test_the_gradient_has_the_weight_of_the_other_losses():
-    """On judged rows only, growing with the warm-up. A row without a target gets its part and takes none from the
-    others."""
+    """On rows of the mask only; it grows during the warm-up. A row without a target has a gradient of its own and does
+    not reduce that of the others."""
     adversarial = trained(1)
     real, predicted = (torch.randn(4, 4, 8, 12, requires_grad=grad) for grad in (False, True))
     mask, has_target = torch.tensor([True, False, True, True]), torch.tensor([True, True, False, True])

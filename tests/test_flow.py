@@ -28,8 +28,8 @@ def contexts(batch: int = 2, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]
     return torch.randn(batch, 4, 4, 8, 12, generator=generator), actions
 
 
-def test_a_flow_says_where_a_pixel_comes_from():
-    """The sign, the order of x and y, and half a pixel are all easily wrong, and all look like a bad model."""
+def test_warp_reads_each_pixel_at_its_flow():
+    """An error in the sign, in the order of x and y, or of half a pixel would only look like a bad model."""
     frame = torch.arange(12.0).reshape(1, 1, 3, 4)
     flow = torch.zeros(1, 2, 3, 4)
     torch.testing.assert_close(warp(frame, flow), frame)
@@ -41,34 +41,34 @@ def test_a_flow_says_where_a_pixel_comes_from():
     torch.testing.assert_close(warp(frame, flow)[0, 0, :, 0], torch.tensor([2.0, 6, 8]))
 
 
-def test_a_flow_that_is_no_number_is_seen_and_does_not_crash():
-    """It comes when a training blows up; the loss must say so."""
+def test_a_flow_of_nan_gives_frames_of_nan():
+    """grid_sample may crash at NaN. A training that diverges must show it in its loss instead."""
     flow = torch.zeros(1, 2, 3, 4)
     flow[0, 0, 1, 1] = torch.nan
     assert warp(torch.rand(1, 3, 3, 4), flow).isnan().all()
 
 
-def test_a_flow_is_of_the_padded_frame():
-    """112 rows are 28 of latent, but 30 rows are 8: what is cut off is the padding, below and at the right."""
+def test_upsampled_flow_is_cropped_to_the_frame():
+    """30 rows of a frame are padded to 32, 8 of the latent: the padding is below and at the right."""
     flow = torch.arange(8.0)[:, None].expand(1, 2, 8, 12)
-    whole = upsample_flow(flow, (30, 48))
-    assert whole.shape == (1, 2, 30, 48)
+    upsampled = upsample_flow(flow, (30, 48))
+    assert upsampled.shape == (1, 2, 30, 48)
     torch.testing.assert_close(
-        whole[0, 0, 1::4, 0][:7], torch.arange(7.0) - 0.125 + (torch.arange(7) == 0) / 8
+        upsampled[0, 0, 1::4, 0][:7], torch.arange(7.0) - 0.125 + (torch.arange(7) == 0) / 8
     )
 
 
-def test_the_loss_is_least_where_the_flow_is_right():
+def test_photometric_loss_is_small_for_the_right_flow():
     frame = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
     right, wrong = torch.zeros(1, 2, 16, 24), torch.zeros(1, 2, 16, 24)
     right[:, 0], wrong[:, 0] = 2, -2
     next_frame = warp(frame, right)
-    assert photometric_loss(frame, next_frame, right) < 0.1  # coarse copies differ at the edges
+    assert photometric_loss(frame, next_frame, right) < 0.1  # not 0: the coarse scales differ at the edges
     assert photometric_loss(frame, next_frame, wrong) > 0.3
 
 
-def test_flow_learns_where_the_picture_goes():
-    """By the action alone, from frames alone; moves of four pixels on a picture with detail of two."""
+def test_flow_is_learned_from_frames():
+    """The action decides the motion: four pixels, on pictures with details of two."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     flow = FlowNet(num_actions=3, context=4, latent_channels=4)
@@ -94,9 +94,9 @@ def test_flow_learns_where_the_picture_goes():
         optimizer.zero_grad()
     context, actions, last, next_frame = batch()
     with torch.no_grad():
-        moved = warp(last, upsample_flow(flow(context, actions), (32, 48)))
-    inner = slice(8, -8)  # what rolls in at the edges comes from nowhere
-    assert (moved - next_frame)[..., inner].abs().mean() < 0.5 * (last - next_frame)[..., inner].abs().mean()
+        warped = warp(last, upsample_flow(flow(context, actions), (32, 48)))
+    inner = slice(8, -8)  # at the edges new content comes in
+    assert (warped - next_frame)[..., inner].abs().mean() < 0.5 * (last - next_frame)[..., inner].abs().mean()
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def test_the_denoiser_predicts_a_residual_on_the_warped_frame():
     unet = UNet(replace(small_unet().config, use_flow=True)).eval().attach_autoencoder(*small_autoencoder())
     encoder, decoder = unet.autoencoder
     context, actions = contexts()
-    # Untrained it predicts no motion, and what does not move is not encoded again.
+    # An untrained network predicts no motion, and latents that do not move are not encoded again.
     torch.testing.assert_close(unet.warp_last_latent(context, actions), context[:, -1], rtol=0, atol=0)
     wake_up(unet)
     flow = torch.full((2, 2, 8, 12), 3.0)
@@ -121,7 +121,7 @@ def test_the_denoiser_predicts_a_residual_on_the_warped_frame():
 
 
 def test_the_flow_learns_from_frames_alone():
-    """The denoiser's loss through the encoder would pull it to where latents are easy to predict."""
+    """It has no gradient from the denoiser's loss, which would prefer warps that are easy to correct."""
     unet = moving_unet().train()
     context, actions = contexts()
     is_real = torch.zeros(2, dtype=torch.bool)
@@ -167,8 +167,8 @@ def test_without_a_target_only_the_flow_of_the_recording_is_learned():
 
 
 @torch.no_grad()
-def test_a_model_with_flow_is_loaded_and_plays_as_it_was_trained(tmp_path):
-    """Its file holds the encoder; with the decoded last frame at hand the next frame is the same."""
+def test_a_saved_model_with_flow_predicts_the_same_latent(tmp_path):
+    """Its checkpoint holds the encoder. The backend warps the last frame that it has decoded already."""
     unet = moving_unet()
     _, decoder = unet.autoencoder
     save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")
@@ -192,7 +192,7 @@ def test_a_model_with_flow_is_loaded_and_plays_as_it_was_trained(tmp_path):
     assert np.abs(state.rgb.astype(int) - frame_u8).max() <= 1
 
 
-def test_a_model_with_flow_that_lost_its_encoder_is_refused(tmp_path):
+def test_a_checkpoint_with_flow_but_without_encoder_is_refused(tmp_path):
     unet = moving_unet()
     decoder = unet.autoencoder[1]
     save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "decoder.pt")

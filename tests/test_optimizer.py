@@ -1,4 +1,4 @@
-"""Which optimizer moves which weights."""
+"""Muon and AdamW: which weights each of them trains, and how far."""
 
 import copy
 
@@ -16,7 +16,7 @@ def small_unet() -> UNet:
     return UNet(UNetConfig(num_actions=6, channels=(32, 48), blocks=1)).to(memory_format=torch.channels_last)
 
 
-def give_gradients(model: torch.nn.Module, seed: int) -> None:
+def set_random_gradients(model: torch.nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         weight.grad = torch.randn(weight.shape, generator=generator).to(memory_format=torch.preserve_format)
@@ -27,7 +27,7 @@ def give_gradients(model: torch.nn.Module, seed: int) -> None:
 def test_hidden_convolutions_step_along_an_orthogonal_matrix():
     unet = small_unet()
     before = copy.deepcopy(unet)
-    give_gradients(unet, seed=1)
+    set_random_gradients(unet, seed=1)
     Optimizer([unet], WEIGHT_DECAY).step(RATE)
     for name in ("down.0.0.conv1", "downsample.0", "up_proj.0", "up.0.0.skip"):
         old, new = (model.get_submodule(name).weight.detach().flatten(1) for model in (before, unet))
@@ -37,7 +37,7 @@ def test_hidden_convolutions_step_along_an_orthogonal_matrix():
 
 
 @pytest.mark.parametrize("shape", [(24, 90), (90, 24), (40, 40)])
-def test_muon_steps_as_that_of_torch(shape):
+def test_muon_matches_that_of_torch(shape):
     """The reference multiplies the whole matrix in each iteration, in bfloat16: hence the tolerance."""
     ours, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
     muon = Muon([ours], WEIGHT_DECAY)
@@ -53,16 +53,16 @@ def test_muon_steps_as_that_of_torch(shape):
 
 
 @pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
-def test_all_other_weights_step_as_adamw_does(optimizer_name):
+def test_adamw_trains_all_other_weights(optimizer_name):
     unet = small_unet()
     reference = copy.deepcopy(unet)
     optimizer = Optimizer([unet], WEIGHT_DECAY, optimizer_name=optimizer_name)
-    slow = torch.optim.AdamW(reference.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
+    adamw = torch.optim.AdamW(reference.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     for seed in (1, 2):
-        give_gradients(unet, seed)
-        give_gradients(reference, seed)
+        set_random_gradients(unet, seed)
+        set_random_gradients(reference, seed)
         optimizer.step(RATE)
-        slow.step()
+        adamw.step()
     convolutions = {id(weight) for weight in optimizer.convolutions}
     pairs = list(zip(unet.parameters(), reference.parameters(), strict=True))
     assert (0 < len(convolutions) < len(pairs)) is (optimizer_name == "muon")
@@ -70,30 +70,30 @@ def test_all_other_weights_step_as_adamw_does(optimizer_name):
         assert torch.equal(weight, expected) == (id(weight) not in convolutions)
 
 
-def test_gradients_are_gone_after_a_step():
+def test_gradients_are_cleared_after_a_step():
     unet = small_unet()
-    give_gradients(unet, seed=1)
+    set_random_gradients(unet, seed=1)
     Optimizer([unet], WEIGHT_DECAY).step(RATE)
     assert all(weight.grad is None for weight in unet.parameters())
 
 
-def test_it_goes_on_from_its_state():
+def test_a_restored_optimizer_continues_identically():
     whole = small_unet()
     optimizer = Optimizer([whole], WEIGHT_DECAY)
-    give_gradients(whole, 1)
+    set_random_gradients(whole, 1)
     optimizer.step(RATE)
     parted, state = copy.deepcopy(whole), copy.deepcopy(optimizer.state_dict())
-    give_gradients(whole, 2)
+    set_random_gradients(whole, 2)
     optimizer.step(RATE)
     resumed = Optimizer([parted], WEIGHT_DECAY)
     resumed.load_state_dict(state)
-    give_gradients(parted, 2)
+    set_random_gradients(parted, 2)
     resumed.step(RATE)
     for weight, expected in zip(parted.parameters(), whole.parameters(), strict=True):
         assert torch.equal(weight, expected)
 
 
-def test_a_matrix_is_the_same_memory():
+def test_as_matrix_is_a_view():
     weight = torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last)
     as_matrix(weight).zero_()
     assert not weight.any()
@@ -101,16 +101,16 @@ def test_a_matrix_is_the_same_memory():
         as_matrix(torch.randn(8, 4, 3, 3))
 
 
-def test_a_share_of_the_learning_rate_makes_steps_that_much_smaller():
+def test_learning_rate_scale_of_a_model():
     config = AutoencoderConfig(height=16, width=16, channels=32)
     moved = []
-    for share in (1.0, 0.1):
+    for lr_scale in (1.0, 0.1):
         torch.manual_seed(0)
         encoder, decoder = (part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder))
         before = copy.deepcopy((encoder, decoder))
         for model in (encoder, decoder):
-            give_gradients(model, seed=1)
-        Optimizer([encoder, decoder], 0.0, [share, 1.0]).step(RATE)
+            set_random_gradients(model, seed=1)
+        Optimizer([encoder, decoder], 0.0, [lr_scale, 1.0]).step(RATE)
         moved.append([
             [new.detach() - old for new, old in zip(after.parameters(), model.parameters(), strict=True)]
             for after, model in zip((encoder, decoder), before, strict=True)
@@ -122,7 +122,7 @@ def test_a_share_of_the_learning_rate_makes_steps_that_much_smaller():
         assert torch.equal(one, other)
 
 
-def test_every_weight_of_the_autoencoder_moves_once():
+def test_each_weight_of_the_autoencoder_has_one_optimizer():
     config = AutoencoderConfig(height=16, width=16, channels=32)
     models = [part(config).to(memory_format=torch.channels_last) for part in (Encoder, Decoder)]
     optimizer = Optimizer(models, WEIGHT_DECAY)
@@ -131,4 +131,4 @@ def test_every_weight_of_the_autoencoder_moves_once():
     ]
     moved = [id(p) for p in (*optimizer.convolutions, *by_adamw)]
     assert sorted(moved) == sorted(id(p) for model in models for p in model.parameters())
-    assert [weight.shape[2] for weight in optimizer.convolutions] == [3] * 6  # two a block, three blocks
+    assert [weight.shape[2] for weight in optimizer.convolutions] == [3] * 6  # two per block, three blocks

@@ -73,7 +73,7 @@ def test_games_are_shared_out():
     assert assign_envs({"agent": 1, "wander": 7}, 16) == ["agent"] * 2 + ["wander"] * 14
     assert assign_envs({"agent": 1, "noisy": 1, "random": 1}, 4).count("agent") == 2
     assert assign_envs({"random": 0.3}, 3) == ["random"] * 3
-    with pytest.raises(InputError, match="'random' gets none of 4 games"):
+    with pytest.raises(InputError, match="'random' gets none of 4 environments"):
         assign_envs({"agent": 99, "random": 1}, 4)
 
 

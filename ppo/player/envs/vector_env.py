@@ -1,4 +1,8 @@
-"""A game in worker processes, and what of its frames the agent sees. No torch: the workers stay light."""
+"""SharedVectorEnv: many environments in worker processes that exchange arrays through shared memory.
+
+It also computes the agent's view (a small grayscale picture) of each frame in the workers. This module must not import
+torch, which would make every worker process large and slow to start.
+"""
 
 import multiprocessing
 import os
@@ -19,15 +23,18 @@ from player.common.agent_view import VIEW, preprocess_frame
 from player.common.errors import InputError
 from player.games.game import Game
 
-MAX_RESTARTS = 20  # of worker processes in a run: more are no accident
+MAX_RESTARTS = 20  # worker restarts per run; more indicate a persistent fault
 
 
 class StateWrapper(gymnasium.Wrapper):
-    """Lets a vector environment read and write the games' states, one each, as the attribute `saved_state`."""
+    """Exposes the game's `get_state` and `set_state` as the attribute `saved_state`.
+
+    A vector environment can then read and write the state of each game with `get_attr` and `set_attr`.
+    """
 
     @property
     def saved_state(self) -> bytes:
-        """What `set_state` of the game takes; empty where the game cannot be saved."""
+        """The game's complete state, or b"" if the game cannot be saved. Assigning b"" does nothing."""
         save = getattr(self.env.unwrapped, "get_state", None)
         return save() if save else b""
 
@@ -38,32 +45,37 @@ class StateWrapper(gymnasium.Wrapper):
 
 
 def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
-    """One environment of `game`, in this process. `settings` go to the game's own `make`."""
+    """Creates one environment of `game` in this process. `settings` are passed to `game.make`."""
     if multiprocessing.parent_process() is not None:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C is the parent's to answer; it closes its workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and terminates its workers
     return StateWrapper(game.make(frame_skip=frame_skip, **settings))
 
 
 def make_vector_env(
     game: Game, num_envs: int, frame_skip: int, tracks: Sequence[Dict[str, Any]] = (), **settings: Any
 ) -> "SharedVectorEnv":
-    """`num_envs` of them in worker processes. They take the `tracks` of `find_tracks`, where several are given, in
-    turn."""
+    """Creates `num_envs` environments of `game` in worker processes.
+
+    `tracks`: settings of each track, from `find_tracks`. If there are several, environment i uses track
+    i % len(tracks). `settings` are passed to `game.make`.
+    """
     each = [tracks[i % len(tracks)] if len(tracks) > 1 else {} for i in range(num_envs)]
     env_fns = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
     return SharedVectorEnv(env_fns, len(game.truth_names), None if game.shares_process else num_envs)
 
 
 class SharedVectorEnv(VectorEnv):
-    """Environments in worker processes, as many in each as keeps every core busy. All that a step takes and brings lies
-    in shared memory; through the pipes goes a word a process, and what is rare.
+    """A Gymnasium vector environment with several environments per worker process.
 
-    Where Gymnasium's AsyncVectorEnv has a process and two pickles a step for each environment, a game that steps in a
-    fifth of a millisecond waits most of the time. Observations are uint8 (num_envs, H, W, 3) that the next step
-    overwrites: copy what must last. An episode's end resets in the same step: `infos["final_obs"][i]` then holds the
-    last frame, the observation the first of the next episode.
+    Actions, frames, rewards and flags are in shared memory. The pipes carry only one command per worker and step, plus
+    the last frames of finished episodes. Gymnasium's AsyncVectorEnv uses one process per environment and pickles twice
+    per step, which takes longer than the step itself in a game that needs 0.2 ms per step.
+
+    Observations are uint8 (num_envs, H, W, 3). The next step overwrites them, so callers must copy what they keep.
+    `infos["views"]`: uint8 (num_envs, VIEW, VIEW), the agent's view of each frame, overwritten likewise.
+    `infos["truth"]`: float32 (num_envs, truth_size), a copy of each game state.
+    When episode i ends, the environment is reset in the same step: `infos["final_obs"][i]` is the last frame of the
+    episode, and the observation is the first frame of the next one.
     """
 
     def __init__(
@@ -73,12 +85,12 @@ class SharedVectorEnv(VectorEnv):
         num_processes: Optional[int] = None,
         context: Optional[str] = None,
     ) -> None:
-        """truth_size: numbers in each `info["truth"]`. num_processes: by default one a core. context: how they start
-        (multiprocessing.get_context)."""
-        env = env_fns[0]()  # to ask it for its spaces
+        """`truth_size`: length of `info["truth"]` of one environment. `num_processes`: default one per CPU core.
+        `context`: start method of the processes, as in multiprocessing.get_context."""
+        env = env_fns[0]()  # only to read its spaces
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         env.close()
-        del env  # an emulator allows only one at a time
+        del env  # only one emulator may exist per process
         self.num_envs = N = len(env_fns)
         self.context, self.env_fns, self.restarts = multiprocessing.get_context(context), env_fns, 0
         shapes = {
@@ -104,7 +116,7 @@ class SharedVectorEnv(VectorEnv):
             self.processes.append(process)
 
     def start_worker(self, env_ids: np.ndarray) -> Tuple[Connection, Any]:
-        """A process for the games numbered `env_ids`, and the pipe to it."""
+        """Starts a worker for the environments `env_ids`. Returns the parent's end of its pipe, and the process."""
         pipe, other = self.context.Pipe()
         env_fns = CloudpickleWrapper([self.env_fns[i] for i in env_ids])
         parent_pipes = [one for one in (*self.pipes, pipe) if not one.closed]
@@ -115,12 +127,14 @@ class SharedVectorEnv(VectorEnv):
         return pipe, process
 
     def reset(self, *, seed: Any = None, options: Any = None):
+        """Resets all environments. `seed`: None, one per environment, or an int n (environment i gets n + i)."""
         if seed is None or isinstance(seed, int):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
         self.call_workers("reset", [[seed[i] for i in env_ids] for env_ids in self.worker_env_ids])
         return self.arrays["frames"], {"truth": self.arrays["truth"].copy(), "views": self.arrays["views"]}
 
     def step(self, actions: np.ndarray):
+        """Steps all environments. `actions`: int64 (num_envs,). See the class for what is returned."""
         self.arrays["actions"][:] = actions
         last = {}
         for found in self.call_workers("step", [None] * len(self.pipes)):
@@ -132,15 +146,20 @@ class SharedVectorEnv(VectorEnv):
         return self.arrays["frames"], rewards, terminated, truncated, infos
 
     def get_attr(self, name: str) -> list:
+        """The attribute `name` of each environment."""
         return [value for values in self.call_workers("get", [name] * len(self.pipes)) for value in values]
 
     def set_attr(self, name: str, values: Sequence[Any]) -> None:
+        """Sets the attribute `name` of environment i to values[i]."""
         self.call_workers("set", [(name, [values[i] for i in env_ids]) for env_ids in self.worker_env_ids])
 
     def call_workers(self, command: str, given: Sequence[Any]) -> list:
-        """What each process answers to `command`. An exception in one of them is raised here."""
+        """Sends `command` to every worker, with given[n] for worker n, and returns their answers.
+
+        Replaces workers that have died (see `restart_worker`). Raises an exception that a worker reports.
+        """
         for pipe, one in zip(self.pipes, given):
-            with suppress(OSError):  # of a process that has ended: its answer will be missed
+            with suppress(OSError):  # the worker has died: recv below will fail
                 pipe.send((command, one))
         answers = []
         for number, pipe in enumerate(self.pipes):
@@ -154,20 +173,24 @@ class SharedVectorEnv(VectorEnv):
         return answers
 
     def restart_worker(self, number: int, command: str) -> Any:
-        """In the place of a process that has ended, an emulator's crash for one: its games begin anew, as if they had
-        been cut short. Its answer; InputError where that is of no use."""
+        """Replaces worker `number`, which has died (for example because the emulator crashed), and resets its games.
+
+        The interrupted episodes are marked as truncated with reward 0. Returns the answer of the step: env_id -> last
+        frame. Returns (does not raise) an InputError if the command was not "step", if there were more than
+        MAX_RESTARTS restarts, or if the new worker fails too.
+        """
         self.restarts += 1
         if command != "step" or self.restarts > MAX_RESTARTS:
             return InputError(
                 "a process with games in it has ended: out of memory? Start again with fewer games"
             )
         env_ids = self.worker_env_ids[number]
-        last = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # as far as it came
+        last = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # last frames received
         self.processes[number].join()
         code = self.processes[number].exitcode
         print(f"\na process with games in it has ended ({code}): they begin anew", file=sys.stderr)
         self.pipes[number].close()
-        # By a fork, where that is the way, although torch has threads by now: a worker never touches what is theirs.
+        # This may fork although torch has started threads: safe, because a worker never uses torch.
         self.pipes[number], self.processes[number] = self.start_worker(env_ids)
         try:
             self.pipes[number].send(("reset", [None] * len(env_ids)))
@@ -181,7 +204,7 @@ class SharedVectorEnv(VectorEnv):
         return last
 
     def close_extras(self, **kwargs: Any) -> None:
-        for process in self.processes:  # not by the pipes alone: workers forked later hold them too
+        for process in self.processes:  # closing a pipe is not enough: workers forked later hold it too
             process.terminate()
         for pipe, process in zip(self.pipes, self.processes):
             pipe.close()
@@ -189,10 +212,12 @@ class SharedVectorEnv(VectorEnv):
 
 
 def num_cores() -> int:
+    """Number of CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shared_arrays(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
+    """Numpy arrays over shared memory. `shared`: name -> (memory, dtype, shape)."""
     return {
         name: np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape)
         for name, (memory, dtype, shape) in shared.items()
@@ -202,9 +227,11 @@ def shared_arrays(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
 def worker(
     env_fns: CloudpickleWrapper, env_ids: np.ndarray, shared: Dict[str, tuple], pipe: Connection, others
 ) -> None:
-    """A worker process: the environments numbered `env_ids`, until the parent ends it, or ends itself and with it the
-    pipe. `others`: the parent's ends of pipes, which a forked process holds too; if it kept them they would never
-    close."""
+    """Main function of a worker process: runs the environments `env_ids` until the parent ends or closes the pipe.
+
+    Exceptions are sent to the parent as answers. `others`: the parent's ends of the pipes. A forked process inherits
+    them and must close them; otherwise the pipes would stay open after the parent has ended.
+    """
     for other in others:
         other.close()
     arrays, envs = shared_arrays(shared), {}
@@ -216,17 +243,23 @@ def worker(
                 answer = handle(command, given, envs, arrays)
             except Exception as problem:
                 if not isinstance(problem, InputError):
-                    traceback.print_exc()  # the parent raises it anew, and knows no line of it
+                    traceback.print_exc()  # the traceback is lost when the parent raises it again
                 answer = problem
             try:
                 pipe.send(answer)
             except ConnectionError:
                 raise
-            except Exception as problem:  # it cannot travel: pickle raises many types
+            except Exception as problem:  # the answer cannot be pickled; pickle raises many types
                 pipe.send(RuntimeError(f"{answer!r}: {problem}"))
 
 
 def handle(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
+    """Executes one command in a worker and returns the answer. `envs`: env_id -> environment; `arrays`: shared.
+
+    "reset": `given` is one seed per environment. "step": reads arrays["actions"] and returns env_id -> last frame for
+    the episodes that ended. "get": `given` is an attribute name; returns the values. "set": `given` is (name, values).
+    """
+
     def show(i: int, frame: np.ndarray, info: dict) -> None:
         arrays["frames"][i], arrays["views"][i] = frame, preprocess_frame(frame)
         if arrays["truth"].size:

@@ -111,7 +111,10 @@ def _check_folder(integrations: Optional[str]) -> Optional[str]:
 
 
 def list_states(name: str, integrations: Optional[str] = None) -> List[str]:
-    """Names of all savestates of a game that `make_game` accepts: those of boot scripts, then those in files."""
+    """Names of all savestates of a game: those that a boot script makes, then those in files, sorted.
+
+    Raises InputError if the emulator package or the integrations folder is missing.
+    """
     package = emulator_package(name)
     boot_scripts = KNOWN_GAMES.get(name, UNKNOWN_GAME).boot_scripts
     folders = register_integrations(_check_folder(integrations))
@@ -123,7 +126,7 @@ def _state_files(package: Any, name: str, folders: Any) -> Set[str]:
 
 
 def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
-    """SHA-1 of a ROM -> name of its game, for all games that have a rom.sha."""
+    """SHA-1 of a ROM, lowercase hexadecimal -> name of its game, for all games that have a rom.sha."""
     hashes: Dict[str, str] = {}
     data, folders = emulator_package().data, register_integrations(_check_folder(integrations))
     for name in data.list_games(folders):
@@ -144,7 +147,10 @@ def rom_file_name(game: str, suffix: str) -> str:
 
 
 def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find: Callable) -> Optional[str]:
-    """The name of one of known.scenarios, or of a scenario file whose scripts all exist."""
+    """A key of known.scenarios, or the name, without .json, of a scenario file; None gives the game's default.
+
+    Raises InputError if the scenario file or one of its scripts is missing.
+    """
     file = find("scenario.json")
     if scenario is None and file is not None and _belongs_to_project(file):
         scenario = next(iter(known.scenarios), None)
@@ -173,7 +179,12 @@ def _belongs_to_project(path: str) -> bool:
 def _find_state(
     name: str, state: Optional[str], known: KnownGame, folder: str, find: Callable, folders: Any
 ) -> Optional[str]:
-    """The name of an undamaged savestate file or of one of known.boot_scripts; None if the game needs no savestate."""
+    """The name of an undamaged savestate file, a key of known.boot_scripts, or POWER_ON.
+
+    Returns None if no state was requested and the game has no boot script: the emulator then uses the default state of
+    metadata.json, or power-on. Raises InputError if the savestate is missing or damaged, or if Super Mario Kart has no
+    default state.
+    """
     states, default = sorted({*_state_files(emulator_package(), name, folders), *known.boot_scripts}), None
     if state is None and find("metadata.json"):
         metadata = _read_json(find("metadata.json"), folder + "metadata.json")
