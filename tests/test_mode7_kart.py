@@ -101,7 +101,7 @@ def test_is_registered_with_gymnasium_and_find_game():
     "wrong", [{"track": -1}, {"rivals": 13}, {"frame_skip": 0}, {"laps": 0}, {"start": "pit"}]
 )
 def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match="Mode7Kart wants"):
+    with pytest.raises(ValueError, match="Mode7Kart needs"):
         Mode7Kart(**wrong)
 
 
@@ -293,11 +293,11 @@ def test_tracks_look_different():
 def test_track_geometry(track):
     """The whole center line is road, the off-road band is inside the world, and samples are equally spaced."""
     env = Mode7Kart(track=track)
-    centre = env.track.center.astype(int)
+    center = env.track.center.astype(int)
     surface = np.frombuffer(env.track.surface, np.uint8).reshape(SIZE, SIZE)
-    assert not np.isin(surface[centre[:, 1], centre[:, 0]], (OFF_ROAD, WALL, WATER)).any()
+    assert not np.isin(surface[center[:, 1], center[:, 0]], (OFF_ROAD, WALL, WATER)).any()
     reach = ROAD_HALF_WIDTH + KERB_WIDTH + OFF_ROAD_WIDTH
-    assert centre.min() > reach and centre.max() < SIZE - reach
+    assert center.min() > reach and center.max() < SIZE - reach
     steps = np.hypot(*np.diff(env.track.center, axis=0, append=env.track.center[:1]).T)
     np.testing.assert_allclose(steps, env.track.spacing, rtol=0.05)
 

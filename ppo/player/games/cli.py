@@ -35,8 +35,8 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
     several = (
         "; several, separated by commas, or all: the environments are spread over them" if many_states else ""
     )
-    group.add_argument("--state", help="emulator: savestate in which episodes start; power-on: none, the console is "
-                       f"switched on (default: the game's own){several}")  # fmt: skip
+    group.add_argument("--state", help="emulator: savestate in which episodes start, or power-on: they start when the "
+                       f"console is switched on (default: the game's own){several}")  # fmt: skip
     group.add_argument(
         "--scenario",
         metavar="NAME",

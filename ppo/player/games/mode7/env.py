@@ -79,9 +79,9 @@ class Mode7Kart(gymnasium.Env):
         render_mode: Optional[str] = None,
     ) -> None:
         if track < 0 or not 0 <= rivals <= 12 or frame_skip < 1 or not 1 <= laps <= 9:
-            raise ValueError("Mode7Kart wants track >= 0, rivals 0-12, frame_skip >= 1 and laps 1-9")
+            raise ValueError("Mode7Kart needs track >= 0, rivals 0-12, frame_skip >= 1 and laps 1-9")
         if start not in ("line", "anywhere"):
-            raise ValueError(f'Mode7Kart wants start="line" or "anywhere", not {start!r}')
+            raise ValueError(f'Mode7Kart needs start="line" or "anywhere", not {start!r}')
         self.track = load_track(track)
         self.renderer = Renderer(self.track)
         self.num_rivals, self.frame_skip, self.laps, self.start = rivals, frame_skip, laps, start

@@ -122,6 +122,7 @@ def list_states(name: str, integrations: Optional[str] = None) -> List[str]:
 
 
 def _state_files(package: Any, name: str, folders: Any) -> Set[str]:
+    """Names of the savestate files of a game. folders: result of `register_integrations`."""
     return set(package.data.list_states(package_game_name(package, name), folders))
 
 
