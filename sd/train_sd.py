@@ -187,7 +187,7 @@ def main(args: argparse.Namespace) -> None:
             # batch: contexts are real latents, or what the model generated in earlier steps
             batch = pool.sample_batch()
             local = dist.local_rows(batch)
-            targets = flow_targets(frames, local, L, device)
+            targets = flow_targets(frames, local, L, device) if unet.config.use_flow else None
             lr = learning_rate(args.learning_rate, progress, state.step)
 
             if unet.config.use_flow and progress < args.flow_pretrain:
@@ -343,7 +343,7 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
 
 
 def flow_targets(frames: Tensor, batch, context: int, device: torch.device) -> FlowTargets:
-    """frames: uint8 (N, T, 3, H, W), the recording's."""
+    """Real context, last and next frame of a `Batch`. frames: uint8 (N, T, 3, H, W), the recording's."""
     last_frame, next_frame = (frames_at(frames, batch.positions, t, device) for t in (context - 1, context))
     return FlowTargets(batch.real_context, last_frame, next_frame)
 
