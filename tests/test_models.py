@@ -156,7 +156,7 @@ def unet_inputs(batch: int = 2, h: int = 8, w: int = 12) -> dict[str, torch.Tens
         "t": torch.rand(batch, generator=generator),
         "context": torch.randn(batch, 4, 4, h, w, generator=generator),
         "actions": torch.randint(3, (batch, 4), generator=generator),
-        "context_level": torch.rand(batch, generator=generator),
+        "context_noise": torch.rand(batch, generator=generator),
     }
 
 
@@ -184,7 +184,7 @@ def test_every_input_has_an_effect():
     for i in range(4):
         assert change("context", i) > 1e-4, f"context frame {i}"
         assert change("actions", i) > 1e-4, f"action {i}"
-    for name in ("z", "t", "context_level"):
+    for name in ("z", "t", "context_noise"):
         assert change(name) > 1e-4, name
 
 

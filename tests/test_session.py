@@ -619,11 +619,11 @@ def test_start_states_hold_the_game_state_of_their_last_frame(env, paths, tmp_pa
         np.broadcast_to(times[:, :, None, None, None], (4, 24, 4, 8, 12)).astype(np.float16)
     )
     save_start_states(data, latents, mask, 4, env.fingerprint, tmp_path / "places.npz")
-    places = load_start_states(tmp_path / "places.npz", env.backend)
-    assert len(places) == 8
-    for place in range(len(places)):
-        assert places.game_state(place) == {"time": places.latents[place, -1, 0, 0, 0]}
-    places.truth["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
+    start_states = load_start_states(tmp_path / "places.npz", env.backend)
+    assert len(start_states) == 8
+    for index in range(len(start_states)):
+        assert start_states.game_state(index) == {"time": start_states.latents[index, -1, 0, 0, 0]}
+    start_states.game_states["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
     assert (
-        places.game_state(3) is None and places.game_state(4) is not None
+        start_states.game_state(3) is None and start_states.game_state(4) is not None
     )  # an incomplete state counts as none
