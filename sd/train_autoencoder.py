@@ -9,7 +9,6 @@ Writes encoder.pt and decoder.pt (the best so far), last.pt (to resume from), me
 """
 
 import argparse
-import math
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -42,11 +41,11 @@ from dream.models.checkpoints import (
     load_autoencoder_part,
     load_errors_as_bad_input,
 )
+from dream.training.loop import TrainingLoop
 from dream.training.optimizer import Optimizer
 from dream.training.options import add_training_options, check_training_options
 from dream.training.schedule import Schedule, learning_rate
 from torch import Tensor
-from tqdm import tqdm
 
 CROP = (64, 128)  # height and width of the training crops: more different pictures for the same work
 LATENT_NOISE = 0.03  # on the decoder's inputs, so that small errors of generated latents do not show
@@ -115,44 +114,34 @@ def main(args: argparse.Namespace) -> None:
     num_weights = sum(p.numel() for p in parameters)
     print(f"latents {decoder.config.latent_shape}, {num_weights:,} weights, seed {args.seed}, {device}")
 
-    bar = tqdm(total=schedule.max_steps, initial=step, unit="step", mininterval=1)
-    while (progress := dist.broadcast(schedule.progress(step))) < 1:
-        history = []
-        while progress < 1:
-            # crops -> latents, with noise -> crops
-            crops, crop_origin = draw_crops(frames, train_frames, args.batch_size, generator, device, dist)
-            with autocast(device):
-                latents = encoder(crops)
-                noise = torch.randn(args.batch_size, *latents.shape[1:], device=device,
-                                    generator=device_generator(device, generator))  # fmt: skip
-                latents = latents + LATENT_NOISE * dist.local_rows(noise)
-                rebuilt = decoder(latents, size=crops.shape[-2:], crop_origin=crop_origin)
-            # loss, optimizer step
-            loss = F.l1_loss(rebuilt.float(), crops) + MSE_WEIGHT * F.mse_loss(rebuilt.float(), crops)
-            loss.backward()
-            dist.average_gradients(parameters)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step(learning_rate(args.learning_rate, progress, step))
-            history.append({"loss/train": loss.detach()})
-            step += 1
-            bar.total = schedule.expected_steps(step)
-            bar.update()
-            progress = dist.broadcast(schedule.progress(step))
-            if step % steps_per_epoch == 0:
-                break
-        means = dist.mean_metrics(history)
-        if not all(map(math.isfinite, means.values())):  # once per epoch: each check makes a GPU wait
-            raise InputError(
-                f"the loss is not finite at step {step}: lower --learning-rate, then start again"
-            )
-        if not dist.is_main:  # the main process alone measures, logs and saves
+    loop = TrainingLoop(schedule, steps_per_epoch, dist, step)
+    while loop.progress < 1:
+        # crops -> latents, with noise -> crops
+        crops, crop_origin = draw_crops(frames, train_frames, args.batch_size, generator, device, dist)
+        with autocast(device):
+            latents = encoder(crops)
+            noise = torch.randn(args.batch_size, *latents.shape[1:], device=device,
+                                generator=device_generator(device, generator))  # fmt: skip
+            latents = latents + LATENT_NOISE * dist.local_rows(noise)
+            rebuilt = decoder(latents, size=crops.shape[-2:], crop_origin=crop_origin)
+        # loss, optimizer step
+        loss = F.l1_loss(rebuilt.float(), crops) + MSE_WEIGHT * F.mse_loss(rebuilt.float(), crops)
+        loss.backward()
+        dist.average_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step(learning_rate(args.learning_rate, loop.progress, step))
+        step += 1
+        if not loop.end_step(step, {"loss/train": loss.detach()}):
+            continue
+        means = loop.mean_metrics()
+        if not dist.is_main:  # the main process alone validates, logs and saves
             continue
 
         # validate, log
         rebuilt = reconstruct(encoder, decoder, validation, device)
         validation_psnr = psnr(rebuilt, to_float_frames(validation, device)).mean().item()
         log.write(step, {**means, "psnr/autoencoder": validation_psnr})
-        bar.set_postfix(psnr=f"{validation_psnr:.2f}")
+        loop.bar.set_postfix(psnr=f"{validation_psnr:.2f}")
 
         # preview
         some = slice(0, len(validation), max(1, len(validation) // 6))
@@ -179,7 +168,7 @@ def main(args: argparse.Namespace) -> None:
             "best_psnr": best_psnr,
         }
         save_checkpoint(last, run_dir / "last.pt")
-    bar.close()
+    loop.bar.close()
     print(
         f"{schedule.stop_reason(step)}: {step} steps; held-out frames are reconstructed at {best_psnr:.2f} dB"
     )

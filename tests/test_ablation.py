@@ -20,6 +20,7 @@ from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import add_training_noise
 from dream.training.optimizer import Optimizer
+from dream.training.setup import make_unet
 from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
 
 SCRIPT = Path(ablate_sd.__file__)
@@ -31,7 +32,7 @@ def training_settings(name: str) -> tuple[UNetConfig, float, float, str, float, 
     variant = ablate_sd.VARIANTS[ablate_sd.VARIANTS[name].reuses or name]
     channels = [str(round(variant.width * width)) for width in UNetConfig(3).channels]
     args = train_sd.parse_args(["--channels", *channels, *variant.flags])
-    unet, _ = train_sd.make_unet(args, SimpleNamespace(num_actions=3), None)
+    unet, _ = make_unet(args, SimpleNamespace(num_actions=3), None)
     return (
         unet.config, args.pure_noise_fraction, args.rollout_length, args.optimizer, args.gan_weight, args.off_data,
     )  # fmt: skip

@@ -51,7 +51,8 @@ def test_a_short_training_learns_how_a_square_moves():
         loss, _, predicted, at_pure_noise = step_loss(
             unet, batch.context, batch.actions, batch.target, batch.is_real, generator
         )
-        pool.update(batch.slots, predicted, at_pure_noise, 2, batch.target)
+        pool.mean_length = 2
+        pool.update(batch.slots, predicted, at_pure_noise, batch.target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

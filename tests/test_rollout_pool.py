@@ -68,7 +68,8 @@ def test_samples_match_a_slow_reference():
             longest = max(longest, len(own))
             if at_pure_noise[b]:
                 generated[slot] = [*own, predicted[b].item()]
-        pool.update(batch.slots, predicted, at_pure_noise, 12, batch.target)
+        pool.mean_length = 12
+        pool.update(batch.slots, predicted, at_pure_noise, batch.target)
     assert longest == RESET - L - 1  # up to the last target before the reset
 
 
@@ -86,7 +87,8 @@ def test_at_mean_length_0_all_contexts_are_real():
     for _ in range(50):
         batch = pool.sample_batch()
         assert batch.is_real.all() and (batch.context >= 0).all()
-        pool.update(batch.slots, -batch.target, TWO, 0, batch.target)
+        pool.mean_length = 0
+        pool.update(batch.slots, -batch.target, TWO, batch.target)
 
 
 def test_generated_frames_enter_contexts_without_gradient():
@@ -94,7 +96,8 @@ def test_generated_frames_enter_contexts_without_gradient():
     pool = make_pool()
     batch = pool.sample_batch()
     predicted = batch.target * torch.ones((), requires_grad=True)
-    pool.update(batch.slots, predicted, TWO, ENDLESS, batch.target)
+    pool.mean_length = ENDLESS
+    pool.update(batch.slots, predicted, TWO, batch.target)
     assert pool.num_generated.max() == 1 and not pool.contexts.requires_grad
 
 
@@ -103,7 +106,8 @@ def test_small_changes_are_suppressed_as_in_play(change):
     pool = make_pool(batch_size=1, change_threshold=0.05)
     batch = pool.sample_batch()
     last = batch.context[:, -1]
-    pool.update(batch.slots, last + change, TWO[:1], ENDLESS, batch.target)
+    pool.mean_length = ENDLESS
+    pool.update(batch.slots, last + change, TWO[:1], batch.target)
     assert pool.num_generated[batch.slots] == 1  # the rollout has not reached the end of its row
     moved = (pool.contexts[batch.slots, -1].float() - last).item()
     assert moved == 0 if change < 0.05 else moved > 0
@@ -115,9 +119,11 @@ def test_reference_error_is_measured_on_real_contexts():
     batch = pool.sample_batch()
     pool.positions[:, 1] = 0  # room for more steps
     assert batch.reference_mse.isinf().all()
-    pool.update(batch.slots, batch.target + 0.5, TWO, ENDLESS, batch.target)
+    pool.mean_length = ENDLESS
+    pool.update(batch.slots, batch.target + 0.5, TWO, batch.target)
     torch.testing.assert_close(pool.reference_error(batch.slots), torch.full((2,), 0.25))
-    pool.update(batch.slots, batch.target + 9, TWO, ENDLESS, batch.target)  # generated contexts do not count
+    pool.mean_length = ENDLESS
+    pool.update(batch.slots, batch.target + 9, TWO, batch.target)  # generated contexts do not count
     torch.testing.assert_close(pool.reference_error(batch.slots), torch.full((2,), 0.25))
     pool.reset_slots(batch.slots[:1])
     torch.testing.assert_close(pool.reference_error(batch.slots), torch.tensor([torch.inf, 0.25]))
@@ -132,7 +138,8 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
     batch = pool.sample_batch()
     slots = batch.slots
     pool.length_scale[:] = 0  # each rollout ends at once
-    pool.update(slots, -batch.target, TWO, 1, batch.target)
+    pool.mean_length = 1
+    pool.update(slots, -batch.target, TWO, batch.target)
     assert pool.off_data[slots].all() and (pool.num_generated[slots] == 1).all()
     assert (pool.positions[slots, 0] != batch.positions[:, 0]).all()  # by chance 1 in 50 stays in its row
     row, t = pool.positions[slots].unbind(dim=1)
@@ -140,10 +147,13 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
         assert torch.equal(pool.actions[row, t + i], batch.actions[:, i + 1])
     expected = torch.cat([batch.context[:, 1:], -batch.target[:, None]], dim=1)
     assert torch.equal(pool.contexts[slots].float(), expected)
-    pool.update(slots, -batch.target, TWO, 1, batch.target)
+    pool.mean_length = 1
+    pool.update(slots, -batch.target, TWO, batch.target)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
-    pool.update(slots, -batch.target, ~TWO, 1, batch.target)  # no prediction from pure noise
-    pool.update(slots, -batch.target, TWO, 0, batch.target)
+    pool.mean_length = 1
+    pool.update(slots, -batch.target, ~TWO, batch.target)  # no prediction from pure noise
+    pool.mean_length = 0
+    pool.update(slots, -batch.target, TWO, batch.target)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
 
 
@@ -155,7 +165,8 @@ def test_samples_off_the_data_have_no_target():
         assert torch.equal(
             batch.has_target, batch.is_real
         )  # here a rollout leaves the data with its first frame
-        pool.update(batch.slots, batch.target, TWO, 1, batch.target)
+        pool.mean_length = 1
+        pool.update(batch.slots, batch.target, TWO, batch.target)
     assert pool.off_data.any()
 
 
@@ -164,7 +175,8 @@ def test_without_an_equal_history_any_window_is_taken():
     batch = pool.sample_batch()
     pool.length_scale[:] = 0
     pool.positions[batch.slots] = torch.tensor([[0, 7], [1, 7]])  # the last windows before a reset
-    pool.update(batch.slots, batch.target, TWO, 1, batch.target)
+    pool.mean_length = 1
+    pool.update(batch.slots, batch.target, TWO, batch.target)
     row, t = pool.positions[batch.slots].unbind(dim=1)
     assert pool.off_data[batch.slots].all() and pool.is_window_start[row, t].all()
 
@@ -173,7 +185,8 @@ def test_a_restored_pool_continues_identically():
     one, other = make_pool(off_data_fraction=0.5), make_pool(off_data_fraction=0.5)
     for _ in range(20):
         batch = one.sample_batch()
-        one.update(batch.slots, batch.context[:, -1], TWO, 5, batch.target)
+        one.mean_length = 5
+        one.update(batch.slots, batch.context[:, -1], TWO, batch.target)
     assert one.off_data.any() and one.num_generated.max() > 0
     other.load_state_dict(one.state_dict())
     other.generator.set_state(one.generator.get_state())
@@ -182,7 +195,8 @@ def test_a_restored_pool_continues_identically():
         for mine, theirs in zip(*batches, strict=True):
             assert torch.equal(mine, theirs)
         for pool, batch in zip((one, other), batches, strict=True):
-            pool.update(batch.slots, torch.ones(2, 1, 1, 1), TWO, 5, batch.target)
+            pool.mean_length = 5
+            pool.update(batch.slots, torch.ones(2, 1, 1, 1), TWO, batch.target)
     mine, theirs = one.state_dict(), other.state_dict()
     assert one.num_generated.max() > 0 and mine.pop("mean_length") == theirs.pop("mean_length")
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)

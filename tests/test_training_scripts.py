@@ -11,6 +11,7 @@ import torch
 import train_sd
 from dream.common.runs import load_checkpoint
 from dream.models.checkpoints import load_autoencoder_part, load_unet
+from dream.models.unet import UNet
 from dream.training.rollout_pool import RolloutPool
 from small import open_dream
 from training_helpers import (
@@ -45,9 +46,9 @@ def updates(monkeypatch) -> list[tuple[float, int]]:
     updates = []
 
     class RecordingPool(RolloutPool):
-        def update(self, slots, predicted, at_pure_noise, mean_length, target):
-            super().update(slots, predicted, at_pure_noise, mean_length, target)
-            updates.append((mean_length, int(self.num_generated.max())))
+        def update(self, slots, predicted, at_pure_noise, target):
+            super().update(slots, predicted, at_pure_noise, target)
+            updates.append((self.mean_length, int(self.num_generated.max())))
 
     monkeypatch.setattr(train_sd, "RolloutPool", RecordingPool)
     return updates
@@ -211,7 +212,7 @@ def test_a_model_starts_with_the_weights_of_another(trained, tmp_path, small_mod
     flags = [*training_data(trained), "--init-from", trained / "b" / "best.pt"]
     run_train_sd(*flags, "--output-dir", tmp_path / "b", "--learning-rate", 1e-30)
     loaded, source = (load_unet(run / "best.pt")[0].state_dict() for run in (tmp_path / "b", trained / "b"))
-    new = train_sd.UNet(train_sd.UNetConfig(num_actions=3)).state_dict()
+    new = UNet(load_unet(trained / "b" / "best.pt")[0].config).state_dict()
     for name, weight in loaded.items():
         torch.testing.assert_close(weight, source[name])
     assert any((weight - new[name]).abs().max() > 0.05 for name, weight in loaded.items())

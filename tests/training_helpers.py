@@ -15,6 +15,7 @@ import train_sd
 from dream.common.errors import run_script
 from dream.models.autoencoder import AutoencoderConfig
 from dream.models.unet import UNetConfig
+from dream.training import setup
 from small import moving_square
 from torch import Tensor, nn
 
@@ -74,7 +75,7 @@ def small_networks() -> Iterator[None]:
     autoencoder_config = functools.partial(AutoencoderConfig, channels=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_autoencoder, "AutoencoderConfig", autoencoder_config)
-        patch.setattr(train_sd, "UNetConfig", unet_config)
+        patch.setattr(setup, "UNetConfig", unet_config)
         yield
 
 

@@ -55,8 +55,12 @@ class AdversarialLoss:
             fake_grad[has_target].square().sum(),
             fake_grad.square().sum(),
         ]
-        loss_norm, fake_norm, fake_norm_all = self.dist.mean(torch.stack(sums)).sqrt()
-        expected = fake_norm_all * (len(has_target) / max(1, len(mask))) ** 0.5
+        counts = [torch.full_like(sums[0], len(rows)) for rows in (has_target, mask)]
+        # square roots, so that a ratio of counts becomes the ratio of the norms that it suggests
+        loss_norm, fake_norm, fake_norm_all, with_target, judged = self.dist.mean(
+            torch.stack(sums + counts)
+        ).sqrt()
+        expected = fake_norm_all * with_target / judged.clamp(min=1e-12)
         scale = weight * loss_norm / torch.maximum(fake_norm, MIN_NORM_FRACTION * expected).clamp(min=1e-12)
         return (predicted[mask] * (fake_grad * scale)).sum(), metrics
 

@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dream.common.device import device_generator, to_device
+from dream.data.latents import frames_at
 from dream.models.diffusion import add_noise, masked_mean, outlier_weight, sample_timesteps
 from dream.models.flow import photometric_loss, upsample_flow
 from dream.models.unet import UNet
+from dream.training.rollout_pool import Batch
 
 MAX_CONTEXT_NOISE = 0.3  # standard deviation
 FLOW_CONSISTENCY_WEIGHT = 0.02  # per pixel by which the flows of a generated and of the real context differ
@@ -22,6 +24,12 @@ class FlowTargets(NamedTuple):
     real_context: Tensor
     last_frame: Tensor
     next_frame: Tensor
+
+
+def flow_targets(frames: Tensor, batch: Batch, context: int, device: torch.device) -> FlowTargets:
+    """Those of a batch, on `device`. frames: uint8 (N, T, 3, H, W), the recording's. context: L."""
+    last_frame, next_frame = (frames_at(frames, batch.positions, t, device) for t in (context - 1, context))
+    return FlowTargets(batch.real_context, last_frame, next_frame)
 
 
 class NoisyInputs(NamedTuple):

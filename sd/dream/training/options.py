@@ -22,10 +22,15 @@ def add_training_options(
         help="the recording (default: %(default)s)",
     )
     paths.add_argument(
-        "--output-dir", default=SD_DIR / output_dir, metavar="DIR", help="run folder (default: %(default)s)"
+        "--output-dir",
+        default=SD_DIR / output_dir,
+        metavar="DIR",
+        help="folder of the run (default: %(default)s)",
     )
     length = parser.add_argument_group("length")
-    length.add_argument("--epochs", type=int, default=epochs, help="at most (default: %(default)s)")
+    length.add_argument(
+        "--epochs", type=int, default=epochs, help="maximum number of epochs (default: %(default)s)"
+    )
     length.add_argument(
         "--epoch-samples",
         type=int,
@@ -36,23 +41,26 @@ def add_training_options(
         "--max-minutes",
         type=float,
         default=0,
-        help="training time of all resumed parts together (0 = no limit, default: %(default)s)",
+        help="training time in minutes, with that of the parts before --resume (0: no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
     learning.add_argument(
         "--batch-size",
         type=int,
         default=batch_size,
-        help=f"{sample}, of all processes (default: %(default)s)",
+        help=f"{sample} per step, all processes together (default: %(default)s)",
     )
     learning.add_argument(
-        "--learning-rate", type=float, default=rate, help="at its peak (default: %(default)s)"
+        "--learning-rate", type=float, default=rate, help="peak learning rate (default: %(default)s)"
     )
     run = parser.add_argument_group("run")
     run.add_argument("--resume", action="store_true", help="continue the run in the output folder")
-    run.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    run.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     run.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="auto: CUDA if there is a GPU (default: %(default)s)",
     )
     return {"paths": paths, "length": length, "learning": learning, "run": run}
 

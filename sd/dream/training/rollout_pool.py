@@ -102,16 +102,20 @@ class RolloutPool:
             reference_mse=self.reference_error(slots),
         )
 
-    def update(
-        self, slots: Tensor, predicted: Tensor, at_pure_noise: Tensor, mean_length: float, target: Tensor
-    ) -> None:
+    def lengthen(self, longest: float, begin: float, progress: float, shortest: float) -> None:
+        """Sets the mean length to that of `rollout_length_schedule`, but never below what it is: a run that is resumed
+        with more minutes is at less progress than it was."""
+        length = rollout_length_schedule(longest, begin, progress, shortest)
+        self.mean_length = max(self.mean_length, length)
+
+    def update(self, slots: Tensor, predicted: Tensor, at_pure_noise: Tensor, target: Tensor) -> None:
         """Moves the drawn slots (B,) on by the latents predicted for them, (B, C, h, w).
 
         at_pure_noise: bool (B,), which predictions are frames as play shows them; only those enter a context. A
-        rollout ends once in mean_length + 1 draws, times its slot's length_scale; with 0 all end at once. target:
+        rollout ends once in self.mean_length + 1 draws, times its slot's length_scale; with 0 all end at once. target:
         (B, C, h, w), real latents, for the reference error."""
         survives = torch.rand(len(slots), generator=self.generator) >= 1 / (
-            mean_length * self.length_scale[slots] + 1
+            self.mean_length * self.length_scale[slots] + 1
         )
         just_reset = at_pure_noise & (self.num_generated[slots] == 0)
         if just_reset.any():
@@ -124,7 +128,9 @@ class RolloutPool:
         num_steps = self.is_window_start.shape[1]
         in_bounds = (times < num_steps) & self.is_window_start[rows, times.clamp(max=num_steps - 1)]
         goes_off_data = torch.rand(len(slots), generator=self.generator) < self.off_data_fraction
-        goes_off_data &= at_pure_noise & ~(survives & in_bounds) & ~self.off_data[slots] & (mean_length > 0)
+        goes_off_data &= (
+            at_pure_noise & ~(survives & in_bounds) & ~self.off_data[slots] & (self.mean_length > 0)
+        )
         advances = at_pure_noise & survives & in_bounds | goes_off_data
         advancing = slots[advances]
         self.num_generated[advancing] += 1

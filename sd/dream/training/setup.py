@@ -1,0 +1,71 @@
+"""Set-up of a training of the diffusion model: the frozen autoencoder, the settings that a resumed run must share, and
+the network."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from dream.common.errors import InputError
+from dream.data.trajectories import Trajectories, recording_fingerprint
+from dream.models.autoencoder import Decoder, Encoder
+from dream.models.checkpoints import fingerprint, load_autoencoder, load_unet
+from dream.models.unet import UNet, UNetConfig
+
+
+def load_frozen_autoencoder(
+    folder: str | Path, data: Trajectories, device: torch.device
+) -> tuple[Encoder, Decoder, str]:
+    """Encoder and decoder on the device, and their fingerprint. Raises InputError where they do not fit the
+    recording."""
+    encoder, decoder = load_autoencoder(Path(folder) / "encoder.pt", Path(folder) / "decoder.pt")
+    size = (decoder.config.height, decoder.config.width)
+    if size != (data.height, data.width):
+        raise InputError(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
+    encoder, decoder = (part.to(device, memory_format=torch.channels_last) for part in (encoder, decoder))
+    return encoder, decoder, fingerprint(decoder)
+
+
+def fixed_settings(args: argparse.Namespace, data: Trajectories, autoencoder: str) -> dict:
+    """By option, what a resumed run must have as it began."""
+    names = (
+        "seed",
+        "batch_size",
+        "epoch_samples",
+        "pure_noise_fraction",
+        "optimizer",
+        "gan_weight",
+        "off_data",
+        "rollout_length",
+    )
+    settings = {"--" + name.replace("_", "-"): getattr(args, name) for name in names}
+    return {**settings, "--trajectories": recording_fingerprint(data), "--autoencoder-dir": autoencoder}
+
+
+def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None) -> tuple[UNet, list[dict]]:
+    """The network to train, and the training runs that its weights come from."""
+    choices = {
+        "channels": args.channels and tuple(args.channels),
+        "prediction_type": args.prediction_type,
+        "use_flow": args.flow,
+    }
+    choices = {name: choice for name, choice in choices.items() if choice is not None}
+    if resumed:
+        source, unet, earlier_runs = (
+            "the run",
+            UNet(UNetConfig.from_dict(resumed["config"])),
+            resumed["earlier_runs"],
+        )
+    elif args.init_from:
+        source = args.init_from
+        unet, _, checkpoint = load_unet(args.init_from)
+        earlier_runs = checkpoint["training_runs"]
+    else:
+        return UNet(UNetConfig(num_actions=data.num_actions, **{"use_flow": True, **choices})), []
+    for name, choice in choices.items():
+        if getattr(unet.config, name) != choice:
+            flag = {"use_flow": "--flow"}.get(name, "--" + name.replace("_", "-"))
+            raise InputError(f"{flag} cannot be changed: {source} has {getattr(unet.config, name)}")
+    if unet.config.num_actions != data.num_actions:
+        raise InputError(f"{source} has {unet.config.num_actions} actions, the recording {data.num_actions}")
+    return unet.train().requires_grad_(True), earlier_runs
