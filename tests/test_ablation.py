@@ -174,6 +174,6 @@ def test_the_script(tmp_path):
     (tmp_path / "b" / "ablation.json").write_text(json.dumps(report))
     assert (again := run(names)).returncode == 0, again.stderr
     other = run(names, "--seed", 1)
-    assert other.returncode != 0 and "of other settings" in other.stderr and "Traceback" not in other.stderr
+    assert other.returncode != 0 and "has other settings" in other.stderr and "Traceback" not in other.stderr
     wrong = run(["ghost"])
-    assert wrong.returncode != 0 and "--only ghost: known are baseline" in wrong.stderr
+    assert wrong.returncode != 0 and "--only ghost: choose from baseline" in wrong.stderr

@@ -326,7 +326,7 @@ def test_both_sides_build_the_same_agent(tmp_path):
     for seed in range(20):
         wanted, _, _ = theirs.act(views, seeded(seed))
         assert torch.equal(ours.act(seeded(seed)), wanted)
-    with pytest.raises(InputError, match="knows the actions"):
+    with pytest.raises(InputError, match="has the actions"):
         dream_agent.load_agent(tmp_path / "best.pt", ("jump",))
 
 

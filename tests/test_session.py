@@ -551,7 +551,7 @@ def test_a_game_that_is_not_in_sync_says_so(env, game):
     ("name", "num_actions", "path", "settings", "output"),
     [
         ("nowhere:Line-v0", 3, None, [], "--real-path"),
-        ("a_game:Line-v0", 3, "no folder", [], "is no folder"),
+        ("a_game:Line-v0", 3, "no folder", [], "is not a folder"),
         ("a_game:Other-v0", 3, "game", [], "cannot be played"),
         ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be played"),
         ("a_game:Line-v0", 6, "game", [], "the world model has 6 actions"),

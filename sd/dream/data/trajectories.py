@@ -46,12 +46,10 @@ class Trajectories:
     fps: float  # recorded frames per second
     meta: dict  # as in the file
     extras: dict[str, np.ndarray]  # other arrays (N, T, ...), memory-mapped
-    assumptions: tuple[
-        str, ...
-    ]  # what was assumed because the file does not state it, one line each, for printing
-    record_envs: (
-        int | None
-    )  # K: row i belongs to environment i % K; None: every row is an environment of its own
+    # Assumptions about what the file does not state, one line each, for printing.
+    assumptions: tuple[str, ...]
+    # K: row i belongs to environment i % K; None: every row is an environment of its own.
+    record_envs: int | None
 
     @property
     def num_rows(self) -> int:
