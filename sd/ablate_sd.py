@@ -80,7 +80,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                           help="training windows per variant (default: %(default)s)")
     settings.add_argument("--batch-size", type=int, default=16, help="windows per batch (default: %(default)s)")
     settings.add_argument("--channels", type=int, nargs=2, default=[64, 128], metavar="C",
-                          help="channels of the denoiser at 1/2 and 1/4 of the latent's resolution, as in train_sd.py (default: 64 128)")
+                          help="channels at 1/2 and 1/4 of the latent resolution, as in train_sd.py (default: 64 128)")
     settings.add_argument("--held-out", type=int, default=256,
                           help="held-out windows for the next frame, and 1/8 as many rollouts (default: %(default)s)")
     settings.add_argument("--seed", type=int, default=0, help="seed of each training (default: %(default)s)")
@@ -135,7 +135,7 @@ def folder_name(name: str) -> str:
 
 
 def read_report(path: Path, args: argparse.Namespace) -> dict:
-    """The report so far: settings, and rows by variant. Raises InputError if its settings differ from those of `args`."""
+    """The report so far: settings, and rows by variant. Raises InputError if its settings are not those of `args`."""
     names = ("trajectories", "autoencoder_dir", "windows", "batch_size", "channels", "held_out", "seed")
     settings = {name: str(getattr(args, name)) for name in names}
     if not path.exists():

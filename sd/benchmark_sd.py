@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                             help="as in play_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--backends", default=",".join(BACKENDS[1:]),
                         metavar="NAMES",
-                        help="separated by commas; those that are not available are left out (default: %(default)s)")  # fmt: skip
+                        help="separated by commas; without those not available (default: %(default)s)")  # fmt: skip
     parser.add_argument("--steps", type=int, help="sampling steps per frame (default: the model's own)")
     parser.add_argument(
         "--frames", type=int, default=25, help="timed frames per backend and round (default: %(default)s)"

@@ -4,8 +4,8 @@
         --decoder-path output/sd/decoder.pt --model-path output/sd/final.pt --output-dir output/evaluation
     python sd/evaluate_sd.py --trajectories FILE --quick      # the pretrained model; under an hour on two CPU cores
 
-The held-out episodes are those that training held out, as stored in the model's file or, if the model was not trained on
-this recording, a fraction of the episodes. With --only-long only the long rollouts are evaluated, into long.json:
+The held-out episodes are those that training held out, as stored in the model's file or, if the model was not trained
+on this recording, a fraction of the episodes. With --only-long only the long rollouts are evaluated, into long.json:
     python sd/evaluate_sd.py --trajectories FILE --random-action-recording FILE --only-long --num-long-rollouts 8 \\
         --horizons 100 1000 10000
 LPIPS needs its weights, and is skipped without them:
@@ -85,17 +85,18 @@ def parse_args(argv=None) -> argparse.Namespace:
                        "in it, use its actions and are compared with its frames (default: sticky random actions, "
                        "compared with the frames of --trajectories)")
     settings = parser.add_argument_group("settings")
-    settings.add_argument("--quick", action="store_true", help="fewer and shorter rollouts: half an hour instead of several hours on a CPU")
+    settings.add_argument("--quick", action="store_true",
+                          help="fewer and shorter rollouts: half an hour instead of several hours on a CPU")
     settings.add_argument("--only-long", action="store_true", help="evaluate only the long rollouts, into long.json")
     settings.add_argument("--horizons", type=int, nargs="+", metavar="FRAMES",
                           help=f"lengths of the long rollouts; the {WINDOW} frames before each are evaluated (default: "
                           f"{FULL.long_horizons}, quick {QUICK.long_horizons})")
     settings.add_argument("--num-long-rollouts", type=int, metavar="N",
-                          help=f"maximum number of long rollouts (default: {FULL.num_long_rollouts}, quick {QUICK.num_long_rollouts})")
+                          help=f"maximum number (default: {FULL.num_long_rollouts}, quick {QUICK.num_long_rollouts})")
     settings.add_argument("--steps", type=int, help="sampling steps per frame (default: the model's own)")
     settings.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     settings.add_argument("--backend", choices=("auto", "torch", *RUNTIMES), default="auto",
-                          help="what runs the model; auto chooses as play_sd.py does, on a GPU float32 PyTorch (default: auto)")
+                          help="what runs the model; auto: as in play_sd.py, on a GPU float32 PyTorch (default: auto)")
     settings.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
                           help="where to compute (default: %(default)s)")
     # fmt: on

@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="diffusion model of train_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--decoder-path", type=Path, metavar="FILE",
                         help="decoder of train_autoencoder.py (default: decoder.pt next to the model)")  # fmt: skip
-    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states, which calibrate the 8-bit ranges "
+    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states that calibrate 8-bit ranges "
                         "(default: initial_sequence.npz next to the model)")  # fmt: skip
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="folder of the export (default: next to the "
                         "model, where play_sd.py looks for it)")  # fmt: skip

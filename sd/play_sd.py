@@ -79,11 +79,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     driver.add_argument("--driver", choices=DRIVERS, help="who drives first: you, the action list, or the agent "
                         "(default: list with --keys or --headless, else person)")  # fmt: skip
     driver.add_argument("--keys", type=Path, metavar="FILE",
-                        help="action list, a text file with lines such as 'up+left 30' (frames) (default: a demo)")  # fmt: skip
+                        help="action list: a text file of lines such as 'up+left 30' (frames)"
+                        " (default: a demo)")  # fmt: skip
     driver.add_argument("--agent-path", type=Path, default=AGENT if AGENT.is_file() else None, metavar="FILE",
                         help="agent: best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
     driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz recorded by this script: with --headless, "
-                        "generate all of it again and compare; in the window, its first episode is the action list")  # fmt: skip
+                        "generate it again and compare; in the window, play its first episode as the list")  # fmt: skip
     real = parser.add_argument_group("real game next to the world model (T switches the view)")
     real.add_argument("--real", metavar="PACKAGE:ENV", help="a Gymnasium environment with the same actions")
     real.add_argument("--real-path", metavar="DIR", help="folder from which the package is imported")
@@ -100,7 +101,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="screen pixels per frame pixel, 1 to 16 (default: %(default)s)")  # fmt: skip
     record = parser.add_argument_group("recording")
     record.add_argument("--record", type=Path, metavar="FILE",
-                        help="record from the first frame on to an .mp4, .gif or .npz (in the window: keys V, G, C)")  # fmt: skip
+                        help="record all frames to an .mp4, .gif or .npz (in the window: keys V, G, C)")  # fmt: skip
     record.add_argument("--headless", action=argparse.BooleanOptionalAction, default=False,
                         help="no window: play as fast as possible and print the time per frame")  # fmt: skip
     record.add_argument("--frames", type=int, metavar="N", help="frames to play with --headless (default: those of "

@@ -20,7 +20,7 @@ GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
 SIDE, STRIDE = 8, 4  # of the moving square: its side in pixels, and pixels per step
 
 
-def wake_up(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+def randomize_weights(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Adds noise to every weight: the output of zero-initialized layers does not depend on their input."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -34,7 +34,7 @@ def small_autoencoder(height: int = 32, width: int = 48, seed: int = 0) -> tuple
     torch.manual_seed(seed)
     config = AutoencoderConfig(height, width, channels=16)
     encoder, decoder = Encoder(config), Decoder(config)
-    return wake_up(encoder, seed).eval(), wake_up(decoder, seed + 1).eval()
+    return randomize_weights(encoder, seed).eval(), randomize_weights(decoder, seed + 1).eval()
 
 
 def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
@@ -46,14 +46,14 @@ def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
 def moving_unet(num_actions: int = 3, seed: int = 0) -> UNet:
     """A small denoiser with optical flow, random weights, and the small autoencoder attached."""
     torch.manual_seed(seed)
-    unet = wake_up(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
+    unet = randomize_weights(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
     return unet.attach_autoencoder(*small_autoencoder())
 
 
-def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
+def save_small_world_model(folder: Path, num_starts: int = 3) -> dict[str, Path]:
     """Saves decoder.pt, model.pt and initial_sequence.npz of a small random world model.
 
-    Returns the files by the names of `open_dream`'s parameters.
+    Returns the files by the names of `open_small_world_model`'s parameters.
     """
     _, decoder = small_autoencoder()
     unet = moving_unet()
@@ -73,11 +73,11 @@ def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
     return {option: folder / name for option, name in names.items()}
 
 
-def open_dream(
+def open_small_world_model(
     decoder_path: Path, model_path: Path, trajectory_path: Path, steps: int | None = 1, seed: int = 0,
     device: torch.device = CPU,
 ) -> WorldModelEnv:  # fmt: skip
-    """Loads the files of `save_dream` as an environment with the PyTorch backend."""
+    """Loads the files of `save_small_world_model` as an environment with the PyTorch backend."""
     return WorldModelEnv.load(TorchBackend(decoder_path, model_path, steps, device), trajectory_path, seed)
 
 

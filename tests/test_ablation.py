@@ -20,7 +20,7 @@ from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import add_training_noise
 from dream.training.optimizer import Optimizer
-from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
+from small import CPU, moving_square, randomize_weights, small_autoencoder, small_unet
 
 SCRIPT = Path(ablate_sd.__file__)
 
@@ -83,7 +83,7 @@ def test_every_variant_learns(name):
 
 def test_a_regression_sees_no_noise():
     """Else it would be a diffusion model under another name."""
-    unet = wake_up(UNet(replace(small_unet().config, prediction_type="regression"))).eval()
+    unet = randomize_weights(UNet(replace(small_unet().config, prediction_type="regression"))).eval()
     context, actions = torch.randn(2, 4, 4, 8, 12), torch.randint(3, (2, 4))
     one, other = (unet(torch.randn(2, 4, 8, 12), torch.rand(2), context, actions) for _ in range(2))
     assert torch.equal(one, other)
@@ -95,7 +95,7 @@ def test_reencoded_frames_enter_the_context():
     encoder, decoder = small_autoencoder()
     frames, actions = moving_square()
     data = type("Recording", (), {"frames": frames, "actions": actions, "height": 32, "width": 48})()
-    unet = wake_up(small_unet())
+    unet = randomize_weights(small_unet())
     evaluator = Evaluator(data, None, None, encoder, decoder, unet, 1, CPU)
     starts, actions_taken = torch.tensor([[0, 0], [1, 3]]), torch.zeros(2, 6, dtype=torch.int64)
     latents, reencoded = (

@@ -30,7 +30,7 @@ from dream.inference.torch_backend import CudaBackend, TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
 from dream.models.rollout import sample_next_latent
-from small import CPU, save_dream
+from small import CPU, save_small_world_model
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "sd" / "play_sd.py"
@@ -42,7 +42,7 @@ RUNTIMES = ["openvino", "onnxruntime"]
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """Paths of a small decoder, model and start states, with an export of them in float32."""
-    paths = save_dream(tmp_path_factory.mktemp("dream"))
+    paths = save_small_world_model(tmp_path_factory.mktemp("dream"))
     export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))
     return tuple(paths.values())
 

@@ -58,7 +58,7 @@ from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_
 from PIL import Image
 from player.common.agent_view import preprocess_frames
 from player.rl.agent import Agent, AgentConfig, FrameStack, agent_checkpoint
-from small import CPU, GAME, moving_square, moving_unet, small_autoencoder, small_unet, wake_up
+from small import CPU, GAME, moving_square, moving_unet, randomize_weights, small_autoencoder, small_unet
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -314,7 +314,7 @@ def test_sticky_random_actions():
 def test_both_sides_build_the_same_agent(tmp_path):
     """sd/ has a copy of the agent of ppo/: observations and actions must be identical."""
     torch.manual_seed(0)
-    theirs = wake_up(Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))).eval()
+    theirs = randomize_weights(Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))).eval()
     save_checkpoint(agent_checkpoint(theirs), tmp_path / "best.pt")
     ours = dream_agent.load_agent(tmp_path / "best.pt", GAME.action_names)
     stack = FrameStack(2, CPU)
@@ -425,7 +425,7 @@ def make_evaluator(path: Path, unet=None) -> Evaluator:
     data = open_trajectories(path)
     train, held_out = split_episodes(data, seed=0)
     encoder, decoder = small_autoencoder()
-    return Evaluator(data, train, held_out, encoder, decoder, unet or wake_up(small_unet()), 1, CPU)
+    return Evaluator(data, train, held_out, encoder, decoder, unet or randomize_weights(small_unet()), 1, CPU)
 
 
 def test_rollouts_are_of_held_out_episodes_only(evaluated):
@@ -454,7 +454,7 @@ def test_held_out_episodes_are_those_of_training(evaluated, tmp_path):
         {"recording": "another", "seed": 4},
     ]
     checkpoint = model_checkpoint(
-        wake_up(small_unet()), GAME, fingerprint(small_autoencoder()[1]), 1, training_runs
+        randomize_weights(small_unet()), GAME, fingerprint(small_autoencoder()[1]), 1, training_runs
     )
     save_checkpoint(checkpoint, tmp_path / "model.pt")
     folder = evaluated["folder"]

@@ -22,7 +22,15 @@ from dream.models.checkpoints import (
     load_unet,
     model_checkpoint,
 )
-from small import CPU, GAME, open_dream, save_dream, small_autoencoder, small_unet, wake_up
+from small import (
+    CPU,
+    GAME,
+    open_small_world_model,
+    randomize_weights,
+    save_small_world_model,
+    small_autoencoder,
+    small_unet,
+)
 from torch import nn
 
 # ------------------------------------------------------------------------------------------------- the autoencoder
@@ -172,7 +180,7 @@ def test_an_untrained_unet_predicts_no_change(h, w):
 @torch.no_grad()
 def test_every_input_has_an_effect():
     """An input that gets lost in the network (old frame, old action, noise level) lowers quality without an error."""
-    unet, inputs = wake_up(small_unet()), unet_inputs()
+    unet, inputs = randomize_weights(small_unet()), unet_inputs()
     before = unet(**inputs)
 
     def change(name: str, *index) -> float:
@@ -191,7 +199,7 @@ def test_every_input_has_an_effect():
 @torch.no_grad()
 def test_the_order_of_actions_and_frames_matters():
     """Left then right differs from right then left; a sum of embeddings would lose the order."""
-    unet, inputs = wake_up(small_unet()), unet_inputs()
+    unet, inputs = randomize_weights(small_unet()), unet_inputs()
     inputs["actions"] = torch.tensor([[0, 1, 2, 2], [2, 1, 0, 0]])
     before = unet(**inputs)
     assert (unet(**{**inputs, "actions": inputs["actions"].flip(1)}) - before).abs().max() > 1e-4
@@ -202,7 +210,7 @@ def test_the_order_of_actions_and_frames_matters():
 @torch.no_grad()
 def test_samples_of_a_batch_are_independent():
     """Mixing samples (batch norm, a wrong reshape) would make play, with a batch of one, differ from training."""
-    unet, inputs = wake_up(small_unet()), unet_inputs(batch=3)
+    unet, inputs = randomize_weights(small_unet()), unet_inputs(batch=3)
     together = unet(**inputs)
     for i in range(3):
         alone = unet(**{name: tensor[i : i + 1] for name, tensor in inputs.items()})
@@ -233,7 +241,7 @@ def test_autoencoder_parts_are_restored_from_their_files(kind, tmp_path):
 @torch.no_grad()
 def test_a_model_is_restored_from_its_file(tmp_path):
     """The file must contain all settings: network, action keys, frames per second, sampling steps."""
-    unet = wake_up(small_unet())
+    unet = randomize_weights(small_unet())
     save_checkpoint(model_checkpoint(unet, GAME, "abc", 2), tmp_path / "model.pt")
     loaded, game, checkpoint = load_unet(tmp_path / "model.pt")
     assert loaded.config == unet.config and game == GAME and not loaded.training
@@ -407,11 +415,11 @@ def test_a_list_is_not_a_checkpoint(tmp_path):
 
 def test_a_decoder_of_another_autoencoder_is_refused(tmp_path):
     """Decoding with the wrong decoder gives blurred frames, not an error."""
-    paths = save_dream(tmp_path)
-    open_dream(**paths)
+    paths = save_small_world_model(tmp_path)
+    open_small_world_model(**paths)
     save_checkpoint(autoencoder_checkpoint("decoder", small_autoencoder(seed=5)[1]), paths["decoder_path"])
     with pytest.raises(InputError, match="another autoencoder"):
-        open_dream(**paths)
+        open_small_world_model(**paths)
 
 
 MODEL_SHAPE = SimpleNamespace(autoencoder="", context_length=4, latent_shape=(4, 8, 12), game=GAME)

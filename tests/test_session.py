@@ -17,19 +17,19 @@ from dream.play.controllers import AgentController, HumanController, ScriptContr
 from dream.play.real_env import RealEnv, parse_setting
 from dream.play.recording import DiskFull, Replay, SessionRecorder
 from dream.play.session import REWIND_SECONDS, PlaySession
-from small import moving_square, open_dream, save_dream
+from small import moving_square, open_small_world_model, save_small_world_model
 
 ACTIONS = [0, 1, 2, 2, 1, 0, 2, 1]
 
 
 @pytest.fixture
 def paths(tmp_path):
-    return save_dream(tmp_path)
+    return save_small_world_model(tmp_path)
 
 
 @pytest.fixture
 def env(paths):
-    return open_dream(**paths)
+    return open_small_world_model(**paths)
 
 
 def make_session(env, actions, **settings) -> PlaySession:
@@ -104,7 +104,7 @@ def test_a_saved_start_state_shows_the_same_frame(env, tmp_path, paths):
         session.step()
     path = tmp_path / "kept" / "places.npz"
     assert env.save_start_state(path) == 3
-    for again in (env, open_dream(**{**paths, "trajectory_path": path})):
+    for again in (env, open_small_world_model(**{**paths, "trajectory_path": path})):
         assert again.num_starts == 4
         again.reset(0)
         shown = again.reset(3).astype(int)
@@ -199,7 +199,7 @@ def test_a_recording_is_a_trajectories_file(env, tmp_path):
 
 def test_a_replay_gives_the_same_frames(env, paths, tmp_path):
     record_session(env, tmp_path / "session.npz")
-    again = open_dream(**paths, seed=5)
+    again = open_small_world_model(**paths, seed=5)
     replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
@@ -215,7 +215,7 @@ def test_recordings_of_earlier_versions_can_be_replayed(env, paths, tmp_path):
     for event in meta["replay"]:
         event["context_level"] = 0.0
     np.savez(tmp_path / "session.npz", **{**arrays, "meta": json.dumps(meta)})
-    again = open_dream(**paths)
+    again = open_small_world_model(**paths)
     replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
@@ -231,7 +231,7 @@ def test_settings_changed_before_the_first_frame(env, paths, tmp_path):
         session.step()
         session.restart()
     session.stop_recording()
-    again = open_dream(**paths)
+    again = open_small_world_model(**paths)
     replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)
@@ -254,7 +254,7 @@ def test_rewinding_beyond_the_first_frame_of_a_recording(env, paths, tmp_path):
     for _ in range(3):
         session.step()
     session.stop_recording()
-    again = open_dream(**paths)
+    again = open_small_world_model(**paths)
     replay = Replay.load(tmp_path / "session.npz", again)
     assert replay.actions.tolist() == ACTIONS[2:5] and [mark["age"] for mark in replay.events] == [2]
     frames = np.stack([frame.copy() for frame in replay.run(again)])
@@ -273,7 +273,7 @@ def test_a_recording_from_a_generated_start_state(env, paths, tmp_path):
         session.step()
     assert (session.num_frames, env.num_generated) == (3, 7)
     session.stop_recording()
-    again = open_dream(**paths)
+    again = open_small_world_model(**paths)
     replay = Replay.load(tmp_path / "session.npz", again)
     frames = np.stack([frame.copy() for frame in replay.run(again)])
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), replay.frames)

@@ -10,7 +10,7 @@ import torch
 from dream.data.latents import to_u8
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
-from small import open_dream, save_dream
+from small import open_small_world_model, save_small_world_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED = ROOT / "sd" / "pretrained"
@@ -19,7 +19,7 @@ PARTS = {"decoder_path": "decoder.pt", "model_path": "model.pt", "trajectory_pat
 
 @pytest.fixture
 def paths(tmp_path):
-    return save_dream(tmp_path)
+    return save_small_world_model(tmp_path)
 
 
 def play(env: WorldModelEnv, actions) -> np.ndarray:
@@ -28,7 +28,7 @@ def play(env: WorldModelEnv, actions) -> np.ndarray:
 
 def test_frames_are_pictures_for_a_screen(paths):
     """Another order of axes or type would be shown as stripes, or refused by a video file only at its end."""
-    env = open_dream(**paths, steps=None)
+    env = open_small_world_model(**paths, steps=None)
     assert env.backend.steps == 2  # of the file
     assert env.frame_shape == (32, 48) and env.num_starts == 3 and env.fps == 15.0
     assert env.action_names == ("nothing", "left", "right") and env.action_keys == (
@@ -43,20 +43,20 @@ def test_frames_are_pictures_for_a_screen(paths):
 def test_the_same_seed_generates_the_same_frames(paths):
     """Otherwise neither a bug nor a picture in the README could be reproduced."""
     actions = [0, 1, 2, 2, 1, 0]
-    one, same, other = (play(open_dream(**paths, seed=seed), actions) for seed in (3, 3, 4))
+    one, same, other = (play(open_small_world_model(**paths, seed=seed), actions) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 
 
 def test_actions_steer(paths):
     """Actions that never reach the network would leave frames that still look good."""
-    frames = [play(open_dream(**paths), [action] * 3) for action in range(3)]
+    frames = [play(open_small_world_model(**paths), [action] * 3) for action in range(3)]
     assert (frames[0] != frames[1]).any() and (frames[1] != frames[2]).any()
 
 
 def test_reset_goes_back_to_the_start(paths):
     """A start state that play changes would be different at every restart."""
-    env = open_dream(**paths)
+    env = open_small_world_model(**paths)
     starts = [env.reset(start) for start in range(env.num_starts)]
     assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
     kept = env.start_states.latents.copy(), env.start_states.actions.copy()
@@ -73,7 +73,7 @@ def test_reset_goes_back_to_the_start(paths):
 
 def test_an_action_counts_for_the_frame_that_is_returned(paths):
     """The action given to step is the last one that the network sees; one frame late, every bend would be missed."""
-    env = open_dream(**paths)
+    env = open_small_world_model(**paths)
     shown = []
     env.backend.unet.register_forward_pre_hook(
         lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
@@ -99,7 +99,7 @@ def test_an_action_counts_for_the_frame_that_is_returned(paths):
 @pytest.mark.parametrize("action", [-1, 3])
 def test_an_action_out_of_range_is_refused(action, paths):
     """-1 would quietly be the last action."""
-    env = open_dream(**paths)
+    env = open_small_world_model(**paths)
     with pytest.raises(ValueError, match=f"action {action}"):
         env.step(action)
 
@@ -118,7 +118,7 @@ def test_the_pretrained_model_plays_and_steers(pretrained):
     """It is the first thing anybody sees: it must load with this code, move, and turn both ways."""
     frames = {}
     for side in ("left", "right"):
-        env = open_dream(**pretrained)
+        env = open_small_world_model(**pretrained)
         held = next(i for i, keys in enumerate(env.action_keys) if side in keys and "up" in keys)
         frames[side] = play(env, [held] * 30).astype(int)
         assert frames[side].std() > 5 and np.abs(np.diff(frames[side], axis=0)).mean() > 0.2
@@ -145,7 +145,7 @@ def moved_right(before: np.ndarray, after: np.ndarray) -> int:
 @pytest.mark.parametrize("start", [1, 5])
 @pytest.mark.parametrize(("side", "sign"), [("left", 1), ("right", -1)])
 def test_in_the_pretrained_model_steering_left_turns_the_world_right(pretrained, side, sign, start):
-    env = open_dream(**pretrained)
+    env = open_small_world_model(**pretrained)
     held = next(i for i, keys in enumerate(env.action_keys) if side in keys and "up" in keys)
     frames = [env.reset(start), *play(env, [held] * 12)]
     moved = [moved_right(*pair) for pair in itertools.pairwise(frames)]
@@ -155,7 +155,7 @@ def test_in_the_pretrained_model_steering_left_turns_the_world_right(pretrained,
 @pytest.mark.parametrize("start", [1, 3, 6])
 def test_in_the_pretrained_model_no_gas_comes_to_a_stop(pretrained, start):
     """And the picture stays whole: it once broke into confetti where nobody pressed a key."""
-    env = open_dream(**pretrained)
+    env = open_small_world_model(**pretrained)
     env.reset(start)
     nothing = next(i for i, keys in enumerate(env.action_keys) if not keys)
     frames = play(env, [nothing] * 150).astype(int)

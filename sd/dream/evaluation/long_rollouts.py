@@ -94,7 +94,7 @@ def evaluate_long_rollouts(
 
 def sampled_steps(horizons: tuple[int, ...], num_rollouts: int) -> dict[int, list[int]]:
     """For each horizon the frames of a rollout, counted from 1, that enter its set: evenly spaced over the WINDOW
-    before it, so that all rollouts together give about MAX_SAMPLES. Without frame 1, whose predecessor is not generated."""
+    before it, so that all rollouts together give about MAX_SAMPLES. Frame 1, whose predecessor is real, is left out."""
     every = max(1, num_rollouts * WINDOW // MAX_SAMPLES)
     return {end: list(range(end, max(1, end - WINDOW), -every)) for end in horizons}
 
