@@ -20,6 +20,11 @@ GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
 SIDE, STRIDE = 8, 4  # of the moving square: its side in pixels, and pixels per step
 
 
+def seeded(seed: int = 0) -> torch.Generator:
+    """A generator on the CPU with this seed."""
+    return torch.Generator().manual_seed(seed)
+
+
 def randomize_weights(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Adds noise to every weight: the output of zero-initialized layers does not depend on their input."""
     generator = torch.Generator().manual_seed(seed)
@@ -48,6 +53,18 @@ def moving_unet(num_actions: int = 3, seed: int = 0) -> UNet:
     torch.manual_seed(seed)
     unet = randomize_weights(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
     return unet.attach_autoencoder(*small_autoencoder())
+
+
+def unet_inputs(batch: int = 2, h: int = 8, w: int = 12) -> dict[str, torch.Tensor]:
+    """Random inputs of a small denoiser, by the names of its parameters."""
+    generator = torch.Generator().manual_seed(3)
+    return {
+        "z": torch.randn(batch, 4, h, w, generator=generator),
+        "t": torch.rand(batch, generator=generator),
+        "context": torch.randn(batch, 4, 4, h, w, generator=generator),
+        "actions": torch.randint(3, (batch, 4), generator=generator),
+        "context_noise": torch.rand(batch, generator=generator),
+    }
 
 
 def save_small_world_model(folder: Path, num_starts: int = 3) -> dict[str, Path]:

@@ -10,11 +10,10 @@ import torch
 from dream.data.latents import to_u8
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
+from pretrained import PRETRAINED, PRETRAINED_FILES, moved_right
 from small import open_small_world_model, save_small_world_model
 
 ROOT = Path(__file__).resolve().parent.parent
-PRETRAINED = ROOT / "sd" / "pretrained"
-PARTS = {"decoder_path": "decoder.pt", "model_path": "model.pt", "trajectory_path": "initial_sequence.npz"}
 
 
 @pytest.fixture
@@ -109,9 +108,9 @@ def test_an_action_out_of_range_is_refused(action, paths):
 
 @pytest.fixture(scope="module")
 def pretrained():
-    if not all((PRETRAINED / name).exists() for name in PARTS.values()):
+    if not all((PRETRAINED / name).exists() for name in PRETRAINED_FILES.values()):
         pytest.fail("no model in sd/pretrained/: make play has nothing to show")
-    return {option: PRETRAINED / name for option, name in PARTS.items()}
+    return {option: PRETRAINED / name for option, name in PRETRAINED_FILES.items()}
 
 
 def test_the_pretrained_model_plays_and_steers(pretrained):
@@ -125,21 +124,6 @@ def test_the_pretrained_model_plays_and_steers(pretrained):
     assert np.abs(frames["left"][-1] - frames["right"][-1]).mean() > 3
     for start in range(env.num_starts):
         assert env.reset(start).std() > 5
-
-
-HILLS = slice(16, 27)  # rows of the picture, the panorama above the horizon
-REACH = 24  # columns that it moves in a frame, at most
-
-
-def moved_right(before: np.ndarray, after: np.ndarray) -> int:
-    """By how many columns the hills of two frames (H, W, 3) moved."""
-    middle = before[HILLS, REACH:-REACH].astype(int)
-    shifts = range(-REACH, REACH + 1)
-    errors = [
-        np.abs(after[HILLS, REACH + s : after.shape[1] - REACH + s].astype(int) - middle).mean()
-        for s in shifts
-    ]
-    return shifts[int(np.argmin(errors))]
 
 
 @pytest.mark.parametrize("start", [1, 5])
