@@ -10,9 +10,18 @@ from dream.common.runs import save_checkpoint
 from dream.data.splits import split_episodes
 from dream.data.trajectories import open_trajectories
 from dream.evaluation.evaluator import Evaluator
-from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
+from dream.models.checkpoints import fingerprint, model_checkpoint
 from player.rl.agent import Agent, AgentConfig, agent_checkpoint
-from small import CPU, GAME, moving_square, moving_unet, randomize_weights, small_autoencoder, small_unet
+from small import (
+    CPU,
+    GAME,
+    moving_unet,
+    randomize_weights,
+    save_moving_square,
+    save_small_autoencoder,
+    small_autoencoder,
+    small_unet,
+)
 
 
 def save_evaluation_files(folder: Path) -> dict:
@@ -20,21 +29,18 @@ def save_evaluation_files(folder: Path) -> dict:
 
     Returns the folder, and the options of evaluate_sd.py for these files ("flags").
     """
-    encoder, decoder = small_autoencoder()
-    save_checkpoint(autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
-    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
+    _, decoder = save_small_autoencoder(folder)
     save_checkpoint(model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 1), folder / "model.pt")
-    frames, actions = moving_square(rows=12, steps=40)
     starts = np.zeros((12, 40), bool)
     starts[:, 0] = True
     random = np.random.default_rng(0)
     names = ("truth/speed", "truth/x", "truth/y", "truth/heading", "truth/place")
-    truth = {name: random.random((12, 40)).astype(np.float32) for name in names}
+    states = {name: random.random((12, 40)).astype(np.float32) for name in names}
     meta = json.dumps(
         {"fps": 15, "record_envs": 12, "action_keys": [list(keys) for keys in GAME.action_keys]}
     )
-    np.savez(folder / "a.npz", frames=frames, actions=actions, episode_starts=starts, meta=meta,
-             action_names=np.array(GAME.action_names), **truth)  # fmt: skip
+    arrays = {"episode_starts": starts, "meta": meta, "action_names": np.array(GAME.action_names), **states}
+    save_moving_square(folder / "a.npz", arrays, rows=12, steps=40)
     torch.manual_seed(0)
     agent = Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))
     save_checkpoint(agent_checkpoint(agent), folder / "agent.pt")
@@ -62,7 +68,7 @@ def make_evaluator(path: Path, unet=None) -> Evaluator:
 
 
 class CopyModel(torch.nn.Module):
-    """A network that repeats the last frame, whatever the actions, and stores the actions that it is given."""
+    """A network that repeats the last frame, independent of the actions, and stores its input actions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,13 +83,13 @@ class CopyModel(torch.nn.Module):
 
 
 class FakeAgent:
-    """Stands in for the agent: chooses 1, 2, 0, 1 ... and stores the frames that it is given."""
+    """Replaces the agent: chooses the actions 1, 2, 0, 1 ... and stores the frames it observes."""
 
     def __init__(self) -> None:
-        self.seen, self.views = [], None
+        self.frames, self.views = [], None
 
     def observe(self, frames_u8):
-        self.seen.append(frames_u8)
+        self.frames.append(frames_u8)
 
     def act(self, generator):
-        return torch.full((len(self.seen[-1]),), len(self.seen) % 3)
+        return torch.full((len(self.frames[-1]),), len(self.frames) % 3)

@@ -1,4 +1,4 @@
-"""Shared by the tests: small random models, a world model saved as three files, a recording of a moving square."""
+"""Helpers of many tests: small random models, a world model saved as files, a recording of a moving square."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def randomize_weights(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Adds noise to every weight: the output of zero-initialized layers does not depend on their input."""
+    """Adds noise to every weight, because the output of zero-initialized layers does not depend on their input."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -42,8 +42,16 @@ def small_autoencoder(height: int = 32, width: int = 48, seed: int = 0) -> tuple
     return randomize_weights(encoder, seed).eval(), randomize_weights(decoder, seed + 1).eval()
 
 
+def save_small_autoencoder(folder: Path, seed: int = 0) -> tuple[Encoder, Decoder]:
+    """Saves a `small_autoencoder` as encoder.pt and decoder.pt in `folder`; returns it."""
+    encoder, decoder = small_autoencoder(seed=seed)
+    save_checkpoint(autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
+    return encoder, decoder
+
+
 def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
-    """A small denoiser without optical flow, as it is when training begins, in evaluation mode."""
+    """A small untrained denoiser without optical flow, in evaluation mode."""
     torch.manual_seed(seed)
     return UNet(UNetConfig(num_actions, channels=(16, 32), blocks=1, embedding=32)).eval()
 
@@ -68,14 +76,12 @@ def unet_inputs(batch: int = 2, h: int = 8, w: int = 12) -> dict[str, torch.Tens
 
 
 def save_small_world_model(folder: Path, num_starts: int = 3) -> dict[str, Path]:
-    """Saves decoder.pt, model.pt and initial_sequence.npz of a small random world model.
+    """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model.
 
-    Returns the files by the names of `open_small_world_model`'s parameters.
+    Returns the last three by the names of `open_small_world_model`'s parameters.
     """
-    _, decoder = small_autoencoder()
-    unet = moving_unet()
-    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
-    save_checkpoint(model_checkpoint(unet, GAME, fingerprint(decoder), 2), folder / "model.pt")
+    _, decoder = save_small_autoencoder(folder)
+    save_checkpoint(model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 2), folder / "model.pt")
     rng = np.random.default_rng(0)
     np.savez(
         folder / "initial_sequence.npz",
@@ -117,9 +123,19 @@ def moving_square(
     return frames, actions
 
 
+def save_moving_square(path: Path, arrays: dict[str, np.ndarray] | None = None, **options) -> Path:
+    """Saves a `moving_square(**options)` as a recording, with further `arrays` by name."""
+    frames, actions = moving_square(**options)
+    np.savez(path, frames=frames, actions=actions, **(arrays or {}))
+    return path
+
+
 def step_loss(unet, context, actions, target, is_real, generator, targets=None, has_target=None):
-    """The loss of a training step as in train_sd.py, without the adversarial part: loss, metrics, predicted
-    latents, and which of them began at pure noise. targets: FlowTargets (default: context and target, decoded)."""
+    """The loss of a training step as in train_sd.py, without the adversarial part.
+
+    Returns loss, metrics, predicted latents, and a mask of the samples at pure noise. targets: FlowTargets (default:
+    from context and target, decoded).
+    """
     has_target = torch.ones(len(target), dtype=torch.bool) if has_target is None else has_target
     noisy = add_training_noise(context, target, is_real, has_target, 0.8, generator)
     warped, flow_loss = noisy.context[:, -1], None

@@ -13,14 +13,20 @@ import numpy as np
 import pytest
 import torch
 import train_sd
-from dream.common.runs import save_checkpoint
 from dream.evaluation.evaluator import Evaluator
-from dream.models.checkpoints import autoencoder_checkpoint, fingerprint
 from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import add_training_noise
 from dream.training.optimizer import Optimizer
-from small import CPU, moving_square, randomize_weights, small_autoencoder, small_unet
+from small import (
+    CPU,
+    moving_square,
+    randomize_weights,
+    save_moving_square,
+    save_small_autoencoder,
+    small_autoencoder,
+    small_unet,
+)
 
 SCRIPT = Path(ablate_sd.__file__)
 
@@ -82,7 +88,7 @@ def test_every_variant_learns(name):
 
 
 def test_a_regression_sees_no_noise():
-    """Else it would be a diffusion model under another name."""
+    """Otherwise it would still be a diffusion model."""
     unet = randomize_weights(UNet(replace(small_unet().config, prediction_type="regression"))).eval()
     context, actions = torch.randn(2, 4, 4, 8, 12), torch.randint(3, (2, 4))
     one, other = (unet(torch.randn(2, 4, 8, 12), torch.rand(2), context, actions) for _ in range(2))
@@ -141,13 +147,8 @@ def test_rows_of_another_process_are_kept(tmp_path, monkeypatch):
 
 def test_the_script(tmp_path):
     """Runs it on a recording of a moving square, and again: finished variants are not trained again."""
-    frames, actions = moving_square(rows=8, steps=100)
-    np.savez(tmp_path / "square.npz", frames=frames, actions=actions)
-    encoder, decoder = small_autoencoder()
-    save_checkpoint(
-        autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / "a" / "encoder.pt"
-    )
-    save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "a" / "decoder.pt")
+    save_moving_square(tmp_path / "square.npz", rows=8, steps=100)
+    save_small_autoencoder(tmp_path / "a")
     names = ["baseline", "frames re-encoded", "no rollouts + all timesteps", "half as wide"]
     command = [sys.executable, SCRIPT, "--trajectories", "square.npz", "--autoencoder-dir", "a", "--output-dir", "b",
                "--windows", 8, "--batch-size", 4, "--held-out", 8, "--channels", 32, 32, "--only"]  # fmt: skip

@@ -68,11 +68,11 @@ def test_a_changed_patch_changes_only_nearby_latents_and_pixels():
     """The position is kept through all layers: a change at the right has no effect at the left."""
     encoder, decoder = small_autoencoder(64, 96)
     frames = torch.full((1, 3, 64, 96), 0.5)
-    lit = frames.clone()
-    lit[:, :, 8:12, 80:84] = 1
+    changed = frames.clone()
+    changed[:, :, 8:12, 80:84] = 1
     with torch.no_grad():
-        latent_changes = (encoder(lit) - encoder(frames)).abs().sum(dim=(0, 1)) > 1e-6  # (16, 24)
-        pixel_changes = (decoder(encoder(lit)) - decoder(encoder(frames))).abs().sum(dim=(0, 1)) > 1e-6
+        latent_changes = (encoder(changed) - encoder(frames)).abs().sum(dim=(0, 1)) > 1e-6  # (16, 24)
+        pixel_changes = (decoder(encoder(changed)) - decoder(encoder(frames))).abs().sum(dim=(0, 1)) > 1e-6
     assert latent_changes[2, 20] and not latent_changes[:, :10].any() and not latent_changes[9:].any()
     assert pixel_changes[8:12, 80:84].all() and not pixel_changes[:, :30].any()
 

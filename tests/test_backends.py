@@ -32,7 +32,7 @@ def test_timesteps_go_from_noise_to_none():
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("steps", [1, 3])
 def test_an_exported_model_generates_the_same_frames(exported, runtime, steps):
-    """Frame by frame from the same state: an axis the wrong way, a stale action or a lost part would show at once."""
+    """Compared frame by frame from equal states, to detect a transposed axis, an old action or a missing part."""
     pytest.importorskip(runtime)
     plain = TorchBackend(*exported[:2], steps, CPU)
     other = OnnxBackend(export_dir(exported[1]), runtime, steps)
@@ -59,8 +59,8 @@ def test_the_captured_frame_is_that_of_plain_torch(exported, device):
     """On a CPU nothing is captured, but tensors are copied in and out in the same way."""
     device = torch.device(device)
     plain, captured = TorchBackend(*exported[:2], 1, device), CudaBackend(*exported[:2], 1, device)
-    dream, random = WorldModelEnv.load(plain, exported[2], 0), np.random.default_rng(0)
-    start_state = dream.start_states.latents[1], dream.start_states.actions[1]
+    env, random = WorldModelEnv.load(plain, exported[2], 0), np.random.default_rng(0)
+    start_state = env.start_states.latents[1], env.start_states.actions[1]
     states = plain.init_state(*start_state), captured.init_state(*start_state)
     for action, steps in ((2, 1), (0, 1), (1, 3), (1, 3), (2, 1)):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
@@ -71,26 +71,26 @@ def test_the_captured_frame_is_that_of_plain_torch(exported, device):
 
 
 def test_a_state_is_never_written_into(exported):
-    """Rewinding keeps states; one that changes afterwards leads elsewhere."""
+    """Rewinding stores states, which must not change when play continues."""
     pytest.importorskip("openvino")
     for backend in (
         TorchBackend(*exported[:2], 1, CPU),
         CudaBackend(*exported[:2], 1, CPU),
         OnnxBackend(export_dir(exported[1]), "openvino", 1),
     ):
-        dream = WorldModelEnv.load(backend, exported[2], 0)
-        kept = dream.state
+        env = WorldModelEnv.load(backend, exported[2], 0)
+        state = env.state
         noise = np.zeros(backend.latent_shape, np.float32)
-        frames = [backend.step(kept, 2, noise).rgb]
+        frames = [backend.step(state, 2, noise).rgb]
         for action in (0, 1, 2):
-            dream.step(action)
-        frames.append(backend.step(kept, 2, noise).rgb)
+            env.step(action)
+        frames.append(backend.step(state, 2, noise).rgb)
         np.testing.assert_array_equal(*frames)
 
 
 @torch.no_grad()
 def test_what_is_measured_is_what_is_played(exported):
-    """evaluate_sd.py runs the exported model in place of the networks: bit for bit what the window shows."""
+    """evaluate_sd.py runs the exported model instead of the networks; frames must equal those in play bit for bit."""
     pytest.importorskip("openvino")
     plain, played = (
         TorchBackend(*exported[:2], 2, CPU),
@@ -98,29 +98,29 @@ def test_what_is_measured_is_what_is_played(exported):
     )
     decoder = OnnxDecoder(plain.decoder, played)
     unet = OnnxUNet(plain.unet, played).attach_autoencoder(plain.unet.autoencoder[0], decoder)
-    dream = WorldModelEnv.load(played, exported[2], 0)
+    env = WorldModelEnv.load(played, exported[2], 0)
     context, actions = (
-        torch.from_numpy(dream.start_states.latents),
-        torch.from_numpy(dream.start_states.actions),
+        torch.from_numpy(env.start_states.latents),
+        torch.from_numpy(env.start_states.actions),
     )
     noise = torch.randn(context[:, -1].shape, generator=torch.Generator().manual_seed(0))
     latents = sample_next_latent(unet, context, actions, noise, 2)
     frames = decode(decoder, latents)
-    for i in range(dream.num_starts):
-        state = played.init_state(dream.start_states.latents[i], dream.start_states.actions[i])
-        state = played.step(state, int(dream.start_states.actions[i, -1]), noise[i].numpy())
+    for i in range(env.num_starts):
+        state = played.init_state(env.start_states.latents[i], env.start_states.actions[i])
+        state = played.step(state, int(env.start_states.actions[i, -1]), noise[i].numpy())
         np.testing.assert_array_equal(state.context[0, -1], latents[i])
         np.testing.assert_array_equal(state.frame[0], frames[i])
-    # and not by luck: the networks in its place, with other numbers
+    # the PyTorch networks give other numbers: the result is that of the export
     assert not torch.equal(latents, sample_next_latent(plain.unet, context, actions, noise, 2))
 
 
 @pytest.fixture
 def pretrained():
-    """Paths of the pretrained model, whose export is committed too."""
+    """Paths of the pretrained model, whose export is in the repository as well."""
     paths = [PRETRAINED / name for name in PRETRAINED_FILES.values()]
     assert matches_source(export_dir(paths[1]), *paths[:2]), (
-        "model.exported is of other files: python sd/export_sd.py"
+        "model.exported was made from other files: run python sd/export_sd.py"
     )
     return paths
 
@@ -129,9 +129,9 @@ def pretrained():
 def test_the_pretrained_model_looks_the_same_on_every_backend(pretrained, runtime):
     pytest.importorskip(runtime)
     plain, other = TorchBackend(*pretrained[:2], None, CPU), load_backend(*pretrained[:2], backend=runtime)
-    dream = WorldModelEnv.load(plain, pretrained[2], 0)
+    env = WorldModelEnv.load(plain, pretrained[2], 0)
     random = np.random.default_rng(0)
-    for latents, actions in zip(dream.start_states.latents, dream.start_states.actions, strict=True):
+    for latents, actions in zip(env.start_states.latents, env.start_states.actions, strict=True):
         noise = random.standard_normal(plain.latent_shape, dtype=np.float32)
         states = [
             backend.step(backend.init_state(latents, actions), int(actions[-1]), noise)
@@ -141,7 +141,7 @@ def test_the_pretrained_model_looks_the_same_on_every_backend(pretrained, runtim
 
 
 def test_it_plays_without_torch(pretrained, tmp_path):
-    """Whoever only plays should not have to install gigabytes."""
+    """Playing must not need PyTorch and other packages of several gigabytes."""
     pytest.importorskip("openvino")
     banned = "torch torchvision cv2 matplotlib tqdm onnx gymnasium"
     code = f"import runpy, sys; sys.modules.update(dict.fromkeys({banned.split()})); sys.argv[1:] = {{}}; "

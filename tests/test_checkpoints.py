@@ -21,6 +21,7 @@ from small import (
     GAME,
     open_small_world_model,
     randomize_weights,
+    save_small_autoencoder,
     save_small_world_model,
     small_autoencoder,
     small_unet,
@@ -99,9 +100,7 @@ def make_checkpoint(kind: str) -> dict:
 def test_missing_or_damaged_files_are_refused_in_one_line(kind, tmp_path):
     """An incomplete copy must give a clear error, neither a traceback nor a model with random weights."""
     path = tmp_path / "file.pt"
-    assert "train_" in refusal(
-        LOADERS[kind], path
-    )  # a missing file: the message names the script that makes one
+    assert "train_" in refusal(LOADERS[kind], path)  # the message names the script that makes the file
     path.touch()
     refusal(LOADERS[kind], path)
     path.write_bytes(b"not a checkpoint" * 99)
@@ -187,11 +186,7 @@ def test_a_checkpoint_of_an_older_version_is_named_as_such(kind, setting, tmp_pa
 
 def test_encoder_and_decoder_of_different_runs_are_refused(tmp_path):
     for name, seed in (("a", 0), ("b", 5)):
-        encoder, decoder = small_autoencoder(seed=seed)
-        save_checkpoint(
-            autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / name / "encoder.pt"
-        )
-        save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / name / "decoder.pt")
+        save_small_autoencoder(tmp_path / name, seed)
     load_autoencoder(tmp_path / "a" / "encoder.pt", tmp_path / "a" / "decoder.pt")
     with pytest.raises(InputError, match="not of one training run"):
         load_autoencoder(tmp_path / "a" / "encoder.pt", tmp_path / "b" / "decoder.pt")

@@ -20,19 +20,19 @@ def test_the_frame_and_the_keys_of_its_action_are_drawn(make_viewer, path, monke
     from dream.window import dataset_hud
     from dream.window import draw as drawing
 
-    window, lit = make_viewer(path), []
+    window, highlighted = make_viewer(path), []
     draw_keys = drawing.draw_keys
     monkeypatch.setattr(
         dataset_hud,
         "draw_keys",
-        lambda on, keys, held, left: lit.append(held) or draw_keys(on, keys, held, left),
+        lambda on, keys, held, left: highlighted.append(held) or draw_keys(on, keys, held, left),
     )
     for position in (0, 10, 27):
         window.go_to(position)
         picture = pixels(window)
         x, y = window.picture_rect.center
         assert (picture[y, x] == shade(position)).all()
-    assert lit == [("up",), ("left",), ("up", "left")]
+    assert highlighted == [("up",), ("left",), ("up", "left")]
 
 
 def test_pixels_are_whole_multiples(make_viewer, tmp_path):
@@ -45,11 +45,11 @@ def test_pixels_are_whole_multiples(make_viewer, tmp_path):
     )
     window = make_viewer(tmp_path / "t.npz")
     picture = pixels(window)
-    place = window.picture_rect
-    scale = place.width // 256
-    assert scale >= 2 and place.size == (256 * scale, 100 * scale)
-    found = picture[place.top : place.bottom, place.left : place.right]
-    np.testing.assert_array_equal(found, frames[0, 0].transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1))
+    rect = window.picture_rect
+    scale = rect.width // 256
+    assert scale >= 2 and rect.size == (256 * scale, 100 * scale)
+    drawn = picture[rect.top : rect.bottom, rect.left : rect.right]
+    np.testing.assert_array_equal(drawn, frames[0, 0].transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1))
 
 
 def test_the_timeline_shows_action_episodes_and_position(make_viewer, path):
@@ -65,8 +65,8 @@ def test_the_timeline_shows_action_episodes_and_position(make_viewer, path):
         return tuple(picture[y, line.left + timeline_column(position, line.width, N * T)])
 
     for position in range(N * T):
-        wanted = ACCENT if position == 20 else GREEN if ACTIONS.flat[position] == 2 else BORDER
-        assert color(position, line.centery) == wanted, position
+        expected = ACCENT if position == 20 else GREEN if ACTIONS.flat[position] == 2 else BORDER
+        assert color(position, line.centery) == expected, position
         if position != 20:
             assert (color(position, line.top - 4) == MUTED) == (position in (0, 12, 30, 45)), position
 
@@ -75,8 +75,8 @@ def test_values_of_the_frame_are_written(make_viewer, path, monkeypatch):
     window = make_viewer(path)
     window.go_to(49)
     written = drawn_text(window, monkeypatch)
-    for wanted in ("rewards", "7", "speed", "0.93", "forward", "row 1, t 19, frame 49"):
-        assert wanted in written, wanted
+    for expected in ("rewards", "7", "speed", "0.93", "forward", "row 1, t 19, frame 49"):
+        assert expected in written, expected
     assert "at" not in written  # two values a frame
 
 
@@ -139,10 +139,10 @@ def test_a_game_of_many_keys_leaves_room_for_its_action(make_viewer, tmp_path, m
 
 def test_a_picture_shows_the_window(make_viewer, path, tmp_path):
     window = make_viewer(path)
-    wanted = pixels(window)
+    expected = pixels(window)
     send(window, "s")
     (name,) = os.listdir(tmp_path / "output")
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "output" / name).convert("RGB")), wanted)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "output" / name).convert("RGB")), expected)
     window.output_dir = path  # no folder
     send(window, "s")
     assert "picture not saved" in window.message

@@ -30,11 +30,11 @@ def test_each_command_has_keys_of_its_own_and_can_be_called(make_viewer, path):
 
 def test_next_and_previous_episode(make_viewer, path):
     window = make_viewer(path)
-    seen = []
+    positions = []
     for name in "eeeeewww":
         send(window, name)
-        seen.append(window.position)
-    assert seen == [12, 30, 45, 45, 45, 30, 12, 0]
+        positions.append(window.position)
+    assert positions == [12, 30, 45, 45, 45, 30, 12, 0]
     window.go_to(31)
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_e, mod=pygame.KMOD_LSHIFT))
     window.handle_events(0)
@@ -72,9 +72,8 @@ def test_the_mouse_drags_through_the_recording(make_viewer, path):
     mouse(window, pygame.MOUSEBUTTONUP, x[0], line.centery, button=1)
     mouse(window, pygame.MOUSEBUTTONDOWN, x[0], line.centery, button=1)
     assert window.position == 20
-    mouse(
-        window, pygame.MOUSEMOTION, x[1], line.top - 200, buttons=(1, 0, 0)
-    )  # the mouse may leave the timeline
+    # While it drags, the mouse may leave the timeline.
+    mouse(window, pygame.MOUSEMOTION, x[1], line.top - 200, buttons=(1, 0, 0))
     assert window.position == 40
     mouse(window, pygame.MOUSEMOTION, 9999, 0, buttons=(1, 0, 0))
     assert window.position == N * T - 1
@@ -125,5 +124,5 @@ def test_a_real_window(screen, path):
     screen.press("key", "h")  # over all of the picture
     wait_until(lambda: not screen.shows([shade(0)] * 3))
     screen.press("key", "h", "key", "q")
-    said, _ = screen.window.communicate(timeout=3600)
-    assert screen.window.returncode == 0 and "mine.npz" in said
+    output, _ = screen.window.communicate(timeout=3600)
+    assert screen.window.returncode == 0 and "mine.npz" in output

@@ -7,12 +7,10 @@ import evaluate_sd
 import numpy as np
 import pytest
 from dream.common.errors import run_script
-from dream.common.runs import save_checkpoint
 from dream.data.trajectories import open_trajectories
-from dream.models.checkpoints import autoencoder_checkpoint, fingerprint
 from evaluation_helpers import TINY, evaluate, save_evaluation_files
 from PIL import Image
-from small import GAME, moving_square, small_autoencoder
+from small import GAME, save_moving_square, save_small_autoencoder
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +24,8 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     results = json.loads((tmp_path / "evaluation.json").read_text())
     for key in ("psnr_db", "ssim", "psnr_db_median", "psnr_db_p10"):
         assert math.isfinite(results["autoencoder"][key]) and math.isfinite(results["copy_last"][key])
-    assert set(results["teacher_forced"]) == {"1", "2", "4", "8"} and set(results["rollout"]) == {
-        "1",
-        "4",
-        "16",
-    }
+    assert set(results["teacher_forced"]) == {"1", "2", "4", "8"}
+    assert set(results["rollout"]) == {"1", "4", "16"}
     one = results["teacher_forced"]["1"]
     assert one["gain_db"] == pytest.approx(one["psnr_db"] - results["copy_last"]["psnr_db"])
     assert one["frames"] == 12 and one["lpips"] is None
@@ -50,10 +45,8 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     for name in ("drift.png", "film.png", "last_frames.png"):
         assert (tmp_path / name).stat().st_size > 500
     H, W = open_trajectories(evaluated["folder"] / "a.npz").frames.shape[3:]
-    assert Image.open(tmp_path / "film.gif").size == (
-        2 * W,
-        TINY.num_rollouts * H,
-    )  # the real frames are on the left
+    size = (2 * W, TINY.num_rollouts * H)  # the real frames are on the left
+    assert Image.open(tmp_path / "film.gif").size == size
 
 
 def test_measurements_without_data_are_skipped(evaluated, tmp_path, monkeypatch):
@@ -86,8 +79,7 @@ def test_only_long(evaluated, tmp_path, monkeypatch, capsys):
 def test_a_short_recording(tmp_path, monkeypatch, evaluated):
     """One short row: measurements that need more are skipped, without an exception."""
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    frames, actions = moving_square(rows=1, steps=46)
-    np.savez(tmp_path / "a.npz", frames=frames, actions=actions, action_names=np.array(GAME.action_names))
+    save_moving_square(tmp_path / "a.npz", {"action_names": np.array(GAME.action_names)}, rows=1, steps=46)
     flags = [
         tmp_path / "a.npz" if flag == evaluated["folder"] / "a.npz" else flag for flag in evaluated["flags"]
     ]
@@ -101,9 +93,9 @@ def test_a_short_recording(tmp_path, monkeypatch, evaluated):
     ("swap", "message"),
     [
         (("--model-path", "decoder.pt"), "wanted 'dream'"),
-        (("--decoder-path", "other.pt"), "not of one training"),
+        (("--decoder-path", "other/decoder.pt"), "not of one training"),
         (("--encoder-path", "none.pt"), "none.pt"),
-        (("--encoder-path", "encoder5.pt"), "not of one training"),
+        (("--encoder-path", "other/encoder.pt"), "not of one training"),
         (("--trajectories", "none.npz"), "no recording"),
         (("--lpips-weights", "model.pt"), "SHA-256"),
         (("--agent-path", "model.pt"), "agent"),
@@ -111,14 +103,7 @@ def test_a_short_recording(tmp_path, monkeypatch, evaluated):
 )
 def test_wrong_files_are_refused(evaluated, tmp_path, swap, message, monkeypatch):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    save_checkpoint(
-        autoencoder_checkpoint("decoder", small_autoencoder(seed=5)[1]), evaluated["folder"] / "other.pt"
-    )
-    other = small_autoencoder(seed=5)
-    save_checkpoint(
-        autoencoder_checkpoint("encoder", other[0], fingerprint(other[1])),
-        evaluated["folder"] / "encoder5.pt",
-    )
+    save_small_autoencoder(evaluated["folder"] / "other", seed=5)
     flags = [*evaluated["flags"], "--output-dir", tmp_path, swap[0], evaluated["folder"] / swap[1]]
     with pytest.raises(SystemExit) as stopped:
         run_script(lambda: evaluate(*flags))

@@ -46,8 +46,10 @@ def test_rollouts_are_of_held_out_episodes_only(evaluated):
     frames = (
         torch.from_numpy(np.array(data.frames[rollouts["starts"][0, 0], rollouts["starts"][0, 1] + 4])) / 255
     )
-    shown = rollouts["generated"][0, :1] / 255
-    assert rollouts["psnr_curve"][0, 0].item() == pytest.approx(psnr(shown, frames[None]).item(), abs=1e-4)
+    generated = rollouts["generated"][0, :1] / 255
+    assert rollouts["psnr_curve"][0, 0].item() == pytest.approx(
+        psnr(generated, frames[None]).item(), abs=1e-4
+    )
 
 
 def test_held_out_episodes_are_those_of_training(evaluated, tmp_path):
@@ -84,24 +86,25 @@ def test_a_longer_recording_of_the_same_play_is_refused(evaluated):
     data = open_trajectories(evaluated["folder"] / "a.npz")
     shorter = SimpleNamespace(actions=data.actions[:2], frames=data.frames[:2])
     other = SimpleNamespace(actions=data.actions[1:], frames=data.frames[1:])
-    known = {
+    training_run = {
         "recording": recording_fingerprint(data),
         "prefix_fingerprint": recording_prefix_fingerprint(data),
         "seed": 3,
     }
-    assert training_seeds(data, [known], "a.npz") == {3}
-    assert training_seeds(other, [known], "a.npz") == set()
+    assert training_seeds(data, [training_run], "a.npz") == {3}
+    assert training_seeds(other, [training_run], "a.npz") == set()
     with pytest.raises(InputError, match=r"b\.npz begins like"):
-        training_seeds(shorter, [known], "b.npz")
+        training_seeds(shorter, [training_run], "b.npz")
 
 
 def test_long_rollouts_use_the_actions_of_a_recording(evaluated):
     """Rollouts use its actions, past the end of a row those of the environment's next row, and are compared with all of
     its frames."""
     data = open_trajectories(evaluated["folder"] / "a.npz")
-    games = SimpleNamespace(actions=np.arange(24).reshape(4, 6), num_rows=4, num_steps=6, record_envs=2)
-    keys = recorded_actions(games, torch.tensor([[0, 4], [3, 5], [2, 5]]), 4)  # rows 0 and 2 are of one game
-    assert keys.tolist() == [[4, 5, 12, 13], [23, 0, 1, 2], [17, 6, 7, 8]]
+    recording = SimpleNamespace(actions=np.arange(24).reshape(4, 6), num_rows=4, num_steps=6, record_envs=2)
+    starts = torch.tensor([[0, 4], [3, 5], [2, 5]])
+    actions = recorded_actions(recording, starts, 4)  # rows 0 and 2 are of the same environment
+    assert actions.tolist() == [[4, 5, 12, 13], [23, 0, 1, 2], [17, 6, 7, 8]]
     evaluator = make_evaluator(evaluated["folder"] / "a.npz")
     results, last = evaluate_long_rollouts(evaluator, 4, (8, 20), random_alexnet(), 0, data)
     assert results["actions"] == "recorded" and len(last) == 4
@@ -113,9 +116,11 @@ def test_long_rollouts_use_the_actions_of_a_recording(evaluated):
 def test_the_bootstrap_resamples_rollouts_not_frames():
     """Frames of one rollout are alike: more of them must not shrink the standard deviation."""
     for frames in (1, 1000):
-        whose = torch.arange(4).repeat(frames)
-        values = whose.float() % 2  # 0 or 1, constant within a rollout
-        deviation = bootstrap_std(lambda of, values=values: values[of].mean().item(), whose, seed=0)
+        rollout_ids = torch.arange(4).repeat(frames)
+        values = rollout_ids.float() % 2  # 0 or 1, constant within a rollout
+        deviation = bootstrap_std(
+            lambda indices, values=values: values[indices].mean().item(), rollout_ids, seed=0
+        )
         assert deviation == pytest.approx(0.5 / math.sqrt(4), rel=0.2)
 
 

@@ -15,7 +15,7 @@ from dream.inference.world_model_env import WorldModelEnv
 
 
 def test_weights_are_kept_in_half_precision(exported):
-    """In full they would be twice the size of the checkpoint, and too large for the repository."""
+    """In float32 they would be twice the size of the checkpoint, too large for the repository."""
     size = sum((export_dir(exported[1]) / f"{part}.onnx").stat().st_size for part in GRAPHS)
     weights = sum(path.stat().st_size for path in exported[:2])
     assert size < 1.5 * weights + 200_000
@@ -31,9 +31,9 @@ def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, caps
     assert rounded.name == f"{plain.name} and int8"
     sizes = [(folder / "denoise.onnx").stat().st_size for folder in (tmp_path / "i", export_dir(model))]
     assert sizes[0] < sizes[1]
-    dream = WorldModelEnv.load(plain, starts, 0)
+    env = WorldModelEnv.load(plain, starts, 0)
     start_state, noise = (
-        (dream.start_states.latents[1], dream.start_states.actions[1]),
+        (env.start_states.latents[1], env.start_states.actions[1]),
         np.ones(plain.latent_shape, np.float32),
     )
     states = [backend.step(backend.init_state(*start_state), 2, noise) for backend in (plain, rounded)]
@@ -58,7 +58,7 @@ def test_an_export_belongs_to_its_very_files(copied, monkeypatch, capsys):
 
 
 def test_without_start_states_a_model_is_exported_unquantized(copied, monkeypatch):
-    """Its start states may be elsewhere (--trajectory-path): it plays all the same."""
+    """Its start states may be in another folder (--trajectory-path); the model must be playable all the same."""
     decoder, model, starts = copied
     calls = []
     monkeypatch.setattr(export, "export_model", lambda *paths: calls.append(paths[2]) or fake_export(*paths))

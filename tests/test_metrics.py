@@ -10,8 +10,8 @@ from small import seeded
 
 def slow_ssim(x: np.ndarray, y: np.ndarray) -> float:
     """One channel, window by window, as Wang et al. 2004 write it."""
-    places = np.arange(11) - 5
-    window = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * 1.5**2))
+    offsets = np.arange(11) - 5
+    window = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * 1.5**2))
     window /= window.sum()
     results = []
     for row in range(x.shape[0] - 10):
@@ -31,14 +31,13 @@ def test_ssim_against_a_slow_one():
     other = (other * 255).round() / 255
     results = ssim(other, frames)
     for i in range(2):
-        wanted = np.mean(
+        expected = np.mean(
             [slow_ssim(other[i, c].double().numpy(), frames[i, c].double().numpy()) for c in range(3)]
         )
-        assert results[i].item() == pytest.approx(wanted, abs=1e-4)
+        assert results[i].item() == pytest.approx(expected, abs=1e-4)
     torch.testing.assert_close(ssim(frames, frames), torch.ones(2))
-    assert ssim(frames[..., :5, :7], frames[..., :5, :7]).tolist() == pytest.approx(
-        [1, 1]
-    )  # smaller than the window
+    small = frames[..., :5, :7]  # smaller than the window
+    assert ssim(small, small).tolist() == pytest.approx([1, 1])
 
 
 def test_summary_and_gain():
@@ -49,9 +48,8 @@ def test_summary_and_gain():
     assert score["lpips"] is None
     results = gain_over_copy(score, {"psnr_db": 21.5}, {"psnr_db": 41.5})
     assert results["gain_db"] == 10 and results["normalized_gain"] == 0.5
-    assert (
-        gain_over_copy(score, {"psnr_db": 60.0}, {"psnr_db": 60.0})["normalized_gain"] is None
-    )  # the copy baseline is perfect
+    perfect = {"psnr_db": 60.0}
+    assert gain_over_copy(score, perfect, perfect)["normalized_gain"] is None
 
 
 def test_frechet_distance_against_the_closed_form():
@@ -62,8 +60,8 @@ def test_frechet_distance_against_the_closed_form():
     whitened = points @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(points.T)).T)
     one = whitened * torch.tensor([1.0, 2.0, 3.0])
     other = whitened * torch.tensor([2.0, 2.0, 0.5]) + torch.tensor([1.0, 0.0, -2.0])
-    wanted = 1 + 4 + (2 - 1) ** 2 + (3 - 0.5) ** 2
-    assert frechet_distance(one @ turn, other @ turn) == pytest.approx(wanted, rel=1e-6)
+    expected = 1 + 4 + (2 - 1) ** 2 + (3 - 0.5) ** 2
+    assert frechet_distance(one @ turn, other @ turn) == pytest.approx(expected, rel=1e-6)
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
 
 

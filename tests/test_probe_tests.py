@@ -30,9 +30,9 @@ def test_probes_on_a_perfect_model(evaluated):
     results = inverse_dynamics(evaluator, starts, perfect, 150, seed=0)
     assert results["generated_accuracy"] == results["real_accuracy"] > 0.65  # the square moves by the action
     assert results["generated_random_actions_accuracy"] < 0.6  # in rollouts of an untrained model it does not
-    learned = torch.arange(6) < 4
-    moving = torch.ones(6, dtype=torch.bool)
-    assert c2st_accuracy(evaluator, perfect, perfect, learned, moving, 30, seed=0)["accuracy"] == 0.5
+    is_train = torch.arange(6) < 4
+    is_moving = torch.ones(6, dtype=torch.bool)
+    assert c2st_accuracy(evaluator, perfect, perfect, is_train, is_moving, 30, seed=0)["accuracy"] == 0.5
     errors = evaluate_state(evaluator, train_state_probe(evaluator, 5, seed=0), starts, perfect)["after_1_s"]
     assert errors["generated"] == errors["real"] != errors["decoded"]
     rows, times = starts[:, 0].numpy(), starts[:, 1].numpy()
@@ -53,13 +53,14 @@ def test_size_of_the_weight_perturbation():
 
 def test_the_two_sample_test_uses_held_out_episodes(evaluated, monkeypatch):
     """On its training episodes the classifier could rely on memorisation."""
-    evaluator, taken = make_evaluator(evaluated["folder"] / "a.npz"), []
+    evaluator, calls = make_evaluator(evaluated["folder"] / "a.npz"), []
     windows = Evaluator.windows
-    monkeypatch.setattr(Evaluator, "windows", lambda *given: taken.append(given) or windows(*given))
+    monkeypatch.setattr(Evaluator, "windows", lambda *args: calls.append(args) or windows(*args))
     results = classifier_two_sample_test(evaluator, 2, 1, seed=0)
-    (_, learned, _, many, _), (_, asked, _, few, _) = taken
-    assert learned is evaluator.train and asked is evaluator.held_out and many == TRAIN_RATIO * few
-    assert results["train_clips"] == 2 * many and results["clips"] == 2 * few
+    (_, train_mask, _, num_train, _), (_, test_mask, _, num_test, _) = calls
+    assert train_mask is evaluator.train and test_mask is evaluator.held_out
+    assert num_train == TRAIN_RATIO * num_test
+    assert results["train_clips"] == 2 * num_train and results["clips"] == 2 * num_test
 
 
 def test_blurred_frames_are_detected(evaluated):
@@ -71,8 +72,8 @@ def test_blurred_frames_are_detected(evaluated):
     blurred = (
         torch.nn.functional.avg_pool2d(real.flatten(0, 1).float(), 3, 1, 1).to(torch.uint8).view(real.shape)
     )
-    learned, moving = torch.arange(24) % 2 == 0, torch.ones(24, dtype=torch.bool)
-    results = c2st_accuracy(evaluator, blurred, real, learned, moving, 200, seed=0)
+    is_train, is_moving = torch.arange(24) % 2 == 0, torch.ones(24, dtype=torch.bool)
+    results = c2st_accuracy(evaluator, blurred, real, is_train, is_moving, 200, seed=0)
     assert results["accuracy"] > 0.9
 
 

@@ -53,7 +53,7 @@ GAME = """
     gymnasium.register("Line-v0", Line)
     gymnasium.register("Blind-v0", Blind)
     gymnasium.register("Words-v0", lambda render_mode=None: gymnasium.wrappers.TransformObservation(
-        Line(render_mode), lambda seen: float(seen[0, 0, 0]), gymnasium.spaces.Box(0, 255, ())))
+        Line(render_mode), lambda observation: float(observation[0, 0, 0]), gymnasium.spaces.Box(0, 255, ())))
 """
 
 
@@ -77,11 +77,11 @@ def test_the_real_game_follows_the_session(env, game):
     """The same start state, the same actions, the same rewinds."""
     session = make_session(with_game_states(env), [2, 2, 1], real=RealEnv("a_game:Line-v0", 3, game))
     assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 5
-    shown = []
+    positions = []
     for _ in range(3):
         session.step()
-        shown.append(int(session.real.frame_u8[0, 0, 0]))
-    assert shown == [6, 7, 6]
+        positions.append(int(session.real.frame_u8[0, 0, 0]))
+    assert positions == [6, 7, 6]
     session.rewind()
     session.rewind()
     assert session.real.frame_u8[0, 0, 0] == 6 and session.real.in_sync

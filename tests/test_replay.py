@@ -77,14 +77,14 @@ def test_play_sd_replays_a_recording(paths, tmp_path, capsys):
         play_sd.main(play_sd.parse_args([*words, "--backend", "torch", "--headless", *map(str, argv)]))
 
     (tmp_path / "keys.txt").write_text("left 5\nright 4\n")
-    take = tmp_path / "session.npz"
-    play("--keys", tmp_path / "keys.txt", "--steps", 2, "--seed", 3, "--start", 1, "--record", take)
+    recording = tmp_path / "session.npz"
+    play("--keys", tmp_path / "keys.txt", "--steps", 2, "--seed", 3, "--start", 1, "--record", recording)
     capsys.readouterr()
-    play("--replay", take)
+    play("--replay", recording)
     assert "9 of 9 frames are equal to the recording" in capsys.readouterr().out
-    contents = dict(np.load(take))
+    contents = dict(np.load(recording))
     contents["frames"][0, 4] = 0
-    np.savez(take, **contents)
+    np.savez(recording, **contents)
     with pytest.raises(InputError, match="rounds differently"):
-        play("--replay", take)
+        play("--replay", recording)
     assert "8 of 9" in capsys.readouterr().out

@@ -47,4 +47,4 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     assert isinstance(load_backend(decoder, model), CudaBackend)
     assert type(load_backend(decoder, model, backend="torch")) is TorchBackend
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert chosen() == "openvino"  # without the driver torch is not even asked
+    assert chosen() == "openvino"  # without the NVIDIA driver, PyTorch is not asked for a GPU

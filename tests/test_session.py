@@ -21,7 +21,7 @@ def env(paths):
 
 
 def test_the_same_actions_after_a_rewind_give_the_same_frames(env):
-    """The noise depends on the age of the frame, not on the number of steps taken."""
+    """The noise depends on the number of frames since the start state, not on the number of steps taken."""
     session = make_session(env, ACTIONS)
     frames = [session.frame_u8.copy(), *(session.step().copy() for _ in ACTIONS)]
     for number in reversed(range(3, len(ACTIONS))):
@@ -79,13 +79,13 @@ def test_a_saved_start_state_shows_the_same_frame(env, tmp_path, paths):
     session = make_session(env, ACTIONS)
     for _ in range(5):
         session.step()
-    path = tmp_path / "kept" / "places.npz"
+    path = tmp_path / "new folder" / "start_states.npz"
     assert env.save_start_state(path) == 3
     for again in (env, open_small_world_model(**{**paths, "trajectory_path": path})):
         assert again.num_starts == 4
         again.reset(0)
-        shown = again.reset(3).astype(int)
-        np.testing.assert_allclose(shown, session.frame_u8, atol=3)  # the file has them in half precision
+        frame_u8 = again.reset(3).astype(int)
+        np.testing.assert_allclose(frame_u8, session.frame_u8, atol=3)  # the file has them in half precision
     assert load_start_states(path, env.backend).game_state(3) is None
 
 
@@ -111,22 +111,22 @@ def test_a_controller_that_cannot_play_is_skipped_with_a_message(env, tmp_path):
 
 
 def test_the_agent_observes_the_last_frames_at_reset(env, monkeypatch):
-    seen = []
+    observed = []
 
     class Agent:
         views = "views of an earlier frame"
 
         def observe(self, frames_u8):
-            seen.append(int(frames_u8[0, 0, 0, 0]))
+            observed.append(int(frames_u8[0, 0, 0, 0]))
 
     agent = AgentController("none", env.action_names, 0)
     agent.agent, agent.act = Agent(), lambda held_keys, num_frames: 1
     session = PlaySession(env, controllers=[HumanController(env.action_keys), agent])
     frames = [session.frame_u8, *(session.step() for _ in range(6))]
     session.cycle_controller()
-    assert agent.agent.views is None and seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
+    assert agent.agent.views is None and observed == [int(frame[0, 0, 0]) for frame in frames[-4:]]
     session.step()
-    assert session.action == 1 and seen[4:] == [int(session.frame_u8[0, 0, 0])]
-    seen.clear()
+    assert session.action == 1 and observed[4:] == [int(session.frame_u8[0, 0, 0])]
+    observed.clear()
     session.rewind()  # the agent is reset to the frames before
-    assert seen == [int(frame[0, 0, 0]) for frame in frames[-4:]]
+    assert observed == [int(frame[0, 0, 0]) for frame in frames[-4:]]

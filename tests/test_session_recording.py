@@ -25,13 +25,13 @@ def env(paths):
 
 def test_a_recording_is_a_trajectories_file(env, tmp_path):
     """It can be inspected and trained on."""
-    seen = record_session(env, tmp_path / "session.npz")
+    last_frames = record_session(env, tmp_path / "session.npz")
     data = open_trajectories(tmp_path / "session.npz")
     assert data.frames.shape == (1, 11, 3, *env.frame_shape) and data.action_names == env.action_names
     assert (data.fps, data.action_keys, data.assumptions) == (env.fps, env.action_keys, ())
     assert data.actions[0].tolist() == [*ACTIONS[1:7], *ACTIONS[7:], ACTIONS[0], *ACTIONS[:3]]
     assert np.flatnonzero(data.episode_starts[0]).tolist() == [0, 8] and episode_ids(data).max() == 1
-    np.testing.assert_array_equal(data.frames[0, 6], seen[0].transpose(2, 0, 1))
+    np.testing.assert_array_equal(data.frames[0, 6], last_frames[0].transpose(2, 0, 1))
     assert sorted(path.name for path in tmp_path.iterdir() if "session" in path.name) == ["session.npz"]
 
 
@@ -113,16 +113,16 @@ def test_a_recording_from_a_generated_start_state(env, paths, tmp_path):
 
 
 def test_a_second_ctrl_c_loses_nothing(env, monkeypatch, tmp_path):
-    """It comes while the file is written."""
+    """The second one arrives while the file is written."""
     session, write, interrupts = make_session(env, ACTIONS), SessionRecorder.write, [KeyboardInterrupt]
     session.start_recording(SessionRecorder(tmp_path / "session.npz"))
     for _ in range(5):
         session.step()
 
-    def interrupted(take):
+    def interrupted(recorder):
         if interrupts:
             raise interrupts.pop()
-        write(take)
+        write(recorder)
 
     monkeypatch.setattr(SessionRecorder, "write", interrupted)
     session.stop_recording()

@@ -88,6 +88,6 @@ def test_no_window_crosses_a_reset(length):
     starts, mask = generator.random((30, 9)) < 0.08, generator.random((30, 9)) < 0.95
     windows = window_starts(starts, mask, length)
     assert windows.dtype == np.int64 and windows.shape[1] == 2
-    wanted = slow_window_starts(starts, mask, length)
-    assert windows.tolist() == wanted
-    assert bool(wanted) == (length < 10)
+    expected = slow_window_starts(starts, mask, length)
+    assert windows.tolist() == expected
+    assert bool(expected) == (length < 10)

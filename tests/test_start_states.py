@@ -19,7 +19,7 @@ from dream.data.start_states import (
 )
 from dream.data.trajectories import open_trajectories
 from invalid_files import Malicious, refusal
-from small import GAME, moving_square
+from small import GAME, save_moving_square
 from trajectory_helpers import T, save
 
 MODEL_SHAPE = SimpleNamespace(autoencoder="", context_length=4, latent_shape=(4, 8, 12), game=GAME)
@@ -111,17 +111,17 @@ def test_selection_of_start_states(tmp_path):
         action_names=np.array(["nothing", "up"]), meta=np.array(json.dumps(meta)),
     )  # fmt: skip
     data = open_trajectories(path)
-    places = select_start_states(data, np.ones((rows, steps), bool), 4, 8)
-    assert len(places) == 8 and len(np.unique(places, axis=0)) == 8
-    assert starts[tuple(places[1])]
-    row, t = places[-1]
+    chosen = select_start_states(data, np.ones((rows, steps), bool), 4, 8)
+    assert len(chosen) == 8 and len(np.unique(chosen, axis=0)) == 8
+    assert starts[tuple(chosen[1])]
+    row, t = chosen[-1]
     assert row == 1 and 17 <= t < 30
-    assert (rewards[places[2:-1, 0], places[2:-1, 1]] == 1).all()
+    assert (rewards[chosen[2:-1, 0], chosen[2:-1, 1]] == 1).all()
     later = np.ones((rows, steps), bool)
     later[starts] = False
-    where = select_start_states(data, later, 4, 8)
-    went = [rewards[row, t : t + 4].sum() for row, t in where]
-    assert len(went) == 8 and went[-1] < min(went[:-1]) == 4  # the one with low reward is last here as well
+    later_chosen = select_start_states(data, later, 4, 8)
+    returns = [rewards[row, t : t + 4].sum() for row, t in later_chosen]
+    assert len(returns) == 8 and returns[-1] < min(returns[:-1]) == 4  # the last is the one with a low reward
     few = np.zeros((rows, steps), bool)
     few[0, 40:44] = few[1, 20:24] = True
     assert select_start_states(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
@@ -129,10 +129,8 @@ def test_selection_of_start_states(tmp_path):
 
 def test_start_states_hold_the_game_state_of_their_last_frame(tmp_path):
     """Off by one frame, the real game would always be one frame ahead."""
-    frames, actions = moving_square(rows=4, steps=24)
     times = np.arange(4 * 24, dtype=np.float32).reshape(4, 24)
-    path = tmp_path / "recording.npz"
-    np.savez(path, frames=frames, actions=actions, **{"truth/time": times})
+    path = save_moving_square(tmp_path / "recording.npz", {"truth/time": times}, rows=4, steps=24)
     data, mask = open_trajectories(path), np.ones((4, 24), bool)
     latents = torch.from_numpy(
         np.broadcast_to(times[:, :, None, None, None], (4, 24, 4, 8, 12)).astype(np.float16)
@@ -143,9 +141,8 @@ def test_start_states_hold_the_game_state_of_their_last_frame(tmp_path):
     for index in range(len(start_states)):
         assert start_states.game_state(index) == {"time": start_states.latents[index, -1, 0, 0, 0]}
     start_states.game_states["speed"] = np.where(np.arange(8) == 3, np.nan, 1).astype(np.float32)
-    assert (
-        start_states.game_state(3) is None and start_states.game_state(4) is not None
-    )  # an incomplete state counts as none
+    assert start_states.game_state(3) is None  # incomplete
+    assert start_states.game_state(4) is not None
 
 
 def test_start_states_have_high_rewards(tmp_path):

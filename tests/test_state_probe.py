@@ -39,12 +39,8 @@ def test_lap_count_on_real_frames(evaluated, monkeypatch):
     data = replace(evaluator.data, frames=frames, extras={"truth/place": place})
     evaluator = replace(evaluator, data=data, held_out=np.ones((12, 40), dtype=bool))
     results = lap_count_on_real_frames(evaluator, BrightnessProbe(varies=True), 3)
-    assert results == {
-        "predicted": results["recorded"],
-        "recorded": 3 * 4 / SECTORS,
-        "windows": 3,
-        "frames": 40,
-    }
+    laps = 3 * 4 / SECTORS
+    assert results == {"predicted": laps, "recorded": laps, "windows": 3, "frames": 40}
     assert lap_count_on_real_frames(evaluator, BrightnessProbe(varies=False), 3)["predicted"] == 0
     with pytest.raises(InputError, match="no 40 frames in a row for laps"):
         lap_count_on_real_frames(
@@ -56,7 +52,7 @@ def test_a_recording_without_track_position_has_no_laps(evaluated, monkeypatch):
     """The other errors are still measured."""
     monkeypatch.setattr(state_probe_module, "CONTROL_FRAMES", 20)
     evaluator = make_evaluator(evaluated["folder"] / "a.npz", CopyModel())
-    extras = {name: truth for name, truth in evaluator.data.extras.items() if name != "truth/place"}
+    extras = {name: array for name, array in evaluator.data.extras.items() if name != "truth/place"}
     evaluator = replace(evaluator, data=replace(evaluator.data, extras=extras))
     starts = evaluator.windows(evaluator.held_out, 4 + 20, 4, "this test")
     config, generated = replace(TINY, agent_frames=4), evaluator.real_frames(starts, 4, 20)
@@ -76,18 +72,18 @@ def test_state_that_is_not_finite_is_refused(evaluated):
 
 
 def test_frames_and_actions_of_the_agent_are_in_step(evaluated):
-    """Its action must lead from the frame that it was given to the next one, which it is given then."""
+    """The action that the agent chooses for a frame must lead to the next frame, which it then observes."""
     evaluator = make_evaluator(evaluated["folder"] / "a.npz", CopyModel())
     starts = evaluator.windows(evaluator.held_out, 4, 2, "this test")
     agent, probe = FakeAgent(), train_state_probe(evaluator, 2, seed=0)
     results = agent_laps(evaluator, probe, agent, starts, 6, seed=0)
-    assert results["frames"] == 6 and len(agent.seen) == 4 + 6
+    assert results["frames"] == 6 and len(agent.frames) == 4 + 6
     real = evaluator.real_frames(starts, 0, 4)
     for t in range(4):
-        assert torch.equal(agent.seen[t], real[:, t].movedim(1, -1))
-    shown = evaluator.decode(evaluator.encode(real[:, -1:]))[:, 0].movedim(1, -1)
-    assert all(torch.equal(frame, shown) for frame in agent.seen[4:])
-    pressed = [(4 + i) % 3 for i in range(6)]
+        assert torch.equal(agent.frames[t], real[:, t].movedim(1, -1))
+    displayed = evaluator.decode(evaluator.encode(real[:, -1:]))[:, 0].movedim(1, -1)
+    assert all(torch.equal(frame, displayed) for frame in agent.frames[4:])
+    chosen = [(4 + i) % 3 for i in range(6)]
     for i, actions in enumerate(evaluator.unet.action_inputs):
-        known = [*evaluator.actions(starts, 4)[0, :-1].tolist(), *pressed]
-        assert actions[0].tolist() == known[i : i + 4]
+        expected = [*evaluator.actions(starts, 4)[0, :-1].tolist(), *chosen]
+        assert actions[0].tolist() == expected[i : i + 4]

@@ -116,9 +116,9 @@ MALFORMED = {
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_arrays_are_refused_in_one_line(tmp_path, case):
-    changed, wanted = MALFORMED[case]
+    changed, message = MALFORMED[case]
     path = save(tmp_path / "t.npz", **changed)
-    with pytest.raises(InputError, match=wanted) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         open_trajectories(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 

@@ -26,13 +26,13 @@ def test_round_trip(tmp_path):
     path = record(tmp_path, range(3)).pack()
     assert path == tmp_path / "trajectories.npz"
     assert_holds(path, range(3))
-    found = open_trajectories(path)
-    assert found.action_names == tuple(NAMES)
-    assert found.action_keys == ((), ("up",), ("left",))
-    assert (found.fps, found.record_envs, found.num_actions, found.num_frames) == (15.0, K, 3, 3 * K * T)
-    assert {key: found.meta[key] for key in META} == META
-    assert found.meta["format_version"] == 1
-    assert found.assumptions == ()
+    data = open_trajectories(path)
+    assert data.action_names == tuple(NAMES)
+    assert data.action_keys == ((), ("up",), ("left",))
+    assert (data.fps, data.record_envs, data.num_actions, data.num_frames) == (15.0, K, 3, 3 * K * T)
+    assert {key: data.meta[key] for key in META} == META
+    assert data.meta["format_version"] == 1
+    assert data.assumptions == ()
     assert os.listdir(tmp_path) == ["trajectories.npz"]
 
 
@@ -71,25 +71,25 @@ def test_resume_drops_leftovers(tmp_path):
     assert names == ["epoch_000000", "epoch_000001", "metadata.json"]
     again = {**epoch_rows(2), "rewards": np.full((K, T), 7, np.float32)}
     writer.write(2, again)
-    found = open_trajectories(writer.pack())
-    assert found.meta["epochs"] == [0, 1, 2]
-    np.testing.assert_array_equal(found.extras["rewards"][2 * K :], again["rewards"])
+    data = open_trajectories(writer.pack())
+    assert data.meta["epochs"] == [0, 1, 2]
+    np.testing.assert_array_equal(data.extras["rewards"][2 * K :], again["rewards"])
 
 
 def test_packed_epochs_that_are_done_again_are_replaced(tmp_path):
-    """Packed at epoch 3, but the checkpoint to go on from is older: its epochs must not stand there twice."""
+    """Packed after epoch 3, then resumed from an older checkpoint: no epoch may be in the file twice."""
     record(tmp_path, range(4)).pack()
     record(tmp_path, range(2, 5))
     assert_holds(pack_trajectories(tmp_path), range(5))
 
 
 @pytest.mark.parametrize(
-    ("compressed", "place", "byte"),
+    ("compressed", "position", "byte"),
     [(False, 4500, 255), (True, 60, 255), (False, b"), }", ord(" "))],
     ids=["a frame, read only when all is copied", "deflated", "an array's header"],
 )
-def test_a_damaged_recording_is_not_added_to(tmp_path, compressed, place, byte):
-    """One line, and neither it nor the new epochs are lost; whoever saves it again with numpy may have deflated it."""
+def test_a_damaged_recording_is_not_added_to(tmp_path, compressed, position, byte):
+    """The error is one line, and neither the file nor the new epochs are lost. A file saved again may be compressed."""
     record(tmp_path, range(4)).pack()
     path = tmp_path / "trajectories.npz"
     if compressed:
@@ -99,7 +99,7 @@ def test_a_damaged_recording_is_not_added_to(tmp_path, compressed, place, byte):
     damaged = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         begin = archive.getinfo("frames.npy").header_offset
-    at = begin + place if isinstance(place, int) else damaged.index(place, begin)
+    at = begin + position if isinstance(position, int) else damaged.index(position, begin)
     assert damaged[at] != byte
     damaged[at] = byte
     path.write_bytes(damaged)
@@ -181,8 +181,8 @@ def test_ctrl_c_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("when", ["writing", "packing"])
 def test_full_disk(tmp_path, when):
-    """A limit on the size of files stands in for the full disk: writes really fail in the middle. The errno must
-    survive, or the script could not say what happened (np.save loses it)."""
+    """Simulated by a limit on the size of files, so that writes fail in the middle. The error must keep its errno,
+    which the script reports (np.save loses it)."""
     resource = pytest.importorskip("resource")
     writer = record(tmp_path, range(2))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -227,8 +227,8 @@ def test_writer_refuses_what_does_not_fit(tmp_path):
 
 def test_disk_space(tmp_path):
     rows = epoch_rows(0)
-    known = sum(rows[key].nbytes for key in ("frames", "actions", "episode_starts", "rewards"))
-    assert recording_bytes(K, T, H, W) == known
+    expected = sum(rows[key].nbytes for key in ("frames", "actions", "episode_starts", "rewards"))
+    assert recording_bytes(K, T, H, W) == expected
     check_disk_space(tmp_path / "not" / "yet" / "there", 1)
     with pytest.raises(InputError, match="record fewer frames"):
         check_disk_space(tmp_path, 10**18)

@@ -87,18 +87,8 @@ def test_loop_pauses_steps_and_quits(make_window):
     env.fps = 500.0
     window = make_window(env)
     frames = run_for(window, 10, {2: ["space"], 4: ["p"], 6: ["."], 8: ["space", "up"]})
-    assert frames == [
-        0,
-        0,
-        1,
-        2,
-        2,
-        2,
-        3,
-        3,
-        4,
-        5,
-    ]  # frames generated before each draw; the start waits for a key
+    # Frames generated before each draw; at the start, the window waits for a key.
+    assert frames == [0, 0, 1, 2, 2, 2, 3, 3, 4, 5]
     assert env.actions == [0, 0, 0, 1, 1] and not window.running
 
 
@@ -128,7 +118,7 @@ def test_a_key_of_the_game_is_no_command(make_window):
 
 
 def test_unknown_commands_raise_key_error():
-    """Commands were once looked up in globals(), where "Callable" was one too."""
+    """Commands were once looked up in globals(), which also contains imported names such as Callable."""
     assert all(isinstance(command, Command) and callable(command.function) for command in COMMANDS.values())
     from dream.window.hud import BAR_COMMANDS
 
@@ -147,9 +137,8 @@ def test_the_game_s_keys_are_no_commands():
 def test_each_command_has_keys_of_its_own_and_can_be_called(make_window):
     window = make_window(FakeEnv())
     assert all(window.command_keys.values())
-    assert len(window.command_of_key) == sum(
-        len(command.keys) for command in COMMANDS.values()
-    )  # no key twice
+    num_keys = sum(len(command.keys) for command in COMMANDS.values())
+    assert len(window.command_of_key) == num_keys  # no key is used twice
     for command in COMMANDS.values():
         command.function(window)
         window.draw()
@@ -176,11 +165,8 @@ def test_rewind_while_held_and_continue(make_window):
     send(window, "z")
     for _ in range(9):  # to the start state and no further, while the key is held
         window.rewind_frame()
-    assert (
-        window.session.num_frames == 0
-        and window.rewinding
-        and (window.session.frame_u8[0, 0] == COLORS[0]).all()
-    )
+    assert window.session.num_frames == 0 and window.rewinding
+    assert (window.session.frame_u8[0, 0] == COLORS[0]).all()
 
 
 def test_rewinding_ends_when_the_keyboard_focus_is_lost(make_window):

@@ -30,9 +30,9 @@ def test_a_real_window(screen, tmp_path):
     screen.press("key", "F1")
     wait_until(lambda: screen.shows(COLORS[1]))
     screen.press("keyup", "Up", "key", "q")
-    said, _ = screen.window.communicate(timeout=3600)
+    output, _ = screen.window.communicate(timeout=3600)
     assert screen.window.returncode == 0
-    assert {"1", "4"} <= set(said.splitlines()[-1].split())
+    assert {"1", "4"} <= set(output.splitlines()[-1].split())
     picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
     assert picture.shape == (56 * 4 + 64, 128 * 4, 3)
     np.testing.assert_array_equal(picture[112, 256], COLORS[4])
@@ -66,10 +66,10 @@ def test_the_pretrained_model_on_a_display(screen, tmp_path):
     screen.press("key", "period")
     wait_until(lambda: (frame_u8() != paused).any())
     screen.press("key", "q")
-    said, complained = screen.window.communicate(timeout=3600)
-    assert (screen.window.returncode, complained) == (0, ""), complained
-    played, milliseconds = re.search(r"(\d+) frames, ([\d.]+) ms a frame", said).groups()
-    assert int(played) >= 10 and 0 < float(milliseconds) < 1000
+    output, errors = screen.window.communicate(timeout=3600)
+    assert (screen.window.returncode, errors) == (0, ""), errors
+    num_frames, milliseconds = re.search(r"(\d+) frames, ([\d.]+) ms a frame", output).groups()
+    assert int(num_frames) >= 10 and 0 < float(milliseconds) < 1000
 
 
 def test_a_lost_display_loses_no_recording(screen, tmp_path):
@@ -84,10 +84,10 @@ def test_a_lost_display_loses_no_recording(screen, tmp_path):
         "--record",
         tmp_path / "all.npz",
     )
-    aside = tmp_path / "all.writing.npz.frames"
-    wait_until(lambda: aside.exists() and aside.stat().st_size > 10 * 3 * 112 * 256)
+    tmp_frames = tmp_path / "all.writing.npz.frames"
+    wait_until(lambda: tmp_frames.exists() and tmp_frames.stat().st_size > 10 * 3 * 112 * 256)
     screen.server.kill()
-    _, complained = screen.window.communicate(timeout=3600)
-    assert screen.window.returncode == 1 and complained.count("\n") == 1
-    assert complained.startswith("error: lost the connection to the display; saved")
-    assert open_trajectories(tmp_path / "all.npz").num_frames >= 10 and not aside.exists()
+    _, errors = screen.window.communicate(timeout=3600)
+    assert screen.window.returncode == 1 and errors.count("\n") == 1
+    assert errors.startswith("error: lost the connection to the display; saved")
+    assert open_trajectories(tmp_path / "all.npz").num_frames >= 10 and not tmp_frames.exists()

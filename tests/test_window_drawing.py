@@ -29,13 +29,13 @@ def test_views_of_the_real_game(make_window):
     send(window, "up")
     window.step()
     assert env.actions == game.actions == [1]
-    seen = {}
+    frame_names = {}
     for view in VIEWS:
-        seen[view] = list(window.frames(view))
+        frame_names[view] = list(window.frames(view))
         window.draw()
         assert window.view in VIEWS
         send(window, "t")
-    assert seen == {
+    assert frame_names == {
         "world model": ["world model"],
         "game": ["game"],
         "both": ["game", "world model"],
@@ -89,12 +89,8 @@ def test_letterbox_keeps_the_aspect():
     from dream.window.draw import letterbox
 
     assert letterbox((256, 112), (1024, 448)) == (0, 0, 1024, 448)
-    assert letterbox((256, 112), (1040, 460)) == (
-        8,
-        6,
-        1024,
-        448,
-    )  # a whole scale rather than a larger picture
+    # An integer scale is preferred to a slightly larger picture.
+    assert letterbox((256, 112), (1040, 460)) == (8, 6, 1024, 448)
     assert letterbox((256, 112), (1000, 2000)) == (0, 781, 1000, 438)
     assert letterbox((256, 112), (128, 500)) == (0, 222, 128, 56)
     assert letterbox((256, 112), (3, 1)) == (0, 0, 2, 1) and letterbox((256, 112), (1, 1)) == (0, 0, 1, 1)
@@ -131,15 +127,15 @@ def test_help_is_readable(make_window, monkeypatch, size, game):
     actions = dict(zip(names, keys, strict=True))
     commands = [(command.help, window.command_keys[name]) for name, command in COMMANDS.items()]
     drawing.draw_help(screen, area, actions, commands, {keys[1][0]}, ("one line", "another", "a third"))
-    said = [words for words, _, _ in written]
-    for wanted in (*names, *(command.help for command in COMMANDS.values()), "one line"):
-        assert any(wanted.startswith(words.rstrip("…")) and words for words in said), wanted
-    for number, (words, place, (width, _)) in enumerate(written):
-        assert area.contains(place) and place.width == width, words
-        for other, elsewhere, _ in written[:number]:
-            assert not place.inflate(0, -6).colliderect(elsewhere.inflate(0, -6)), (words, other)
+    texts = [text for text, _, _ in written]
+    for expected in (*names, *(command.help for command in COMMANDS.values()), "one line"):
+        assert any(expected.startswith(text.rstrip("…")) and text for text in texts), expected
+    for number, (text, rect, (width, _)) in enumerate(written):
+        assert area.contains(rect) and rect.width == width, text
+        for other, other_rect, _ in written[:number]:
+            assert not rect.inflate(0, -6).colliderect(other_rect.inflate(0, -6)), (text, other)
     footer = [
-        place.left for words, place, _ in written if words.rstrip("…") in ("one line", "another", "a third")
+        rect.left for text, rect, _ in written if text.rstrip("…") in ("one line", "another", "a third")
     ]
     assert len(set(footer)) == 1, footer  # not split over columns
     picture = pygame.surfarray.array3d(screen)

@@ -26,15 +26,11 @@ def play(env: WorldModelEnv, actions) -> np.ndarray:
 
 
 def test_frames_are_pictures_for_a_screen(paths):
-    """Another order of axes or type would be shown as stripes, or refused by a video file only at its end."""
+    """Another order of axes or type would be calls as stripes, or refused by a video file only at its end."""
     env = open_small_world_model(**paths, steps=None)
     assert env.backend.steps == 2  # of the file
     assert env.frame_shape == (32, 48) and env.num_starts == 3 and env.fps == 15.0
-    assert env.action_names == ("nothing", "left", "right") and env.action_keys == (
-        (),
-        ("left",),
-        ("right",),
-    )
+    assert env.action_names == ("nothing", "left", "right") and env.action_keys == ((), ("left",), ("right",))
     for frame_u8 in (env.reset(1), env.step(2)):
         assert frame_u8.shape == (32, 48, 3) and frame_u8.dtype == np.uint8 and frame_u8.flags.c_contiguous
 
@@ -58,24 +54,24 @@ def test_reset_goes_back_to_the_start(paths):
     env = open_small_world_model(**paths)
     starts = [env.reset(start) for start in range(env.num_starts)]
     assert (starts[0] != starts[1]).any() and (starts[1] != starts[2]).any()
-    kept = env.start_states.latents.copy(), env.start_states.actions.copy()
+    saved = env.start_states.latents.copy(), env.start_states.actions.copy()
     env.reset(1)
     first = env.state.context.clone(), env.state.actions.clone()
     play(env, [2, 1, 2, 1, 0, 1, 2])
     np.testing.assert_array_equal(env.reset(1), starts[1])
     assert torch.equal(env.state.context, first[0]) and torch.equal(env.state.actions, first[1])
-    np.testing.assert_array_equal(env.start_states.latents, kept[0])
-    np.testing.assert_array_equal(env.start_states.actions, kept[1])
-    last = torch.from_numpy(kept[0][1:2, -1])
+    np.testing.assert_array_equal(env.start_states.latents, saved[0])
+    np.testing.assert_array_equal(env.start_states.actions, saved[1])
+    last = torch.from_numpy(saved[0][1:2, -1])
     np.testing.assert_array_equal(env.reset(1), to_u8(decode(env.backend.decoder, last))[0])
 
 
 def test_an_action_counts_for_the_frame_that_is_returned(paths):
-    """The action given to step is the last one that the network sees; one frame late, every bend would be missed."""
+    """The action given to `step` is the last input action of the network; a delay of a frame would spoil steering."""
     env = open_small_world_model(**paths)
-    shown = []
+    calls = []
     env.backend.unet.register_forward_pre_hook(
-        lambda _, inputs: shown.append((inputs[2].clone(), inputs[3].tolist()[0]))
+        lambda _, inputs: calls.append((inputs[2].clone(), inputs[3].tolist()[0]))
     )
     env.reset(2)
     latents, before = (
@@ -88,16 +84,15 @@ def test_an_action_counts_for_the_frame_that_is_returned(paths):
         context = env.state.context
         latents.append(context[0, -1])
         np.testing.assert_array_equal(frame_u8, to_u8(decode(env.backend.decoder, context[:, -1]))[0])
-    for i, (context, seen) in enumerate(shown):
-        assert (
-            seen == [*before[:3], *actions][i : i + 4]
-        )  # the last action of the start gives way to the player's
+    for i, (context, inputs_actions) in enumerate(calls):
+        # The last action of the start state is replaced by the player's.
+        assert inputs_actions == [*before[:3], *actions][i : i + 4]
         torch.testing.assert_close(context[0], torch.stack(latents[i : i + 4]))  # the context rolls
 
 
 @pytest.mark.parametrize("action", [-1, 3])
 def test_an_action_out_of_range_is_refused(action, paths):
-    """-1 would quietly be the last action."""
+    """Python would accept -1 as the index of the last action."""
     env = open_small_world_model(**paths)
     with pytest.raises(ValueError, match=f"action {action}"):
         env.step(action)
@@ -114,7 +109,7 @@ def pretrained():
 
 
 def test_the_pretrained_model_plays_and_steers(pretrained):
-    """It is the first thing anybody sees: it must load with this code, move, and turn both ways."""
+    """It must load with this code, produce motion, and turn both ways."""
     frames = {}
     for side in ("left", "right"):
         env = open_small_world_model(**pretrained)
@@ -138,7 +133,7 @@ def test_in_the_pretrained_model_steering_left_turns_the_world_right(pretrained,
 
 @pytest.mark.parametrize("start", [1, 3, 6])
 def test_in_the_pretrained_model_no_gas_comes_to_a_stop(pretrained, start):
-    """And the picture stays whole: it once broke into confetti where nobody pressed a key."""
+    """The picture must stay intact: an earlier model diverged when no key was held."""
     env = open_small_world_model(**pretrained)
     env.reset(start)
     nothing = next(i for i, keys in enumerate(env.action_keys) if not keys)
@@ -148,13 +143,13 @@ def test_in_the_pretrained_model_no_gas_comes_to_a_stop(pretrained, start):
 
 
 def test_pretrained_files_are_small(pretrained):
-    """A repository that is slow to clone is not tried."""
+    """The repository must stay quick to clone."""
     for path in PRETRAINED.iterdir():
         assert path.stat().st_size <= 16 * 2**20, path
 
 
 def test_the_repository_is_small():
-    """Weights and recordings that slip in stay in its history for ever."""
+    """Weights and recordings that are committed by mistake stay in the history."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")

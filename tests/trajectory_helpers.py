@@ -20,6 +20,7 @@ META = {
 
 
 def epoch_rows(epoch: int) -> dict:
+    """Random arrays of an epoch: K rows (environments) of T steps."""
     generator = np.random.default_rng(epoch)
     starts = np.zeros((K, T), bool)
     starts[:, 0] = epoch == 0
@@ -38,6 +39,7 @@ def new_writer(run_dir: Path, first_epoch: int = 0) -> TrajectoryWriter:
 
 
 def record(run_dir: Path, epochs: range) -> TrajectoryWriter:
+    """Writes `epoch_rows` of these epochs, without packing them."""
     writer = new_writer(run_dir, epochs[0])
     for epoch in epochs:
         writer.write(epoch, epoch_rows(epoch))
@@ -46,22 +48,23 @@ def record(run_dir: Path, epochs: range) -> TrajectoryWriter:
 
 def assert_holds(path: Path, epochs: range) -> None:
     """The file holds exactly these epochs, every array of them, in order."""
-    found = open_trajectories(path)
+    data = open_trajectories(path)
     arrays = {
-        "frames": found.frames,
-        "actions": found.actions,
-        "episode_starts": found.episode_starts,
-        **found.extras,
+        "frames": data.frames,
+        "actions": data.actions,
+        "episode_starts": data.episode_starts,
+        **data.extras,
     }
     assert set(arrays) == set(epoch_rows(0))
     for key, array in arrays.items():
-        wanted = np.concatenate([epoch_rows(epoch)[key] for epoch in epochs])
-        assert array.dtype == wanted.dtype
-        np.testing.assert_array_equal(array, wanted, err_msg=key)
-    assert found.meta["epochs"] == list(epochs)
+        expected = np.concatenate([epoch_rows(epoch)[key] for epoch in epochs])
+        assert array.dtype == expected.dtype
+        np.testing.assert_array_equal(array, expected, err_msg=key)
+    assert data.meta["epochs"] == list(epochs)
 
 
 def save(path: Path, compressed: bool = False, drop: str = "", **changed) -> Path:
+    """Saves a recording with NumPy, with the array `drop` left out and others replaced by `changed`."""
     frames = np.arange(3 * T, dtype=np.uint8).reshape(3, T, 1, 1, 1) * np.ones((1, 1, 3, H, W), np.uint8)
     arrays = {"frames": frames, "actions": np.arange(3 * T).reshape(3, T) % 3, **changed}
     arrays.pop(drop, None)
@@ -70,6 +73,7 @@ def save(path: Path, compressed: bool = False, drop: str = "", **changed) -> Pat
 
 
 def trajectories_with(tmp_path, starts: np.ndarray, record_envs: int | None, **meta):
+    """A recording of black frames with these episode starts, bool (N, T)."""
     N, num_steps = starts.shape
     text = json.dumps({"fps": 15, "action_keys": [[]], "record_envs": record_envs, **meta})
     frames, actions = np.zeros((N, num_steps, 3, 1, 1), np.uint8), np.zeros(starts.shape, np.int64)

@@ -14,7 +14,8 @@ ACTIONS = np.repeat([1, 2, 1, 3, 1, 2], [10, 5, 12, 1, 22, 10]).reshape(N, T)
 
 
 def shade(position: int) -> int:
-    return 10 + 4 * position  # never black like an empty screen
+    """Gray level of a frame, 10-246; an empty screen is 0."""
+    return 10 + 4 * position
 
 
 def save_recording(path: Path) -> Path:
@@ -59,5 +60,6 @@ def drawn_text(window, monkeypatch) -> list[str]:
 
 
 def mouse(window, kind, x, y, **more):
+    """Sends a mouse event of pygame at x, y; the window handles it."""
     pygame.event.post(pygame.event.Event(kind, pos=(x, y), **more))
     window.handle_events(0)

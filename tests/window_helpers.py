@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def send(window, *names, up=False):
+    """Presses, or with `up` releases, the keys of these names; the window handles the events."""
     import pygame
 
     for name in names:
@@ -23,7 +24,10 @@ def send(window, *names, up=False):
 
 
 def run_for(window, num_draws, keys_before_draw):
-    """Runs the real loop; before draw number i presses keys_before_draw[i]; quits after the last."""
+    """Runs the window's loop for `num_draws` draws; after draw number i, presses keys_before_draw[i].
+
+    Returns the number of frames that had been generated before each draw.
+    """
     draw, draws = window.draw, []
 
     def draw_and_press():
@@ -39,7 +43,7 @@ def run_for(window, num_draws, keys_before_draw):
 
 
 def show_window(folder):
-    """Runs in a process of its own, on the display of DISPLAY, until a key quits."""
+    """Opens a window of a fake environment until a key quits it; run in a new process, on the display DISPLAY."""
     from dream.window.window import PlayWindow
 
     env = FakeEnv()
@@ -52,11 +56,11 @@ class Screen:
     """A virtual display (Xvfb), and a process with a window on it."""
 
     def __init__(self, folder, size="800x500x24"):
-        told, tell = os.pipe()
+        read_end, write_end = os.pipe()
         command = [
             "Xvfb",
             "-displayfd",
-            str(tell),
+            str(write_end),
             "-screen",
             "0",
             size,
@@ -65,9 +69,9 @@ class Screen:
             "-nolisten",
             "tcp",
         ]
-        self.server = subprocess.Popen(command, pass_fds=[tell], stderr=subprocess.DEVNULL)
-        os.close(tell)
-        with os.fdopen(told) as file:
+        self.server = subprocess.Popen(command, pass_fds=[write_end], stderr=subprocess.DEVNULL)
+        os.close(write_end)
+        with os.fdopen(read_end) as file:
             display = f":{file.readline().strip()}"
         self.env = {
             key: value for key, value in os.environ.items() if not key.startswith(("SDL_", "WAYLAND_"))
@@ -76,6 +80,7 @@ class Screen:
         self.memory, self.window = folder / "Xvfb_screen0", None
 
     def start(self, *command):
+        """Starts Python with these arguments on the display."""
         self.window = subprocess.Popen(
             [sys.executable, *map(str, command)],
             env=self.env,
@@ -85,6 +90,7 @@ class Screen:
         )
 
     def press(self, *words):
+        """Sends keys or mouse events; `words`: arguments of xdotool."""
         subprocess.run(["xdotool", *words], env=self.env, check=True, stdout=subprocess.DEVNULL)
 
     def picture(self):
@@ -107,7 +113,8 @@ class Screen:
 
 
 def wait_until(what, timeout_s=3600):
+    """Waits until `what()` is true."""
     deadline = time.monotonic() + timeout_s
     while not what():
-        assert time.monotonic() < deadline, "nothing happened in time"
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.05)

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 
-Rows = TypeVar(
-    "Rows", bound=Tensor | tuple[Tensor, ...]
-)  # a tensor (B, ...), or a NamedTuple of such tensors
+# A tensor (B, ...), or a NamedTuple of such tensors.
+Rows = TypeVar("Rows", bound=Tensor | tuple[Tensor, ...])
 
 
 class Distributed:

@@ -207,7 +207,7 @@ def c2st_accuracy(
 def perturb_weights(unet: UNet, noise: float, seed: int) -> UNet:
     """A copy of the network with Gaussian noise on each weight tensor, of `noise` times its standard deviation.
 
-    It runs in PyTorch, whatever the backend of the original: the weights inside an export cannot be changed.
+    It always runs in PyTorch, because the weights inside an export cannot be changed.
     """
     perturbed = UNet(unet.config)
     perturbed.load_state_dict(unet.state_dict())

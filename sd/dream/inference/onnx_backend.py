@@ -19,9 +19,8 @@ FORMAT = 4
 GRAPHS = ("warp", "denoise", "decode")
 METADATA = "dream.json"
 
-Graph = Callable[
-    [dict[str, np.ndarray]], list[np.ndarray]
-]  # inputs by name -> outputs in the order of the export
+# Inputs by name -> outputs in the order of the export.
+Graph = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
 class OnnxBackend:
