@@ -39,7 +39,7 @@ OUTPUT_DIR = HERE.parent / "output"
 AGENT = HERE.parent / "ppo" / "pretrained" / "agent.pt"
 DRIVERS = ("person", "list", "agent")  # in the order of make_controllers
 HEADLESS_FRAMES = 150
-FALLBACK_SECONDS = 10  # recorded where there is no display
+FALLBACK_SECONDS = 10  # of the video that is recorded if there is no display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -154,9 +154,9 @@ def agent_laps(
     """Lets an agent of the real game drive in the world model for num_frames frames, from real contexts at starts
     (M, 2), and counts laps.
 
-    `laps`: sectors passed in order, as predicted by the probe, / SECTORS; after a jump of the generated track position
-    the count goes on where the order continues, so that a jump costs up to a lap. `distance_laps`: distance driven in
-    laps, without jumps. Raises InputError if the probe was trained without track positions.
+    `laps`: sectors passed in order, as predicted by the probe, / SECTORS. After a jump of the predicted track position,
+    counting resumes at the sector after the last counted one, so that a jump costs up to a lap. `distance_laps`:
+    distance driven in laps, without jumps. Raises InputError if the probe was trained without track positions.
     """
     L, device = evaluator.unet.config.context, evaluator.device
     frames = evaluator.real_frames(starts, 0, L)

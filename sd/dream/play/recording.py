@@ -3,7 +3,7 @@
 In addition to what every recording holds (data/trajectories.py), it stores how each of its E episodes began, so
 that the same actions generate the same frames again on the same machine: `replay/latents` float32 (E, L, C, h, w),
 `replay/actions` int64 (E, L), and in `meta` the list `replay` of events. An event holds the frame `t`, the sampler
-settings from that frame on, and, where an episode begins, `age`: the frames generated before it.
+settings from that frame on and, if an episode begins there, `age`: the frames generated before it.
 """
 
 import errno

@@ -93,7 +93,7 @@ class PlaySession:
 
     def step(self, held_keys: Collection[str] = ()) -> np.ndarray:
         """Advances by the controller's action and returns the new frame, uint8 (H, W, 3). Raises DiskFull, before
-        anything has changed, where the current frame cannot be recorded."""
+        anything has changed, if the current frame cannot be recorded."""
         return self._advance(self.controller.act(held_keys, self.num_frames))
 
     def regenerate_last(self) -> None:

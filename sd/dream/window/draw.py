@@ -125,7 +125,7 @@ def draw_frames(
 
 
 def difference(first_u8: np.ndarray, second_u8: np.ndarray) -> np.ndarray:
-    """Returns the difference of two frames, uint8 (H, W, 3), around gray; black where their sizes differ."""
+    """Returns the difference of two frames, uint8 (H, W, 3), around gray; black if their sizes differ."""
     if first_u8.shape != second_u8.shape:
         return np.zeros_like(first_u8)
     return (128 + (first_u8.astype(np.int16) - second_u8) // 2).astype(np.uint8)
