@@ -1,7 +1,7 @@
 """Ablation study of the diffusion model: the same training several times, with one choice changed in each.
 
     python sd/ablate_sd.py --trajectories FILE --autoencoder-dir sd/pretrained --output-dir output/ablation
-    python sd/ablate_sd.py ... --only baseline,regression   # some rows; others can be added to the same folder later
+    python sd/ablate_sd.py ... --only baseline,regression   # some variants; others can be added later
     python sd/ablate_sd.py ... --windows 64 --held-out 4    # a tiny run
 
 Every variant is trained on the same number of windows of one recording, from the same seed, and evaluated on the same
@@ -66,26 +66,31 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     # fmt: off
     paths = parser.add_argument_group("paths")
-    paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", help="(default: %(default)s)")
-    paths.add_argument("--autoencoder-dir", default=HERE / "pretrained", help="(default: %(default)s)")
-    paths.add_argument("--output-dir", type=Path, default=HERE / "output_ablation", help="(default: %(default)s)")
-    paths.add_argument("--lpips-weights", type=Path, help="as in evaluate_sd.py")
+    paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", metavar="FILE",
+                       help="recording (default: %(default)s)")
+    paths.add_argument("--autoencoder-dir", default=HERE / "pretrained", metavar="DIR",
+                       help="folder of encoder.pt and decoder.pt (default: %(default)s)")
+    paths.add_argument("--output-dir", type=Path, default=HERE / "output_ablation", metavar="DIR",
+                       help="one run folder per variant, and ablation.json (default: %(default)s)")
+    paths.add_argument("--lpips-weights", type=Path, metavar="FILE", help="as in evaluate_sd.py")
     settings = parser.add_argument_group("settings")
-    settings.add_argument("--only", default=",".join(VARIANTS), help="names of variants (default: all, %(default)s)")
+    settings.add_argument("--only", default=",".join(VARIANTS), metavar="NAMES",
+                          help="variants, separated by commas (default: all, %(default)s)")
     settings.add_argument("--windows", type=int, default=32_768,
-                          help="on which each variant is trained (default: %(default)s)")
-    settings.add_argument("--batch-size", type=int, default=16, help="windows (default: %(default)s)")
+                          help="training windows per variant (default: %(default)s)")
+    settings.add_argument("--batch-size", type=int, default=16, help="windows per batch (default: %(default)s)")
     settings.add_argument("--channels", type=int, nargs=2, default=[64, 128], metavar="C",
-                          help="as in train_sd.py, but a smaller network (default: 64 128)")
+                          help="channels at 1/2 and 1/4 of the latent resolution, as in train_sd.py (default: 64 128)")
     settings.add_argument("--held-out", type=int, default=256,
-                          help="windows to evaluate, and an eighth as many rollouts (default: %(default)s)")
-    settings.add_argument("--seed", type=int, default=0, help="of each training (default: %(default)s)")
-    settings.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)")
+                          help="held-out windows for the next frame, and 1/8 as many rollouts (default: %(default)s)")
+    settings.add_argument("--seed", type=int, default=0, help="seed of each training (default: %(default)s)")
+    settings.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                          help="where to compute (default: %(default)s)")
     # fmt: on
     args = parser.parse_args(argv)
     args.only = args.only.split(",")
     for name in set(args.only) - set(VARIANTS):
-        parser.error(f"--only {name}: known are {', '.join(VARIANTS)}")
+        parser.error(f"--only {name}: choose from {', '.join(VARIANTS)}")
     if min(args.windows, args.batch_size, args.held_out, args.seed + 1) < 1:
         parser.error("--windows, --batch-size and --held-out must be at least 1 and --seed at least 0")
     return args
@@ -95,7 +100,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     weights = find_lpips_weights(args.lpips_weights)
     alexnet = load_alexnet(weights).to(device) if weights else None
-    for name in args.only:  # checks all options, as the widths, before the first training
+    for name in args.only:  # checks the options of all variants before the first training
         training_args(args, VARIANTS[name], args.output_dir)
     path = args.output_dir / "ablation.json"
     report = read_report(path, args)
@@ -125,21 +130,24 @@ def main(args: argparse.Namespace) -> None:
 
 
 def folder_name(name: str) -> str:
+    """Name of the run folder of a variant: its letters and digits, with _ for all others."""
     return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def read_report(path: Path, args: argparse.Namespace) -> dict:
-    """The rows that exist already. Raises InputError where they are of other settings."""
+    """The report so far: settings, and rows by variant. Raises InputError if its settings are not those of `args`."""
     names = ("trajectories", "autoencoder_dir", "windows", "batch_size", "channels", "held_out", "seed")
     settings = {name: str(getattr(args, name)) for name in names}
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         if any(path.parent.glob("*/last.pt")):
-            raise InputError(f"{path.parent} holds runs of unknown settings: choose another --output-dir")
+            raise InputError(
+                f"{path.parent} contains runs without ablation.json: choose another --output-dir"
+            )
         return {"settings": settings, "rows": {}}
     report = json.loads(path.read_text(encoding="utf-8"))
     if report["settings"] != settings:
-        raise InputError(f"{path} is of other settings, {report['settings']}: choose another --output-dir")
+        raise InputError(f"{path} has other settings, {report['settings']}: choose another --output-dir")
     return report
 
 
@@ -156,14 +164,14 @@ def training_args(args: argparse.Namespace, variant: Variant, run_dir: Path) -> 
 
 
 def train(args: argparse.Namespace, variant: Variant, run_dir: Path) -> None:
-    """Trains a variant with train_sd.py. The recording is encoded once for all variants."""
+    """Trains a variant with train_sd.py. The recording is encoded only once for all variants."""
     share_latents(args.output_dir, run_dir)
     train_sd.main(training_args(args, variant, run_dir))
     (run_dir / ".done").touch()
 
 
 def share_latents(output_dir: Path, run_dir: Path) -> None:
-    """Hard-links latents.npy of another variant into this run's folder: they occupy the disk once."""
+    """Hard-links latents.npy of another variant into this run's folder, so that they are stored only once."""
     run_dir.mkdir(parents=True, exist_ok=True)
     for metadata in sorted(output_dir.glob("*/latents.json")):
         for name in ("latents.npy", "latents.json"):
@@ -172,6 +180,7 @@ def share_latents(output_dir: Path, run_dir: Path) -> None:
 
 
 def load_variant(args: argparse.Namespace, run_dir: Path) -> Evaluator:
+    """The trained model of a run, ready for evaluation."""
     paths = (run_dir / name for name in ("encoder.pt", "decoder.pt", "final.pt"))
     return load_evaluator(args.trajectories, *paths, pick_device(args.device))[0]
 

@@ -1,10 +1,11 @@
-"""Benchmarks play: time per frame of every backend that this machine has, and the speed-up over the original network.
+"""Benchmarks play: time per frame of every backend on this machine, and the speed-up over a network of the original's
+size.
 
-    python sd/benchmark_sd.py --output benchmark.json                # the pretrained model; minutes
+    python sd/benchmark_sd.py --output benchmark.json                # the pretrained model; takes minutes
     python sd/benchmark_sd.py --output b.json --rounds 1 --frames 5  # a tiny run
 
 The time of a frame is from the action to RGB bytes that the window can display. The backends take turns, a few frames
-each, so that other load on the machine slows all of them. `reference` is an untrained network of the size and cost of
+each, so that other load on the machine affects all of them. `reference` is an untrained network of the size and cost of
 the original Dream-Mario-Kart's (reference_network.py), seven passes per frame, in PyTorch float32 without a graph.
 """
 
@@ -27,16 +28,16 @@ from dream.inference.world_model_env import WorldModelEnv
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-WARMUP_FRAMES = (
-    3  # at the start of each round, not timed: caches are cold and other backends' threads still spin
-)
+# Frames at the start of each round that are not timed: caches are cold, and threads of other backends are still active.
+WARMUP_FRAMES = 3
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="(default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), metavar="FILE",
+                        help="JSON file of the results (default: %(default)s)")  # fmt: skip
     for option, name in (
         ("decoder", "decoder.pt"),
         ("model", "model.pt"),
@@ -45,21 +46,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{option}-path", type=Path, metavar="FILE", default=HERE / "pretrained" / name,
                             help="as in play_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--backends", default=",".join(BACKENDS[1:]),
-                        help="to benchmark, where this machine has them (default: %(default)s)")  # fmt: skip
+                        metavar="NAMES",
+                        help="separated by commas; without those not available (default: %(default)s)")  # fmt: skip
     parser.add_argument("--steps", type=int, help="sampling steps per frame (default: the model's own)")
-    parser.add_argument("--frames", type=int, default=25, help="timed in each round (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=8, help="of all backends in turn (default: %(default)s)"
+        "--frames", type=int, default=25, help="timed frames per backend and round (default: %(default)s)"
     )
-    parser.add_argument("--starts", type=int, default=5, help="of play_sd.py, to time its start-up (0 = skip, "
-                        "default: %(default)s)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=8, help="rounds of all backends (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=5, help="times to start play_sd.py, for its start-up time "
+                        "and memory (0 = skip, default: %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="for torch (default: %(default)s)"
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="of the backend torch (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     args.backends = args.backends.split(",")
     for name in set(args.backends) - set(BACKENDS[1:]):
-        parser.error(f"--backends {name}: known are {', '.join(BACKENDS[1:])}")
+        parser.error(f"--backends {name}: choose from {', '.join(BACKENDS[1:])}")
     if min(args.frames, args.rounds, args.starts + 1, args.steps or 1) < 1:
         parser.error("--frames, --rounds and --steps must be at least 1 and --starts at least 0")
     return args
@@ -107,7 +112,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def reference_backend(args: argparse.Namespace) -> TorchBackend:
-    """The PyTorch backend with an untrained reference network in place of the model's; the decoder stays."""
+    """The PyTorch backend with an untrained reference network instead of the model's, and the same decoder."""
     backend = load_backend(args.decoder_path, args.model_path, REFERENCE_STEPS, "torch", args.device)
     unet = ReferenceUNet(len(backend.game.action_names), backend.latent_shape[0], backend.context_length)
     backend.unet = unet.eval().requires_grad_(False).to(backend.device)
@@ -116,7 +121,7 @@ def reference_backend(args: argparse.Namespace) -> TorchBackend:
 
 
 def timed_round(env: WorldModelEnv, frames: int) -> list[float]:
-    """Milliseconds per frame. `step` returns bytes in CPU memory, so the device has finished by then."""
+    """Times in ms of `frames` frames. `step` returns bytes in CPU memory, so that the device has finished by then."""
     env.reset(0)
     times_ms = []
     for i in range(WARMUP_FRAMES + frames):
@@ -127,6 +132,7 @@ def timed_round(env: WorldModelEnv, frames: int) -> list[float]:
 
 
 def latency_stats(backend: Backend, times_ms: list[float]) -> dict:
+    """Median and percentiles of the times per frame in ms, and frames per second."""
     median, p95, p99 = np.percentile(times_ms, [50, 95, 99]).tolist()
     return {
         "name": backend.name,
@@ -138,7 +144,7 @@ def latency_stats(backend: Backend, times_ms: list[float]) -> dict:
 
 
 def measure_starts(args: argparse.Namespace, backend: str) -> dict:
-    """Seconds from the start of play_sd.py, in a process of its own, to its first frame, and its peak memory."""
+    """Seconds from starting play_sd.py as a new process to its end after one frame, and its peak memory in MB."""
     if args.starts == 0:
         return {}
     command = [sys.executable, str(HERE / "play_sd.py"), "--headless", "--frames", "1", "--backend", backend]
@@ -170,6 +176,7 @@ def peak_mb(pid: int) -> float:
 
 
 def table(results: dict, reference: dict) -> list[str]:
+    """Lines of a Markdown table, one row per backend."""
     lines = ["| | ms per frame: median | p95 | p99 | frames per s | times the reference | start-up s | memory MB |",
              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in (*results.values(), reference):

@@ -7,9 +7,9 @@
 The baseline ("plain") loop is that of the original Dream-Mario-Kart: batches of 64, float32 (mixed precision on a GPU),
 AdamW, frames converted for every batch and, for the diffusion model, encoded again each time. The loops take turns of
 --seconds each; start-up and validation of the scripts are not counted. A sample of train_autoencoder.py is a crop, one
-of train_sd.py a window. What train_sd.py does in addition (rollouts after a quarter of the time, the adversarial loss)
-is not credited to it. With --processes N both scripts also run as N processes, each with a batch of the same size; on a
-CPU they share its cores.
+of train_sd.py a window. train_sd.py does more per sample than the baseline (rollouts after a quarter of the time, the
+adversarial loss), for which nothing is added to its result. With --processes N both scripts also run as N processes,
+each with a batch of the same size; on a CPU they share its cores.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from dream.common.runs import autocast, pick_device
 from dream.data.splits import train_windows
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.report import save_json
-from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import load_autoencoder
 from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
@@ -49,28 +49,46 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trajectories", type=Path, required=True, help="a recording")
     parser.add_argument(
-        "--autoencoder-dir", type=Path, default=HERE / "pretrained", help="(default: %(default)s)"
+        "--trajectories", type=Path, required=True, metavar="FILE", help="recording to train on"
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("benchmark_training.json"), help="(default: %(default)s)"
+        "--autoencoder-dir",
+        type=Path,
+        default=HERE / "pretrained",
+        metavar="DIR",
+        help="folder of encoder.pt and decoder.pt (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("benchmark_training.json"),
+        metavar="FILE",
+        help="JSON file of the results (default: %(default)s)",
     )
     parser.add_argument(
         "--autoencoder-batch",
         type=int,
         default=8,
-        help="crops, of train_autoencoder.py (default: %(default)s)",
+        help="crops per batch of train_autoencoder.py and process (default: %(default)s)",
     )
     parser.add_argument(
-        "--sd-batch", type=int, default=16, help="windows, of train_sd.py (default: %(default)s)"
+        "--sd-batch",
+        type=int,
+        default=16,
+        help="windows per batch of train_sd.py and process (default: %(default)s)",
     )
-    parser.add_argument("--seconds", type=float, default=30, help="per loop and round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of all loops in turn (default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="started by torchrun, in addition to a single one "
-                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)"
+        "--seconds", type=float, default=30, help="duration of each loop in each round (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of all loops (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="also measure the scripts as N processes of torchrun "
+                        "(1 = do not, default: %(default)s)", metavar="N")  # fmt: skip
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="where to train (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     if min(args.autoencoder_batch, args.sd_batch, args.rounds, args.processes) < 1 or args.seconds <= 0:
@@ -82,6 +100,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     data = open_trajectories(args.trajectories)
     rates: dict[str, list[float]] = {}
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.output.parent) as folder:
         batches = {"train_autoencoder.py": args.autoencoder_batch, "train_sd.py": args.sd_batch}
         loops = {
@@ -125,10 +144,10 @@ def main(args: argparse.Namespace) -> None:
 def optimized_loop(
     args: argparse.Namespace, script: str, batch: int, folder: Path, processes: int = 1
 ) -> float:
-    """Samples per second of a training script, run for --seconds in processes of its own."""
+    """Samples per second of a training script, run for --seconds as new processes."""
     batch *= processes
     run_dir = folder / script
-    for name in ("last.pt", "metrics.csv"):  # the encoded recording is kept for the next round
+    for name in ("last.pt", "metrics.csv"):  # keeps the encoded recording for the next round
         (run_dir / name).unlink(missing_ok=True)
     launcher, env = [], {**os.environ}
     if processes > 1:
@@ -137,7 +156,7 @@ def optimized_loop(
     command = [sys.executable, *launcher, HERE / script, "--trajectories", args.trajectories, "--output-dir", run_dir,
                "--batch-size", batch, "--epoch-samples", 10**9, "--max-minutes", args.seconds / 60,
                "--device", args.device]  # fmt: skip
-    if script == "train_sd.py":  # the steps of the flow pre-training are cheaper
+    if script == "train_sd.py":  # without flow pre-training, whose steps are cheaper
         command += ["--autoencoder-dir", args.autoencoder_dir, "--flow-pretrain", 0]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
     if done.returncode:
@@ -149,7 +168,7 @@ def optimized_loop(
 
 
 def baseline_loop(args: argparse.Namespace, step: Callable[[], None], device: torch.device) -> float:
-    """Samples per second of `step`, which trains on BASELINE_BATCH of them."""
+    """Samples per second of `step`, a training step on BASELINE_BATCH samples, called for --seconds."""
     steps, start_s = 0, time.perf_counter()
     while time.perf_counter() - start_s < args.seconds:
         step()
@@ -160,6 +179,7 @@ def baseline_loop(args: argparse.Namespace, step: Callable[[], None], device: to
 
 
 def baseline_autoencoder(data: Trajectories, device: torch.device) -> Callable[[], None]:
+    """A training step of the autoencoder on random crops."""
     config = AutoencoderConfig(height=data.height, width=data.width)
     encoder, decoder = Encoder(config).to(device), Decoder(config).to(device)
     train_step = baseline_optimizer([*encoder.parameters(), *decoder.parameters()], device)
@@ -170,10 +190,8 @@ def baseline_autoencoder(data: Trajectories, device: torch.device) -> Callable[[
         crops = []
         for _ in range(BASELINE_BATCH):
             row, t = random.integers(data.frames.shape[:2])
-            top, left = (
-                4 * random.integers((data.height - h) // 4 + 1),
-                4 * random.integers((data.width - w) // 4 + 1),
-            )
+            top = PATCH * random.integers((data.height - h) // PATCH + 1)
+            left = PATCH * random.integers((data.width - w) // PATCH + 1)
             crops.append(data.frames[row, t, :, top : top + h, left : left + w].astype(np.float32) / 255)
         crops = torch.from_numpy(np.stack(crops)).to(device)
         crop_origin = torch.zeros(BASELINE_BATCH, 2, dtype=torch.int64, device=device)
@@ -189,18 +207,11 @@ def baseline_autoencoder(data: Trajectories, device: torch.device) -> Callable[[
 def baseline_diffusion(
     args: argparse.Namespace, data: Trajectories, device: torch.device
 ) -> Callable[[], None]:
-    encoder, decoder = (
-        part.to(device)
-        for part in load_autoencoder(
-            *(args.autoencoder_dir / f"{part}.pt" for part in ("encoder", "decoder"))
-        )
-    )
-    unet = (
-        UNet(UNetConfig(num_actions=data.num_actions, use_flow=True))
-        .to(device)
-        .train()
-        .attach_autoencoder(encoder, decoder)
-    )
+    """A training step of the diffusion model, without rollouts and adversarial loss."""
+    paths = (args.autoencoder_dir / f"{part}.pt" for part in ("encoder", "decoder"))
+    encoder, decoder = (part.to(device) for part in load_autoencoder(*paths))
+    unet = UNet(UNetConfig(num_actions=data.num_actions, use_flow=True)).to(device).train()
+    unet.attach_autoencoder(encoder, decoder)
     train_step = baseline_optimizer(list(unet.parameters()), device)
     L = unet.config.context
     starts = train_windows(data, np.ones(data.actions.shape, bool), L)
@@ -233,6 +244,7 @@ def baseline_diffusion(
 def baseline_optimizer(
     weights: list[torch.nn.Parameter], device: torch.device
 ) -> Callable[[Callable[[], Tensor]], None]:
+    """A function that takes a loss function and makes one step of AdamW on `weights`."""
     optimizer = torch.optim.AdamW(weights, 1e-4)
     full_precision = device.type == "cpu"
 
@@ -243,7 +255,7 @@ def baseline_optimizer(
         value.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        assert np.isfinite(value.item())  # read at each step, as the original logs it
+        assert np.isfinite(value.item())  # read at each step, because the original logs it
 
     return train_step
 

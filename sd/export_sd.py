@@ -3,8 +3,7 @@
     python sd/export_sd.py --model-path output/sd/best.pt       # writes output/sd/best.exported/
     python sd/play_sd.py --model-path output/sd/best.pt         # plays it from there
 
-play_sd.py exports by itself where the export is missing; this script is for models that are played on a machine that
-cannot.
+play_sd.py exports a model by itself if there is no export; this script prepares a model for a machine without PyTorch.
 """
 
 import argparse
@@ -23,15 +22,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model-path", type=Path, default=HERE / "pretrained" / "model.pt", metavar="FILE",
-                        help="the diffusion model, from train_sd.py (default: %(default)s)")  # fmt: skip
+                        help="diffusion model of train_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--decoder-path", type=Path, metavar="FILE",
-                        help="from train_autoencoder.py (default: decoder.pt next to the model)")  # fmt: skip
-    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states, to calibrate 8-bit ranges "
+                        help="decoder of train_autoencoder.py (default: decoder.pt next to the model)")  # fmt: skip
+    parser.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states that calibrate 8-bit ranges "
                         "(default: initial_sequence.npz next to the model)")  # fmt: skip
-    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: next to the model, where play_sd.py "
-                        "looks for it)")  # fmt: skip
-    parser.add_argument("--float", action="store_true", help="no 8-bit convolutions: slower, and slightly nearer to "
-                        "PyTorch")  # fmt: skip
+    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="folder of the export (default: next to the "
+                        "model, where play_sd.py looks for it)")  # fmt: skip
+    parser.add_argument("--float", action="store_true", help="no 8-bit convolutions: slower, with slightly smaller "
+                        "differences from PyTorch")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)

@@ -1,4 +1,4 @@
-"""Print a summary of a recording and show its frames, each with the action that was chosen for it.
+"""Prints a summary of a recording and shows its frames, each with its action.
 
     python sd/inspect_trajectories.py                      # browse sd/data/trajectories.npz in a window
     python sd/inspect_trajectories.py --trajectories path/to/trajectories.npz
@@ -17,7 +17,7 @@ from dream.data.trajectories import Trajectories, open_trajectories
 from dream.window.dataset_index import evenly_spaced
 
 OUTPUT_DIR = Path(__file__).resolve().parent.parent / "output"
-NUM_SAMPLED_FRAMES = 64  # frames that are read for the range of pixel values
+NUM_SAMPLED_FRAMES = 64  # frames from which the range of pixel values is taken
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +25,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     default = Path(__file__).resolve().parent / "data" / "trajectories.npz"
-    parser.add_argument("--trajectories", type=Path, default=default, help="the recording to inspect")
+    parser.add_argument(
+        "--trajectories", type=Path, default=default, metavar="FILE", help="recording to inspect"
+    )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.png", help="write a contact sheet instead of opening a window"
     )
@@ -50,6 +52,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def print_summary(path: Path, trajectories: Trajectories) -> None:
+    """Prints shape, size, duration, actions and episodes of a recording, and what was assumed about it."""
     frames, fps = trajectories.frames, trajectories.fps
     N, T = trajectories.num_rows, trajectories.num_steps
     seconds = trajectories.num_frames / fps

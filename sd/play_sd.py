@@ -1,11 +1,11 @@
-r"""Play the world model in a window: the network generates each frame from your keys. No game runs.
+r"""Plays the world model in a window: a network generates each frame from the keys you hold; no game runs.
 
     python sd/play_sd.py                                         # the pretrained world model
     python sd/play_sd.py --steps 1 --start 2                     # fastest; another start state
     python sd/play_sd.py --model-path output/my/sd/best.pt       # your own, with the files in its folder
     python sd/play_sd.py --headless --frames 150 --record output/dream.mp4          # no window: to a video
     python sd/play_sd.py --headless --keys my_keys.txt --record output/dream.gif    # each line: up+left 30
-    python sd/play_sd.py --real player:Mode7Kart-v0 --real-path ppo                 # next to the real game
+    python sd/play_sd.py --real player:Mode7Kart-v0 --real-path ppo                 # the real game next to it
     python sd/play_sd.py --headless --replay output/dream_001.npz                   # generate a recording again
 
 In the window, H shows all keys. Without a display, ten seconds are recorded to output/dream.mp4 (or .gif, without
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from dream.common.errors import InputError, run_script
-from dream.common.video import SUFFIXES, usual_suffix
+from dream.common.video import SUFFIXES, default_suffix
 from dream.inference.onnx_backend import default_start_states
 from dream.inference.select_backend import BACKENDS, load_backend
 from dream.inference.world_model_env import WorldModelEnv
@@ -39,7 +39,7 @@ OUTPUT_DIR = HERE.parent / "output"
 AGENT = HERE.parent / "ppo" / "pretrained" / "agent.pt"
 DRIVERS = ("person", "list", "agent")  # in the order of make_controllers
 HEADLESS_FRAMES = 150
-FALLBACK_SECONDS = 10  # recorded where there is no display
+FALLBACK_SECONDS = 10  # of the video that is recorded if there is no display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -54,33 +54,46 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states of train_sd.py "
                        "(default: initial_sequence.npz in the model's folder)")  # fmt: skip
     model.add_argument(
-        "--start", type=int, default=0, metavar="N", help="start state, counted from 0 (default: %(default)s)"
+        "--start",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the start state, from 0 (default: %(default)s)",
     )
     model.add_argument(
         "--steps", type=int, metavar="N", help="sampling steps per frame (default: the model's own)"
     )
-    model.add_argument("--seed", type=int, default=0, help="of the sampler's noise (default: %(default)s)")
-    model.add_argument("--backend", choices=BACKENDS, default="auto", help="runs the networks: PyTorch, as it is or "
-                       "as a CUDA graph; OpenVINO or ONNX Runtime, from an exported model, which is made if it does "
-                       "not exist (default: the fastest one on this machine)")  # fmt: skip
     model.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of PyTorch (default: %(default)s)"
+        "--seed", type=int, default=0, help="seed of the sampling noise (default: %(default)s)"
+    )
+    model.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the networks: PyTorch (torch), "
+                       "PyTorch as a CUDA graph (cuda), OpenVINO or ONNX Runtime; the last two export the model first "
+                       "if there is no export (default: auto, the fastest one on this machine)")  # fmt: skip
+    model.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="of the backend torch (default: %(default)s)",
     )
     driver = parser.add_argument_group("driver (Tab switches it)")
-    driver.add_argument("--driver", choices=DRIVERS, help="first driver: you, the action list or the agent "
+    driver.add_argument("--driver", choices=DRIVERS, help="who drives first: you, the action list, or the agent "
                         "(default: list with --keys or --headless, else person)")  # fmt: skip
     driver.add_argument("--keys", type=Path, metavar="FILE",
-                        help="text file of the action list (default: a demo)")  # fmt: skip
+                        help="action list: a text file of lines such as 'up+left 30' (frames)"
+                        " (default: a demo)")  # fmt: skip
     driver.add_argument("--agent-path", type=Path, default=AGENT if AGENT.is_file() else None, metavar="FILE",
-                        help="best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
-    driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz that this script has recorded: with "
-                        "--headless all of it is generated again and compared; in the window its first episode is "
-                        "the action list")  # fmt: skip
+                        help="agent: best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
+    driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz recorded by this script: with --headless, "
+                        "generate it again and compare; in the window, play its first episode as the list")  # fmt: skip
     real = parser.add_argument_group("real game next to the world model (T switches the view)")
     real.add_argument("--real", metavar="PACKAGE:ENV", help="a Gymnasium environment with the same actions")
-    real.add_argument("--real-path", metavar="DIR", help="folder to import it from")
+    real.add_argument("--real-path", metavar="DIR", help="folder from which the package is imported")
     real.add_argument(
-        "--real-settings", nargs="+", default=[], metavar="NAME=VALUE", help="its arguments, such as track=1"
+        "--real-settings",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="arguments of the environment, such as track=1",
     )
     window = parser.add_argument_group("window")
     window.add_argument("--fps", type=float, help="frames per second (default: the game's own)")
@@ -88,11 +101,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="screen pixels per frame pixel, 1 to 16 (default: %(default)s)")  # fmt: skip
     record = parser.add_argument_group("recording")
     record.add_argument("--record", type=Path, metavar="FILE",
-                        help="record all to an .mp4, .gif or .npz (V, G and C record in the window)")  # fmt: skip
+                        help="record all frames to an .mp4, .gif or .npz (in the window: keys V, G, C)")  # fmt: skip
     record.add_argument("--headless", action=argparse.BooleanOptionalAction, default=False,
                         help="no window: play as fast as possible and print the time per frame")  # fmt: skip
-    record.add_argument("--frames", type=int, metavar="N", help="frames to play with --headless (default: as many "
-                        f"as --keys has, else {HEADLESS_FRAMES})")  # fmt: skip
+    record.add_argument("--frames", type=int, metavar="N", help="frames to play with --headless (default: those of "
+                        f"--keys, else {HEADLESS_FRAMES})")  # fmt: skip
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)
@@ -118,9 +131,9 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         name for name in ("record", "keys", "frames", "driver", "steps", "real") if getattr(args, name)
     ]
     if args.headless and args.replay and ignored:
-        parser.error(f"--headless --replay repeats the recording as it is: remove --{ignored[0]}")
+        parser.error(f"--headless --replay repeats the recording unchanged: remove --{ignored[0]}")
     if args.headless and args.driver == "person":
-        parser.error("--headless takes no keys from a person: --driver list or agent")
+        parser.error("--headless has no keyboard: use --driver list or agent")
     if args.driver == "agent" and not args.agent_path:
         parser.error("--driver agent needs --agent-path")
     if args.real is None and (args.real_path or args.real_settings):
@@ -128,6 +141,7 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
 
 
 def load_env(args: argparse.Namespace) -> WorldModelEnv:
+    """Loads the world model. Raises InputError if a file is invalid or the start state does not exist."""
     backend = load_backend(args.decoder_path, args.model_path, args.steps, args.backend, args.device)
     env = WorldModelEnv.load(backend, args.trajectory_path, args.seed)
     print(f"backend {backend.name}")
@@ -145,7 +159,9 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
     if replay:
         event = replay.events[0]
         if any(other["t"] < replay.first_episode_length for other in replay.events[1:]):
-            print("the seed and sampling steps stay as they were at its start (--headless changes them)")
+            print(
+                "the recording changes the seed or the sampling steps; only --headless repeats these changes"
+            )
         env.start_states.append(replay.start_latents[0], replay.start_actions[0], event["age"])
         start, actions = env.num_starts - 1, replay.actions[: replay.first_episode_length]
         for name in SAMPLER_SETTINGS:
@@ -169,7 +185,7 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
 
 
 def open_window(args: argparse.Namespace, session: PlaySession):
-    """Returns a PlayWindow, or, where none can be opened, the reason as a string."""
+    """Returns a PlayWindow or, if none can be opened, the reason as a string."""
     if not has_display():
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     try:
@@ -183,6 +199,7 @@ def open_window(args: argparse.Namespace, session: PlaySession):
 
 
 def play_headless(session: PlaySession, num_frames: int, fps: float, record_path: Path | None) -> None:
+    """Plays `num_frames` frames as fast as possible, records them if `record_path` is given, and prints the times."""
     recorder = Recorder(session, fps)
     if record_path:
         recorder.start(record_path)
@@ -193,9 +210,9 @@ def play_headless(session: PlaySession, num_frames: int, fps: float, record_path
             session.step()
             done = time.perf_counter()
             times.add(done, done - began)
-            times.key_to_frame_s.append(done - began)  # without a window no key waits and nothing is drawn
+            times.key_to_frame_s.append(done - began)  # without a window, an action is not delayed
             recorder.write()
-    finally:  # after a Ctrl-C or on a full disk too, what was played is saved and reported
+    finally:  # also after Ctrl-C or on a full disk
         for recording in recorder.active():
             recorder.stop(recording)
         print_times(times, session.env.fps, record_path)
@@ -214,10 +231,11 @@ def replay_all(path: Path, env: WorldModelEnv) -> None:
 
 
 def print_times(times: FrameTimes, fps: float, record_path: Path | None) -> None:
+    """Prints times per frame and latency. fps: of the game. record_path: of the recording that was written."""
     if times.num_frames:
         mean_ms, worst_ms, game_ms = 1000 * times.sum_s / times.num_frames, 1000 * times.worst_s, 1000 / fps
         print(f"{times.num_frames} frames, {mean_ms:.1f} ms a frame, worst {worst_ms:.1f} ms "
-              f"(the game takes {game_ms:.1f} ms a frame)")  # fmt: skip
+              f"(the game: {game_ms:.1f} ms a frame)")  # fmt: skip
     if times.key_to_frame_s:
         median_ms, p95_ms = 1000 * np.quantile(times.key_to_frame_s, [0.5, 0.95])
         print(f"latency from key press to frame: median {median_ms:.1f} ms, 95th percentile {p95_ms:.1f} ms")
@@ -257,7 +275,7 @@ def main(args: argparse.Namespace) -> None:
             print(f"no display ({window}): recording ten seconds instead")
             if session.human_controls:
                 session.set_controller(script)
-            record_path = args.record or OUTPUT_DIR / f"dream{usual_suffix()}"
+            record_path = args.record or OUTPUT_DIR / f"dream{default_suffix()}"
             play_headless(session, len(script.actions), fps, record_path)
             return
         window.run()

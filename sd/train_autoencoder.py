@@ -47,11 +47,11 @@ from dream.training.options import add_training_options, check_training_options
 from dream.training.schedule import Schedule, learning_rate
 from torch import Tensor
 
-CROP = (64, 128)  # height and width of the training crops: more different pictures for the same work
-LATENT_NOISE = 0.03  # on the decoder's inputs, so that small errors of generated latents do not show
-# Beside an L1 of weight 1, both on frames 0-1: late in training wrong pixels at hard edges are what is left.
+CROP = (64, 128)  # height and width of the training crops, pixels; smaller crops allow more frames per batch
+LATENT_NOISE = 0.03  # standard deviation; makes the decoder robust to small errors of generated latents
+# Relative to the L1 loss, on frames 0-1. Late in training the remaining errors are a few wrong pixels at hard edges.
 MSE_WEIGHT = 64.0
-INIT_ENCODER_LR_SCALE = 0.1  # for an encoder of --init-from: models of its latents should stay usable
+INIT_ENCODER_LR_SCALE = 0.1  # of the encoder with --init-from, so that its latents change little
 WEIGHT_DECAY = 1e-4
 VALIDATION_FRAMES = 96
 
@@ -64,8 +64,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     groups["paths"].add_argument(
         "--init-from",
         metavar="DIR",
-        help="a new run starts with the encoder.pt there, and the decoder.pt if there is one; the encoder then changes "
-        "slowly, so that a model of its latents needs little further training",
+        help="folder of an encoder.pt, and maybe decoder.pt, to start from; the encoder then learns at a tenth of the "
+        "rate, so that a model of its latents needs little further training",
     )
     args = parser.parse_args(argv)
     check_training_options(parser, args)
@@ -110,7 +110,7 @@ def main(args: argparse.Namespace) -> None:
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     schedule = Schedule(args.epochs * steps_per_epoch, args.max_minutes, elapsed_s)
     log = MetricsLog(run_dir, resume_step=step if resumed else None) if dist.is_main else None
-    print(f"{data.frames.shape} frames, {len(train_frames)} to train on, {len(validation)} to validate on;")
+    print(f"frames {data.frames.shape}: {len(train_frames)} for training, {len(validation)} for validation;")
     num_weights = sum(p.numel() for p in parameters)
     print(f"latents {decoder.config.latent_shape}, {num_weights:,} weights, seed {args.seed}, {device}")
 
@@ -179,7 +179,9 @@ def main(args: argparse.Namespace) -> None:
 def make_autoencoder(
     args: argparse.Namespace, data: Trajectories, resumed: dict | None
 ) -> tuple[Encoder, Decoder]:
-    """A new one, that of --init-from, or that of the run that is resumed. Raises InputError."""
+    """A new autoencoder, that of --init-from, or that of a resumed run.
+
+    Raises InputError if a file is invalid, or of another frame size."""
     config = AutoencoderConfig(height=data.height, width=data.width)
     encoder, decoder = Encoder(config), Decoder(config)
     if resumed:
@@ -217,7 +219,7 @@ def draw_crops(
     chosen, crop_origin = dist.local_rows(chosen), dist.local_rows(crop_origin)
     pixels = torch.cat([chosen, crop_origin * PATCH], dim=1)[:, :, None, None, None]
     rows, times, top, left = pixels.unbind(dim=1)
-    # Clamped: the last crop reaches beyond a frame whose size is no multiple of PATCH.
+    # Clamped, because the last crop exceeds a frame whose size is not a multiple of PATCH.
     y = (top + torch.arange(h)[:, None]).clamp(max=H - 1)
     x = (left + torch.arange(w)).clamp(max=W - 1)
     index = (to_device(each, frames.device) for each in (rows, times, torch.arange(3)[:, None, None], y, x))
@@ -235,8 +237,9 @@ def validation_frames(data: Trajectories, mask: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def reconstruct(encoder: Encoder, decoder: Decoder, frames_u8: np.ndarray, device: torch.device) -> Tensor:
-    """decode(encode(x)) of uint8 (V, 3, H, W) in float32, with the statistics that the checkpoint holds: (V, 3, H,
-    W)."""
+    """decode(encode(frames)) of uint8 (V, 3, H, W): float32 (V, 3, H, W), about 0-1.
+
+    Computed in float32 with the running statistics of the batch norm, as a saved autoencoder would."""
     encoder.eval()
     parts = [part for part in np.array_split(frames_u8, 8) if len(part)]
     latents = torch.cat([encoder(to_float_frames(part, device)) for part in parts])

@@ -1,12 +1,76 @@
-"""Tests keep out of the user's own data folder: ROMs and savestates go into one that ends with them."""
+"""Fixtures that several test modules use. Test modules import the code under test; here it is imported where used."""
+
+import shutil
 
 import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
 def data_folder(tmp_path_factory):
+    """A data folder (ROMs, savestates) for the tests, so that the user's own is neither read nor changed."""
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("data")
-    patch.setenv("DREAM_MARIO_KART_DATA", str(folder))  # scripts that tests start have it too
+    patch.setenv("DREAM_MARIO_KART_DATA", str(folder))  # also used by scripts that tests start
     yield folder
     patch.undo()
+
+
+@pytest.fixture
+def make_window(monkeypatch, tmp_path):
+    """Opens play windows with SDL's dummy driver: make(env, start=0, real=None, keys=None, **options)."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    from dream.play.controllers import make_controllers
+    from dream.play.session import PlaySession
+    from dream.window.window import PlayWindow
+
+    windows = []
+
+    def make(env, start=0, real=None, keys=None, **options):
+        session = PlaySession(env, start, make_controllers(env, keys), real)
+        windows.append(PlayWindow(session, output_dir=tmp_path / "output", **options))
+        return windows[-1]
+
+    yield make
+    for window in windows:
+        window.close()
+
+
+@pytest.fixture
+def make_viewer(monkeypatch, tmp_path):
+    """Opens dataset viewers with SDL's dummy driver: make(path of a recording)."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    from dream.data.trajectories import open_trajectories
+    from dream.window.dataset_viewer import DatasetViewer, pygame
+
+    yield lambda path: DatasetViewer(open_trajectories(path), path.name, tmp_path / "output")
+    pygame.quit()
+
+
+@pytest.fixture
+def screen(tmp_path):
+    """A virtual X display (window_helpers.py); skips the test where its programs are not installed."""
+    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
+        pytest.skip("needs Xvfb and xdotool (Linux packages)")
+    from window_helpers import Screen
+
+    screen = Screen(tmp_path)
+    yield screen
+    screen.close()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Paths of a small decoder, model and start states, with a float32 export next to them. Not to be changed."""
+    import export_sd
+    from small import save_small_world_model
+
+    paths = save_small_world_model(tmp_path_factory.mktemp("exported"))
+    export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))
+    return tuple(paths.values())
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    """A copy of `exported` that a test may change."""
+    shutil.copytree(exported[1].parent, tmp_path, dirs_exist_ok=True)
+    return tuple(tmp_path / path.name for path in exported)

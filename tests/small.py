@@ -1,4 +1,4 @@
-"""Shared by the tests: small random models, a world model saved as three files, a recording of a moving square."""
+"""Helpers of many tests: small random models, a world model saved as files, a recording of a moving square."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,13 @@ GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)
 SIDE, STRIDE = 8, 4  # of the moving square: its side in pixels, and pixels per step
 
 
-def wake_up(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Adds noise to every weight: the output of zero-initialized layers does not depend on their input."""
+def seeded(seed: int = 0) -> torch.Generator:
+    """A generator on the CPU with this seed."""
+    return torch.Generator().manual_seed(seed)
+
+
+def randomize_weights(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Adds noise to every weight, because the output of zero-initialized layers does not depend on their input."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -34,11 +39,19 @@ def small_autoencoder(height: int = 32, width: int = 48, seed: int = 0) -> tuple
     torch.manual_seed(seed)
     config = AutoencoderConfig(height, width, channels=16)
     encoder, decoder = Encoder(config), Decoder(config)
-    return wake_up(encoder, seed).eval(), wake_up(decoder, seed + 1).eval()
+    return randomize_weights(encoder, seed).eval(), randomize_weights(decoder, seed + 1).eval()
+
+
+def save_small_autoencoder(folder: Path, seed: int = 0) -> tuple[Encoder, Decoder]:
+    """Saves a `small_autoencoder` as encoder.pt and decoder.pt in `folder`; returns it."""
+    encoder, decoder = small_autoencoder(seed=seed)
+    save_checkpoint(autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
+    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
+    return encoder, decoder
 
 
 def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
-    """A small denoiser without optical flow, as it is when training begins, in evaluation mode."""
+    """A small untrained denoiser without optical flow, in evaluation mode."""
     torch.manual_seed(seed)
     return UNet(UNetConfig(num_actions, channels=(16, 32), blocks=1, embedding=32)).eval()
 
@@ -46,19 +59,29 @@ def small_unet(num_actions: int = 3, seed: int = 0) -> UNet:
 def moving_unet(num_actions: int = 3, seed: int = 0) -> UNet:
     """A small denoiser with optical flow, random weights, and the small autoencoder attached."""
     torch.manual_seed(seed)
-    unet = wake_up(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
+    unet = randomize_weights(UNet(replace(small_unet(num_actions).config, use_flow=True)), seed).eval()
     return unet.attach_autoencoder(*small_autoencoder())
 
 
-def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
-    """Saves decoder.pt, model.pt and initial_sequence.npz of a small random world model.
+def unet_inputs(batch: int = 2, h: int = 8, w: int = 12) -> dict[str, torch.Tensor]:
+    """Random inputs of a small denoiser, by the names of its parameters."""
+    generator = torch.Generator().manual_seed(3)
+    return {
+        "z": torch.randn(batch, 4, h, w, generator=generator),
+        "t": torch.rand(batch, generator=generator),
+        "context": torch.randn(batch, 4, 4, h, w, generator=generator),
+        "actions": torch.randint(3, (batch, 4), generator=generator),
+        "context_noise": torch.rand(batch, generator=generator),
+    }
 
-    Returns the files by the names of `open_dream`'s parameters.
+
+def save_small_world_model(folder: Path, num_starts: int = 3) -> dict[str, Path]:
+    """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model.
+
+    Returns the last three by the names of `open_small_world_model`'s parameters.
     """
-    _, decoder = small_autoencoder()
-    unet = moving_unet()
-    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
-    save_checkpoint(model_checkpoint(unet, GAME, fingerprint(decoder), 2), folder / "model.pt")
+    _, decoder = save_small_autoencoder(folder)
+    save_checkpoint(model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 2), folder / "model.pt")
     rng = np.random.default_rng(0)
     np.savez(
         folder / "initial_sequence.npz",
@@ -73,11 +96,11 @@ def save_dream(folder: Path, num_starts: int = 3) -> dict[str, Path]:
     return {option: folder / name for option, name in names.items()}
 
 
-def open_dream(
+def open_small_world_model(
     decoder_path: Path, model_path: Path, trajectory_path: Path, steps: int | None = 1, seed: int = 0,
     device: torch.device = CPU,
 ) -> WorldModelEnv:  # fmt: skip
-    """Loads the files of `save_dream` as an environment with the PyTorch backend."""
+    """Loads the files of `save_small_world_model` as an environment with the PyTorch backend."""
     return WorldModelEnv.load(TorchBackend(decoder_path, model_path, steps, device), trajectory_path, seed)
 
 
@@ -100,9 +123,19 @@ def moving_square(
     return frames, actions
 
 
+def save_moving_square(path: Path, arrays: dict[str, np.ndarray] | None = None, **options) -> Path:
+    """Saves a `moving_square(**options)` as a recording, with further `arrays` by name."""
+    frames, actions = moving_square(**options)
+    np.savez(path, frames=frames, actions=actions, **(arrays or {}))
+    return path
+
+
 def step_loss(unet, context, actions, target, is_real, generator, targets=None, has_target=None):
-    """The loss of a training step as in train_sd.py, without the adversarial part: loss, metrics, predicted
-    latents, and which of them began at pure noise. targets: FlowTargets (default: context and target, decoded)."""
+    """The loss of a training step as in train_sd.py, without the adversarial part.
+
+    Returns loss, metrics, predicted latents, and a mask of the samples at pure noise. targets: FlowTargets (default:
+    from context and target, decoded).
+    """
     has_target = torch.ones(len(target), dtype=torch.bool) if has_target is None else has_target
     noisy = add_training_noise(context, target, is_real, has_target, 0.8, generator)
     warped, flow_loss = noisy.context[:, -1], None

@@ -13,15 +13,21 @@ import numpy as np
 import pytest
 import torch
 import train_sd
-from dream.common.runs import save_checkpoint
 from dream.evaluation.evaluator import Evaluator
-from dream.models.checkpoints import autoencoder_checkpoint, fingerprint
 from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import add_training_noise
 from dream.training.optimizer import Optimizer
 from dream.training.setup import make_unet
-from small import CPU, moving_square, small_autoencoder, small_unet, wake_up
+from small import (
+    CPU,
+    moving_square,
+    randomize_weights,
+    save_moving_square,
+    save_small_autoencoder,
+    small_autoencoder,
+    small_unet,
+)
 
 SCRIPT = Path(ablate_sd.__file__)
 
@@ -83,8 +89,8 @@ def test_every_variant_learns(name):
 
 
 def test_a_regression_sees_no_noise():
-    """Else it would be a diffusion model under another name."""
-    unet = wake_up(UNet(replace(small_unet().config, prediction_type="regression"))).eval()
+    """Otherwise it would still be a diffusion model."""
+    unet = randomize_weights(UNet(replace(small_unet().config, prediction_type="regression"))).eval()
     context, actions = torch.randn(2, 4, 4, 8, 12), torch.randint(3, (2, 4))
     one, other = (unet(torch.randn(2, 4, 8, 12), torch.rand(2), context, actions) for _ in range(2))
     assert torch.equal(one, other)
@@ -96,7 +102,7 @@ def test_reencoded_frames_enter_the_context():
     encoder, decoder = small_autoencoder()
     frames, actions = moving_square()
     data = type("Recording", (), {"frames": frames, "actions": actions, "height": 32, "width": 48})()
-    unet = wake_up(small_unet())
+    unet = randomize_weights(small_unet())
     evaluator = Evaluator(data, None, None, encoder, decoder, unet, 1, CPU)
     starts, actions_taken = torch.tensor([[0, 0], [1, 3]]), torch.zeros(2, 6, dtype=torch.int64)
     latents, reencoded = (
@@ -142,13 +148,8 @@ def test_rows_of_another_process_are_kept(tmp_path, monkeypatch):
 
 def test_the_script(tmp_path):
     """Runs it on a recording of a moving square, and again: finished variants are not trained again."""
-    frames, actions = moving_square(rows=8, steps=100)
-    np.savez(tmp_path / "square.npz", frames=frames, actions=actions)
-    encoder, decoder = small_autoencoder()
-    save_checkpoint(
-        autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), tmp_path / "a" / "encoder.pt"
-    )
-    save_checkpoint(autoencoder_checkpoint("decoder", decoder), tmp_path / "a" / "decoder.pt")
+    save_moving_square(tmp_path / "square.npz", rows=8, steps=100)
+    save_small_autoencoder(tmp_path / "a")
     names = ["baseline", "frames re-encoded", "no rollouts + all timesteps", "half as wide"]
     command = [sys.executable, SCRIPT, "--trajectories", "square.npz", "--autoencoder-dir", "a", "--output-dir", "b",
                "--windows", 8, "--batch-size", 4, "--held-out", 8, "--channels", 32, 32, "--only"]  # fmt: skip
@@ -175,6 +176,6 @@ def test_the_script(tmp_path):
     (tmp_path / "b" / "ablation.json").write_text(json.dumps(report))
     assert (again := run(names)).returncode == 0, again.stderr
     other = run(names, "--seed", 1)
-    assert other.returncode != 0 and "of other settings" in other.stderr and "Traceback" not in other.stderr
+    assert other.returncode != 0 and "has other settings" in other.stderr and "Traceback" not in other.stderr
     wrong = run(["ghost"])
-    assert wrong.returncode != 0 and "--only ghost: known are baseline" in wrong.stderr
+    assert wrong.returncode != 0 and "--only ghost: choose from baseline" in wrong.stderr

@@ -75,9 +75,8 @@ def test_gaussian_data_are_sampled_with_their_mean_and_variance():
     actual = sample(denoise, noise, 300)
     assert abs(actual.mean() - m) < 0.02 and abs(actual.std() - s) < 0.01
     torch.testing.assert_close(actual, m + s * noise, rtol=0, atol=0.03)
-    torch.testing.assert_close(
-        sample(denoise, noise, 1), torch.full_like(noise, m)
-    )  # one step: the mean alone
+    # In one step, every sample is the mean.
+    torch.testing.assert_close(sample(denoise, noise, 1), torch.full_like(noise, m))
 
 
 @pytest.mark.parametrize("steps", [0, -1])

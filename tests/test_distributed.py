@@ -12,9 +12,8 @@ import pytest
 import torch
 from dream.common.distributed import SINGLE, Distributed
 from dream.common.errors import InputError
-from dream.common.runs import save_checkpoint
-from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, load_autoencoder_part
-from small import CPU, moving_square, small_autoencoder
+from dream.models.checkpoints import load_autoencoder_part
+from small import CPU, save_moving_square, save_small_autoencoder
 
 SD = Path(__file__).resolve().parent.parent / "sd"
 # AVX2 has no bfloat16, whose rounding would hide other differences.
@@ -31,13 +30,10 @@ TRAININGS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    encoder, decoder = small_autoencoder()
-    save_checkpoint(autoencoder_checkpoint("encoder", encoder, fingerprint(decoder)), folder / "encoder.pt")
-    save_checkpoint(autoencoder_checkpoint("decoder", decoder), folder / "decoder.pt")
-    frames, actions = moving_square(rows=8, steps=40)
-    starts = np.zeros(actions.shape, bool)
+    save_small_autoencoder(folder)
+    starts = np.zeros((8, 40), bool)
     starts[:, 0] = True
-    np.savez(folder / "a.npz", frames=frames, actions=actions, episode_starts=starts)
+    save_moving_square(folder / "a.npz", {"episode_starts": starts}, rows=8, steps=40)
     return folder
 
 

@@ -19,7 +19,7 @@ from dream.models.flow import FlowNet, photometric_loss, upsample_flow, warp
 from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
 from dream.training.losses import FlowTargets
-from small import CPU, GAME, moving_unet, small_autoencoder, small_unet, step_loss, wake_up
+from small import CPU, GAME, moving_unet, randomize_weights, small_autoencoder, small_unet, step_loss
 
 
 def contexts(batch: int = 2, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,7 +106,7 @@ def test_the_denoiser_predicts_a_residual_on_the_warped_frame():
     context, actions = contexts()
     # An untrained network predicts no motion, and latents that do not move are not encoded again.
     torch.testing.assert_close(unet.warp_last_latent(context, actions), context[:, -1], rtol=0, atol=0)
-    wake_up(unet)
+    randomize_weights(unet)
     flow = torch.full((2, 2, 8, 12), 3.0)
     expected = encoder(warp(decoder(context[:, -1]), torch.full((2, 2, 32, 48), 3.0)))
     torch.testing.assert_close(unet.warp_last_latent(context, actions, flow), expected)
@@ -149,7 +149,7 @@ def test_without_a_target_only_the_flow_of_the_recording_is_learned():
     gradients = []
     for generated_context in (context, context.flip(1)):
         unet = moving_unet().train()
-        wake_up(unet)
+        randomize_weights(unet)
         loss, _, _, at_pure_noise = step_loss(
             unet, generated_context, actions, context[:, 0], is_real, torch.Generator().manual_seed(0),
             targets=targets, has_target=torch.zeros(2, dtype=torch.bool),

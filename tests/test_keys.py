@@ -45,7 +45,7 @@ def test_keys_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("up 3\nfly 2\n", r"line 2: 'fly' is neither an action \(nothing, forward.*left, right, up"),
         ("up three\n", "line 1: 'three' is not a number of frames"),
@@ -57,10 +57,10 @@ def test_keys_file(tmp_path):
         ("# nothing at all\n", "contains no actions"),
     ],
 )
-def test_keys_file_says_which_line_is_wrong(tmp_path, text, complaint):
+def test_keys_file_says_which_line_is_wrong(tmp_path, text, message):
     path = tmp_path / "keys.txt"
     path.write_text(text)
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=message):
         read_keys_file(path, NAMES, KEYS)
 
 

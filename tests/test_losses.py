@@ -10,7 +10,7 @@ from dream.training.losses import (
     flow_pretraining_loss,
     update_ema,
 )
-from small import moving_unet, small_unet, step_loss, wake_up
+from small import moving_unet, randomize_weights, small_unet, step_loss
 from training_helpers import L, RecordingUNet, latent_grid, seeded
 
 
@@ -78,7 +78,7 @@ def test_flow_pretraining_uses_real_contexts():
 
 def test_moving_average_of_the_weights():
     """With decay and 1 - decay swapped the average would be nearly a copy of the newest weights."""
-    unet, ema = wake_up(small_unet(), 1), wake_up(small_unet(), 2)
+    unet, ema = randomize_weights(small_unet(), 1), randomize_weights(small_unet(), 2)
     before = [weight.clone() for weight in ema.parameters()]
     update_ema(ema, unet, 0.9)
     for old, new, weight in zip(before, ema.parameters(), unet.parameters(), strict=True):

@@ -31,12 +31,12 @@ def test_video_keeps_colours_size_and_pace(tmp_path, name):
         assert not path.exists()
     if path.suffix == ".gif":
         video = Image.open(path)
-        shown = []  # Pillow joins frames that are equal
+        pictures = []  # Pillow joins frames that are equal
         for number in range(video.n_frames):
             video.seek(number)
-            shown.append((np.asarray(video.convert("RGB")), video.info["duration"]))
-        assert sum(duration_ms for _, duration_ms in shown) == 1070  # 16 frames at 15 a second
-        first, last = shown[0][0], shown[-1][0]
+            pictures.append((np.asarray(video.convert("RGB")), video.info["duration"]))
+        assert sum(duration_ms for _, duration_ms in pictures) == 1070  # 16 frames at 15 a second
+        first, last = pictures[0][0], pictures[-1][0]
     else:
         video = cv2.VideoCapture(str(path))
         assert video.get(cv2.CAP_PROP_FPS) == 15

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from dream.models.rollout import rollout, sample_next_latent, suppress_small_changes
-from small import small_unet, wake_up
+from small import randomize_weights, small_unet
 from training_helpers import L, RecordingUNet, latent_grid, seeded
 
 
@@ -24,7 +24,7 @@ def test_a_rollout_feeds_generated_frames_back():
 
 def test_equal_generators_give_equal_rollouts():
     """Validation compares epochs by rollouts; with other noise in each epoch chance would decide."""
-    unet = wake_up(small_unet())
+    unet = randomize_weights(small_unet())
     context, actions = torch.randn(2, L, 4, 8, 12, generator=seeded()), torch.zeros(2, 6, dtype=torch.long)
     one, other = (rollout(unet, context, actions, 2, seeded(7)) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)

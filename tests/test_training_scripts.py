@@ -13,7 +13,7 @@ from dream.common.runs import load_checkpoint
 from dream.models.checkpoints import load_autoencoder_part, load_unet
 from dream.models.unet import UNet
 from dream.training.rollout_pool import RolloutPool
-from small import open_dream
+from small import open_small_world_model
 from training_helpers import (
     ONE_EPOCH,
     assert_same,
@@ -112,7 +112,9 @@ def test_recordings_of_other_shapes(options, tmp_path, small_models):
     run_train_autoencoder("--trajectories", tmp_path / "square.npz", "--output-dir", tmp_path / "a")
     b = tmp_path / "b"
     run_train_sd(*training_data(tmp_path), "--output-dir", b)
-    world_model = open_dream(tmp_path / "a" / "decoder.pt", b / "best.pt", b / "initial_sequence.npz")
+    world_model = open_small_world_model(
+        tmp_path / "a" / "decoder.pt", b / "best.pt", b / "initial_sequence.npz"
+    )
     assert len(world_model.action_names) == options.get("num_actions", 3)
     size = (options.get("height", 32), options.get("width", 48), 3)
     assert world_model.reset().shape == world_model.step(0).shape == size
@@ -237,5 +239,5 @@ def test_both_scripts_on_a_gpu(tmp_path, small_models):
     run_train_sd(*flags, "--epochs", 3, "--resume")
     assert [row["step"] for row in metrics_rows(b)] == ["2", "4", "6"]
     paths = (a / "decoder.pt", b / "best.pt", b / "initial_sequence.npz")
-    world_model = open_dream(*paths, 2, 0, torch.device("cuda"))
+    world_model = open_small_world_model(*paths, 2, 0, torch.device("cuda"))
     assert world_model.reset().shape == world_model.step(1).shape == (32, 48, 3)

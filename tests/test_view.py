@@ -1,27 +1,17 @@
-"""view_mario_kart_env.py: window (with SDL's dummy driver), keyboard and controllers; evaluate_ppo.py."""
+"""view_mario_kart_env.py: the window with SDL's dummy driver, and the keyboard."""
 
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import evaluate_ppo
 import numpy as np
 import pytest
-import torch
 import view_mario_kart_env as view
-from player.common.agent_view import preprocess_frame
-from player.common.errors import InputError
-from player.common.runs import save_checkpoint
-from player.games.game import DRIVING_ACTIONS, Action, Game
+from player.games.game import Action, Game
 from player.games.registry import find_game
-from player.rl.agent import Agent, AgentConfig, FrameStack, agent_checkpoint, load_agent
 from player.window.controllers import ButtonController, GameSession
-
-NAMES = tuple(action.name for action in DRIVING_ACTIONS)
 
 
 @pytest.fixture
@@ -39,18 +29,6 @@ def window(pygame):
     return Window(GameSession(), scale=2)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    """An agent that almost always chooses forward."""
-    torch.manual_seed(0)
-    agent = Agent(AgentConfig(6, NAMES, "Mode7Kart-v0", 4))
-    with torch.no_grad():
-        agent.policy.bias[1] = 8.0
-    path = tmp_path_factory.mktemp("agent") / "best.pt"
-    save_checkpoint(agent_checkpoint(agent), path)
-    return path
-
-
 def post(pygame, kind: str, *keys: str) -> None:
     for key in keys:
         pygame.event.post(pygame.event.Event(getattr(pygame, kind), key=pygame.key.key_code(key)))
@@ -59,9 +37,6 @@ def post(pygame, kind: str, *keys: str) -> None:
 def run_frames(window, number: int) -> None:
     for _ in range(number):
         window.run_frame()
-
-
-# -- keyboard ------------------------------------------------------------------------------------------------
 
 
 def test_keyboard_drives_the_kart(window, pygame):
@@ -192,135 +167,3 @@ def test_missing_display_is_one_line():
     done = subprocess.run([sys.executable, view.__file__], env=bare, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "--headless" in done.stderr
-
-
-# -- random policy and agent ---------------------------------------------------------------------------------
-
-
-def num_video_frames(path: Path) -> tuple[int, float]:
-    import cv2
-
-    video = cv2.VideoCapture(str(path))
-    count, rate = 0, video.get(cv2.CAP_PROP_FPS)
-    while video.read()[0]:
-        count += 1
-    video.release()
-    return count, rate
-
-
-@pytest.mark.parametrize("policy", ["random", "agent", None])
-def test_headless_video(policy, checkpoint, tmp_path, capsys):
-    pytest.importorskip("cv2")
-    flags = ["--policy", str(checkpoint) if policy == "agent" else policy] if policy else []
-    path = tmp_path / "videos" / "play.mp4"
-    view.main(view.parse_args([*flags, "--headless", "--frames", "50", "--record", str(path)]))
-    assert num_video_frames(path) == (50, 60.0)
-    assert "50 frames" in capsys.readouterr().out
-
-
-def test_agent_acts_as_in_training(checkpoint):
-    """At frame_skip=1 it observes every fourth frame and repeats its action four times, as with frame_skip=4."""
-    session = GameSession(policy=str(checkpoint), seed=7)
-    env = find_game("Mode7Kart-v0").make(frame_skip=4, start="line", stall_seconds=0.0)
-    agent, generator = load_agent(checkpoint), torch.Generator().manual_seed(7)
-    stack, (frame, _) = FrameStack(1, torch.device("cpu")), env.reset(seed=7)
-    for step in range(12):
-        np.testing.assert_array_equal(session.frame_u8, frame)
-        views = stack.push(preprocess_frame(frame)[None], np.array([step == 0]))
-        frame = env.step(int(agent.act(views, generator)[0][0]))[0]
-        for _ in range(4):
-            session.step()
-    assert session.truth["speed"] > 1
-
-
-def test_seed_determines_the_session(checkpoint):
-    def play(seed: int) -> np.ndarray:
-        session = GameSession(policy="random", seed=seed, rivals=1)
-        return np.stack(list(view.play_frames(session, 40)))
-
-    np.testing.assert_array_equal(play(1), play(1))
-    assert (play(1) != play(2)).any()
-
-
-def test_headless_starts_a_new_episode():
-    session = GameSession(policy="random")
-    frames = view.play_frames(session, 3)
-    next(frames)
-    session.env.unwrapped.state["progress"] = 1e9
-    next(frames)
-    next(frames)
-    assert session.num_frames == 1 and session.ended == ""
-
-
-def test_agent_of_another_game_is_refused(tmp_path):
-    other = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))
-    save_checkpoint(other, tmp_path / "other.pt")
-    with pytest.raises(InputError, match="choose --game Other-v0"):
-        GameSession(policy=str(tmp_path / "other.pt"))
-    with pytest.raises(InputError, match="no checkpoint at"):
-        GameSession(policy=str(tmp_path / "none.pt"))
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [["--record", "a.mp4"], ["--headless", "--record", "a.avi"], ["--rivals", "13"], ["--scale", "0"]],
-)
-def test_invalid_options_are_refused(flags):
-    with pytest.raises(SystemExit) as stopped:
-        view.parse_args(flags)
-    assert stopped.value.code == 2
-
-
-# -- evaluate_ppo.py -----------------------------------------------------------------------------------------
-
-
-def test_evaluation_compares_agent_and_random_policy(checkpoint, tmp_path, capsys):
-    flags = ["--episodes", "3", "--max-seconds", "8", "--seed", "5", "--json", str(tmp_path / "results.json")]
-    evaluate_ppo.main(evaluate_ppo.parse_args(["--agent", str(checkpoint), *flags]))
-    output = capsys.readouterr().out
-    assert "seeds 5 to 7" in output and "0 of 3" in output
-    results = json.loads((tmp_path / "results.json").read_text())
-    agent, random = results["summary"]["agent"], results["summary"]["random"]
-    assert agent["episodes"] == random["episodes"] == 3 and agent["finished"] == 0
-    assert agent["mean_laps"] > 0 and agent["mean_seconds_a_lap"] is None
-    assert [episode["seed"] for episode in results["episodes"]["agent"]] == [5, 6, 7]
-
-
-def test_evaluation_statistics():
-    """A scripted policy finishes without penalties; the results do not depend on the batch size."""
-    from test_mode7_kart import look_ahead_action
-
-    game = find_game("Mode7Kart-v0")
-    envs = [game.make(laps=1, frame_skip=4) for _ in range(2)]
-
-    def choose(views: torch.Tensor) -> np.ndarray:
-        running = [env for env in envs if env.state["progress"] < env.track.length]
-        return np.array([look_ahead_action(env) for env in running[: len(views)]])
-
-    batched = evaluate_ppo.play(envs, choose, [3, 4], game)
-    assert [episode["finished"] for episode in batched] == [True, True]
-    assert all(episode["clean"] and episode["wall_contacts"] == 0 for episode in batched)
-    assert all(1 <= episode["laps"] < 2.1 and 15 < episode["seconds_a_lap"] < 25 for episode in batched)
-    envs = envs[:1]
-    assert evaluate_ppo.play(envs, choose, [3, 4], game) == batched
-
-
-def test_evaluation_without_game_state_has_only_the_return():
-    class ShortGame:
-        frame_skip = 4
-        unwrapped = None
-
-        def reset(self, seed):
-            self.steps = 0
-            return np.zeros((12, 16, 3), np.uint8), {}
-
-        def step(self, action):
-            self.steps += 1
-            return np.zeros((12, 16, 3), np.uint8), 2.0, self.steps == 5, False, {}
-
-    game = Game("Other-v0", DRIVING_ACTIONS, 60, ShortGame)
-    episodes = evaluate_ppo.play([ShortGame()], evaluate_ppo.at_random(6, 0), [1, 2], game)
-    assert episodes == [{"seed": seed, "return": 10.0, "steps": 5} for seed in (1, 2)]
-    summary = evaluate_ppo.summary(episodes)
-    assert summary == {"episodes": 2, "mean_return": 10.0, "mean_steps": 5.0}
-    evaluate_ppo.print_table({"agent": summary, "random": summary})

@@ -11,27 +11,26 @@ from torch import Tensor
 
 
 def cache_on_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """A tensor of frames or latents (N, T, ...), to be treated as read only.
+    """Frames or latents (N, T, ...) as a tensor of the same type; treat it as read only.
 
-    It is copied to the GPU if it takes less than a third of the free memory; else it stays memory-mapped in CPU memory.
+    Copied to a CUDA device if it needs less than a third of the device's free memory; else it stays memory-mapped.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tensor = torch.from_numpy(array)
-    if (
-        device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(device)[0] / 3
-    ):  # training needs the rest
+    # Training needs the other two thirds of the GPU memory.
+    if device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(device)[0] / 3:
         on_device = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
         for source, target in zip(
             tensor, on_device, strict=True
-        ):  # by row: the whole may not fit in CPU memory
+        ):  # row by row: all may not fit in CPU memory
             target.copy_(source)
         return on_device
     return tensor
 
 
 def device_generator(device: torch.device, generator: torch.Generator) -> torch.Generator:
-    """A generator on `device` that is determined by `generator` (on the CPU): itself on the CPU, else seeded by it."""
+    """On the CPU, `generator` itself (a CPU generator); else a new generator on `device`, seeded by a draw from it."""
     if device.type == "cpu":
         return generator
     seed = torch.randint(2**62, (), generator=generator).item()
@@ -44,6 +43,8 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def mask_indices(mask: Tensor, device: torch.device) -> Tensor:
-    """Indices, on `device`, where a CPU mask (B,) is True. Indexing with a mask on the GPU would have to wait for it,
-    because the size of the result is known only after counting."""
+    """Indices int64 (M,), on `device`, where a CPU mask, bool (B,), is True.
+
+    Indexing with a mask on the GPU would wait for the GPU, because the size of the result is needed on the CPU.
+    """
     return to_device(mask.nonzero()[:, 0], device)

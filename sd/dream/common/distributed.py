@@ -18,7 +18,8 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 
-Rows = TypeVar("Rows", bound=Tensor | tuple[Tensor, ...])  # a tensor (B, ...) or a NamedTuple of such tensors
+# A tensor (B, ...), or a NamedTuple of such tensors.
+Rows = TypeVar("Rows", bound=Tensor | tuple[Tensor, ...])
 
 
 class Distributed:
@@ -29,7 +30,9 @@ class Distributed:
 
     @classmethod
     def open(cls, device: torch.device, batch_size: int) -> "Distributed":
-        """Joins the processes that torchrun started, or returns the single process. Silences all but the main process.
+        """Joins the processes that torchrun has started; without torchrun, returns a group of one process.
+
+        Discards the output of all processes but the main one.
 
         Raises InputError if the batch size is not a multiple of the number of processes.
         """
@@ -80,7 +83,9 @@ class Distributed:
         return value / self.count
 
     def mean_metrics(self, history: list[dict[str, Tensor]]) -> dict[str, float]:
-        """Each metric's mean over the training steps that have it, and over the processes."""
+        """Mean of each metric over the training steps that report it, and over the processes.
+
+        history: one dict of scalar tensors by name for each step."""
         means = {}
         for name in sorted({name for metrics in history for name in metrics}):
             local = torch.stack([metrics[name] for metrics in history if name in metrics]).mean()
@@ -97,7 +102,7 @@ class Distributed:
             yield
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replaces each gradient by its mean over the processes, with a single all-reduce."""
+        """Replaces each gradient by its mean over the processes, in one all-reduce."""
         if self.count == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]

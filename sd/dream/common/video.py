@@ -12,13 +12,13 @@ from dream.common.errors import InputError
 SUFFIXES = (".mp4", ".gif")
 
 
-def usual_suffix() -> str:
-    """File type of a video without a given name: .mp4 if OpenCV is installed, else .gif."""
+def default_suffix() -> str:
+    """Suffix of a video file if none is given: .mp4 if OpenCV is installed, else .gif."""
     return ".mp4" if importlib.util.find_spec("cv2") else ".gif"
 
 
 def free_path(folder: Path, suffix: str, stem: str = "dream") -> Path:
-    """`<stem>_001<suffix>`, `<stem>_002<suffix>` ...: the first that neither exists nor is being written."""
+    """The first of `<stem>_001<suffix>`, `<stem>_002<suffix>` ... that neither exists nor is being written."""
     number = 1
     while (folder / f"{stem}_{number:03d}{suffix}").exists() or any(
         folder.glob(f"{stem}_{number:03d}.writing{suffix}*")
@@ -30,9 +30,9 @@ def free_path(folder: Path, suffix: str, stem: str = "dream") -> Path:
 class VideoFile:
     """`with VideoFile(path, fps, (H, W)) as video: video.write(frame)`, frame uint8 (H, W, 3), RGB.
 
-    Frames go to a temporary file that replaces `path` on closing. Frames written before Ctrl-C or an error are kept; a
-    video without frames leaves no file. `scale`: enlargement of each side. Raises InputError if the file cannot be
-    opened.
+    fps: frames per second. scale: factor by which each side is enlarged. Frames go to a temporary file that replaces
+    `path` on closing. Frames written before Ctrl-C or an error are kept, which `atomic_write` (files.py) would not do;
+    a video without frames leaves no file. Raises InputError if the file cannot be opened.
     """
 
     def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int = 2) -> None:
@@ -59,6 +59,7 @@ class VideoFile:
             raise
 
     def write(self, frame_u8: np.ndarray) -> None:
+        """Appends a frame, uint8 (H, W, 3), RGB."""
         assert frame_u8.dtype == np.uint8 and frame_u8.shape == (*self.frame_shape, 3), frame_u8.shape
         self.encoder.write(frame_u8)
         self.num_frames += 1
@@ -92,7 +93,7 @@ class _Mp4:
             ) from None
         H, W = frame_shape
         self.scale, self.pad = scale, ((0, H * scale % 2), (0, W * scale % 2), (0, 0))
-        size = (W * scale + self.pad[1][1], H * scale + self.pad[0][1])  # the codec needs even sizes
+        size = (W * scale + self.pad[1][1], H * scale + self.pad[0][1])  # the codec accepts even sizes only
         self.writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
         if not self.writer.isOpened():
             raise InputError(f"OpenCV cannot write an mp4 in {path.parent}: choose a name that ends in .gif")
@@ -120,7 +121,7 @@ class _Gif:
     def finish(self) -> None:
         if not self.frames:
             return
-        # A GIF counts in hundredths of a second. Rounding the times, not the durations, keeps the total length right.
+        # GIF durations are multiples of 10 ms. Rounding the times, not the durations, keeps the total length right.
         times = [round(100 * frame / self.fps) for frame in range(len(self.frames) + 1)]
         durations_ms = [10 * (end - begin) for begin, end in pairwise(times)]
         size = (self.frames[0].width * self.scale, self.frames[0].height * self.scale)

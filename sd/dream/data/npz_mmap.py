@@ -1,4 +1,4 @@
-"""Memory-maps the arrays of an .npz file where they lie in the file, so that nothing is read before it is used."""
+"""Memory-maps the arrays of an uncompressed .npz file in place, so that only the parts that are used are read."""
 
 import math
 import os

@@ -46,12 +46,10 @@ class Trajectories:
     fps: float  # recorded frames per second
     meta: dict  # as in the file
     extras: dict[str, np.ndarray]  # other arrays (N, T, ...), memory-mapped
-    assumptions: tuple[
-        str, ...
-    ]  # what was assumed because the file does not state it, one line each, for printing
-    record_envs: (
-        int | None
-    )  # K: row i belongs to environment i % K; None: every row is an environment of its own
+    # Assumptions about what the file does not state, one line each, for printing.
+    assumptions: tuple[str, ...]
+    # K: row i belongs to environment i % K; None: every row is a separate environment.
+    record_envs: int | None
 
     @property
     def num_rows(self) -> int:
@@ -273,5 +271,5 @@ def _read_record_envs(meta: dict, num_rows: int, assumptions: list[str]) -> int 
         return K
     if K is not None or num_rows > 1:
         reason = "no record_envs in the file" if K is None else f"record_envs is {K!r} for {num_rows} rows"
-        assumptions.append(f"{reason}: every row is treated as an environment of its own")
+        assumptions.append(f"{reason}: every row is treated as a separate environment")
     return None

@@ -1,6 +1,7 @@
-"""The world model under evaluation and the recording that it is compared with; real, decoded and generated clips.
+"""The world model under evaluation, the recording it is compared with, and real, decoded and generated clips.
 
-Clips are kept as uint8 frames or float16 latents: tens of thousands of frames of 112 x 256 pixels fit in memory.
+Clips are stored as uint8 frames or float16 latents, so that tens of thousands of frames of 112 x 256 pixels fit in
+memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,15 +30,14 @@ from dream.models.unet import UNet
 ENCODE_BATCH = 64  # frames
 ROLLOUT_BATCH = {"cpu": 16, "cuda": 64}  # rollouts per batch; results do not depend on it
 ACTION_CHANGE_PROB = 1 / 8  # per frame, of sticky random actions
-UNSEEN_HOLDOUT_FRACTION = (
-    0.4  # held out of a recording that the model was not trained on; the rest trains the probes
-)
+# Fraction of episodes held out of a recording that the model was not trained on; the others train the probes.
+UNSEEN_HOLDOUT_FRACTION = 0.4
 MIN_WINDOWS = 8  # held-out windows that a rollout length needs
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluator:
-    """A world model and a recording. `train` and `held_out`: bool (N, T), whole episodes without a common frame."""
+    """A world model and a recording. `train` and `held_out`: disjoint masks, bool (N, T), of whole episodes."""
 
     data: Trajectories
     train: np.ndarray
@@ -52,7 +52,7 @@ class Evaluator:
 
     def windows(self, mask: np.ndarray, length: int, count: int, desc: str) -> Tensor:
         """Start positions (M, 2), row and time, of at most `count` windows, evenly spaced over all windows of `length`
-        frames inside the mask (N, T). Raises InputError, which names the purpose `desc`, where there is none."""
+        frames inside the mask (N, T). Raises InputError, with the purpose `desc`, if there is no window."""
         starts = window_starts(self.data.episode_starts, mask, length)
         if len(starts) == 0:
             raise InputError(f"no {length} frames in a row for {desc}: record more or longer episodes")
@@ -61,7 +61,7 @@ class Evaluator:
 
     def longest_rollout(self, length: int, fallbacks: tuple[int, ...]) -> int:
         """`length`, or the largest of the `fallbacks` below it for which the held-out episodes have MIN_WINDOWS
-        windows. Without a fallback that fits: 0 if no fallbacks are given, else InputError."""
+        windows. If none fits: returns 0 if no fallbacks are given, else raises InputError."""
         L = self.unet.config.context
         for frames in (length, *sorted(fallbacks, reverse=True)):
             num_windows = len(window_starts(self.data.episode_starts, self.held_out, L + frames))
@@ -75,12 +75,12 @@ class Evaluator:
         )
 
     def real_frames(self, starts: Tensor, offset: int, length: int) -> Tensor:
-        """Recorded frames uint8 (M, length, 3, H, W), from `offset` frames after each start on."""
+        """Recorded frames uint8 (M, length, 3, H, W) that begin `offset` frames after each of starts (M, 2)."""
         rows = [self.data.frames[row, t + offset : t + offset + length] for row, t in starts.tolist()]
         return torch.from_numpy(np.stack(rows))
 
     def actions(self, starts: Tensor, length: int) -> Tensor:
-        """Recorded actions int64 (M, length) from each start on."""
+        """Recorded actions int64 (M, length) that begin at each of starts (M, 2)."""
         rows = [self.data.actions[row, t : t + length] for row, t in starts.tolist()]
         return torch.from_numpy(np.stack(rows).astype(np.int64))
 
@@ -102,7 +102,7 @@ class Evaluator:
         return frames.unflatten(0, latents.shape[:2])
 
     def encode_displayed(self, latents: Tensor) -> Tensor:
-        """Latents (B, C, h, w) decoded to the 8-bit frames that a player sees, and encoded again."""
+        """Decodes latents (B, C, h, w) to 8-bit frames, as they are displayed, and encodes them again, float32."""
         return self.encode(self.decode(latents[:, None]))[:, 0].to(self.device).float()
 
     def batches(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -115,7 +115,7 @@ class Evaluator:
         """Generates latents float16 (M, F, C, h, w), on the CPU, from the real contexts at starts (M, 2).
 
         actions: int64 (M, L + F - 1); action L - 1 leads to the first generated frame. desc: for the progress bar.
-        unet: another network than that of the evaluator.
+        unet: the network (default: that of the evaluator).
         """
         context = self.encode(self.real_frames(starts, 0, self.unet.config.context))
         rollouts = []
@@ -130,8 +130,8 @@ class Evaluator:
     ) -> Iterator[Tensor]:
         """Yields F generated latents (B, C, h, w) from context (B, L, C, h, w) and actions (B, L + F - 1).
 
-        Each rollout draws its noise from a generator of its own, seeded by one of the B `seeds`: the noise of a rollout
-        does not depend on the batch that it is computed in.
+        Each rollout has its own noise generator, seeded by one of the B `seeds`, so that its noise does not depend on
+        the batch it is computed in.
         """
         L = context.shape[1]
         context, actions = context.to(self.device).float(), actions.to(self.device)
@@ -157,7 +157,8 @@ def sticky_random_actions(count: int, length: int, num_actions: int, seed: int) 
 
 
 def or_skip_reason(measure: Callable, *inputs):
-    """Result of `measure(*inputs)`, or {"skipped": reason} where the recording does not allow the measurement."""
+    """Result of `measure(*inputs)`; {"skipped": reason} if it raises InputError because the recording is too short or
+    lacks data."""
     try:
         return measure(*inputs)
     except InputError as problem:
@@ -171,9 +172,9 @@ def load_evaluator(
     """Returns the evaluator, the recording of random actions (if its path is given), the game, and a sentence about
     which episodes are held out.
 
-    Held out are the episodes that training held out; of a recording that the model was not trained on, a fraction
-    drawn by `seed`. backend: "torch" or a key of RUNTIMES. steps: sampling steps per frame (None: the model's own).
-    Raises InputError where the files do not belong together.
+    The held-out episodes are those that training held out or, if the model was not trained on this recording, a
+    fraction UNSEEN_HOLDOUT_FRACTION drawn by `seed`. backend: "torch" or a key of RUNTIMES. steps: sampling steps per
+    frame (None: the model's own). Raises InputError if a file is invalid or the files do not belong together.
     """
     encoder, _ = load_autoencoder(encoder_path, decoder_path)
     decoder, unet, game, checkpoint = load_world_model(decoder_path, model_path)
@@ -209,7 +210,7 @@ def load_evaluator(
 
 
 def open_recording(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:
-    """Opens a recording. Raises InputError where its frame size or its actions are not those of the model."""
+    """Opens a recording. Raises InputError if its frame size or its actions are not those of the model."""
     data = open_trajectories(path)
     for line in data.assumptions:
         print(f"assumed: {line}")

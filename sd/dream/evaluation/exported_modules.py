@@ -1,5 +1,5 @@
-"""Modules that run an exported world model in place of its PyTorch networks, so that evaluation measures the backend
-that is played.
+"""Modules that run an exported world model instead of its PyTorch networks, so that evaluation measures the backend
+that is used in play.
 
 They compute on the CPU, one sample at a time; weights and configuration of the original module stay accessible.
 """
@@ -26,7 +26,7 @@ class OnnxUNet(UNet):
         self, z: Tensor, t: Tensor, context: Tensor, actions: Tensor, context_noise: Tensor | None = None,
         warped: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """As `UNet.forward`; the export knows no context noise, so `context_noise` must be None."""
+        """As `UNet.forward`; the export has no input for context noise, so `context_noise` must be None."""
         assert context_noise is None, "the exported denoiser has no input for context noise"
         warped = self.warp_last_latent(context, actions) if warped is None else warped
         t_next = torch.zeros_like(t)  # an Euler step to t = 0 ends at the predicted clean latent itself
@@ -59,7 +59,9 @@ class OnnxDecoder(Decoder):
 
 
 def run_per_sample(graph: Graph, inputs: dict[str, Tensor], output: int) -> Tensor:
-    """Runs an exported graph, whose batch size is 1, on each of a batch (B, ...); returns the output of that index."""
+    """Runs an exported graph, whose batch size is 1, on each sample of `inputs` (B, ...).
+
+    Returns the output number `output`, (B, ...)."""
     arrays = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in inputs.items()}
     batch = len(next(iter(arrays.values())))
     results = [

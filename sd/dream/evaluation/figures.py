@@ -20,7 +20,8 @@ def save_figures(
     folder: Path,
 ) -> None:
     """Writes drift.png (PSNR over frames), film.png (a few rollouts at the horizons, below the real frames) and
-    film.gif (all frames of these). rollouts: the tensors from `evaluate_rollouts`; ceiling_db: of the autoencoder."""
+    film.gif (all frames of them). rollouts: the tensors from `evaluate_rollouts`; ceiling_db: PSNR of
+    the autoencoder."""
     starts, generated = rollouts["starts"], rollouts["generated"]
     chosen = torch.linspace(0, len(starts) - 1, min(MAX_ROLLOUTS, len(starts))).long()
     frames = torch.tensor([frame for frame in horizons if frame <= generated.shape[1]]) - 1
@@ -49,7 +50,7 @@ def plot_psnr_curve(
 ) -> None:
     """Plots PSNR over the frames of rollouts. psnr_curve and copy_curve: (M, F) in dB, of the rollouts and of repeating
     the first frame; the band is the 10th to the 90th percentile."""
-    import matplotlib  # takes a second to import, and only this figure needs it
+    import matplotlib  # here, because it takes a second to import
 
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -13,7 +13,7 @@ from dream.evaluation.metrics import psnr, ssim
 from dream.models.rollout import sample_next_latent
 
 COMPARE_BATCH = 32  # frames
-SENSITIVITY_FRAMES = 4  # generated frames after which recorded and random actions are compared (Genie)
+SENSITIVITY_FRAMES = 4  # generated frames after which recorded and random actions are compared
 
 
 def compare(
@@ -46,7 +46,7 @@ def summary(scores: dict[str, Tensor]) -> dict:
 
 def gain_over_copy(score: dict, copy_score: dict, ceiling: dict) -> dict:
     """Adds to a summary the PSNR gain over the copy baseline in dB (`gain_db`), and that gain as a fraction of the
-    autoencoder's (`normalized_gain`, None where the autoencoder does not exceed the baseline)."""
+    autoencoder's (`normalized_gain`, None if the autoencoder does not exceed the baseline)."""
     gain = score["psnr_db"] - copy_score["psnr_db"]
     max_gain = ceiling["psnr_db"] - copy_score["psnr_db"]
     return {**score, "gain_db": gain, "normalized_gain": gain / max_gain if max_gain > 0 else None}
@@ -126,7 +126,8 @@ def psnr_u8(frames_u8: Tensor, real_u8: Tensor) -> Tensor:
 
 def action_sensitivity(evaluator: Evaluator, starts: Tensor, psnr_curve: Tensor, seed: int) -> dict:
     """`delta_psnr_db`: PSNR under the recorded actions minus PSNR under random ones, after SENSITIVITY_FRAMES frames
-    (controllability of Genie, Bruce et al. 2024, arXiv 2402.15391, section 3). A model that ignores actions has 0.
+    (the controllability metric of Genie, Bruce et al. 2024, arXiv 2402.15391, section 3). It is 0 for a model that
+    ignores actions.
 
     starts (M, 2) and psnr_curve (M, F): from `evaluate_rollouts`.
     """

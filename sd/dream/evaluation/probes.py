@@ -1,8 +1,8 @@
-"""Probes: small networks that are trained on real clips and applied to generated ones. Pure tensors.
+"""Probes: small networks that are trained on real clips and applied to generated ones. No file access.
 
 All probes share one architecture: the frames of a clip are pixel-unshuffled, so that fine detail is kept, and strided
-convolutions reduce them to one vector, from which a linear layer predicts what the caller asks for: the action, real or
-generated, the game's state. Longer clips are processed as pairs of consecutive frames.
+convolutions reduce them to one vector, from which a linear layer predicts the target: the action, whether the clip is
+generated, or the game's state. Longer clips are processed as pairs of consecutive frames.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class ClipProbe(nn.Module):
 class FramePairProbe(nn.Module):
     """A probe of clips of any length: the mean output of a ClipProbe over all pairs of consecutive frames.
 
-    It gets a dozen training samples from a clip, where a probe of all frames at once would get one.
+    A clip of 16 frames gives 15 training samples; a probe of all frames at once would get one.
     """
 
     def __init__(self, num_outputs: int) -> None:
@@ -61,7 +61,7 @@ class FramePairProbe(nn.Module):
 
 
 def make_probe(num_frames: int | None, num_outputs: int, seed: int, device: torch.device) -> nn.Module:
-    """An untrained ClipProbe of num_frames frames or, where num_frames is None, a FramePairProbe."""
+    """An untrained ClipProbe of num_frames frames or, if num_frames is None, a FramePairProbe."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         probe = FramePairProbe(num_outputs) if num_frames is None else ClipProbe(num_frames, num_outputs)

@@ -1,7 +1,9 @@
-"""An untrained network as large as that of the original Dream-Mario-Kart, to compare speed with; not for training.
+"""The baseline of benchmark_sd.py: an untrained network of the size of the original Dream-Mario-Kart's.
 
-19.8 M weights and 4.34 GFLOP per pass at latents of 4 x 28 x 64 (the original: 19.9 M and 4.33 GFLOP), of which a frame
-takes REFERENCE_STEPS. It is a plain U-Net: no pixel-unshuffle, no flow, three levels.
+19.8 M weights and 4.34 GFLOP per pass at latents of 4 x 28 x 64 (the original: 19.9 M and 4.33 GFLOP); a frame takes
+REFERENCE_STEPS passes. It is a plain U-Net: no pixel-unshuffle, no flow, three levels. The residual block and the
+timestep embedding are those of unet.py. The forward pass is written out here, so that changes that make UNet faster
+leave the baseline as it is.
 """
 
 import itertools
@@ -19,7 +21,7 @@ BLOCKS = 2  # residual blocks per level, down and up
 
 
 class ReferenceUNet(nn.Module):
-    """Takes the place of a UNet in `sample_next_latent`, without a flow."""
+    """Has the interface of a UNet without flow, as far as `sample_next_latent` uses it."""
 
     warp_last_latent = UNet.warp_last_latent
     flow = None

@@ -1,30 +1,31 @@
 """Results of an evaluation: the JSON file and the table that is printed."""
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from dream.common.files import atomic_write
+
 
 class EvaluationReport:
-    """Results by name, saved after every update: an evaluation of hours that is stopped keeps what it has measured."""
+    """Results by name, saved after every update, so that an evaluation that is stopped keeps what it has measured."""
 
     def __init__(self, path: Path, run_info: dict) -> None:
         self.path, self.results, self.start_s = path, {"run_info": run_info}, time.monotonic()
 
     def update(self, **results) -> None:
+        """Adds results and writes the file; run_info["minutes"] is the time since the report was created."""
         self.results.update(results)
         self.results["run_info"]["minutes"] = (time.monotonic() - self.start_s) / 60
         save_json(self.results, self.path)
 
 
 def save_json(results: dict, path: Path) -> None:
-    """Writes a JSON file atomically."""
-    tmp_path = path.with_name(path.name + ".writing")
-    tmp_path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    os.replace(tmp_path, path)
+    """Writes a JSON file with an atomic replace; creates its folder if missing."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(results, indent=1) + "\n").encode())
 
 
 def table(results: dict) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Does the generated world keep the game's state? A probe reads speed, heading and track position off frames.
+"""Measures whether rollouts keep the game's state: a probe predicts speed, heading and track position from frames.
 
-The probe is trained on real frames, with the game's state as labels, and applied to generated ones. The labels come
-with the recording, as arrays named truth/*: nothing here knows the game.
+The probe is trained on real frames, with the game's state as labels, and applied to generated ones. The labels are
+the arrays truth/* of the recording; the code is not specific to a game.
 """
 
 import math
@@ -25,17 +25,15 @@ BATCH = 32
 CLIP = 4  # frames that the probe sees; it predicts the state at the last one
 SECONDS = (1, 2, 5)  # into a rollout
 NUMBERS = ("truth/speed", "truth/x", "truth/y")  # in the game's units
-ANGLES = {
-    "truth/heading": 1.0,
-    "truth/place": 2 * math.pi,
-}  # radians per unit; truth/place is a fraction of the lap
-SECTORS = 8  # of a lap; a lap counts where they are passed in order
+# Radians per unit; truth/place is a fraction of the lap.
+ANGLES = {"truth/heading": 1.0, "truth/place": 2 * math.pi}
+SECTORS = 8  # of a lap; a lap counts if they are passed in order
 CONTROL_FRAMES = 400  # per window of real frames in which laps are counted
 
 
 @dataclass(frozen=True)
 class StateProbe:
-    """A trained probe, and how its outputs are scaled."""
+    """A trained probe, and the mean and standard deviation by which its numbers are scaled."""
 
     probe: ClipProbe
     numbers: tuple[str, ...]  # the members of NUMBERS that were recorded
@@ -57,9 +55,10 @@ class StateProbe:
 
 
 def train_state_probe(evaluator: Evaluator, num_steps: int, seed: int) -> StateProbe:
-    """Trains a probe on the episodes that are not held out. Angles are predicted as (cos, sin), without a jump at 2 pi.
+    """Trains a probe on the episodes that are not held out. Angles are predicted as (cos, sin), because
+    an angle itself jumps at 2 pi.
 
-    Raises InputError where the recording has no state, or one with values that are not finite.
+    Raises InputError if the recording has no state, or a state with values that are not finite.
     """
     extras, shape = evaluator.data.extras, evaluator.data.actions.shape
     names, angles = (
@@ -133,7 +132,7 @@ def state_errors(
     predicted: dict[str, Tensor], labels: dict[str, Tensor], probe: StateProbe
 ) -> dict[str, float]:
     """Mean absolute errors: speed, and distance between positions, in the game's units; heading in degrees; track
-    position as a fraction of a lap. Only what the recording has."""
+    position as a fraction of a lap. Without the errors of what was not recorded."""
     errors = {}
     if "truth/speed" in predicted:
         errors["speed"] = (predicted["truth/speed"] - labels["truth/speed"]).abs().mean().item()
@@ -155,9 +154,9 @@ def agent_laps(
     """Lets an agent of the real game drive in the world model for num_frames frames, from real contexts at starts
     (M, 2), and counts laps.
 
-    `laps`: the probe sees the SECTORS of a lap passed in order, so that a jump of the generated world does not count,
-    and costs most of a lap. `distance_laps`: distance driven in laps, jumps excluded. Raises InputError where the
-    probe knows no track position.
+    `laps`: sectors passed in order, as predicted by the probe, / SECTORS. After a jump of the predicted track position,
+    counting resumes at the sector after the last counted one, so that a jump costs up to a lap. `distance_laps`:
+    distance driven in laps, without jumps. Raises InputError if the probe was trained without track positions.
     """
     L, device = evaluator.unet.config.context, evaluator.device
     frames = evaluator.real_frames(starts, 0, L)
@@ -190,8 +189,8 @@ def agent_laps(
 
 
 def lap_count_on_real_frames(evaluator: Evaluator, probe: StateProbe, count: int) -> dict:
-    """Checks the lap counter itself: laps in `count` held-out windows of CONTROL_FRAMES real frames, all together,
-    counted from the probe's predictions (`predicted`) and from the recorded state (`recorded`)."""
+    """Validates the lap counter: the total of laps in `count` held-out windows of CONTROL_FRAMES real frames, counted
+    from the probe's predictions (`predicted`) and from the recorded state (`recorded`)."""
     starts = evaluator.windows(evaluator.held_out, CONTROL_FRAMES, count, "laps in real frames")
     predicted, recorded = SectorCount(len(starts)), SectorCount(len(starts))
     for i in range(0, CONTROL_FRAMES - CLIP + 1, CLIP):
@@ -203,7 +202,7 @@ def lap_count_on_real_frames(evaluator: Evaluator, probe: StateProbe, count: int
 
 
 def predicted_track_position(probe: StateProbe, clips_u8: Tensor) -> Tensor:
-    """Track position (M,), as an angle in radians, of clips uint8 (M, CLIP, 3, H, W). Raises InputError where the probe
+    """Track position (M,), as an angle in radians, of clips uint8 (M, CLIP, 3, H, W). Raises InputError if the probe
     was trained without truth/place."""
     if "truth/place" not in probe.angles:
         raise InputError("the recording has no truth/place")
@@ -212,8 +211,8 @@ def predicted_track_position(probe: StateProbe, clips_u8: Tensor) -> Tensor:
 
 
 class SectorCount:
-    """Counts for M drivers the sectors of a lap that they pass in order (`passed`) and the sectors that they advance,
-    whatever jumps come in between (`distance`). A sector is accepted once it was predicted twice in a row."""
+    """Counts for each of M drivers the sectors of a lap that are passed in order (`passed`) and the sectors by which it
+    advances, without jumps (`distance`); both float32 (M,). A sector is accepted if it is predicted twice in a row."""
 
     def __init__(self, num_drivers: int) -> None:
         self.passed, self.distance = torch.zeros(num_drivers), torch.zeros(num_drivers)

@@ -1,4 +1,4 @@
-"""Validation during training: a few metrics on held-out episodes, each next to its copy baseline."""
+"""Validation during training: metrics on held-out episodes, with the baselines of copying the last or first frame."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from dream.models.unet import UNet
 
 NUM_WINDOWS = 96  # for the next frame
 NUM_ROLLOUTS = 8
-MAX_ACTION_ROWS = 12  # in the preview of actions
+MAX_ACTION_ROWS = 12  # actions in the preview
 HORIZONS = (4, 16, 64)  # frames into a rollout at which it is compared with the recording
 
 
@@ -44,7 +44,7 @@ def validation_set(
     data: Trajectories, frames: Tensor, latents: Tensor, mask: np.ndarray, context: int, device: torch.device
 ) -> ValidationSet:
     """Gathers the windows. frames: uint8 (N, T, 3, H, W) and latents (N, T, C, h, w) of the whole recording; mask:
-    bool (N, T), its held-out frames; context: L. Raises InputError where no window fits into an episode."""
+    bool (N, T), its held-out frames; context: L. Raises InputError if no window fits into an episode."""
     actions = torch.from_numpy(data.actions)
     horizons = HORIZONS
     while len(horizons) > 1 and len(window_starts(data.episode_starts, mask, context + horizons[-1])) == 0:
@@ -88,7 +88,7 @@ def validate(
 ) -> tuple[dict[str, float], Tensor]:
     """Returns metrics by name (PSNR in dB against the recorded frames) and the rollouts' latents (R, F, C, h, w).
 
-    The noise is the same in every call, so that epochs can be compared. steps: sampling steps per frame.
+    The noise is the same in every call, so that epochs are comparable. steps: sampling steps per frame.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(held_out.target_latent.shape, generator=generator).to(held_out.target_latent.device)

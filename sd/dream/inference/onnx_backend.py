@@ -1,7 +1,7 @@
 """Runs an exported world model in OpenVINO or ONNX Runtime: without PyTorch, and faster on a CPU.
 
-`export_sd.py` writes the export beside its model: three ONNX graphs, one for each function of backend.py, and
-dream.json, which holds the game, the shapes and a hash of the files that were exported."""
+`export_sd.py` writes the export next to the model: three ONNX graphs, one for each function of backend.py, and
+dream.json with the game, the shapes and a hash of the files that were exported."""
 
 import hashlib
 import json
@@ -19,13 +19,17 @@ FORMAT = 4
 GRAPHS = ("warp", "denoise", "decode")
 METADATA = "dream.json"
 
+# Inputs by name -> outputs in the order of the export.
 Graph = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
 
 class OnnxBackend:
+    """A Backend (backend.py) that runs an exported model on the CPU."""
+
     def __init__(self, folder: Path, runtime: str, steps: int | None) -> None:
-        """runtime: a key of RUNTIMES. steps: sampling steps per frame (None: the model's own). Raises InputError
-        where the folder does not hold an exported model, ImportError where the runtime is not installed."""
+        """folder: of the export. runtime: a key of RUNTIMES. steps: sampling steps per frame (None: the model's own).
+
+        Raises InputError if the folder is not a valid export, ImportError if the runtime is not installed."""
         metadata = read_metadata(folder)
         try:
             self.game = GameInfo.from_dict(metadata["game"])
@@ -63,17 +67,17 @@ class OnnxBackend:
 
 
 def default_start_states(model_path: Path) -> Path:
-    """Where the start states of a model are, unless another file is named."""
+    """Default path of a model's start states: next to the model."""
     return Path(model_path).with_name("initial_sequence.npz")
 
 
 def export_dir(model_path: Path) -> Path:
-    """Where the export of a model is, unless another folder is named."""
+    """Default folder of a model's export: model.exported next to model.pt."""
     return Path(model_path).with_suffix(".exported")
 
 
 def read_metadata(folder: Path) -> dict:
-    """dream.json as a dict. Raises InputError where there is none of this format."""
+    """dream.json as a dict. Raises InputError if it is missing, damaged or of another format version."""
     path = folder / METADATA
     if not path.is_file():
         raise InputError(f"no exported model at {folder}: sd/export_sd.py makes one")
@@ -87,6 +91,7 @@ def read_metadata(folder: Path) -> dict:
 
 
 def damaged(folder: Path, problem: Exception) -> InputError:
+    """The error to raise for an export that cannot be read because of `problem`."""
     first_line = (str(problem) or type(problem).__name__).splitlines()[0]
     return InputError(
         f"{folder} cannot be read as an exported model ({first_line}): export it again with sd/export_sd.py"
@@ -94,7 +99,7 @@ def damaged(folder: Path, problem: Exception) -> InputError:
 
 
 def source_hash(decoder_path: Path, model_path: Path) -> str:
-    """Hash of the files that are exported, by which an export is known to be theirs."""
+    """SHA-1 of the two checkpoint files in hex digits; an export stores that of the files it was made from."""
     digest = hashlib.sha1()
     for path in (decoder_path, model_path):
         digest.update(Path(path).read_bytes())
@@ -102,8 +107,9 @@ def source_hash(decoder_path: Path, model_path: Path) -> str:
 
 
 def matches_source(folder: Path, decoder_path: Path, model_path: Path) -> bool:
-    """Whether `folder` holds an export of these files; where they do not exist, of any: playing needs only the
-    export."""
+    """Whether `folder` holds an export of these two files.
+
+    If one of them does not exist, any export is accepted, because playing needs the export alone."""
     if not (folder / METADATA).is_file():
         return False
     if not (Path(decoder_path).is_file() and Path(model_path).is_file()):
@@ -118,8 +124,10 @@ def matches_source(folder: Path, decoder_path: Path, model_path: Path) -> bool:
 
 
 def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
-    """In bfloat16 where the CPU has instructions for it, else in float32. Also in float32 where oneDNN, whose kernels
-    OpenVINO uses, is restricted to older instructions (ONEDNN_MAX_CPU_ISA=AVX2 python sd/benchmark_sd.py)."""
+    """Compiles graphs for OpenVINO; returns the runtime's name with the precision, and the graphs.
+
+    The precision is bfloat16 if the CPU has instructions for it, else float32. It is also float32 if oneDNN, whose
+    kernels OpenVINO uses, is restricted to older instructions (ONEDNN_MAX_CPU_ISA=AVX2 python sd/benchmark_sd.py)."""
     import openvino
 
     core = openvino.Core()
@@ -142,6 +150,7 @@ def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
 
 
 def load_onnxruntime(paths: list[Path]) -> tuple[str, list[Graph]]:
+    """Loads graphs in ONNX Runtime, in float32; returns as `load_openvino`."""
     import onnxruntime
 
     def load(path: Path) -> Graph:

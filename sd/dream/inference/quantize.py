@@ -1,8 +1,8 @@
-"""Quantizes the denoiser's convolutions to 8 bits: faster on a CPU, and the rounding is below the model's own error.
+"""Quantizes the denoiser's convolutions to 8 bits: faster on a CPU, with a rounding error below the model's own error.
 
-Post-training static quantization (Jacob et al. 2018, arXiv 1712.05877): a weight is rounded to a step of its output
-channel's range, an activation to a step of the range that it takes in play. That range is measured on rollouts from
-the start states under random actions."""
+Post-training static quantization (Jacob et al. 2018, arXiv 1712.05877): weights are rounded with a scale per output
+channel, activations with a scale per tensor. The range of the activations is measured on rollouts from the start states
+under random actions."""
 
 import logging
 import tempfile
@@ -17,14 +17,14 @@ NUM_FRAMES = 8  # generated from each start state
 
 
 def collect_calibration_inputs(backend: TorchBackend, starts_path: Path) -> list[dict[str, np.ndarray]]:
-    """Inputs of the exported denoiser by name (export.py), in play from each start state of an
-    initial_sequence.npz."""
+    """Inputs of the exported denoiser by name (export.py), one dict for each sampling step of rollouts of NUM_FRAMES
+    frames from every start state of an initial_sequence.npz."""
     collected = []
 
     def collect(_, args: tuple, kwargs: dict) -> None:
         z, t, context, actions = (each.numpy() for each in args)
         warped = kwargs["warped"].numpy()
-        # t_next is used after the convolutions: any value will do
+        # the convolutions do not depend on t_next, so that its value is arbitrary
         collected.append(
             {"z": z, "t": t, "t_next": 0 * t, "context": context, "actions": actions, "warped": warped}
         )
@@ -40,8 +40,8 @@ def collect_calibration_inputs(backend: TorchBackend, starts_path: Path) -> list
 
 
 def quantize_convs(model, calibration: list[dict[str, np.ndarray]]):
-    """An onnx.ModelProto with its convolutions in 8 bits, but for the first and the last two, whose rounding no later
-    layer corrects. calibration: inputs by name."""
+    """Returns the onnx.ModelProto `model` with 8-bit convolutions, except the first and the last two, whose rounding
+    errors later layers cannot correct. calibration: from `collect_calibration_inputs`."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -53,7 +53,7 @@ def quantize_convs(model, calibration: list[dict[str, np.ndarray]]):
             return next(self.remaining, None)
 
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    logging.getLogger().addFilter(drop := lambda record: False)  # its advice does not apply here
+    logging.getLogger().addFilter(drop := lambda record: False)  # it logs advice that does not apply here
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "quantized.onnx"

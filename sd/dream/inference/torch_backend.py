@@ -1,5 +1,4 @@
-"""PyTorch backends: plain float32, which every other backend is compared with, and a CUDA graph in mixed
-precision."""
+"""PyTorch backends: float32, the reference for all other backends, and a CUDA graph in mixed precision."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +14,16 @@ from dream.models.autoencoder import decode
 from dream.models.checkpoints import load_world_model
 from dream.models.rollout import sample_next_latent
 
-WARMUP_FRAMES = 3  # before a capture: libraries choose their kernels in the first frames
+WARMUP_FRAMES = 3  # before a capture, because libraries choose their kernels in the first frames
 
 Tensors = tuple[Tensor, ...]
 
 
 class TorchBackend:
+    """A Backend (backend.py) in PyTorch, float32; its state holds tensors on `device`."""
+
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
-        """steps: sampling steps per frame (None: the model's own). Raises InputError where a file is missing or
+        """steps: sampling steps per frame (None: the model's own). Raises InputError if a file is missing or
         damaged, or the two do not belong together."""
         decoder, unet, self.game, checkpoint = load_world_model(decoder_path, model_path)
         self.name = f"torch {device.type}"
@@ -64,7 +65,8 @@ class TorchBackend:
 
 
 class CudaBackend(TorchBackend):
-    """A frame as one captured graph: its two hundred small kernels take longer to launch from Python than to run."""
+    """Generates a frame by one captured CUDA graph: launching its 200 small kernels from Python takes longer than they
+    run. Mixed precision (bfloat16)."""
 
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
         super().__init__(decoder_path, model_path, steps, device)
@@ -77,7 +79,7 @@ class CudaBackend(TorchBackend):
             torch.zeros(1, 3, *self.frame_shape, device=device),
         )
         self.replay: Callable[[], Tensors] | None = None
-        self.captured_steps: int | None = None  # sampling steps are part of the graph
+        self.captured_steps: int | None = None  # sampling steps of the captured graph
 
     def next_frame(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.captured_steps != self.steps:
@@ -93,9 +95,10 @@ class CudaBackend(TorchBackend):
 
 
 def capture(function: Callable[..., Tensors], inputs: Tensors) -> Callable[[], Tensors]:
-    """`function` of these very tensors as a CUDA graph; copy new values into `inputs`, then call what is returned.
+    """Captures `function(*inputs)` as a CUDA graph; returns a function that replays it and returns the outputs.
 
-    The outputs are overwritten by the next call. On a CPU `function` itself is called.
+    Copy new values into the tensors of `inputs` before each replay; the next replay overwrites the outputs. On a CPU
+    nothing is captured, and the returned function calls `function`.
     """
     if inputs[0].device.type != "cuda":
         return lambda: function(*inputs)

@@ -1,5 +1,5 @@
-"""The world model as an environment: it holds a state, and step(action) generates the next frame. No pygame, no
-torch."""
+"""The world model as an environment: it holds a state, and step(action) generates the next frame. Needs neither pygame
+nor PyTorch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,11 @@ from dream.inference.backend import Backend, State
 
 
 class WorldModelEnv:
-    """action_names, action_keys, fps: of the game. num_starts: number of start states. frame_shape: (H, W)."""
+    """A PlayableEnv (play/timing.py) that generates its frames.
+
+    Attributes: `action_names`, `action_keys` and `fps` of the game; `frame_shape`: (H, W); `num_generated`: frames
+    generated since a recorded start state; `seed`: of the noise, may be changed between frames.
+    """
 
     def __init__(self, backend: Backend, start_states: StartStates, seed: int) -> None:
         """seed: of the noise that sampling starts from."""
@@ -23,8 +27,9 @@ class WorldModelEnv:
 
     @classmethod
     def load(cls, backend: Backend, path: Path, seed: int) -> "WorldModelEnv":
-        """With the start states of an initial_sequence.npz. Raises InputError where it is damaged or of another
-        model."""
+        """An environment with the start states of the initial_sequence.npz at `path`.
+
+        Raises InputError if the file is missing, damaged, or of another model."""
         return cls(backend, load_start_states(path, backend), seed)
 
     @property
@@ -33,7 +38,7 @@ class WorldModelEnv:
 
     @property
     def fingerprint(self) -> str:
-        """Of the autoencoder: states of a model with another one mean other pictures."""
+        """Fingerprint of the autoencoder; latents can only be decoded by the autoencoder that encoded them."""
         return self.backend.autoencoder
 
     @property
@@ -50,23 +55,25 @@ class WorldModelEnv:
         self.backend.steps = steps
 
     def game_state(self, start: int) -> dict[str, float] | None:
-        """The game's true state at a start state, by name; None where it was not recorded."""
+        """The game's true state at a start state, by name; None if it was not recorded."""
         return self.start_states.game_state(start)
 
     def reset(self, start: int = 0) -> np.ndarray:
-        """Goes to start state `start`; returns its last frame, uint8 (H, W, 3)."""
+        """Sets the state to start state number `start`; returns its last frame, uint8 (H, W, 3)."""
         states = self.start_states
         return self.reset_to(states.latents[start], states.actions[start], states.num_generated.get(start, 0))
 
     def reset_to(self, latents: np.ndarray, actions: np.ndarray, num_generated: int = 0) -> np.ndarray:
-        """Goes to latents (L, C, h, w) and actions (L,), as if `num_generated` frames had been generated since a
-        start state of the game's; the noise of later frames depends on that number. Returns the frame there."""
+        """Sets the state to latents (L, C, h, w) and actions (L,); returns the last frame, uint8 (H, W, 3).
+
+        num_generated: frames generated since a recorded start state; it seeds the noise of the frames that follow."""
         self.state, self.num_generated = self.backend.init_state(latents, actions), num_generated
         return self.state.rgb
 
     def step(self, action: int) -> np.ndarray:
-        """The frame that `action` leads to, uint8 (H, W, 3), in CPU memory. Raises ValueError for an unknown
-        action."""
+        """Generates and returns the frame after `action`, uint8 (H, W, 3), in CPU memory.
+
+        Raises ValueError if the action does not exist."""
         if not 0 <= action < len(self.action_names):
             raise ValueError(f"action {action} is not one of {len(self.action_names)}")
         # Seeded per frame, so that rewinding and repeating the same actions gives the same frames.
@@ -81,8 +88,9 @@ class WorldModelEnv:
         return self.backend.export_state(self.state)
 
     def save_start_state(self, path: Path) -> int:
-        """Adds the state to the start states, here and in the file `path`, which then holds all of them. Returns its
-        number. Raises OSError where the file cannot be written; nothing is added then."""
+        """Appends the state to the start states, writes all of them to `path`, and returns the new one's number.
+
+        Raises OSError if the file cannot be written; the start states are then unchanged."""
         before = replace(self.start_states)
         self.start_states.append(*self.export_state())
         try:
@@ -93,10 +101,10 @@ class WorldModelEnv:
         return self.num_starts - 1
 
     def get_state(self) -> tuple[State, int]:
-        """For `set_state`."""
+        """The state, for `set_state`."""
         return self.state, self.num_generated
 
     def set_state(self, state: tuple[State, int]) -> np.ndarray:
-        """Goes back to what `get_state` returned; returns the frame there."""
+        """Restores a state of `get_state`; returns its frame, uint8 (H, W, 3)."""
         self.state, self.num_generated = state
         return self.state.rgb

@@ -1,6 +1,6 @@
 """The PPO agent as a controller in the world model: it observes generated frames and chooses actions.
 
-The two sides share no Python code, so its network is defined here a second time; a test compares the two.
+The two sides share no Python code, so the network is defined here again; a test compares it with that of ppo/.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ STACK = 4  # frames per observation
 
 
 class Agent(nn.Module):
-    """The policy network of ppo/ with its frame stack, for B rollouts at a time.
+    """The policy network of ppo/ (Mnih et al. 2015) with its frame stack, for B rollouts at a time.
 
     `views`: the last observations, uint8 (B, STACK, VIEW, VIEW), oldest first; None before the first frame.
     """
@@ -48,7 +48,7 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def act(self, generator: torch.Generator) -> Tensor:
-        """Samples actions int64 (B,) from the policy, as in training, for the current stack."""
+        """Samples actions int64 (B,) from the policy for the current stack, as in training."""
         with autocast(torch.device("cpu")):
             features = self.features(self.views.float() / 255)
         return torch.multinomial(
@@ -70,6 +70,6 @@ def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
         raise InputError(f"{path} does not fit this version of the agent ({error}): train it again") from None
     if names != tuple(action_names):
         raise InputError(
-            f"{path} knows the actions {names}, the world model {tuple(action_names)}: choose an agent of the same game"
+            f"{path} has the actions {names}, the world model {tuple(action_names)}: choose an agent of the same game"
         )
     return agent.eval()

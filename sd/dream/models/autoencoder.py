@@ -1,4 +1,4 @@
-"""The autoencoder: a frame to a small latent and back, 4 x 4 pixels per latent pixel. Pure models, no file access.
+"""The autoencoder: a frame to a small latent and back, 4 x 4 pixels per latent pixel. No file access.
 
 It consists of pixel-unshuffle and 3x3 convolutions at the latent's resolution. The encoder ends in a batch norm without
 scale and shift, so the latents have mean 0 and variance 1 in each channel; its statistics are part of the checkpoint.
@@ -47,7 +47,7 @@ def pad_to_multiple(size: int) -> int:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a residual connection; the identity when training begins."""
+    """Two 3x3 convolutions with a residual connection, (B, channels, h, w); initially the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Frames to normalized latents."""
+    """Encodes frames as latents of mean 0 and variance 1 per channel."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         self.latent_norm = nn.BatchNorm2d(config.latent_channels, affine=False, momentum=0.05)
 
     def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
-        """Layers between pixels or latents and hidden channels; the optimizer treats them differently."""
+        """Convolutions from pixels and to latents: AdamW trains them, Muon the other convolutions."""
         return self.layers[1], self.layers[-1]
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to frames: weights of a palette of `num_colors` colours for each pixel."""
+    """Decodes latents to frames; each pixel is a mixture of the `num_colors` colours of a learned palette."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Decoder(nn.Module):
         return (frames[..., :H, :W] + 1) / 2
 
     def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
-        """Layers between latents or pixels and hidden channels; the optimizer treats them differently."""
+        """Convolutions from latents and to pixels: AdamW trains them, Muon the other convolutions."""
         return self.stem, self.palette_logits[-1], self.palette
 
     def positions(self, crop_origin: Tensor | None, h: int, w: int) -> Tensor:
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
             origin[:, None] + torch.arange(size, device=origin.device)
             for origin, size in zip(crop_origin.unbind(dim=1), (h, w), strict=True)
         )  # (B, h), (B, w)
-        # F.embedding, because its gradient is one kernel; slices for each crop would need one or two kernels each.
+        # The gradient of F.embedding is a single kernel; with slices, each crop would need one or two kernels.
         indices = rows[:, :, None] * self.position.shape[3] + columns[:, None, :]  # (B, h, w)
         return F.embedding(indices, self.position[0].flatten(1).T).permute(0, 3, 1, 2)
 

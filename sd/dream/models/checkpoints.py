@@ -20,7 +20,7 @@ MODEL_SCRIPT = "sd/train_sd.py (its best.pt)"
 
 
 def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights for inference, float16 on the CPU: half the size at the same quality. Integers keep their type."""
+    """The state_dict for inference, in float16 and on the CPU; integer tensors keep their type."""
     return {
         name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
         for name, tensor in model.state_dict().items()
@@ -28,7 +28,10 @@ def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def fingerprint(decoder: Decoder) -> str:
-    """Identifies an autoencoder by its decoder's float16 weights; a model fits only the one it was trained with."""
+    """Identifies an autoencoder: 12 hex digits of the SHA-1 of its decoder's float16 weights.
+
+    A model can only be used with the autoencoder it was trained with.
+    """
     digest = hashlib.sha1()
     for tensor in half_precision_state_dict(decoder).values():
         digest.update(tensor.contiguous().numpy().tobytes())

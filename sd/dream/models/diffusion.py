@@ -1,10 +1,11 @@
-"""The maths of the diffusion: adding noise, the loss, sampling. Pure tensors.
+"""Diffusion as a rectified flow: adding noise, the loss, sampling. Functions of tensors, without state.
 
 Rectified flow (Liu et al. 2022, arXiv 2209.03003): at timestep t, from 0 (clean) to 1 (pure noise), a latent x0
 becomes
     z_t = (1 - t) x0 + t eps,    eps ~ N(0, 1).
-The network predicts x0 and the loss is taken there: errors of x0 predictions contain less of the high frequencies
-that build up when frames are fed back (Dreamer 4, arXiv 2509.24527, section 3.2)."""
+The network predicts x0, and the loss compares it with x0: errors of x0 predictions contain less of the high
+frequencies that build up when frames are fed back (Dreamer 4, arXiv 2509.24527, section 3.2).
+"""
 
 import itertools
 from collections.abc import Callable
@@ -12,19 +13,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-EPS = 1e-4  # squared error added under the root: its gradient is finite at 0
+EPS = 1e-4  # added to the squared error before the square root, whose gradient is infinite at 0
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]  # (z_t (B, C, h, w), t (B,)) -> predicted x0 (B, C, h, w)
 
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """z_t for x0 and noise (B, C, h, w) and timesteps t (B,)."""
+    """z_t = (1 - t) x0 + t eps for x0 and noise eps (B, C, h, w) and timesteps t (B,)."""
     t = t[:, None, None, None]
     return (1 - t) * x0 + t * noise
 
 
 def sample_timesteps(batch: int, pure_noise_fraction: float, generator: torch.Generator) -> Tensor:
-    """Timesteps t (B,) for training: uniform in 0-1, but a fraction of them 1, where sampling in one step begins."""
+    """Timesteps t, float32 (batch,), for training: t = 1 with probability `pure_noise_fraction`, else uniform in 0-1.
+
+    t = 1 is the timestep at which sampling in one step evaluates the network.
+    """
     t = torch.rand(batch, generator=generator)
     return torch.where(torch.rand(batch, generator=generator) < pure_noise_fraction, torch.ones(batch), t)
 
@@ -36,10 +40,11 @@ def denoiser_loss(
     mask: Tensor | None = None,
     num_valid: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Root mean square error of each predicted latent (B, C, h, w), averaged over the batch; the metric is the MSE.
+    """Root mean squared error of each predicted latent (B, C, h, w), averaged over the batch; the metric is the MSE.
 
-    The root gives every sample a gradient of the same size. Under the mean square a kart that stands still counts a
-    hundredth of one that drives, and the small changes that the model then adds per frame are never corrected.
+    Because of the root, the gradients of all samples have the same norm. With a mean squared error, samples of a
+    standing kart would have about a hundredth of the weight of samples of a driving one, and the small errors that
+    accumulate while it stands would not be corrected.
 
     reference_mse: (B,), see `outlier_weight` (default: no weighting). mask: bool (B,), samples that have a target
     (default: all). num_valid: see `masked_mean`.
@@ -57,17 +62,18 @@ def outlier_weight(mse: Tensor, reference_mse: Tensor | None) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor | None, num_valid: Tensor | None = None) -> Tensor:
-    """Mean of values (B,) where mask, bool (B,), is True; 0 where it nowhere is. num_valid: the count to divide by,
-    where the batch is spread over several processes (default: of this mask)."""
+    """Mean of values (B,) where mask, bool (B,), is True (None: of all values); 0 if no element of the mask is True.
+
+    num_valid: scalar tensor, the divisor if the batch is distributed over several processes (default: mask.sum())."""
     if mask is None:
         return values.mean()
     return (values * mask).sum() / (mask.sum() if num_valid is None else num_valid).clamp(min=1e-6)
 
 
 def sample(denoise: Denoiser, noise: Tensor, steps: int) -> Tensor:
-    """From noise (B, C, h, w) to latents in `steps` equal Euler steps along dz/dt = (z_t - x0) / t = eps - x0.
+    """Samples latents from noise (B, C, h, w) in `steps` equal Euler steps of dz/dt = (z_t - x0) / t = eps - x0.
 
-    One step returns the network's prediction from pure noise as it is. Raises ValueError where steps < 1.
+    With one step, the result is the network's prediction from pure noise. Raises ValueError if steps < 1.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")

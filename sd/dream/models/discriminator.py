@@ -1,4 +1,4 @@
-"""The discriminator: does a single latent look like one of the game's? Pure model."""
+"""The discriminator of the adversarial loss: classifies single latents as real (encoded) or generated."""
 
 import itertools
 
@@ -12,7 +12,8 @@ CHANNELS = (64, 96, 128)  # at 1/2, 1/4 and 1/8 of the latent's resolution
 
 
 class Discriminator(nn.Module):
-    """From latents (B, C, h, w) to logits (B,), the mean over patches of three sizes; larger is more real."""
+    """From latents (B, C, h, w) to logits (B,), the mean of patch logits at three resolutions (PatchGAN, Isola et al.
+    2017, arXiv 1611.07004). A larger logit means more probably real."""
 
     def __init__(self, latent_channels: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Optical flow: a network that predicts how the picture will move, and backward warping along a flow. Pure tensors.
+"""Optical flow: a network that predicts the motion to the next frame, and backward warping. No file access.
 
-Most of the next frame is the last one, moved (video codecs call this motion compensation). `FlowNet` predicts the
-motion from the context and the actions; the denoiser corrects what a warp cannot know. The flow is learned without
-labels: the warped last frame must look like the real next frame (Yu et al. 2016, arXiv 1608.05842)."""
+Most of the next frame is the last one, displaced (motion compensation of video codecs). `FlowNet` predicts the motion
+from the context and the actions; the denoiser adds what a warp cannot produce. The flow is trained without labels, by
+the difference of the warped last frame and the real next frame (Yu et al. 2016, arXiv 1608.05842)."""
 
 import math
 
@@ -17,12 +17,12 @@ CHANNELS, CODE_DIM, ACTION_DIM = 64, 128, 32  # of the feature maps, the global 
 GROUP_SIZE = 16  # channels per group of the group norms
 NUM_FREQUENCIES = 5  # of the position features
 FLOW_SCALE = 5.0  # frame pixels that an output of 1.0 stands for
-MAX_FLOW_PX = 100.0  # bounds the flow, and so the gradient, of a context that has fallen apart
-NUM_SCALES = 4  # of the photometric loss, each half as fine as the one before
+MAX_FLOW_PX = 100.0  # bound of the flow, and so of its gradient, for contexts of diverged rollouts
+NUM_SCALES = 4  # resolutions of the photometric loss, each half of the one before
 
 
 class FlowNet(nn.Module):
-    """Predicts, for each pixel of the next frame, how far away it was in the last frame."""
+    """Predicts for each pixel of the next frame the displacement to its position in the last frame (backward flow)."""
 
     def __init__(self, num_actions: int, context: int, latent_channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class FlowNet(nn.Module):
         position_dim = 4 * NUM_FREQUENCIES
         inputs = latent_channels * PIXEL_UNSHUFFLE**2 * context + position_dim
         self.conv_in = nn.Conv2d(inputs, CHANNELS, 3, padding=1)
-        # Without the norms it learns as fast and diverges some time later.
+        # Without the group norms, training diverges after some 250 steps (sd/NOTES.md).
         self.downsample = nn.Sequential(
             norm(CHANNELS),
             nn.SiLU(),
@@ -55,11 +55,11 @@ class FlowNet(nn.Module):
         self.block = ResidualBlock(CHANNELS)
         self.conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.conv_out = nn.Conv2d(CHANNELS, 2 * PIXEL_UNSHUFFLE**2, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)  # begins by predicting that nothing moves
+        nn.init.zeros_(self.conv_out.weight)  # initially the flow is zero
         nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, context: Tensor, actions: Tensor) -> Tensor:
-        """Flow (B, 2, h, w), x and y, in frame pixels, within MAX_FLOW_PX.
+        """Flow float32 (B, 2, h, w), x and y components in frame pixels, within +-MAX_FLOW_PX.
 
         context: latents (B, L, C, h, w), oldest first. actions: int64 (B, L); the last one leads to the next frame.
         """
@@ -70,9 +70,8 @@ class FlowNet(nn.Module):
         coarse_position = self.coarse_position(position_features(*coarse.shape[-2:], coarse))
         pooled = F.silu(coarse + coarse_position).mean(dim=(2, 3))  # (B, CODE_DIM)
         L = actions.shape[1]
-        action_features = self.action_embedding(actions * L + torch.arange(L, device=actions.device)).flatten(
-            1
-        )
+        action_positions = actions * L + torch.arange(L, device=actions.device)  # (B, L)
+        action_features = self.action_embedding(action_positions).flatten(1)  # (B, L ACTION_DIM)
         code = self.code(torch.cat([pooled, action_features], dim=1))
         scale1, shift1, scale2, shift2 = self.modulation(code)[:, :, None, None].chunk(4, dim=1)
         x = self.block(self.norm1(x + self.position(position)) * (1 + scale1) + shift1)
@@ -81,11 +80,12 @@ class FlowNet(nn.Module):
         return MAX_FLOW_PX * torch.tanh(flow * (FLOW_SCALE / MAX_FLOW_PX))
 
     def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
-        """Convolutions from and to latents, positions and flows, which AdamW trains."""
+        """Convolutions from and to latents, positions and flows: AdamW trains them, Muon the other convolutions."""
         return self.conv_in, self.coarse_position, self.position, self.conv_out
 
 
 def norm(channels: int) -> nn.GroupNorm:
+    """Group norm of GROUP_SIZE channels per group, without scale and shift."""
     return nn.GroupNorm(channels // GROUP_SIZE, channels, affine=False)
 
 
@@ -106,7 +106,7 @@ def upsample_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
     """Backward warping: output pixel p is `frames` at p + flow(p), bilinear, with the border repeated outside.
 
-    frames: (B, 3, H, W). flow: (B, 2, H, W), x and y, in pixels. A flow with NaN gives frames of NaN.
+    frames: (B, 3, H, W). flow: (B, 2, H, W), x and y, in pixels. A NaN anywhere in the flow makes all frames NaN.
     """
     H, W = frames.shape[-2:]
     y, x = torch.meshgrid(*(torch.arange(n, device=flow.device) + 0.5 for n in (H, W)), indexing="ij")

@@ -1,4 +1,4 @@
-"""Sampling the next latent, and many in a row; training, validation and play all use this. Pure tensors."""
+"""Samples the next latent, and rollouts of many latents; used by training, validation and play. No file access."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,9 +10,10 @@ from dream.models.unet import UNet
 
 
 def suppress_small_changes(latent: Tensor, last: Tensor, threshold: float) -> Tensor:
-    """`latent` (B, C, h, w), but the `last` one at pixels whose change is below `threshold` (RMS over channels).
+    """Returns `latent` (B, C, h, w), with the values of `last` at pixels where the change is below `threshold`.
 
-    While a kart stands still the model changes each frame by very little; added up over a rollout it becomes noise.
+    The change of a pixel is the RMS over the channels, in units of latents. While nothing moves, the model still
+    changes each frame slightly; over a rollout these changes would accumulate to visible noise.
     """
     change = (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()  # (B, 1, h, w)
     return torch.where(change < threshold, last, latent)
@@ -26,11 +27,10 @@ def sample_next_latent(
     steps: int,
     last_frame: Tensor | None = None,
 ) -> Tensor:
-    """The next latent (B, C, h, w) after context (B, L, C, h, w) under actions int64 (B, L), the last of which
-    leads to it.
+    """Samples the next latent (B, C, h, w) from context latents (B, L, C, h, w) and actions int64 (B, L).
 
-    noise: (B, C, h, w), where sampling starts; steps: Euler steps. last_frame: (B, 3, H, W), the last latent decoded,
-    where it has been computed.
+    The last action leads to the new latent. noise: (B, C, h, w), from N(0, 1), where sampling starts. steps: number of
+    Euler steps. last_frame: (B, 3, H, W), the decoded last latent, if it has been computed already.
     """
     warped = unet.warp_last_latent(context, actions, last_frame=last_frame)
     latent = sample(lambda z, t: unet(z, t, context, actions, warped=warped), noise, steps)
@@ -46,10 +46,11 @@ def iterate_rollout(
     generator: torch.Generator,
     feedback: Callable[[Tensor], Tensor] = lambda latent: latent,
 ) -> Iterator[Tensor]:
-    """Yields F generated latents (B, C, h, w), each sampled from the context that the ones before it have become.
+    """Yields F generated latents (B, C, h, w), each sampled from a context that contains the ones before it.
 
     context: real latents (B, L, C, h, w). actions: int64 (B, L + F - 1); actions[:, L - 1] leads to the first
-    generated frame. feedback: what is done to a latent before it enters the context."""
+    generated frame. feedback: applied to each latent before it enters the context (default: the latent itself).
+    generator: of the noise, on the CPU."""
     L = context.shape[1]
     for end in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
@@ -59,5 +60,5 @@ def iterate_rollout(
 
 
 def rollout(unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-    """All latents of `iterate_rollout`, stacked: (B, F, C, h, w)."""
+    """The latents of `iterate_rollout`, stacked: (B, F, C, h, w)."""
     return torch.stack(list(iterate_rollout(unet, context, actions, steps, generator)), dim=1)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from dream.models.autoencoder import Decoder, Encoder, decode
 from dream.models.flow import GROUP_SIZE, PIXEL_UNSHUFFLE, FlowNet, upsample_flow, warp
 
-# Latents have variance 1 and never come near this; a prediction that did would grow without bound in a rollout.
+# Bound of the elements of a predicted latent. Latents have variance 1 and stay far below it; without a bound, a
+# diverging rollout would grow without limit.
 MAX_LATENT = 8.0
 PREDICTION_TYPES = ("x0", "regression")
 
@@ -28,17 +29,17 @@ class UNetConfig:
 
     num_actions: int
     latent_channels: int = 4
-    context: int = 4  # frames, and actions, that the next frame is predicted from
+    context: int = 4  # L: frames, and actions, that the next frame is predicted from
     channels: tuple[int, ...] = (96, 192)  # at 1/2 and 1/4 of the latent's resolution
     blocks: int = 2  # residual blocks per level, down and up
-    embedding: int = 192
+    embedding: int = 192  # features of actions, timestep and context noise
     change_threshold: float = 0.05  # a sampler setting: see `suppress_small_changes` in rollout.py
-    prediction_type: str = "x0"  # "regression": the same network, shown no noise (an ablation)
-    use_flow: bool = False
+    prediction_type: str = "x0"  # "regression": the same network without noise as input (an ablation)
+    use_flow: bool = False  # predict a residual on the warped last frame
 
     @classmethod
     def from_dict(cls, saved: dict) -> "UNetConfig":
-        """Inverse of `dataclasses.asdict`. Raises TypeError or KeyError where `saved` is not such a dict."""
+        """Inverse of `dataclasses.asdict`. Raises TypeError or KeyError if `saved` is not such a dict."""
         return cls(**{**saved, "channels": tuple(saved["channels"])})
 
 
@@ -50,8 +51,8 @@ def timestep_embedding(t: Tensor, size: int) -> Tensor:
 
 
 class AdaGNResBlock(nn.Module):
-    """Residual block of two 3x3 convolutions, each after a group norm whose scale and shift come from the
-    embedding."""
+    """Residual block of two 3x3 convolutions, each preceded by adaptive group normalization (Dhariwal & Nichol 2021,
+    arXiv 2105.05233): the scale and the shift after the norm are linear functions of the embedding."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
@@ -61,13 +62,14 @@ class AdaGNResBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * (inputs + outputs))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)  # begins as the identity
+        nn.init.zeros_(self.conv2.weight)  # initially the block is its skip connection
         nn.init.zeros_(self.conv2.bias)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         self.split = (inputs, inputs, outputs, outputs)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """x (B, inputs, h, w), embedding (B, E) -> (B, outputs, h, w)."""
         modulation = self.modulation(embedding)[:, :, None, None]  # (B, 2 inputs + 2 outputs, 1, 1)
         scale1, shift1, scale2, shift2 = modulation.split(self.split, dim=1)
         h = self.conv1(F.silu(self.norm1(x) * (1 + scale1) + shift1))
@@ -76,6 +78,8 @@ class AdaGNResBlock(nn.Module):
 
 
 class UNet(nn.Module):
+    """The denoiser, with its flow network if `config.use_flow`; that needs `attach_autoencoder` before use."""
+
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -88,7 +92,7 @@ class UNet(nn.Module):
         self.flow = (
             FlowNet(config.num_actions, config.context, config.latent_channels) if config.use_flow else None
         )
-        # Frozen, and none of its weights belongs to this module: the warp works on decoded frames.
+        # For the warp of decoded frames. A tuple is not a submodule: its frozen weights are no parameters of this one.
         self.autoencoder: tuple[Encoder, Decoder] | None = None
         num_input_latents = config.context + 1 + config.use_flow
         self.conv_in = nn.Conv2d(unshuffled * num_input_latents, config.channels[0], 3, padding=1)
@@ -108,7 +112,7 @@ class UNet(nn.Module):
         )
         self.up = nn.ModuleList(blocks(2 * width, width) for width in widths[:-1])
         self.conv_out = nn.Conv2d(widths[0], unshuffled, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)  # begins by predicting the warped last frame
+        nn.init.zeros_(self.conv_out.weight)  # initially the prediction is the warped last frame
         nn.init.zeros_(self.conv_out.bias)
 
     def forward(
@@ -119,8 +123,9 @@ class UNet(nn.Module):
 
         z: noisy latent (B, C, h, w) at timestep t (B,), 0 (clean) to 1 (pure noise). context: latents (B, L, C, h,
         w), oldest first. actions: int64 (B, L); the last one leads to the predicted frame. context_noise: (B,),
-        0-1, standard deviation of the noise that was added to the context (default: none was). warped: (B, C, h,
-        w), the result of `warp_last_latent` where it has been computed. h and w must be multiples of 4."""
+        0-1, standard deviation of the noise that was added to the context (default: 0). warped: (B, C, h, w), the
+        result of `warp_last_latent` (default: computed here). h and w must be multiples of 4. In evaluation mode the
+        result is clamped to +-MAX_LATENT."""
         if self.config.prediction_type == "regression":
             z, t = torch.zeros_like(z), torch.ones_like(t)
         if warped is None:
@@ -135,7 +140,7 @@ class UNet(nn.Module):
             )
         )
         inputs = [z, context.reshape(B, L * C, h, w), *([warped] if self.config.use_flow else [])]
-        x = torch.cat(inputs, dim=1)  # (B, C + L C, h, w), with flow C more
+        x = torch.cat(inputs, dim=1)  # (B, (1 + L) C, h, w); with flow (B, (2 + L) C, h, w)
         x = self.conv_in(F.pixel_unshuffle(x, PIXEL_UNSHUFFLE))
         skips = []
         for level, stage in enumerate(self.down):
@@ -159,10 +164,10 @@ class UNet(nn.Module):
     def warp_last_latent(
         self, context: Tensor, actions: Tensor, flow: Tensor | None = None, last_frame: Tensor | None = None
     ) -> Tensor:
-        """The last latent of the context, decoded, warped by the flow and encoded again, (B, C, h, w).
+        """The last latent of the context, decoded, warped along the flow and encoded again: (B, C, h, w).
 
-        flow: (B, 2, h, w), in frame pixels, and last_frame: (B, 3, H, W), the last latent decoded; both are computed
-        where they are not given. Without `use_flow` the last latent itself is returned.
+        flow: (B, 2, h, w), in frame pixels (default: predicted). last_frame: (B, 3, H, W), the decoded last latent
+        (default: computed here). Without `use_flow` the last latent itself is returned.
         """
         latent = context[:, -1]
         if self.flow is None:
@@ -171,7 +176,7 @@ class UNet(nn.Module):
         flow = self.flow(context, actions) if flow is None else flow
         last_frame = decode(decoder, latent) if last_frame is None else last_frame
         warped = encoder(warp(last_frame, upsample_flow(flow, last_frame.shape[-2:])))
-        # Where nothing moves the latent is kept as it is: encoded again and again it would drift.
+        # Where nothing moves, keep the latent: decoded and encoded again in every frame, it would drift.
         moving = flow.square().sum(dim=1, keepdim=True).sqrt().clamp(max=1)  # (B, 1, h, w), at most one pixel
         return torch.lerp(latent, warped, moving)
 
@@ -181,5 +186,5 @@ class UNet(nn.Module):
         return self
 
     def first_and_last_layers(self) -> tuple[nn.Conv2d, ...]:
-        """Convolutions from and to latents, which AdamW trains where Muon trains the others."""
+        """Convolutions from and to latents: AdamW trains them, Muon the other convolutions."""
         return self.conv_in, self.conv_out, *(self.flow.first_and_last_layers() if self.flow else ())

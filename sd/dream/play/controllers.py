@@ -1,5 +1,5 @@
-"""Controllers choose the actions: a person's keys, a list of actions, or the PPO agent. No pygame; torch only for the
-agent."""
+"""Controllers choose the actions: a person by keys, a list of actions, or the PPO agent. PyTorch is imported for the
+agent only."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ STACK = 4  # frames that a controller receives when it takes over: as many as th
 
 
 class Controller(Protocol):
-    """`name` is shown to the user. `reset` comes first, then `act` and `observe` alternate."""
+    """`name` is shown to the user. `reset` is called first, then `act` and `observe` in turn."""
 
     name: str
 
     def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
-        """Takes over. `frames`: the last frames, uint8 (H, W, 3), oldest first, at least one. `num_frames`: frames
-        since the start state. Raises InputError where the controller cannot play this game."""
+        """Called when the controller takes over. `frames`: the last frames, uint8 (H, W, 3), oldest first, at least
+        one. `num_frames`: frames since the start state. Raises InputError if it cannot play this game."""
         ...
 
     def observe(self, frame_u8: np.ndarray) -> None:
@@ -35,6 +35,8 @@ class Controller(Protocol):
 
 
 class HumanController:
+    """Chooses the action of the keys that are held."""
+
     name = "you"
 
     def __init__(self, action_keys: Sequence[Collection[str]]) -> None:
@@ -51,7 +53,7 @@ class HumanController:
 
 
 class ScriptController:
-    """Plays a list of actions, one per frame since the start state; after its end the no-op action."""
+    """Plays a list of actions, one per frame since the start state, and then the no-op action."""
 
     def __init__(self, name: str, actions: Sequence[int], noop: int) -> None:
         self.name, self.actions, self.noop = name, actions, noop
@@ -67,7 +69,7 @@ class ScriptController:
 
 
 class AgentController:
-    """The PPO agent. Its checkpoint is loaded on the first `reset`, which raises InputError where the agent does not
+    """The PPO agent. Its checkpoint is loaded on the first `reset`, which raises InputError if the agent does not
     fit this game."""
 
     name = "agent"
@@ -102,8 +104,8 @@ class AgentController:
 
 @contextmanager
 def single_torch_thread() -> Iterator[None]:
-    """Limits torch to one thread: the world model's backend may have its own thread pool, and two pools on the same
-    cores wait for each other."""
+    """Limits PyTorch to one thread: the world model's backend may have its own thread pool, and two pools on the same
+    cores slow each other down."""
     import torch
 
     num_threads = torch.get_num_threads()
@@ -120,7 +122,7 @@ def make_controllers(
     agent_path: Path | None = None,
     seed: int = 0,
 ) -> list[Controller]:
-    """Returns the controllers for `env`: a person, then the script (name, actions) and the agent where given."""
+    """Returns the controllers for `env`: a person, then the script (name, actions) and the agent if given."""
     controllers: list[Controller] = [HumanController(env.action_keys)]
     if script:
         controllers.append(ScriptController(*script, noop_action(env.action_keys)))

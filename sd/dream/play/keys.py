@@ -12,7 +12,7 @@ from dream.common.errors import InputError
 
 OPPOSITES = (("left", "right"), ("up", "down"))
 NO_KEY_WORDS = ("-", "nothing", "none")  # how a key file spells "no key is held"
-MAX_FRAMES = 1_000_000  # of a key file: 18 hours at 15 frames/s, and the list still fits into memory
+MAX_FRAMES = 1_000_000  # of a key file: 18 hours at 15 frames/s, and the list fits into memory
 
 # About ten seconds of driving: keys held, seconds. The run without keys lets the kart coast to a stop.
 DEMO_SCRIPT = (
@@ -27,7 +27,7 @@ DEMO_SCRIPT = (
 
 
 def noop_action(action_keys: Sequence[Collection[str]]) -> int:
-    """Returns the action that holds no key, or action 0 where the game has none."""
+    """Returns the action that holds no key, or action 0 if there is none."""
     return next((action for action, keys in enumerate(action_keys) if not keys), 0)
 
 
@@ -79,8 +79,8 @@ def read_keys_file(
 
 
 def demo_actions(action_keys: Sequence[Collection[str]], num_frames: int, fps: float) -> list[int]:
-    """Returns a fixed list of actions, one per frame: DEMO_SCRIPT where the game has a kart's actions, otherwise each
-    action in turn for a second."""
+    """Returns a fixed list of actions, one per frame: DEMO_SCRIPT if the game has the actions of a kart, otherwise
+    each action in turn for a second."""
     action_by_keys = {frozenset(keys): action for action, keys in reversed(list(enumerate(action_keys)))}
     if all(frozenset(keys) in action_by_keys for keys, _ in DEMO_SCRIPT):
         runs = [(action_by_keys[frozenset(keys)], seconds) for keys, seconds in DEMO_SCRIPT]

@@ -1,6 +1,6 @@
 """The real game next to the world model: any Gymnasium environment with frames and the same number of actions.
 
-This package knows no game: the user names one and the folder of its code, and it is imported then.
+No game is imported by this package itself; the user names one, and the folder of its code.
 """
 
 import json
@@ -23,11 +23,11 @@ class RealEnv:
         self, game: str, num_actions: int, path: str | None = None, settings: Sequence[str] = ()
     ) -> None:
         """`game`: a Gymnasium id, such as package:Env-v0. `path`: a folder to import it from. `settings`: keyword
-        arguments of the environment, each NAME=VALUE with a JSON value. Raises InputError where the game cannot be
+        arguments of the environment, each NAME=VALUE with a JSON value. Raises InputError if the game cannot be
         made or does not have `num_actions` actions."""
         kwargs = dict(map(parse_setting, settings))
         if path and not Path(path).is_dir():
-            raise InputError(f"--real-path {path} is no folder")
+            raise InputError(f"--real-path {path} is not a folder")
         if path:
             sys.path.append(str(path))
         try:
@@ -51,6 +51,7 @@ class RealEnv:
 
     @property
     def label(self) -> str:
+        """Name of the frame in the window: "game", with the reason if it is stopped or not in sync."""
         if self.error:
             return f"game (stopped: {self.error})"
         return "game" if self.in_sync else "game (not in sync)"
@@ -67,12 +68,13 @@ class RealEnv:
                 return
 
     def reset(self, game_state: dict[str, float] | None) -> None:
-        """Resets the game to this state, or to its own start where that is impossible."""
+        """Resets the game to this state, or to its own start if that is not possible."""
         self.in_sync, self.error = game_state is not None and self.accepts_state, ""
         options = {"state": game_state} if self.in_sync else None
         self._guarded(lambda: self.env.reset(seed=0, options=options)[0])
 
     def step(self, action: int) -> None:
+        """Advances the game by an action; resets it, out of sync, at the end of an episode."""
         self._guarded(lambda: self._step(action))
 
     def _step(self, action: int) -> Any:
@@ -82,7 +84,7 @@ class RealEnv:
         return observation
 
     def _guarded(self, get_observation: Callable[[], Any]) -> None:
-        """An exception of the game stops the game until the next reset, not the session."""
+        """Updates the frame. An exception raised by the game stops it until the next reset; the session goes on."""
         if not self.error:
             try:
                 self.frame_u8 = self._frame(get_observation())
@@ -90,8 +92,8 @@ class RealEnv:
                 self.in_sync, self.error = False, first_line(problem)
 
     def _frame(self, observation: Any) -> np.ndarray:
-        """Returns the observation where it is a frame, otherwise what the game renders, uint8 (H, W, 3). Raises
-        ValueError where that is no frame either."""
+        """Returns the observation if it is a frame, otherwise the rendered frame, uint8 (H, W, 3). Raises ValueError
+        if there is neither."""
         for candidate in (observation, None):
             frame = self.env.render() if candidate is None else candidate
             if (
@@ -104,12 +106,12 @@ class RealEnv:
         raise ValueError("it renders no frames, uint8 (H, W, 3)")
 
     def get_state(self) -> Any:
-        """Returns what `set_state` takes; a false value where the game cannot save its state or has stopped."""
+        """Returns a state for `set_state`; a false value if the game cannot save its state or has stopped."""
         save = getattr(self.env.unwrapped, "get_state", None)
         return save and not self.error and (save(), self.frame_u8, self.in_sync)
 
     def set_state(self, state: Any) -> None:
-        """Restores a state of `get_state`. A game that could not save its state is no longer in sync."""
+        """Restores a state of `get_state`. Without a saved state, the game is out of sync from then on."""
         if not state:
             self.in_sync = False
             return

@@ -1,5 +1,4 @@
-"""Records a play session to a video of the visible frames, to an .npz of the generated frames, or to both. No
-pygame."""
+"""Records a play session to a video of the visible frames, to an .npz of the generated frames, or to both."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,20 +11,24 @@ from dream.play.session import PlaySession
 
 
 class Recorder:
+    """The recordings of a session: at most one video and one .npz at a time."""
+
     def __init__(self, session: PlaySession, fps: float) -> None:
         """`fps`: frames per second of the videos."""
         self.session, self.fps = session, fps
         self.video: VideoFile | None = None
 
     def active(self) -> list[VideoFile | SessionRecorder]:
+        """The recordings in progress."""
         return [recording for recording in (self.video, self.session.recording) if recording]
 
     def active_for(self, suffix: str) -> VideoFile | SessionRecorder | None:
+        """The recording in progress of the kind of `suffix`: ".npz", or a video."""
         return self.session.recording if suffix == ".npz" else self.video
 
     def start(self, path: Path, visible_frames: Callable[[], Sequence[np.ndarray]] | None = None) -> None:
         """Starts an .npz or a video, by the suffix of `path`. `visible_frames` returns the frames of the video, each
-        uint8 (H, W, 3); by default the generated frame. Raises InputError where the file cannot be opened."""
+        uint8 (H, W, 3); by default the generated frame. Raises InputError if the file cannot be opened."""
         if path.suffix.lower() == ".npz":
             self.session.start_recording(SessionRecorder(path))
         else:
@@ -33,18 +36,18 @@ class Recorder:
             self.video = VideoFile(path, self.fps, self.video_frame().shape[:2])
 
     def video_frame(self) -> np.ndarray:
-        """Returns the visible frames side by side, uint8 (H, W, 3); the generated frame alone where sizes differ."""
+        """Returns the visible frames side by side, uint8 (H, W, 3); the generated frame alone if sizes differ."""
         frames = self.visible_frames()
         same_size = all(frame.shape == frames[0].shape for frame in frames)
         return np.hstack(frames) if same_size else self.session.frame_u8
 
     def write(self) -> None:
-        """Writes a video frame. To be called after each step; the .npz gets its frame within the step."""
+        """Appends a frame to the video; call it after each step. The .npz is written by the session's step itself."""
         if self.video:
             self.video.write(self.video_frame())
 
     def stop(self, recording: VideoFile | SessionRecorder) -> str:
-        """Ends a recording; returns a message for the user. Raises OSError where the file cannot be written."""
+        """Ends a recording; returns a message for the user. Raises OSError if the file cannot be written."""
         if recording is self.video:
             self.video = None
             recording.close()

@@ -1,15 +1,14 @@
-"""Records a play session as a trajectories.npz, to inspect, to train on, or to replay. Needs numpy alone.
+"""Records a play session as a trajectories.npz, to inspect, to train on, or to replay. Needs NumPy, but no PyTorch.
 
-In addition to what every recording holds (data/trajectories.py), it stores how each of its E episodes began, so that
-the same actions generate the same frames again on the same machine: `replay/latents` float32 (E, L, C, h, w),
+In addition to what every recording holds (data/trajectories.py), it stores how each of its E episodes began, so
+that the same actions generate the same frames again on the same machine: `replay/latents` float32 (E, L, C, h, w),
 `replay/actions` int64 (E, L), and in `meta` the list `replay` of events. An event holds the frame `t`, the sampler
-settings from that frame on, and, where an episode begins, `age`: the frames generated before it.
+settings from that frame on and, if an episode begins there, `age`: the frames generated before it.
 """
 
 import errno
 import json
 import math
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -19,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.errors import InputError
+from dream.common.files import atomic_write
 from dream.data.npz_mmap import iter_members, mmap_member
 from dream.play.timing import PlayableEnv
 
-MIN_FREE_BYTES = 64 * 2**20  # that must stay free on the disk
+MIN_FREE_BYTES = 64 * 2**20  # of the disk; recording stops when less would stay free
 SAMPLER_SETTINGS = ("seed", "steps")  # attributes of PlayableEnv that change the generated frames
 
 
@@ -31,7 +31,7 @@ class DiskFull(OSError):
 
 
 class SessionRecorder:
-    """Writes each frame to a temporary file next to `path`; `close` turns that into the .npz. Raises InputError where
+    """Writes each frame to a temporary file next to `path`; `close` turns that into the .npz. Raises InputError if
     the temporary file cannot be opened."""
 
     def __init__(self, path: Path) -> None:
@@ -48,16 +48,15 @@ class SessionRecorder:
         self.actions: list[int] = []
         self.episode_starts: set[int] = set()
         self.events: list[dict] = []
-        self.start_states: list[
-            tuple[np.ndarray, np.ndarray]
-        ] = []  # latents and actions, one pair per episode
+        # Latents (L, C, h, w) and actions (L,), one pair per episode.
+        self.start_states: list[tuple[np.ndarray, np.ndarray]] = []
 
     @property
     def num_frames(self) -> int:
         return len(self.actions)
 
     def start_episode(self, env: PlayableEnv) -> None:
-        """The next frame is the first one of an episode."""
+        """Begins an episode: the next frame is its first."""
         self.metadata = {"fps": env.fps, "action_keys": [list(keys) for keys in env.action_keys]}
         self.metadata["dream"] = env.fingerprint
         self.action_names, self.frame_shape = env.action_names, env.frame_shape
@@ -69,8 +68,8 @@ class SessionRecorder:
         self.start_states.append(env.export_state())
 
     def add(self, frame_u8: np.ndarray, action: int, env: PlayableEnv) -> None:
-        """Adds a frame, uint8 (H, W, 3), and the action that was chosen for it. Raises DiskFull; nothing is added
-        then."""
+        """Adds a frame, uint8 (H, W, 3), and the action that was chosen for it. Raises DiskFull; the recording
+        is then unchanged."""
         pixels = np.ascontiguousarray(frame_u8.transpose(2, 0, 1)).tobytes()
         try:  # `close` writes a second copy of all frames, so as much as is recorded must be free as well
             free = shutil.disk_usage(self.path.parent).free if self.num_frames % 64 == 0 else math.inf
@@ -96,18 +95,21 @@ class SessionRecorder:
             self.events.pop()
 
     def close(self) -> None:
-        """Writes the .npz, if there is a frame, and removes the temporary file; where writing fails it is kept."""
+        """Writes the .npz, if there is a frame, and removes the temporary file.
+
+        Raises OSError if the .npz cannot be written; the temporary file is kept in that case."""
         if self.file.closed:
             return
         self.file.close()
         if self.num_frames:
             try:
                 self.write()
-            except KeyboardInterrupt:  # an impatient second Ctrl-C must not lose the recording
+            except KeyboardInterrupt:  # a second Ctrl-C must not lose the recording
                 self.write()
         self.tmp_path.unlink()
 
     def write(self) -> None:
+        """Writes the .npz from the temporary file."""
         H, W = self.frame_shape
         T = self.num_frames
         events = [event for event in self.events if event["t"] < T]  # a last episode may have no frame
@@ -116,25 +118,23 @@ class SessionRecorder:
         episode_starts[0, [t for t in self.episode_starts if t < T]] = True
         latents, actions = zip(*self.start_states[:num_episodes], strict=True)
         meta = {"game": "world model", "record_envs": 1, **self.metadata, "replay": events}
-        tmp_npz = self.path.with_name(f"{self.path.stem}.writing.npz")
-        try:
+        with atomic_write(self.path) as file:
             np.savez(
-                tmp_npz, frames=np.memmap(self.tmp_path, np.uint8, "r", shape=(1, T, 3, H, W)),
+                file, frames=np.memmap(self.tmp_path, np.uint8, "r", shape=(1, T, 3, H, W)),
                 actions=np.array([self.actions], np.int64), episode_starts=episode_starts,
                 action_names=np.array(self.action_names), meta=json.dumps(meta),
                 **{"replay/latents": np.stack(latents), "replay/actions": np.stack(actions)},
             )  # fmt: skip
-            os.replace(tmp_npz, self.path)
-        finally:
-            tmp_npz.unlink(missing_ok=True)
 
 
 def are_valid_actions(actions: np.ndarray, env: PlayableEnv) -> bool:
+    """Whether all are indices of actions of `env`, in a non-empty integer array."""
     is_int = actions.dtype.kind in "iu" and actions.size > 0
     return is_int and actions.min() >= 0 and actions.max() < len(env.action_names)
 
 
 def sampler_settings(env: PlayableEnv) -> dict[str, int]:
+    """Current values of SAMPLER_SETTINGS by name."""
     return {name: getattr(env, name) for name in SAMPLER_SETTINGS}
 
 
@@ -150,7 +150,7 @@ class Replay:
 
     @classmethod
     def load(cls, path: Path, env: PlayableEnv) -> "Replay":
-        """Raises InputError where the file is no recording of this world model."""
+        """Reads a recording. Raises InputError if it is missing, damaged, or of another world model."""
         try:
             with zipfile.ZipFile(path) as archive:
                 arrays = {
@@ -170,7 +170,7 @@ class Replay:
         return replay
 
     def check(self, env: PlayableEnv) -> None:
-        """Raises ValueError, KeyError or TypeError where the contents do not fit `env`."""
+        """Raises ValueError, KeyError or TypeError if the contents do not fit `env`."""
         E, times = len(self.start_actions), [event["t"] for event in self.events]
         ages = [event["age"] for event in self.events if "age" in event]
         for event in self.events:
@@ -198,7 +198,7 @@ class Replay:
         return next((event["t"] for event in self.events[1:] if "age" in event), len(self.actions))
 
     def run(self, env: PlayableEnv) -> Iterator[np.ndarray]:
-        """Generates the recording again; yields its frames, uint8 (H, W, 3): frame t is the one action t follows."""
+        """Generates the recording again; yields its frames, uint8 (H, W, 3): frame t precedes action t."""
         event_at, episode, frame_u8 = {event["t"]: event for event in self.events}, 0, None
         for t, action in enumerate(self.actions):
             event = event_at.get(t, {})

@@ -1,4 +1,4 @@
-"""A play session: steps an environment by a controller's actions, rewinds, and records. No pygame, no torch.
+"""A play session: steps an environment by a controller's actions, rewinds, and records. Needs no pygame.
 
 The window turns keys into calls of a PlaySession and draws its frames; play_sd.py --headless does the same without a
 window.
@@ -17,7 +17,7 @@ from dream.play.real_env import RealEnv
 from dream.play.recording import SessionRecorder
 from dream.play.timing import PlayableEnv
 
-REWIND_SECONDS = 20.0  # how far one can rewind; a snapshot of the pretrained model takes 0.5 MB
+REWIND_SECONDS = 20.0  # length of the history; each snapshot of the pretrained model takes 0.5 MB
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PlaySession:
         self.restart()
 
     def rewind(self) -> bool:
-        """Goes back by one frame and removes it from the recording; returns False where the history is empty."""
+        """Goes back by one frame and removes it from the recording; returns False if the history is empty."""
         if not self.history:
             return False
         snapshot = self.history.pop()
@@ -93,11 +93,11 @@ class PlaySession:
 
     def step(self, held_keys: Collection[str] = ()) -> np.ndarray:
         """Advances by the controller's action and returns the new frame, uint8 (H, W, 3). Raises DiskFull, before
-        anything has changed, where the current frame cannot be recorded."""
+        anything has changed, if the current frame cannot be recorded."""
         return self._advance(self.controller.act(held_keys, self.num_frames))
 
     def regenerate_last(self) -> None:
-        """Generates the last frame again, with the present seed."""
+        """Generates the last frame again, with the current seed and sampling steps."""
         action = self.action
         if self.rewind():
             self._advance(action)
@@ -119,10 +119,11 @@ class PlaySession:
 
     @property
     def human_controls(self) -> bool:
+        """Whether a person chooses the actions."""
         return isinstance(self.controller, HumanController)
 
     def set_controller(self, controller: Controller) -> None:
-        """Raises InputError where the controller cannot play this game; the present one stays then."""
+        """Raises InputError if the controller cannot play this game; the current one stays in that case."""
         controller.reset(self.last_frames(), self.num_frames)
         self.controller = controller
 
@@ -142,11 +143,12 @@ class PlaySession:
     # -- recording ---------------------------------------------------------------------------------------------------
 
     def start_recording(self, recording: SessionRecorder) -> None:
+        """Records from the next frame on."""
         self.recording = recording
         recording.start_episode(self.env)
 
     def stop_recording(self) -> SessionRecorder:
-        """Writes the file and returns its recorder. Raises OSError where the file cannot be written."""
+        """Writes the file and returns its recorder. Raises OSError if the file cannot be written."""
         recording, self.recording = self.recording, None
         recording.close()
         return recording

@@ -16,7 +16,7 @@ class PlayableEnv(Protocol):
     fps: float
     num_starts: int
     frame_shape: tuple[int, int]  # H, W
-    backend_name: str  # name that is shown to the user
+    backend_name: str  # as shown to the user
     fingerprint: str  # identifies the autoencoder whose latents this environment uses
     num_generated: int  # frames generated since a recorded start state; seeds the noise of the next frame
     seed: int  # may be changed between frames
@@ -33,7 +33,7 @@ class PlayableEnv(Protocol):
 
 
 class FrameLimiter:
-    """Says when the next frame is due, by a monotonic clock.
+    """Tells when the next frame is due, by a monotonic clock. fps: frames per second; now: returns seconds.
 
     Frames keep to a fixed grid of periods. A frame that is more than a period late starts a new grid, so an
     environment that is slower than the game plays slowly, without a burst of frames that catches up.
@@ -43,10 +43,11 @@ class FrameLimiter:
         self.period_s, self.now, self.due_at = 1 / fps, now, now()
 
     def wait_s(self) -> float:
-        """Seconds until the next frame is due; 0 where it is due now."""
+        """Seconds until the next frame is due; 0 if it is due."""
         return max(0.0, self.due_at - self.now())
 
     def begin_frame(self) -> None:
+        """Call it when a frame begins: sets when the next one is due."""
         self.due_at += self.period_s
         if self.due_at < self.now():
             self.due_at = self.now() + self.period_s
@@ -62,6 +63,7 @@ class FrameTimes:
         self.last_second: deque[tuple[float, float]] = deque()  # (time at its end, duration in s) per frame
 
     def add(self, done_at: float, duration_s: float) -> None:
+        """Adds a frame that was done at the clock time `done_at`, in seconds, and took `duration_s`."""
         self.num_frames += 1
         self.sum_s += duration_s
         self.worst_s = max(self.worst_s, duration_s)
@@ -71,7 +73,7 @@ class FrameTimes:
             self.last_second.popleft()
 
     def reset_window(self) -> None:
-        """Empties the last second. To be called at a pause or restart, whose gap is no frame time."""
+        """Empties the last second. Call it at a pause or restart, so that the gap does not count as frame time."""
         self.last_second.clear()
 
     def fps(self) -> float | None:
@@ -81,9 +83,9 @@ class FrameTimes:
         return (len(self.last_second) - 1) / (self.last_second[-1][0] - self.last_second[0][0])
 
     def mean_ms(self) -> float:
-        """Mean time per frame over the last second."""
+        """Mean time per frame over the last second, in ms; 0 without a frame."""
         return 1000 * sum(duration_s for _, duration_s in self.last_second) / max(1, len(self.last_second))
 
     def worst_ms(self) -> float:
-        """Longest time of a frame within the last second."""
+        """Longest time of a frame within the last second, in ms; 0 without a frame."""
         return 1000 * max((duration_s for _, duration_s in self.last_second), default=0.0)

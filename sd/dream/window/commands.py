@@ -1,4 +1,4 @@
-"""The commands of the play window: for each one its keys, its line of help and its function. No pygame.
+"""The commands of the play window: keys, help text and function of each. Needs no pygame.
 
 To add a command, write a function and a line in COMMANDS. `window`: a PlayWindow.
 """
@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from dream.common.errors import InputError
-from dream.common.video import free_path, usual_suffix
+from dream.common.video import default_suffix, free_path
 
 SPEEDS = (0.125, 0.25, 0.5, 1, 2, 4)  # factors of the game's frame rate
 VIEWS = ("world model", "game", "both", "difference")
 
 
 class Command(NamedTuple):
-    keys: tuple[str, ...]  # as pygame spells them
-    help: str
+    keys: tuple[str, ...]  # names as in pygame
+    help: str  # one line
     function: Callable[[Any], None]  # takes the window
 
 
@@ -93,7 +93,7 @@ def toggle_help(window) -> None:
 
 def next_view(window) -> None:
     if not window.session.real:
-        window.say("there is no game to show: start with --real (see README)")
+        window.say("no game to show: start play_sd.py with --real (see README.md)")
         return
     window.view = VIEWS[(VIEWS.index(window.view) + 1) % len(VIEWS)]
     window.say(f"view: {window.view}")
@@ -125,7 +125,7 @@ def save_picture(window) -> None:
 
 
 def toggle_video(window) -> None:
-    toggle_recording(window, usual_suffix())
+    toggle_recording(window, default_suffix())
 
 
 def toggle_gif(window) -> None:
@@ -159,7 +159,7 @@ COMMANDS = {
     "pause": Command(("p", "space"), "pause", pause),
     "single step": Command((".",), "advance by one frame", single_step),
     "rewind": Command(("z", "backspace"), "rewind while held", rewind),
-    "driver": Command(("tab",), "driver: you, action list, agent", cycle_controller),
+    "driver": Command(("tab",), "switch driver: you, action list, agent", cycle_controller),
     "view": Command(("t",), "view: model, game, both, difference", next_view),
     "slower": Command(("-",), "slower", slower),
     "faster": Command(("=", "+"), "faster", faster),
@@ -177,7 +177,7 @@ COMMANDS = {
 def command_keys(
     action_keys: Sequence[Collection[str]], commands: dict[str, Command] = COMMANDS
 ) -> dict[str, tuple[str, ...]]:
-    """Returns the keys of each command, without the keys that the game uses."""
+    """Returns the keys of each command by its name, without the keys that the game uses."""
     game_keys = {key for keys in action_keys for key in keys}
     return {
         name: tuple(key for key in command.keys if key not in game_keys) for name, command in commands.items()

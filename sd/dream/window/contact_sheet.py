@@ -19,7 +19,9 @@ START_COLOR = ACCENT  # border of the first frame of an episode
 
 
 def save_sheet(trajectories: Trajectories, title: str, path: Path) -> None:
-    """Raises InputError where the file cannot be written."""
+    """Writes a picture of COLUMNS x ROWS frames, with `title` above them, to `path`.
+
+    Raises InputError if the file cannot be written."""
     tile_width, tile_height = tile_size(trajectories, 288)
     cell_width = max(tile_width, 200)  # room for the caption
     positions = sheet_positions(trajectories)
@@ -49,8 +51,8 @@ def save_sheet(trajectories: Trajectories, title: str, path: Path) -> None:
 
 
 def sheet_positions(trajectories: Trajectories) -> np.ndarray:
-    """Returns evenly spaced positions, int64, ascending. In each row of the sheet, one of them is moved forward to the
-    first episode start before the next frame of the sheet."""
+    """Returns evenly spaced positions, int64, ascending. In each row of the sheet that contains an episode start,
+    the position before the first one is moved to it."""
     positions = evenly_spaced(trajectories.num_frames, COLUMNS * ROWS)
     starts = np.flatnonzero(trajectories.episode_starts)
     for first in range(0, len(positions), COLUMNS):
@@ -62,8 +64,8 @@ def sheet_positions(trajectories: Trajectories) -> np.ndarray:
 
 
 def tile_size(trajectories: Trajectories, width: int) -> tuple[int, int]:
-    """Returns width and height in pixels of a picture that fits into `width` x 3/4 `width`; a frame that is smaller
-    than that is enlarged by a whole number."""
+    """Returns width and height in pixels of a picture that fits into `width` x 3/4 `width`; a smaller frame is
+    enlarged by an integer factor."""
     H, W = trajectories.height, trajectories.width
     scale = min(width / W, 0.75 * width / H)
     scale = int(scale) if scale >= 1 else scale
@@ -73,7 +75,7 @@ def tile_size(trajectories: Trajectories, width: int) -> tuple[int, int]:
 def draw_tile(
     sheet: pygame.Surface, trajectories: Trajectories, position: int, tile: pygame.Rect, caption_width: int
 ) -> None:
-    """Draws one frame, and below it the action that was chosen for it and its indices."""
+    """Draws the frame at `position` in `tile`, and below it its action and its indices."""
     row, t = divmod(position, trajectories.num_steps)
     draw_frame(sheet, trajectories.frames[row, t].transpose(1, 2, 0), tile)
     left, y = tile.left, tile.bottom + 6

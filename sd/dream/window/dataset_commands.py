@@ -1,4 +1,4 @@
-"""The commands of the dataset viewer: for each one its keys, its line of help and its function. No pygame.
+"""The commands of the dataset viewer: keys, help text and function of each. Needs no pygame.
 
 To add a command, write a function and a line in COMMANDS. `viewer`: a DatasetViewer.
 """

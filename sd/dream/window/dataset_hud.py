@@ -1,5 +1,4 @@
-"""Draws the dataset viewer: the frame, the panels over it, and the bar with the timeline. Reads the viewer and changes
-nothing.
+"""Draws the dataset viewer: the frame, the panels over it, and the bar with the timeline. Does not change the viewer.
 
 `viewer`: a DatasetViewer. `row`, `t`: the frame's indices in the recording.
 """
@@ -34,11 +33,11 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
 BAR_COMMANDS = ("help", "play", "actions", "select", "next run", "quit")
-MAX_KEYS = 12  # of a game with more keys, only the keys that are held are drawn
+MAX_KEYS = 12  # if the game has more, only the keys that are held are drawn
 
 
 def draw_viewer(viewer, screen: pygame.Surface) -> pygame.Rect:
-    """Returns the rectangle of the frame."""
+    """Draws all of the window; returns the rectangle of the frame."""
     width, height = screen.get_size()
     bar_height = viewer.bar_height if viewer.has_bar() else 0
     row, t = divmod(viewer.position, viewer.recording.num_steps)
@@ -51,6 +50,7 @@ def draw_viewer(viewer, screen: pygame.Surface) -> pygame.Rect:
 
 
 def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t: int) -> pygame.Rect:
+    """Draws the frame with panels and messages over it; returns the rectangle of the frame."""
     recording = viewer.recording
     rect = draw_frame(screen, recording.frames[row, t].transpose(1, 2, 0), area)
     if viewer.show_help:
@@ -77,7 +77,7 @@ def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t:
 
 
 def draw_bar(viewer, bar: pygame.Surface, row: int, t: int) -> None:
-    """First row: keys, action, time. Second row: commands, position. Third row: the recording's other values."""
+    """First row: keys, action, time. Second row: commands, position. Third row: other recorded values."""
     recording = viewer.recording
     action = int(recording.actions[row, t])
     keys = recording.action_keys[action]
@@ -123,8 +123,8 @@ def draw_actions(
     screen: pygame.Surface, area: pygame.Rect, names: Sequence[str], counts: np.ndarray, order: Sequence[int],
     current: int, selected: int,
 ) -> None:  # fmt: skip
-    """Draws a histogram of the actions, `counts` int (A,), in this order; the current action in the accent color, the
-    selected one in green."""
+    """Draws a histogram of the actions, `counts` int (A,), in the given order; the current action is in the accent
+    color, the selected one in green."""
     row_height = 22
     num_rows = max(1, min(len(order), (area.height - 60) // row_height))
     first = min(max(order.index(selected) - num_rows // 2, 0), len(order) - num_rows)

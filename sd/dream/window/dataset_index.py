@@ -1,4 +1,4 @@
-"""What the dataset viewer computes from a recording: runs of an action, timeline columns, values as text. No pygame.
+"""Computations of the dataset viewer: runs of an action, timeline columns, values as text. Needs no pygame.
 
 A position counts the frames of all rows, one row after another: row * T + t.
 """
@@ -45,7 +45,9 @@ def timeline_column(position: int, width: int, num_frames: int) -> int:
 
 
 def prefix_counts(marked: np.ndarray) -> np.ndarray:
-    """Returns how many frames before each position, and in all, are marked: bool (N, T) to int64 (N * T + 1,)."""
+    """Returns the number of marked frames before each position, int64 (N * T + 1,); the last is the total.
+
+    `marked`: bool (N, T)."""
     return np.concatenate([[0], np.cumsum(marked)])
 
 
@@ -66,6 +68,7 @@ def frame_values(extras: dict[str, np.ndarray], row: int, t: int) -> list[tuple[
 
 
 def format_value(value: np.generic) -> str:
+    """A float with three digits, or none after the point from 100 on; other values as they are."""
     if value.dtype.kind != "f":
         return str(value)
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"

@@ -29,13 +29,13 @@ from dream.window.screen import init_display, open_window
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
-VALUES_HEIGHT, TIMELINE_HEIGHT = 18, 28  # rows of the bar that the play window does not have
+VALUES_HEIGHT, TIMELINE_HEIGHT = 18, 28  # pixels, of the rows of the bar that the play window does not have
 MAX_PICTURE_SIZE, MIN_SIZE = (1024, 768), (640, 280)  # of the window when it opens
 MESSAGE_S = 3.0  # how long a message is shown
 
 
 class DatasetViewer:
-    """`DatasetViewer(recording, name).run()` shows the recording until the window is closed. Raises InputError where
+    """`DatasetViewer(recording, name).run()` shows the recording until the window is closed. Raises InputError if
     no window can be opened."""
 
     def __init__(
@@ -45,7 +45,7 @@ class DatasetViewer:
         output_dir: Path = Path("output"),
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`output_dir`: where pictures go."""
+        """`name`: of the recording, for the title. `output_dir`: for pictures. `now`: a clock, in seconds."""
         self.recording, self.name, self.output_dir, self.now = recording, name, output_dir, now
         has_values = bool(frame_values(recording.extras, 0, 0))
         self.bar_height = BAR_HEIGHT + VALUES_HEIGHT * has_values + TIMELINE_HEIGHT
@@ -54,7 +54,7 @@ class DatasetViewer:
         except pygame.error:
             pygame.quit()
             raise InputError(
-                "there is no display to open a window on: write a picture instead with --save sheet.png"
+                "no display to open a window on: write a picture instead with --save sheet.png"
             ) from None
         self.command_of_key = {key: command for command in COMMANDS.values() for key in command.keys}
         self.counts = np.bincount(recording.actions.ravel(), minlength=recording.num_actions)  # (A,)
@@ -83,7 +83,7 @@ class DatasetViewer:
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Draws where something has changed. Ctrl-C quits."""
+        """Handles events, and draws when something has changed, until the window is closed. Ctrl-C quits."""
         try:
             while self.running:
                 if self.drawn != self.visible_state():
@@ -101,7 +101,7 @@ class DatasetViewer:
         pygame.quit()
 
     def visible_state(self) -> tuple:
-        """Everything that changes what is drawn."""
+        """All values that the drawing depends on."""
         message = self.message if self.now() < self.message_until else ""
         panels = (self.show_help, self.show_actions, self.selected, message)
         return (self.position, self.playing, *panels, pygame.display.get_surface().get_size())
@@ -144,14 +144,15 @@ class DatasetViewer:
             timeline = self.timeline()
             self.go_to(position_at(x - timeline.left, timeline.width, self.recording.num_frames))
 
-    # -- what the commands call --------------------------------------------------------------------------------------
+    # -- called by the commands --------------------------------------------------------------------------------------
 
     def go_to(self, position: int) -> None:
-        """Clamped to the first and the last frame."""
+        """Goes to a position, clamped to the first and the last frame."""
         self.position = min(max(position, 0), self.recording.num_frames - 1)
 
     def go_to_nearest(self, positions: np.ndarray, direction: int, name: str) -> None:
-        """Goes to the next (1) or previous (-1) of the positions; `name`: what there is, for the message."""
+        """Goes to the next (1) or previous (-1) of the positions; `name`: of the positions, for
+        the message."""
         position = nearest(positions, self.position, direction)
         if position is None:
             self.say(f"no {name} {'after' if direction > 0 else 'before'} this frame")
@@ -161,9 +162,10 @@ class DatasetViewer:
     def toggle_playing(self) -> None:
         self.playing = not self.playing and self.position < self.recording.num_frames - 1
         self.limiter = FrameLimiter(self.recording.fps, self.now)
-        self.limiter.begin_frame()  # the present frame is shown for a period too
+        self.limiter.begin_frame()  # the current frame is shown for a period too
 
     def play_frame(self) -> None:
+        """Advances by one frame, unless the mouse drags the timeline; stops at the last frame."""
         if not self.scrubbing:
             self.go_to(self.position + 1)
             self.playing = self.position < self.recording.num_frames - 1
@@ -190,9 +192,10 @@ class DatasetViewer:
         return self.recording.action_names[self.selected]
 
     def timeline(self) -> pygame.Rect:
-        """The timeline's rectangle; below the window's lower edge where the window is too low for a bar."""
+        """The timeline's rectangle; below the window's lower edge if the window is too low for a bar."""
         width, height = pygame.display.get_surface().get_size()
         return pygame.Rect(16, height - 18 if self.has_bar() else height, max(1, width - 32), 10)
 
     def has_bar(self) -> bool:
+        """Whether the window is high enough for the bar."""
         return pygame.display.get_surface().get_height() > 2 * self.bar_height

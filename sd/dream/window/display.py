@@ -1,4 +1,4 @@
-"""Checks for a display, and handles the loss of an X11 display. Needs no pygame."""
+"""Checks for a display, and handles the loss of the connection to an X11 display. Needs no pygame."""
 
 import ctypes
 import os
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def has_display() -> bool:
-    """Returns False on Linux without a display server. To be asked before SDL is, which prints errors."""
+    """Returns False on Linux without a display server. Call it before SDL is initialized, which would print errors."""
     has_server = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
     return has_server or not sys.platform.startswith("linux")
 
 
 def on_x11_error(save: Callable[[], str]) -> Any:
-    """When Xlib loses its server, calls `save`, prints the message that it returns and exits with 1.
+    """Installs a handler that, when Xlib loses its server, calls `save`, prints the returned message and exits with 1.
 
     Xlib would otherwise end the process in C code, and recordings would be lost. Returns the C callback, which the
     caller must keep alive, or None without Xlib.
@@ -28,7 +28,7 @@ def on_x11_error(save: Callable[[], str]) -> Any:
         try:
             print(f"error: lost the connection to the display; {save()}", file=sys.stderr, flush=True)
         finally:
-            os._exit(1)  # Xlib allows no return, and a normal exit would call this handler again
+            os._exit(1)  # Xlib forbids a return, and a normal exit would call this handler again
 
     handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(handle_error)
     xlib.XSetIOErrorHandler(handler)

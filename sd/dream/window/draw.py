@@ -1,6 +1,6 @@
 """Drawing functions for frames, keys, the bar, the help and badges.
 
-They need pygame but no display: each draws on the surface that it is given. Sizes and positions are in pixels.
+They need pygame, but no display: each draws on a given surface. Sizes and positions are in pixels.
 """
 
 import os
@@ -62,7 +62,7 @@ def write(surface: pygame.Surface, text: str, size: int, color: Color, **positio
 
 
 def ellipsize(text: str, size: int, width: int) -> str:
-    """Shortens the text to `width` pixels."""
+    """Shortens the text to `width` pixels, with an ellipsis."""
     if font(size).size(text)[0] <= width:
         return text
     return next(
@@ -85,7 +85,7 @@ def icon() -> pygame.Surface:
 def letterbox(size: tuple[int, int], area: tuple[int, int]) -> tuple[int, int, int, int]:
     """Returns x, y, width, height of the largest centered picture of aspect `size` (width, height) in `area`.
 
-    A scale just above a whole number is rounded down to it, so that all pixels are drawn equally large.
+    A scale just above an integer is rounded down to it, so that all pixels have the same size.
     """
     scale = min(area[0] / size[0], area[1] / size[1])
     if scale >= 1 and int(scale) / scale > 0.95:
@@ -95,8 +95,8 @@ def letterbox(size: tuple[int, int], area: tuple[int, int]) -> tuple[int, int, i
 
 
 def draw_frame(screen: pygame.Surface, frame_u8: np.ndarray, area: pygame.Rect) -> pygame.Rect:
-    """Draws a frame, uint8 (H, W, 3), as large as it fits; returns its rectangle. Only a scale that is no whole
-    number is smoothed."""
+    """Draws a frame, uint8 (H, W, 3), as large as it fits; returns its rectangle. It is smoothed only if
+    the scale is not an integer."""
     H, W, _ = frame_u8.shape
     rect = pygame.Rect(letterbox((W, H), area.size)).move(area.topleft)
     frame = pygame.Surface((W, H), 0, screen)  # in the screen's format: convert() would need a display
@@ -125,7 +125,7 @@ def draw_frames(
 
 
 def difference(first_u8: np.ndarray, second_u8: np.ndarray) -> np.ndarray:
-    """Returns the difference of two frames, uint8 (H, W, 3), around gray; black where their sizes differ."""
+    """Returns the difference of two frames, uint8 (H, W, 3), around gray; black if their sizes differ."""
     if first_u8.shape != second_u8.shape:
         return np.zeros_like(first_u8)
     return (128 + (first_u8.astype(np.int16) - second_u8) // 2).astype(np.uint8)
@@ -145,6 +145,7 @@ def draw_fade_in(screen: pygame.Surface, rect: pygame.Rect, progress: float) -> 
 
 
 def draw_badge(screen: pygame.Surface, text: str, color: Color, **position: tuple[int, int]) -> None:
+    """Draws a text on a dark rounded rectangle; `position`: as in `write`."""
     rendered = font(20).render(text, True, color)
     badge = pygame.Surface((rendered.get_width() + 24, rendered.get_height() + 12), pygame.SRCALPHA)
     pygame.draw.rect(badge, (*BACKGROUND, 215), badge.get_rect(), border_radius=13)
@@ -156,6 +157,7 @@ def draw_badge(screen: pygame.Surface, text: str, color: Color, **position: tupl
 
 
 def key_label(key: str) -> str:
+    """The label of a key of this name of pygame: "PgDn" for "page down"."""
     if key.startswith("shift+"):
         return f"Shift {key_label(key[6:])}"
     return KEY_LABELS.get(key, key.upper() if len(key) == 1 or key[1:].isdigit() else key)
@@ -195,8 +197,8 @@ def draw_keys(
 
 
 def draw_row(surface: pygame.Surface, y: int, left: int, first: Label, others: list[Label]) -> int:
-    """Draws the first label at the left and as many of the last others as fit at the right; returns the left edge of
-    those."""
+    """Draws the first label at the left and as many of the last of the others as fit at the right; returns the
+    left edge of those."""
     right = surface.get_width() - 16
     if left + font(first[1]).size(first[0])[0] <= right:
         left = write(surface, *first, midleft=(left, y)).right + 10
@@ -208,7 +210,7 @@ def draw_row(surface: pygame.Surface, y: int, left: int, first: Label, others: l
 
 
 def fps_labels(times: FrameTimes, target_fps: float, paused: bool) -> list[Label]:
-    """The measured and the target frame rate, amber where the machine is too slow."""
+    """The measured and the target frame rate, amber if the machine is too slow."""
     fps = times.fps()
     too_slow = fps is not None and fps < 0.97 * target_fps
     color = MUTED if paused or fps is None else AMBER if too_slow else GREEN
@@ -220,7 +222,7 @@ def fps_labels(times: FrameTimes, target_fps: float, paused: bool) -> list[Label
 
 
 def draw_chart(surface: pygame.Surface, times: FrameTimes, target_fps: float, right: int) -> None:
-    """Draws the time of each recent frame as a bar; the horizontal line is the time that the game has per frame."""
+    """Draws the time of each recent frame as a bar; the horizontal line is the game's time per frame."""
     for number, duration_s in enumerate(reversed(times.recent_s)):
         height = min(26, max(1, round(14 * duration_s * target_fps)))
         color = GREEN if duration_s * target_fps <= 1 else AMBER

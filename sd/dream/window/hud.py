@@ -1,4 +1,4 @@
-"""Draws the play window: the frames, the messages over them, and the bar below. Reads the window and changes nothing.
+"""Draws the play window: the frames, the messages over them, and the bar below. Does not change the window.
 
 `window`: a PlayWindow.
 """
@@ -30,7 +30,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
 BAR_COMMANDS = ("help", "restart", "pause", "rewind", "driver", "video", "quit")
-FADE_IN_S = 0.7
+FADE_IN_S = 0.7  # duration of the fade-in after a restart
 
 
 def draw_window(window, screen: pygame.Surface) -> None:

@@ -14,17 +14,18 @@ class NoDisplay(Exception):
 
 
 def init_display() -> tuple[int, int]:
-    """Returns the desktop's width and height in pixels. Raises pygame.error where there is no display."""
+    """Returns the desktop's width and height in pixels. Raises pygame.error if there is no display."""
     if not has_display():
         raise pygame.error("neither DISPLAY nor WAYLAND_DISPLAY is set")
     pygame.display.init()
-    # SDL falls back to these drivers, which show nothing; a test chooses one by the environment variable
+    # SDL falls back to these drivers, which show nothing; tests select one by the environment variable
     if pygame.display.get_driver() in ("dummy", "offscreen") and not os.environ.get("SDL_VIDEODRIVER"):
         raise pygame.error("no display")
     return pygame.display.get_desktop_sizes()[0]
 
 
 def open_window(size: tuple[int, int]) -> None:
+    """Opens a window of `size` (width, height) in pixels, which the user can resize. Raises pygame.error."""
     pygame.display.set_icon(icon())
     pygame.display.set_mode(size, pygame.RESIZABLE)
 

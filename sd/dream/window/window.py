@@ -1,6 +1,6 @@
-"""The play window: takes the keys, keeps the game's frame rate, shows the frames.
+"""The play window: reads the keys, keeps the game's frame rate, displays the frames.
 
-Any PlayableEnv can be played. A new key is a function and a line in COMMANDS (commands.py); what is drawn is in hud.py.
+Any PlayableEnv can be played. New keys are added in commands.py; the drawing is in hud.py.
 """
 
 import os
@@ -43,8 +43,9 @@ class PlayWindow:
         record_path: Path | None = None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`fps`: None is the game's own. `scale`: screen pixels per frame pixel, less where the desktop is too small.
-        `output_dir`: where pictures and videos go. `record_path`: record there from the first frame on."""
+        """`fps`: frames per second (None: the game's own). `scale`: screen pixels per frame pixel, less if the desktop
+        is too small. `output_dir`: for pictures and videos. `record_path`: record there from the first frame on.
+        `now`: a clock, in seconds."""
         self.session, self.env, self.fps = session, session.env, fps or session.env.fps
         self.output_dir, self.now = output_dir, now
         self.starts_path: Path | None = None  # file of the start states that are saved in this window
@@ -61,7 +62,7 @@ class PlayWindow:
         self.running, self.paused, self.step_once, self.rewinding = True, False, False, False
         self.show_bar, self.show_help, self.view = True, False, "both" if session.real else "world model"
         self.speed = 1.0  # factor of the frame rate
-        self.keyboard: set[str] = set()  # keys that are down and no commands
+        self.keyboard: set[str] = set()  # keys that are down, except those of commands
         self.pressed_since_frame: set[str] = set()
         self.shown_keys: set[str] = set()  # keys that are highlighted in the bar
         self.pressed_at: float | None = None  # time of the first key press that no frame has shown yet
@@ -115,6 +116,7 @@ class PlayWindow:
         pygame.quit()
 
     def step(self) -> None:
+        """Generates and records one frame; if the disk is full, stops the recording first."""
         self.shown_keys = self.held_keys | self.pressed_since_frame
         self.pressed_since_frame.clear()
         self.step_once = False
@@ -131,7 +133,7 @@ class PlayWindow:
         self.recorder.write()
 
     def rewind_frame(self) -> None:
-        """Goes back by one frame. At the end of the history it stays there for as long as the key is held."""
+        """Goes back by one frame; at the end of the history nothing changes."""
         if self.session.rewind():
             self.waiting = False
         self.times.reset_window()
@@ -200,9 +202,10 @@ class PlayWindow:
         if self.pressed_at is None and not self.paused:
             self.pressed_at = self.now()
 
-    # -- what the commands call --------------------------------------------------------------------------------------
+    # -- called by the commands --------------------------------------------------------------------------------------
 
     def say(self, message: str) -> None:
+        """Prints a message and displays it for MESSAGE_S seconds."""
         with suppress(OSError):  # stdout may be closed
             print(message)
         self.message, self.message_until = message, self.now() + MESSAGE_S
@@ -216,7 +219,7 @@ class PlayWindow:
         self.pressed_since_frame.clear()
 
     def set_seed(self, seed: int) -> None:
-        """Counts from the next frame on; in a pause the last frame is generated again with it."""
+        """Changes the seed from the next frame on; in a pause, the last frame is generated again with it."""
         self.env.seed = seed
         if self.paused:
             self.session.regenerate_last()
@@ -243,7 +246,7 @@ class PlayWindow:
     # -- recording ---------------------------------------------------------------------------------------------------
 
     def start_recording(self, path: Path) -> None:
-        view = self.view  # a video keeps the view with which it began
+        view = self.view  # a video keeps the view of its first frame
         self.recorder.start(path, lambda: list(self.frames(view).values()))
         self.say(f"recording {path}")
 

@@ -1,0 +1,69 @@
+"""evaluate_ppo.py: statistics of the agent and of a random policy."""
+
+import json
+from pathlib import Path
+
+import evaluate_ppo
+import numpy as np
+import pytest
+import torch
+from agent_helpers import save_forward_agent
+from player.games.game import DRIVING_ACTIONS, Game
+from player.games.registry import find_game
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_forward_agent(tmp_path_factory.mktemp("agent") / "best.pt")
+
+
+def test_evaluation_compares_agent_and_random_policy(checkpoint, tmp_path, capsys):
+    flags = ["--episodes", "3", "--max-seconds", "8", "--seed", "5", "--json", str(tmp_path / "results.json")]
+    evaluate_ppo.main(evaluate_ppo.parse_args(["--agent", str(checkpoint), *flags]))
+    output = capsys.readouterr().out
+    assert "seeds 5 to 7" in output and "0 of 3" in output
+    results = json.loads((tmp_path / "results.json").read_text())
+    agent, random = results["summary"]["agent"], results["summary"]["random"]
+    assert agent["episodes"] == random["episodes"] == 3 and agent["finished"] == 0
+    assert agent["mean_laps"] > 0 and agent["mean_seconds_a_lap"] is None
+    assert [episode["seed"] for episode in results["episodes"]["agent"]] == [5, 6, 7]
+
+
+def test_evaluation_statistics():
+    """A scripted policy finishes without penalties; the results do not depend on the batch size."""
+    from test_mode7_kart import look_ahead_action
+
+    game = find_game("Mode7Kart-v0")
+    envs = [game.make(laps=1, frame_skip=4) for _ in range(2)]
+
+    def choose(views: torch.Tensor) -> np.ndarray:
+        running = [env for env in envs if env.state["progress"] < env.track.length]
+        return np.array([look_ahead_action(env) for env in running[: len(views)]])
+
+    batched = evaluate_ppo.play(envs, choose, [3, 4], game)
+    assert [episode["finished"] for episode in batched] == [True, True]
+    assert all(episode["clean"] and episode["wall_contacts"] == 0 for episode in batched)
+    assert all(1 <= episode["laps"] < 2.1 and 15 < episode["seconds_a_lap"] < 25 for episode in batched)
+    envs = envs[:1]
+    assert evaluate_ppo.play(envs, choose, [3, 4], game) == batched
+
+
+def test_evaluation_without_game_state_has_only_the_return():
+    class ShortGame:
+        frame_skip = 4
+        unwrapped = None
+
+        def reset(self, seed):
+            self.steps = 0
+            return np.zeros((12, 16, 3), np.uint8), {}
+
+        def step(self, action):
+            self.steps += 1
+            return np.zeros((12, 16, 3), np.uint8), 2.0, self.steps == 5, False, {}
+
+    game = Game("Other-v0", DRIVING_ACTIONS, 60, ShortGame)
+    episodes = evaluate_ppo.play([ShortGame()], evaluate_ppo.at_random(6, 0), [1, 2], game)
+    assert episodes == [{"seed": seed, "return": 10.0, "steps": 5} for seed in (1, 2)]
+    summary = evaluate_ppo.summary(episodes)
+    assert summary == {"episodes": 2, "mean_return": 10.0, "mean_steps": 5.0}
+    evaluate_ppo.print_table({"agent": summary, "random": summary})

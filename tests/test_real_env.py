@@ -1,0 +1,176 @@
+"""The real game next to the world model, with a small Gymnasium environment."""
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from dream.common.errors import InputError
+from dream.play.real_env import RealEnv, parse_setting
+from session_helpers import make_session
+from small import open_small_world_model, save_small_world_model
+
+
+@pytest.fixture
+def env(tmp_path):
+    return open_small_world_model(**save_small_world_model(tmp_path))
+
+
+GAME = """
+    import gymnasium
+    import numpy as np
+
+    class Line(gymnasium.Env):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 15}
+        action_space = gymnasium.spaces.Discrete(3)
+        observation_space = gymnasium.spaces.Box(0, 255, (32, 48, 3), np.uint8)
+
+        def __init__(self, render_mode=None, wide=0):
+            self.render_mode, self.wide = render_mode, wide
+
+        def reset(self, seed=None, options=None):
+            super().reset(seed=seed)
+            self.x = (options or {}).get("state", {"x": 9})["x"]
+            return self.render(), {}
+
+        def step(self, action):
+            self.x += (0, -1, 1)[action] * (1 + self.wide)
+            return self.render(), 0.0, self.x >= 40, False, {}
+
+        def render(self):
+            return np.full((32, 48, 3), self.x, np.uint8)
+
+        def get_state(self):
+            return self.x
+
+        def set_state(self, state):
+            self.x = state
+
+    class Blind(Line):
+        def render(self):
+            return None
+
+    gymnasium.register("Line-v0", Line)
+    gymnasium.register("Blind-v0", Blind)
+    gymnasium.register("Words-v0", lambda render_mode=None: gymnasium.wrappers.TransformObservation(
+        Line(render_mode), lambda observation: float(observation[0, 0, 0]), gymnasium.spaces.Box(0, 255, ())))
+"""
+
+
+@pytest.fixture
+def game(tmp_path, monkeypatch):
+    """A module `a_game` in a folder that is not in sys.path."""
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    (folder / "a_game.py").write_text(textwrap.dedent(GAME))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield str(folder)
+    sys.modules.pop("a_game", None)
+
+
+def with_game_states(env):
+    env.start_states.game_states = {"x": np.array([5, 38, np.nan], np.float32)}
+    return env
+
+
+def test_the_real_game_follows_the_session(env, game):
+    """The same start state, the same actions, the same rewinds."""
+    session = make_session(with_game_states(env), [2, 2, 1], real=RealEnv("a_game:Line-v0", 3, game))
+    assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 5
+    positions = []
+    for _ in range(3):
+        session.step()
+        positions.append(int(session.real.frame_u8[0, 0, 0]))
+    assert positions == [6, 7, 6]
+    session.rewind()
+    session.rewind()
+    assert session.real.frame_u8[0, 0, 0] == 6 and session.real.in_sync
+    session.step()
+    assert session.real.frame_u8[0, 0, 0] == 7
+    session.real.close()
+
+
+def test_a_game_that_ignores_the_state_is_not_in_sync(env, game):
+    """Compared with a game in another state, a good world model would look wrong."""
+    real = RealEnv("a_game:Line-v0", 3, game)
+    reset = real.env.unwrapped.reset
+    real.env.unwrapped.reset = lambda seed=None, options=None: reset(seed=seed)
+    session = make_session(with_game_states(env), [2, 2], real=real)
+    assert not real.in_sync and real.label == "game (not in sync)" and real.frame_u8[0, 0, 0] == 9
+    session.step()
+    assert real.frame_u8[0, 0, 0] == 10
+
+
+@pytest.mark.parametrize("failure", ["step", "picture", "state"])
+def test_an_exception_of_the_game_stops_the_game_alone(env, game, failure):
+    real = RealEnv("a_game:Line-v0", 3, game)
+    inner = real.env.unwrapped
+    session = make_session(with_game_states(env), [2] * 5, real=real)
+    session.step()
+    if failure == "step":
+        inner.step = lambda action: 1 / 0
+    elif failure == "picture":
+        inner.render = lambda: np.zeros((4, 4), np.float32)
+    else:
+        inner.reset = lambda seed=None, options=None: {}["nothing"]
+        session.restart()
+    before = real.frame_u8.copy()
+    for _ in range(2):
+        session.step()
+    assert real.label.startswith("game (stopped: ") and not real.in_sync
+    np.testing.assert_array_equal(real.frame_u8, before)
+    if failure == "step":
+        del inner.step
+        session.restart()
+        assert real.label == "game"
+
+
+def test_a_game_without_frames_is_refused(game):
+    with pytest.raises(InputError, match="it renders no frames"):
+        RealEnv("a_game:Blind-v0", 3, game)
+
+
+def test_a_game_that_is_not_in_sync_says_so(env, game):
+    session = make_session(
+        with_game_states(env), [2, 2, 2], real=RealEnv("a_game:Line-v0", 3, game, ["wide=1"])
+    )
+    session.change_start(1)
+    assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 38
+    session.step()  # the game ends and resets, the world model goes on
+    assert not session.real.in_sync and session.real.frame_u8[0, 0, 0] == 9
+    session.rewind()
+    assert session.real.in_sync and session.real.frame_u8[0, 0, 0] == 38
+    session.change_start(1)  # a start state without game state
+    assert not session.real.in_sync and session.real.frame_u8[0, 0, 0] == 9
+    words = RealEnv("a_game:Words-v0", 3, game)  # its observation is no frame, so it renders one
+    assert words.frame_u8.shape == (32, 48, 3)
+    del type(words.env.unwrapped).get_state
+    words.reset({"x": 5.0})
+    words.set_state(words.get_state())  # it cannot restore a state
+    assert not words.in_sync
+
+
+@pytest.mark.parametrize(
+    ("name", "num_actions", "path", "settings", "output"),
+    [
+        ("nowhere:Line-v0", 3, None, [], "--real-path"),
+        ("a_game:Line-v0", 3, "no folder", [], "is not a folder"),
+        ("a_game:Other-v0", 3, "game", [], "cannot be played"),
+        ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be played"),
+        ("a_game:Line-v0", 6, "game", [], "the world model has 6 actions"),
+        ("a_game:Line-v0", 3, "game", ["wide"], "NAME=VALUE"),
+    ],
+)
+def test_a_game_that_cannot_be_played_is_refused(game, name, num_actions, path, settings, output):
+    with pytest.raises(InputError, match=output) as caught:
+        RealEnv(name, num_actions, game if path == "game" else path, settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_are_json_or_strings():
+    assert [parse_setting(words) for words in ("track=1", "start=line", "flag=true", 'x="1"')] == [
+        ("track", 1),
+        ("start", "line"),
+        ("flag", True),
+        ("x", "1"),
+    ]
