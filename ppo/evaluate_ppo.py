@@ -27,7 +27,7 @@ from player.rl.agent import Agent, FrameStack, load_agent
 GAMES_AT_ONCE = 32  # of Mode7Kart; of an emulator game a process holds only one
 MAX_OFF_ROAD = 0.05  # share of an episode's time, for it to count as clean
 
-Choose = Callable[[torch.Tensor], np.ndarray]  # views (M, STACK, VIEW, VIEW) -> actions (M,)
+Choose = Callable[[torch.Tensor], np.ndarray]  # views (M, STACK, OBS_SIZE, OBS_SIZE) -> actions (M,)
 Episode = Dict[str, Any]
 
 

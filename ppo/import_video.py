@@ -25,7 +25,8 @@ from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 from player.common.errors import InputError, run_script
 from player.games.cli import crop_box
-from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.trajectory_writer import TrajectoryWriter
 from tqdm import tqdm
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")

@@ -23,7 +23,8 @@ from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
 from player.games.registry import find_tracks
-from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, load_agent
 from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
 from player.rl.collector import RolloutCollector
@@ -199,12 +200,12 @@ class RecordedRace(GameSession):
         super().__init__(**settings)
 
     def step(self, held=frozenset()) -> None:
-        if self.ended or self.done:
+        if self.ended or self.finished:
             return
         if self.num_frames == 0:
             self.held_since = set()
         self.held_since |= held  # a tap between two decisions counts for the next
-        decides = self.num_frames % self.driver.hold_frames == 0
+        decides = self.num_frames % self.controller.hold_frames == 0
         if decides and len(self.seen) == PERSON_STEPS:
             self.write()
         seen = {
@@ -220,9 +221,9 @@ class RecordedRace(GameSession):
             self.seen.append({**seen, "actions": self.action})
         self.seen[-1]["rewards"] += self.total_reward - reward
         recorded = self.written + len(self.seen)
-        self.note = f"recorded {recorded} of {self.wanted}"
-        self.done = recorded >= self.wanted and (
-            self.num_frames % self.driver.hold_frames == 0 or bool(self.ended)
+        self.status = f"recorded {recorded} of {self.wanted}"
+        self.finished = recorded >= self.wanted and (
+            self.num_frames % self.controller.hold_frames == 0 or bool(self.ended)
         )
 
     def write(self) -> None:

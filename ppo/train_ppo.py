@@ -24,12 +24,9 @@ from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
 from player.games.registry import find_tracks
-from player.recording.trajectory_writer import (
-    TrajectoryWriter,
-    check_disk_space,
-    pack_trajectories,
-    recording_bytes,
-)
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.pack import pack_trajectories
+from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, AgentConfig, agent_checkpoint, load_agent
 from player.rl.behavior import BehaviorPolicies
 from player.rl.collector import RolloutCollector

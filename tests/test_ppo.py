@@ -17,7 +17,7 @@ import torch
 import train_ppo
 from dream.data.trajectories import open_trajectories
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from player.common.agent_view import GREY, VIEW, preprocess_frame, preprocess_frames
+from player.common.agent_view import GREY, OBS_SIZE, preprocess_frame, preprocess_frames
 from player.common.errors import InputError, run_script
 from player.common.runs import load_checkpoint, save_checkpoint
 from player.envs.vector_env import SharedVectorEnv
@@ -253,14 +253,14 @@ def test_no_rows_where_nothing_is_recorded():
 def test_agent_view_against_a_slow_area_average(H, W):
     frame = np.random.default_rng(1).integers(256, size=(H, W, 3), dtype=np.uint8)
     view = preprocess_frame(frame)
-    assert view.shape == (VIEW, VIEW) and view.dtype == np.uint8
+    assert view.shape == (OBS_SIZE, OBS_SIZE) and view.dtype == np.uint8
     grey = frame @ np.array(GREY)
-    for row, column in np.random.default_rng(0).integers(VIEW, size=(12, 2)):
+    for row, column in np.random.default_rng(0).integers(OBS_SIZE, size=(12, 2)):
         total = area = 0.0
         for r in range(H):
             for c in range(W):
-                tall = min(r + 1, (row + 1) * H / VIEW) - max(r, row * H / VIEW)
-                wide = min(c + 1, (column + 1) * W / VIEW) - max(c, column * W / VIEW)
+                tall = min(r + 1, (row + 1) * H / OBS_SIZE) - max(r, row * H / OBS_SIZE)
+                wide = min(c + 1, (column + 1) * W / OBS_SIZE) - max(c, column * W / OBS_SIZE)
                 if tall > 0 and wide > 0:
                     total, area = total + tall * wide * grey[r, c], area + tall * wide
         assert abs(total / area - int(view[row, column])) <= 0.5001
@@ -273,14 +273,14 @@ def test_a_lit_pixel_lands_where_it_should():
         frames[1, r, c] = 255
         dark, lit = preprocess_frames(frames)
         assert dark.max() == 0
-        brightest = divmod(int(lit.argmax()), VIEW)
-        assert brightest == (int((r + 0.5) * VIEW / 112), int((c + 0.5) * VIEW / 256))
+        brightest = divmod(int(lit.argmax()), OBS_SIZE)
+        assert brightest == (int((r + 0.5) * OBS_SIZE / 112), int((c + 0.5) * OBS_SIZE / 256))
         assert (lit > 0).sum() <= 6
 
 
 def test_stack_order_and_reset():
     def shades(*values: int) -> np.ndarray:
-        return np.tile(np.uint8(values)[:, None, None], (1, VIEW, VIEW))
+        return np.tile(np.uint8(values)[:, None, None], (1, OBS_SIZE, OBS_SIZE))
 
     stack = FrameStack(2, CPU)
     stack.push(shades(1, 101), np.array([True, True]))
@@ -304,7 +304,7 @@ def test_agent_samples_its_own_policy():
     agent = new_agent()
     with torch.no_grad():
         agent.policy.bias.copy_(torch.tensor([0.0, 2.0, 0.0, -9.0, 0.0, 1.0]))
-    views = torch.randint(256, (1, STACK, VIEW, VIEW), dtype=torch.uint8).expand(400, -1, -1, -1)
+    views = torch.randint(256, (1, STACK, OBS_SIZE, OBS_SIZE), dtype=torch.uint8).expand(400, -1, -1, -1)
     actions, log_probs, values = agent.act(views, torch.Generator().manual_seed(0))
     logits, _ = agent(views)
     torch.testing.assert_close(log_probs, logits.log_softmax(dim=1)[torch.arange(400), actions])

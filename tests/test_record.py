@@ -211,7 +211,7 @@ def test_what_a_person_did_leads_to_the_same_frames_again(tmp_path):
     """Recorded action by action; the game itself, stepped by those actions, shows the recorded frames."""
     race = person_race(tmp_path, 2 * PERSON_STEPS)
     rng, held = np.random.default_rng(0), frozenset()
-    while not race.done:
+    while not race.finished:
         if rng.random() < 0.1:  # keys go up and down between decisions, too
             held = frozenset(key for key in ("up", "left", "right") if rng.random() < 0.6)
         race.step(held)
@@ -247,7 +247,7 @@ def test_a_restart_begins_an_episode(tmp_path):
     for _ in range(10):  # two decisions, and half of the third
         race.step(frozenset({"up"}))
     race.restart()
-    while not race.done:
+    while not race.finished:
         race.step()
     starts = [seen["episode_starts"] for seen in race.seen]
     assert [t for t, first in enumerate(starts) if first] == [0, 3]

@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from player.common.agent_view import VIEW, preprocess_frame
+from player.common.agent_view import OBS_SIZE, preprocess_frame
 from player.common.errors import InputError
 from player.games.game import Game
 
@@ -72,7 +72,7 @@ class SharedVectorEnv(VectorEnv):
     per step, which takes longer than the step itself in a game that needs 0.2 ms per step.
 
     Observations are uint8 (num_envs, H, W, 3). The next step overwrites them, so callers must copy what they keep.
-    `infos["views"]`: uint8 (num_envs, VIEW, VIEW), the agent's view of each frame, overwritten likewise.
+    `infos["views"]`: uint8 (num_envs, OBS_SIZE, OBS_SIZE), the agent's view of each frame, overwritten likewise.
     `infos["truth"]`: float32 (num_envs, truth_size), a copy of each game state.
     When episode i ends, the environment is reset in the same step: `infos["final_obs"][i]` is the last frame of the
     episode, and the observation is the first frame of the next one.
@@ -95,7 +95,7 @@ class SharedVectorEnv(VectorEnv):
         self.context, self.env_fns, self.restarts = multiprocessing.get_context(context), env_fns, 0
         shapes = {
             "frames": (np.uint8, (N, *self.single_observation_space.shape)),
-            "views": (np.uint8, (N, VIEW, VIEW)),
+            "views": (np.uint8, (N, OBS_SIZE, OBS_SIZE)),
             "actions": (np.int64, (N,)),
             "rewards": (np.float64, (N,)),
             "terminated": (np.bool_, (N,)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from player.common.agent_view import VIEW
+from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
 from player.common.runs import autocast, load_checkpoint
 
@@ -53,7 +53,7 @@ class Agent(nn.Module):
         nn.init.orthogonal_(self.value.weight, 1.0)
 
     def forward(self, views_u8: Tensor) -> Tuple[Tensor, Tensor]:
-        """Maps views, uint8 (B, STACK, VIEW, VIEW), oldest first, to logits (B, A) and values (B,), both float32."""
+        """Maps views, uint8 (B, STACK, OBS_SIZE, OBS_SIZE), oldest first, to logits (B, A) and values (B,), float32."""
         # The same precision in collecting and training, so that both use the same policy; the heads are float32.
         with autocast(views_u8.device):
             device_type = views_u8.device.type
@@ -88,18 +88,23 @@ class FrameStack:
     """The last STACK views of each of B environments; after a reset, all of them are the first view."""
 
     def __init__(self, num_envs: int, device: torch.device) -> None:
-        self.views = torch.zeros(num_envs, STACK, VIEW, VIEW, dtype=torch.uint8, device=device)
+        self.views = torch.zeros(num_envs, STACK, OBS_SIZE, OBS_SIZE, dtype=torch.uint8, device=device)
 
     def push(self, new_views: np.ndarray, episode_start: np.ndarray) -> Tensor:
-        """Appends views, uint8 (B, VIEW, VIEW); where episode_start, bool (B,), the new view replaces the whole stack.
-        Returns uint8 (B, STACK, VIEW, VIEW)."""
+        """Appends views, uint8 (B, OBS_SIZE, OBS_SIZE), and returns the stacks, uint8 (B, STACK, OBS_SIZE, OBS_SIZE).
+
+        Where `episode_start`, bool (B,), is true, the new view replaces the whole stack.
+        """
         view = torch.from_numpy(new_views).to(self.views.device)
         self.views = torch.cat([self.views[:, 1:], view[:, None]], dim=1)
         self.views[torch.from_numpy(episode_start)] = view[torch.from_numpy(episode_start)][:, None]
         return self.views
 
     def preview(self, new_views: np.ndarray, env_ids: np.ndarray) -> Tensor:
-        """Returns the stacks of environments `env_ids` (M,) with views (M, VIEW, VIEW) appended, unchanged self."""
+        """What `push` would return for the environments `env_ids` (M,), without changing the stacks.
+
+        `new_views`: uint8 (M, OBS_SIZE, OBS_SIZE). Returns uint8 (M, STACK, OBS_SIZE, OBS_SIZE).
+        """
         view = torch.from_numpy(new_views).to(self.views.device)
         return torch.cat([self.views[torch.from_numpy(env_ids), 1:], view[:, None]], dim=1)
 

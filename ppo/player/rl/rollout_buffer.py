@@ -6,7 +6,7 @@ from typing import Dict, Iterator, Tuple
 import torch
 from torch import Tensor
 
-from player.rl.agent import STACK, VIEW
+from player.rl.agent import OBS_SIZE, STACK
 
 
 def gae(
@@ -70,7 +70,7 @@ class RewardScaler:
 class Rollout:
     """T steps of N environments. In observation `views[t]` the agent chose `actions[t]` and got `rewards[t]`."""
 
-    views: Tensor  # uint8 (T, N, STACK, VIEW, VIEW)
+    views: Tensor  # uint8 (T, N, STACK, OBS_SIZE, OBS_SIZE)
     actions: Tensor  # int64 (T, N)
     log_probs: Tensor  # float32 (T, N)
     values: Tensor  # float32 (T, N)
@@ -83,14 +83,14 @@ class Rollout:
         def zeros(dtype: torch.dtype) -> Tensor:
             return torch.zeros(num_steps, num_envs, dtype=dtype, device=device)
 
-        views = torch.zeros(num_steps, num_envs, STACK, VIEW, VIEW, dtype=torch.uint8, device=device)
+        views = torch.zeros(num_steps, num_envs, STACK, OBS_SIZE, OBS_SIZE, dtype=torch.uint8, device=device)
         floats = [zeros(torch.float32) for _ in range(4)]
         return cls(views, zeros(torch.int64), *floats, done=zeros(torch.bool))
 
 
 @dataclass(frozen=True)
 class Minibatch:
-    views: Tensor  # uint8 (M, STACK, VIEW, VIEW)
+    views: Tensor  # uint8 (M, STACK, OBS_SIZE, OBS_SIZE)
     actions: Tensor  # (M,), as all below
     log_probs: Tensor
     values: Tensor

@@ -137,8 +137,8 @@ class GameSession:
         `emulator`: options of `retro.integration.make_game`. `settings`: further keyword arguments of `Game.make`.
         """
         self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
-        self.done = False  # set by a subclass to close the window
-        self.note = ""  # text that the window shows next to the game's name
+        self.finished = False  # set by a subclass to close the window
+        self.status = ""  # text that the window shows next to the game's name
         self.settings = settings or {}
         self.hotkeys: Dict[str, Callable[[], None]] = {}  # key name -> function the window calls
         self.find = partial(find_game, name, integrations, state, rivals=rivals, **(emulator or {}))
@@ -154,17 +154,17 @@ class GameSession:
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
         if self.env is not None:
             self.env.close()  # only one emulator may exist per process
-        self.driver: Any = None
+        self.controller: Any = None
         if self.policy == "random":
-            self.driver = RandomController(self.game, self.seed)
+            self.controller = RandomController(self.game, self.seed)
         elif self.policy is not None:
-            self.driver = AgentController(self.game, self.policy, self.seed)
+            self.controller = AgentController(self.game, self.policy, self.seed)
         elif self.decision_frames is not None or not self.game.has_buttons:
-            self.driver = ActionController(self.game, self.decision_frames or 1)
+            self.controller = ActionController(self.game, self.decision_frames or 1)
         # frame_skip=1 so that every frame can be shown; `step` repeats an action for the controller's hold_frames.
         self.env = make_env(self.game, frame_skip=1, **settings)
-        if self.driver is None:
-            self.driver = ButtonController(self.game, tuple(self.env.unwrapped.buttons))
+        if self.controller is None:
+            self.controller = ButtonController(self.game, tuple(self.env.unwrapped.buttons))
         self.restart()
 
     @property
@@ -189,8 +189,8 @@ class GameSession:
         """Advances the game by one frame. `held`: names of the keys held down. Does nothing after the episode's end."""
         if self.ended:
             return
-        if self.num_frames % self.driver.hold_frames == 0:
-            self.action = self.driver.choose(self.frame_u8, self.num_frames == 0, held)
+        if self.num_frames % self.controller.hold_frames == 0:
+            self.action = self.controller.choose(self.frame_u8, self.num_frames == 0, held)
         self.frame_u8, reward, terminated, truncated, info = self.env.step(self.action)
         self.truth = dict(zip(self.game.truth_names, info.get("truth", ())))
         self.num_frames += 1

@@ -65,7 +65,7 @@ class Window:
         """
         next_frame_time = time.perf_counter()
         try:
-            while self.running and not self.session.done:
+            while self.running and not self.session.finished:
                 self.run_frame()
                 frame_seconds = 1 / self.session.game.frame_rate
                 next_frame_time = max(next_frame_time + frame_seconds, time.perf_counter() - 0.1)
@@ -122,7 +122,7 @@ class Window:
             self.draw_banner(screen, area, "PAUSED", "P continues")
         middle = height + BAR_HEIGHT // 2
         left = 12
-        for text, color in self.status():
+        for text, color in self.status_texts():
             label = self.fonts[20].render(text, True, color)
             left = screen.blit(label, label.get_rect(midleft=(left, middle))).right + 18
         for text in self.controls():  # the first one that fits into the rest of the bar
@@ -141,12 +141,12 @@ class Window:
         rank = f"{ordinal(position[0])} of {position[1]}   " if position else ""
         return title, f"{rank}{format_time(session.seconds())}   R races again, T the next track"
 
-    def status(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
+    def status_texts(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
         """Texts of the status bar and their colors, from left to right."""
         session = self.session
         yield session.name, ACCENT
-        if session.note:
-            yield session.note, WARNING
+        if session.status:
+            yield session.status, WARNING
         laps = getattr(session.env.unwrapped, "laps", None)
         if "lap" in session.truth and laps:
             yield f"lap {session.truth['lap']:.0f}/{laps}", TEXT
@@ -164,7 +164,7 @@ class Window:
         """Descriptions of the keys, from the most detailed to the shortest."""
         track = "T track  " if self.session.has_more_tracks else ""
         keys = f"R restart  {track}P pause  Q quit"
-        controller = self.session.driver
+        controller = self.session.controller
         if isinstance(controller, ActionController):
             yield f"{', '.join(sorted(set().union(*controller.keys)))}   {keys}"
         elif isinstance(controller, ButtonController) and self.session.game.actions == DRIVING_ACTIONS:
