@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 ROW_STEPS = 128  # steps per row of the recording; an incomplete row at the end of a video is dropped
-SIZE_MULTIPLE = 16  # of width and height, so that the autoencoder can halve them
+SIZE_MULTIPLE = 16  # width and height are multiples of this, so that the autoencoder can halve them
 
 Keys = FrozenSet[str]
 
@@ -44,11 +44,13 @@ class KeyLog(NamedTuple):
 
 
 class Video(NamedTuple):
+    """A video and its log of keys."""
+
     path: Path
     log: KeyLog
-    fps: float
-    num_steps: int  # of the recording
-    size: Tuple[int, int]  # width, height
+    fps: float  # frames per second of the video
+    num_steps: int  # steps in the recording, at the recording's frame rate
+    size: Tuple[int, int]  # width, height in pixels
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -127,7 +129,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def find_videos(folder: Path, fps: float) -> List[Video]:
-    """The videos in `folder` with their logs, sorted by name; `fps`: of the recording.
+    """The videos in `folder` with their logs, sorted by name. `fps`: frames per second of the recording.
 
     Raises InputError if a video cannot be read or has no valid log.
     """

@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on(counters, caps
     assert rewards.tolist() == [0.5, 0.5, 0.5, 0, 0] and not terminated.any()
     assert truncated.tolist() == [False, False, False, True, True] and set(infos["final_obs"]) == {3, 4}
     np.testing.assert_array_equal([infos["final_obs"][i] for i in (3, 4)], before[3:])
-    assert "ended (-9): they begin anew" in capsys.readouterr().err
+    assert "ended (exit code -9): its games are restarted" in capsys.readouterr().err
     frames, rewards, _, truncated, _ = envs.step(np.ones(5, np.int64))
     assert frames[:, 0, 0, 0].tolist()[1:] == [104, 0, 1, 1] and rewards.tolist() == [0.5] * 5
 

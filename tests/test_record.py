@@ -16,7 +16,7 @@ from player.common.errors import InputError
 from player.envs.vector_env import make_env
 from player.games.registry import find_game
 from player.rl.behavior import BehaviorPolicies, assign_envs
-from record_trajectories import PERSON_STEPS, RecordedRace, make_writer, parse_args
+from record_trajectories import PERSON_STEPS, RecordingSession, make_writer, parse_args
 
 SCRIPT = Path(record_trajectories.__file__)
 NUM_ACTIONS = 6
@@ -198,8 +198,8 @@ def test_what_a_kill_left_is_pointed_at(tmp_path):
 # ---------------------------------------------------------------------------------------------------- a person
 
 
-def person_race(tmp_path, num_frames: int) -> RecordedRace:
-    race = RecordedRace(num_frames, decision_frames=4, seed=3)
+def person_race(tmp_path, num_frames: int) -> RecordingSession:
+    race = RecordingSession(num_frames, decision_frames=4, seed=3)
     args = parse_args(
         ["--policy", "person", "--frames", "1", "--output", str(tmp_path / "a.npz"), "--seed", "3"]
     )
@@ -215,7 +215,7 @@ def test_what_a_person_did_leads_to_the_same_frames_again(tmp_path):
         if rng.random() < 0.1:  # keys go up and down between decisions, too
             held = frozenset(key for key in ("up", "left", "right") if rng.random() < 0.6)
         race.step(held)
-    race.write()
+    race.write_row()
     race.env.close()
     path = race.writer.pack()
     data = open_trajectories(path)
@@ -238,7 +238,7 @@ def test_a_tap_between_two_decisions_counts_for_the_next(tmp_path):
     race = person_race(tmp_path, PERSON_STEPS)
     for frame in range(12):
         race.step(frozenset({"up"}) if frame == 2 else frozenset())
-    assert [seen["actions"] for seen in race.seen] == [0, 1, 0]
+    assert [seen["actions"] for seen in race.row] == [0, 1, 0]
     race.env.close()
 
 
@@ -249,9 +249,9 @@ def test_a_restart_begins_an_episode(tmp_path):
     race.restart()
     while not race.finished:
         race.step()
-    starts = [seen["episode_starts"] for seen in race.seen]
+    starts = [seen["episode_starts"] for seen in race.row]
     assert [t for t, first in enumerate(starts) if first] == [0, 3]
-    assert [seen["actions"] for seen in race.seen[:4]] == [1, 1, 1, 0]
+    assert [seen["actions"] for seen in race.row[:4]] == [1, 1, 1, 0]
     race.env.close()
 
 

@@ -13,7 +13,7 @@ from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
 from player.common.runs import autocast, load_checkpoint
 
-STACK = 4  # frames in an observation: enough to see speed and turning
+STACK = 4  # frames per observation: enough to see speed and turning
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class AgentConfig:
 
 
 class Agent(nn.Module):
-    """The convolutions of Mnih et al. 2015 (DQN, Nature 518), orthogonal initialisation as in CleanRL's PPO."""
+    """Policy and value network: the convolutions of Mnih et al. 2015 (DQN, Nature 518), orthogonal initialisation as in
+    CleanRL's PPO."""
 
     def __init__(self, config: AgentConfig) -> None:
         super().__init__()
@@ -61,21 +62,19 @@ class Agent(nn.Module):
             dtype = torch.get_autocast_dtype(device_type) if mixed else torch.float32
             # Channels last: otherwise each convolution would convert its input and gradient to it.
             views = torch.empty_like(views_u8, dtype=dtype, memory_format=torch.channels_last)
-            features = self.features(
-                views.copy_(views_u8).div_(255)
-            )  # equal to dividing in float32, and faster
+            views.copy_(views_u8).div_(255)  # equal to dividing in float32, and faster
+            features = self.features(views)
         return self.policy(features.float()), self.value(features.float()).squeeze(1)
 
     @torch.no_grad()
     def act(self, views_u8: Tensor, generator: torch.Generator) -> Tuple[Tensor, Tensor, Tensor]:
-        """Samples actions (B,); returns them with their log-probabilities (B,) and the values (B,)."""
+        """Samples actions int64 (B,); returns them with their log-probabilities (B,) and the values (B,).
+
+        `views_u8`: as for `forward`. `generator`: on the CPU, for every device.
+        """
         logits, values = self(views_u8)
-        # Sampled on the CPU, so that one generator serves every device.
-        actions = (
-            torch.multinomial(logits.softmax(dim=1).cpu(), 1, generator=generator)
-            .squeeze(1)
-            .to(logits.device)
-        )
+        probabilities = logits.softmax(dim=1).cpu()
+        actions = torch.multinomial(probabilities, 1, generator=generator).squeeze(1).to(logits.device)
         return actions, Categorical(logits=logits).log_prob(actions), values
 
     @torch.no_grad()
@@ -110,7 +109,7 @@ class FrameStack:
 
 
 def agent_checkpoint(agent: Agent) -> dict:
-    """The checkpoint for use: configuration and weights only."""
+    """The content of best.pt: configuration and weights, without the state of the training."""
     return {"kind": "agent", "config": asdict(agent.config), "model": agent.state_dict()}
 
 

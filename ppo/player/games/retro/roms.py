@@ -35,14 +35,15 @@ def data_folder() -> Path:
 
 
 def sha1_hex(content: bytes) -> str:
+    """SHA-1 in lowercase hexadecimal."""
     return hashlib.sha1(content).hexdigest()
 
 
 def build_kart_cart() -> Path:
     """Builds the cartridge and the integration files of KartCart-Snes, if they are missing or of another version.
 
-    Returns their folder. The integration files are those of Super Mario Kart, because the cartridge keeps its race at
-    the same addresses.
+    Returns their folder. The integration files are those of Super Mario Kart, because the cartridge stores its race at
+    the same addresses. Raises InputError if the data folder cannot be written.
     """
     folder = data_folder() / KART_CART
     rom = folder / "rom.sfc"
@@ -78,7 +79,7 @@ def write_data_file(path: Path, content: bytes) -> None:
 
 
 def save_rom(content: bytes, name: str, file_name: str) -> Path:
-    """Saves the ROM of the game `name` in the data folder and returns its path."""
+    """Saves the ROM of the game `name` in the data folder and returns its path. Raises InputError if that fails."""
     path = data_folder() / name / file_name
     write_data_file(path, content)
     return path
