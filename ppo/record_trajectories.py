@@ -33,9 +33,8 @@ from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
-PART_STEPS = (
-    512  # maximum steps per row; the rows of all environments are written to the disk before the next ones
-)
+# Maximum steps per row. The rows of all environments are written to the disk before the next ones are recorded.
+PART_STEPS = 512
 PERSON_STEPS = 128  # steps per row of a person, who may quit at any moment: an unfinished row is lost
 
 
