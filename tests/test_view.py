@@ -288,7 +288,7 @@ def test_evaluation_compares_agent_and_random_policy(checkpoint, tmp_path, capsy
 
 def test_evaluation_statistics():
     """A scripted policy finishes without penalties; the results do not depend on the batch size."""
-    from test_mode7_kart import look_ahead_action
+    from mode7_helpers import look_ahead_action
 
     game = find_game("Mode7Kart-v0")
     envs = [game.make(laps=1, frame_skip=4) for _ in range(2)]
