@@ -35,11 +35,11 @@ def test_is_registered_with_gymnasium_and_find_game():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"track": -1}, {"rivals": 13}, {"frame_skip": 0}, {"laps": 0}, {"start": "pit"}]
+    "settings", [{"track": -1}, {"rivals": 13}, {"frame_skip": 0}, {"laps": 0}, {"start": "pit"}]
 )
-def test_settings_out_of_range_are_refused(wrong):
+def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="Mode7Kart needs"):
-        Mode7Kart(**wrong)
+        Mode7Kart(**settings)
 
 
 def test_imports_only_numpy_and_gymnasium():
@@ -48,8 +48,8 @@ def test_imports_only_numpy_and_gymnasium():
         "game.Mode7Kart().reset(seed=0)\n"
         "print([name for name in ('torch', 'cv2', 'pygame', 'stable_retro') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_forward_moves_along_the_heading_and_nothing_stops():
