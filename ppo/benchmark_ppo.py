@@ -1,12 +1,15 @@
-"""How many decisions a second do games and a whole training step take, beside Gymnasium's own AsyncVectorEnv?
+"""Measures the speed of the environments and of PPO training, compared with Gymnasium's AsyncVectorEnv.
 
     python ppo/benchmark_ppo.py --output benchmark_ppo.json
-    python ppo/benchmark_ppo.py --games Mode7Kart-v0 --n-envs 2 --seconds 0.5 --rounds 1      # a tiny one
+    python ppo/benchmark_ppo.py --games Mode7Kart-v0 --n-envs 2 --seconds 0.5 --rounds 1      # a tiny run
 
-"stepping": random actions alone, and the agent's view of the frames. "whole loop": epochs of train_ppo.py, playing,
-recording in memory and learning; the other side differs in what steps the games, makes the views of all of them in one
-process, and is float32 throughout; an emulator is stepped there as its package does, with a screen and an info for each
-frame, also for those that are skipped. Both take turns: a busy machine slows both alike.
+"stepping": random actions, and preprocessing of the frames for the agent. "whole_loop": epochs of train_ppo.py, which
+collect, record in memory and train. The unit is decisions (steps of one environment) per second.
+
+The baseline differs in three ways: AsyncVectorEnv steps the environments, and emulator games are those of the emulator
+package, which reads the screen and all variables in every frame, also in skipped ones; the main process preprocesses
+the frames of all environments; the network computes in float32. Both sides are measured in turns, so that other load on
+the machine slows both alike.
 """
 
 import argparse
@@ -34,7 +37,7 @@ from player.rl.rollout_buffer import Rollout
 from tqdm import tqdm
 
 FRAME_SKIP = 4
-STEPS = 128  # of an epoch of the whole loop
+NUM_STEPS = 128  # per environment and epoch of the whole loop
 CPU = torch.device("cpu")
 
 
@@ -47,34 +50,36 @@ class Float32Agent(Agent):
 
 
 class StockRetroEnv(gymnasium.Wrapper):
-    """An emulator as its package's own environment, its frames skipped by a loop, its screen cut as the game's."""
+    """The emulator package's own environment with frame skip, and with the actions and the crop of `game`."""
 
     def __init__(self, game: Game) -> None:
-        ours = game.make(frame_skip=FRAME_SKIP)  # to ask it where it starts
-        retro, self.crop = ours.plain()
-        super().__init__(retro)
-        self.game, self.observation_space = game, ours.observation_space
+        env = game.make(frame_skip=FRAME_SKIP)
+        retro_env, self.crop = env.retro_env_and_crop()
+        super().__init__(retro_env)
+        self.game, self.observation_space = game, env.observation_space
         self.action_space = gymnasium.spaces.Discrete(len(game.actions))
         self.masks = [[button in action.buttons for button in self.env.buttons] for action in game.actions]
 
-    def reset(self, **how: Any):
-        frame, info = self.env.reset(**how)
-        return self.seen(frame), self.tell(info)
+    def reset(self, **kwargs: Any):
+        frame, info = self.env.reset(**kwargs)
+        return self.crop_frame(frame), self.game_state(info)
 
     def step(self, action: int):
-        rewards = 0.0
+        total = 0.0
         for _ in range(FRAME_SKIP):
             frame, reward, terminated, truncated, info = self.env.step(self.masks[action])
-            rewards += reward
+            total += reward
             if terminated or truncated:
                 break
-        return self.seen(frame), rewards, terminated, truncated, self.tell(info)
+        return self.crop_frame(frame), total, terminated, truncated, self.game_state(info)
 
-    def seen(self, frame: np.ndarray) -> np.ndarray:
+    def crop_frame(self, frame: np.ndarray) -> np.ndarray:
+        """The visible part of the screen, uint8 (H, W, 3)."""
         x, y, width, height = self.crop
         return frame[y : y + height, x : x + width]
 
-    def tell(self, info: dict) -> Dict[str, np.ndarray]:
+    def game_state(self, info: dict) -> Dict[str, np.ndarray]:
+        """The info of this project's environments: "truth", float32 (number of names,)."""
         return {"truth": np.array([info.get(name, 0) for name in self.game.truth_names], np.float32)}
 
 
@@ -85,20 +90,20 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    default = "(default: %(default)s)"
     parser.add_argument(
-        "--output", type=Path, default=Path("benchmark_ppo.json"), help="(default: %(default)s)"
+        "--output", type=Path, default=Path("benchmark_ppo.json"), help=f"JSON file {default}"
     )
     parser.add_argument(
-        "--games",
-        nargs="+",
-        default=["Mode7Kart-v0", "Airstriker-Genesis-v0"],
-        help="(default: %(default)s)",
+        "--games", nargs="+", default=["Mode7Kart-v0", "Airstriker-Genesis-v0"], help=f"names {default}"
     )
     parser.add_argument(
-        "--n-envs", type=int, nargs="+", default=[1, 2, 4, 16], help="games at once (default: %(default)s)"
+        "--n-envs", type=int, nargs="+", default=[1, 2, 4, 16], help=f"numbers of environments {default}"
     )
-    parser.add_argument("--seconds", type=float, default=4, help="of a turn, at least (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=4, help=f"minimum duration of a round {default}")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help=f"rounds of each side; the median counts {default}"
+    )
     args = parser.parse_args(argv)
     if min(*args.n_envs, args.rounds) < 1 or args.seconds <= 0:
         parser.error("--n-envs and --rounds must be at least 1 and --seconds above 0")
@@ -106,60 +111,69 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    found = []
-    print(f"{torch.get_num_threads()} threads; decisions a second of all games, of {FRAME_SKIP} frames each")
+    runs = []
+    print(
+        f"{torch.get_num_threads()} threads; decisions per second of all environments, {FRAME_SKIP} frames each"
+    )
     for name in args.games:
         game = find_game(name)
-        for n in args.n_envs:
-            found.append({"game": name, "n_envs": n, **measure(game, n, args)})
-            for kind in ("stepping", "whole_loop"):
-                one = found[-1][kind]
-                print(f"{name}, {n:2d} at once, {kind.replace('_', ' '):10}: {one['ours']:7.0f}, AsyncVectorEnv "
-                      f"{one['gymnasium']:7.0f}, {one['ratio']:.2f} times")  # fmt: skip
-    report = {"runs": found, "threads": torch.get_num_threads()}
+        for num_envs in args.n_envs:
+            rates = measure(game, num_envs, args)
+            runs.append({"game": name, "n_envs": num_envs, **rates})
+            for loop_name, rate in rates.items():
+                print(
+                    f"{name}, {num_envs:2d} environments, {loop_name.replace('_', ' '):10}: {rate['ours']:7.0f}, "
+                    f"AsyncVectorEnv {rate['gymnasium']:7.0f}, {rate['ratio']:.2f} times"
+                )
+    report = {"runs": runs, "threads": torch.get_num_threads()}
     args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {args.output}")
 
 
-def measure(game: Game, n: int, args: argparse.Namespace) -> Dict[str, dict]:
-    both = {"ours": make_vector_env(game, n, FRAME_SKIP), "gymnasium": async_envs(game, n)}
+def measure(game: Game, num_envs: int, args: argparse.Namespace) -> Dict[str, Dict[str, float]]:
+    """Median decisions per second: {"stepping": {"ours": ..., "gymnasium": ..., "ratio": ...}, "whole_loop": ...}."""
+    vector_envs = {
+        "ours": make_vector_env(game, num_envs, FRAME_SKIP),
+        "gymnasium": make_async_env(game, num_envs),
+    }
     try:
         loops = {
-            "stepping": {name: stepping(envs, len(game.actions)) for name, envs in both.items()},
-            "whole_loop": {name: whole_loop(envs, game, AGENTS[name]) for name, envs in both.items()},
+            "stepping": {side: stepping_loop(envs, len(game.actions)) for side, envs in vector_envs.items()},
+            "whole_loop": {
+                side: training_loop(envs, game, AGENTS[side]) for side, envs in vector_envs.items()
+            },
         }
-        found = {}
-        for kind, each in loops.items():
-            rates: Dict[str, List[float]] = {name: [] for name in each}
-            for _ in tqdm(range(args.rounds), desc=f"{game.name}, {n}", leave=False):
-                for name, loop in each.items():
-                    rates[name].append(timed_round(loop, args.seconds))
-            medians = {name: statistics.median(all_of_it) for name, all_of_it in rates.items()}
-            found[kind] = {**medians, "ratio": medians["ours"] / medians["gymnasium"]}
-        return found
+        results = {}
+        for loop_name, loop_of_side in loops.items():
+            rates: Dict[str, List[float]] = {side: [] for side in loop_of_side}
+            for _ in tqdm(range(args.rounds), desc=f"{game.name}, {num_envs}", leave=False):
+                for side, loop in loop_of_side.items():
+                    rates[side].append(timed_round(loop, args.seconds))
+            medians = {side: statistics.median(side_rates) for side, side_rates in rates.items()}
+            results[loop_name] = {**medians, "ratio": medians["ours"] / medians["gymnasium"]}
+        return results
     finally:
-        for envs in both.values():
+        for envs in vector_envs.values():
             envs.close(terminate=True)
 
 
-def async_envs(game: Game, n: int) -> VectorEnv:
-    """A process and two pickles a step for each; frames in shared memory there too."""
-    makers = [
-        partial(make_env, game, FRAME_SKIP) if game.shares_process else partial(StockRetroEnv, game)
-    ] * n
-    return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+def make_async_env(game: Game, num_envs: int) -> VectorEnv:
+    """Gymnasium's AsyncVectorEnv: one process per environment, frames in shared memory."""
+    make = partial(make_env, game, FRAME_SKIP) if game.shares_process else partial(StockRetroEnv, game)
+    return AsyncVectorEnv([make] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def timed_round(loop: Callable[[], int], seconds: float) -> float:
-    """Decisions a second of `loop`, which says how many it has made; the first call warms up."""
+    """Decisions per second of `loop`, which returns how many it has made; calls it once before, as a warm-up."""
     loop()
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        done += loop()
-    return done / (time.perf_counter() - began)
+    num_decisions, start_s = 0, time.perf_counter()
+    while time.perf_counter() - start_s < seconds:
+        num_decisions += loop()
+    return num_decisions / (time.perf_counter() - start_s)
 
 
-def stepping(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
+def stepping_loop(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
+    """Returns a function that makes 16 steps of random actions and returns the number of decisions."""
     random = np.random.default_rng(0)
     envs.reset(seed=0)
 
@@ -173,19 +187,20 @@ def stepping(envs: VectorEnv, num_actions: int) -> Callable[[], int]:
     return loop
 
 
-def whole_loop(envs: VectorEnv, game: Game, kind: Type[Agent]) -> Callable[[], int]:
+def training_loop(envs: VectorEnv, game: Game, agent_type: Type[Agent]) -> Callable[[], int]:
+    """Returns a function that collects and trains for one epoch and returns the number of decisions."""
     torch.manual_seed(0)
-    n, generator = envs.num_envs, torch.Generator().manual_seed(0)
+    N, generator = envs.num_envs, torch.Generator().manual_seed(0)
     names = tuple(action.name for action in game.actions)
-    agent = kind(AgentConfig(len(names), names, game.name, FRAME_SKIP))
+    agent = agent_type(AgentConfig(len(names), names, game.name, FRAME_SKIP))
     optimizer = torch.optim.Adam(agent.parameters(), lr=1e-4)
-    collector = RolloutCollector(envs, 0, game.truth_names, CPU, BehaviorPolicies(["agent"] * n, len(names)))
-    rollout = Rollout.empty(STEPS, n, CPU)
+    collector = RolloutCollector(envs, 0, game.truth_names, CPU, BehaviorPolicies(["agent"] * N, len(names)))
+    rollout = Rollout.empty(NUM_STEPS, N, CPU)
 
     def loop() -> int:
-        collector.collect(agent, rollout, generator, list(range(n)))
+        collector.collect(agent, rollout, generator, list(range(N)))
         update(agent, optimizer, rollout, PPOConfig(), generator)
-        return STEPS * n
+        return NUM_STEPS * N
 
     return loop
 

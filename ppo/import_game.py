@@ -20,15 +20,15 @@ from player.common.errors import InputError, run_script
 from player.games.retro.integration import known_hashes, list_states, rom_file_name
 from player.games.retro.roms import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, save_rom, sha1_hex
 
-HEADER_BYTES = 512  # that some copiers of SNES cartridges put in front of the ROM
-MAX_BYTES = 64 * 2**20  # of a file
+HEADER_BYTES = 512  # size of the header that some copiers of SNES cartridges put in front of the ROM
+MAX_BYTES = 64 * 2**20  # size limit of a file
 # Exceptions of zipfile for a damaged archive; which one depends on where the wrong byte is.
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, ValueError, LookupError),
 )
 REGIONS = {0: "Japan", 1: "USA", 2: "Europe"}
-TITLE_OFFSETS = (0x7FC0, 0xFFC0)  # of a SNES cartridge's header: LoROM, HiROM
+TITLE_OFFSETS = (0x7FC0, 0xFFC0)  # offset of the header in a SNES ROM: LoROM, HiROM
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def read_files(path: Path) -> Iterator[Tuple[str, bytes]]:
-    """Yields name and content of the file, or of each file in a zip archive. Raises InputError if that fails."""
+    """Yields name and content of the file, or of each file in a zip archive. Raises InputError if it is unreadable."""
     if not path.is_file():
         raise InputError(f"no file {path}: give the path of your ROM")
     if path.stat().st_size > MAX_BYTES:
@@ -101,7 +101,7 @@ def import_rom(content: bytes, game: str, suffix: str, integrations: Optional[st
 
 
 def describe_unknown_rom(path: Path, name: str, content: bytes) -> str:
-    """One line that says why nothing was imported. `name`, `content`: of the largest file in `path`."""
+    """One line about why nothing was imported. `name`, `content`: of the largest file in `path`."""
     if not name:
         return f"{path} contains no files: give your ROM"
     title, sha1 = snes_title(content), sha1_hex(content)

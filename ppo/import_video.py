@@ -25,12 +25,13 @@ from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 from player.common.errors import InputError, run_script
 from player.games.cli import crop_box
-from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.trajectory_writer import TrajectoryWriter
 from tqdm import tqdm
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 ROW_STEPS = 128  # steps per row of the recording; an incomplete row at the end of a video is dropped
-SIZE_MULTIPLE = 16  # of width and height, so that the autoencoder can halve them
+SIZE_MULTIPLE = 16  # width and height are multiples of this, so that the autoencoder can halve them
 
 Keys = FrozenSet[str]
 
@@ -43,11 +44,13 @@ class KeyLog(NamedTuple):
 
 
 class Video(NamedTuple):
+    """A video and its log of keys."""
+
     path: Path
     log: KeyLog
-    fps: float
-    num_steps: int  # of the recording
-    size: Tuple[int, int]  # width, height
+    fps: float  # frames per second of the video
+    num_steps: int  # steps in the recording, at the recording's frame rate
+    size: Tuple[int, int]  # width, height in pixels
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -126,7 +129,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def find_videos(folder: Path, fps: float) -> List[Video]:
-    """The videos in `folder` with their logs, sorted by name; `fps`: of the recording.
+    """The videos in `folder` with their logs, sorted by name. `fps`: frames per second of the recording.
 
     Raises InputError if a video cannot be read or has no valid log.
     """

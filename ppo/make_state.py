@@ -17,7 +17,7 @@ from player.games.registry import find_game
 from player.games.retro.compat import emulator_package, package_game_name
 from player.games.retro.env import POWER_ON, register_integrations
 from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN_GAME
-from player.games.retro.roms import atomic_write, data_folder
+from player.games.retro.roms import data_folder, write_data_file
 from player.window.controllers import PAD_KEYS, ButtonController, GameSession
 
 # No end of an episode, because menus are not a race, and the whole screen, because menus fill it.
@@ -90,9 +90,11 @@ class SavestateSession(GameSession):
     def __init__(self, args: argparse.Namespace) -> None:
         self.base_name, self.num_saved = args.name, 0
         super().__init__(args.game, args.integrations, args.state, settings=MENU_SETTINGS)
-        self.driver = ButtonController(self.game, self.driver.buttons, {**PAD_KEYS, "d": "L", "f": "R"})
+        self.controller = ButtonController(
+            self.game, self.controller.buttons, {**PAD_KEYS, "d": "L", "f": "R"}
+        )
         self.hotkeys["f5"] = self.save
-        self.note = f"F5 saves {self.base_name}"
+        self.status = f"F5 saves {self.base_name}"
 
     def save(self) -> None:
         """Saves the current state under the first free name: NAME, NAME-2, NAME-3, ..."""
@@ -102,7 +104,7 @@ class SavestateSession(GameSession):
             if not state_path(self.game.name, name).exists():
                 break
         save_state(self.env.unwrapped, self.game.name, state_path(self.game.name, name))
-        self.note = f"saved {name}"
+        self.status = f"saved {name}"
 
 
 def make_by_hand(args: argparse.Namespace) -> None:
@@ -127,7 +129,7 @@ def state_path(game: str, name: str) -> Path:
 
 def save_state(env, game: str, path: Path) -> None:
     """Writes the emulator's state as a .state file (gzip) and prints the next command."""
-    atomic_write(path, gzip.compress(env.get_state(), mtime=0))
+    write_data_file(path, gzip.compress(env.get_state(), mtime=0))
     print(f"saved {path}\nnext: python ppo/train_ppo.py --game {game} --state {path.stem}")
 
 

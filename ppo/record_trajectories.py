@@ -23,7 +23,8 @@ from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
 from player.games.registry import find_tracks
-from player.recording.trajectory_writer import TrajectoryWriter, check_disk_space, recording_bytes
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, load_agent
 from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
 from player.rl.collector import RolloutCollector
@@ -32,13 +33,13 @@ from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
-# Maximum steps of one environment in a row of the recording; each part is written before the next begins.
+# Maximum steps per row. The rows of all environments are written to the disk before the next ones are recorded.
 PART_STEPS = 512
-PERSON_STEPS = 128  # shorter rows for a person, who may quit at any moment: an unfinished row is lost
+PERSON_STEPS = 128  # steps per row of a person, who may quit at any moment: an unfinished row is lost
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    kinds = "; ".join(f"{name}: {behavior.description}" for name, behavior in BEHAVIORS.items())
+    descriptions = "; ".join(f"{name}: {behavior.description}" for name, behavior in BEHAVIORS.items())
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,7 +51,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the recording")
     parser.add_argument("--policy", default="agent=1,wander=7", metavar="KIND[=WEIGHT],...",
-                        help=f"behavior policies, weighted by environments. {kinds}; person: you, in a window "
+                        help=f"behavior policies, weighted by environments. {descriptions}; person: you, in a window "
                              "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--agent", type=Path, default=PRETRAINED_AGENT, metavar="FILE",
                         help="a best.pt of train_ppo.py (default: %(default)s)")  # fmt: skip
@@ -75,17 +76,18 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, float]:
+    """Parses "agent=1,wander=7": name of a behavior policy -> weight. Exits with one line if that fails."""
     weights = {}
     for part in policy.split(","):
-        kind, _, weight = part.partition("=")
+        name, _, weight = part.partition("=")
         try:
-            weights[kind] = float(weight or 1)
+            weights[name] = float(weight or 1)
         except ValueError:
-            weights[kind] = 0.0
-        if kind not in BEHAVIORS or not 0 < weights[kind] < float("inf"):
-            known = ", ".join(BEHAVIORS)
+            weights[name] = 0.0
+        if name not in BEHAVIORS or not 0 < weights[name] < float("inf"):
+            names = ", ".join(BEHAVIORS)
             parser.error(
-                f"--policy {part}: wanted KIND or KIND=WEIGHT, weight above 0, KIND one of {known}; or person"
+                f"--policy {part}: wanted KIND or KIND=WEIGHT, weight above 0, KIND one of {names}; or person"
             )
     return weights
 
@@ -95,15 +97,15 @@ def main(args: argparse.Namespace) -> None:
         args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
     )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
-    # Parts are written beside the output; a kill leaves them there.
+    # Parts are written to a folder next to the output; if the process is killed, they stay there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
     if args.output.exists():
         raise InputError(f"a recording exists at {args.output}: choose another --output, or remove it")
     if parts_dir.exists():
         pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
         raise InputError(
-            f"a stopped recording exists in {parts_dir}: remove it, or keep what it has by {pack} and "
-            "move its trajectories.npz away"
+            f"a stopped recording exists in {parts_dir}: remove it; or keep what it has recorded by {pack} and "
+            "move its trajectories.npz elsewhere"
         )
     if args.weights is None:
         record_person(args, game, tracks, parts_dir)
@@ -112,36 +114,36 @@ def main(args: argparse.Namespace) -> None:
 
 
 def record(
-    args: argparse.Namespace, game: Game, tracks: List[dict], kinds: List[str], parts_dir: Path
+    args: argparse.Namespace, game: Game, tracks: List[dict], behavior_names: List[str], parts_dir: Path
 ) -> None:
-    """Records K environments with the behaviors `kinds` until --frames are recorded or Ctrl-C."""
-    K = len(kinds)
+    """Records one environment per name of a behavior policy, until --frames are recorded or Ctrl-C."""
+    K = len(behavior_names)
     num_parts = -(-args.frames // (K * PART_STEPS))
     steps = -(-args.frames // (K * num_parts))
-    # The workers fork before torch starts threads, and before the parent could hold an emulator of its own.
+    # Before torch starts threads and before this process holds an emulator: the workers are forked.
     envs = make_vector_env(game, K, args.frame_skip, tracks)
     writer = None
     try:
-        agent = make_agent(args, game) if any(BEHAVIORS[kind].random_fraction < 1 for kind in kinds) else None
+        needs_agent = any(BEHAVIORS[name].random_fraction < 1 for name in behavior_names)
+        agent = make_agent(args, game) if needs_agent else None
         generator = torch.Generator().manual_seed(args.seed)
-        behaviors = BehaviorPolicies(kinds, len(game.actions))
+        behaviors = BehaviorPolicies(behavior_names, len(game.actions))
         collector = RolloutCollector(
             envs, args.seed, game.truth_names, torch.device("cpu"), behaviors, tracks
         )
         size = recording_bytes(K * num_parts, steps, *collector.frames.shape[1:3])
         print(f"{K * num_parts * steps} frames, {size / 1e9:.2f} GB, and as much again while they are packed")
         check_disk_space(args.output.parent, 2 * size)
-        writer = make_writer(args, game, tracks, kinds, parts_dir)
+        writer = make_writer(args, game, tracks, behavior_names, parts_dir)
         for part in tqdm(range(num_parts), unit="part"):
             rows = collector.empty_rows(steps, K)
             for t in range(steps):
+                agent_actions = torch.zeros(K, dtype=torch.int64)
                 if agent:
-                    chosen, _, _ = agent.act(collector.stack.views, generator)
-                else:
-                    chosen = torch.zeros(K, dtype=torch.int64)
-                executed = behaviors.act(chosen, generator).numpy()
-                collector.write_row(rows, list(range(K)), t, executed)
-                frames, rewards, terminated, truncated, infos = envs.step(executed)
+                    agent_actions, _, _ = agent.act(collector.stack.views, generator)
+                actions = behaviors.act(agent_actions, generator).numpy()
+                collector.write_row(rows, list(range(K)), t, actions)
+                frames, rewards, terminated, truncated, infos = envs.step(actions)
                 rows["rewards"][:, t] = rewards
                 collector.observe(frames, terminated | truncated, infos)
             writer.write(part, rows)
@@ -153,12 +155,13 @@ def record(
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
+    """Loads --agent; prints what is assumed about it. Raises InputError if it has other actions than the game."""
     agent = load_agent(args.agent)
     if args.agent == PRETRAINED_AGENT and any(args.track):
         print(f"assumed: the pretrained agent, trained on track 0, can drive {args.track}")
     if agent.config.frame_skip != args.frame_skip:
-        learned = agent.config.frame_skip
-        print(f"assumed: an agent trained with a step of {learned} frames works with {args.frame_skip}")
+        trained = agent.config.frame_skip
+        print(f"assumed: an agent trained with a step of {trained} frames works with {args.frame_skip}")
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise InputError(
             f"{args.agent} was trained on {agent.config.game}, not {game.name}: give another --agent "
@@ -168,13 +171,15 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
 
 
 def make_writer(
-    args: argparse.Namespace, game: Game, tracks: List[dict], kinds: List[str], parts_dir: Path
+    args: argparse.Namespace, game: Game, tracks: List[dict], drivers: List[str], parts_dir: Path
 ) -> TrajectoryWriter:
-    meta = game.recording_meta(args.frame_skip, tracks, kinds, args.seed)
+    """The writer of the recording. `drivers`: behavior policy of each environment, or "person"."""
+    meta = game.recording_meta(args.frame_skip, tracks, drivers, args.seed)
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
 
 
 def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None:
+    """Packs the recording into --output. Raises InputError if nothing is recorded."""
     if writer is None:
         raise InputError("nothing is recorded: stopped before the first frame")
     if not any(writer.run_dir.glob("*/epoch_*")):
@@ -189,57 +194,63 @@ def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None
     )
 
 
-class RecordedRace(GameSession):
-    """A session that records a person's observation, action and reward of each step."""
+class RecordingSession(GameSession):
+    """A session in a window that records what a person does: observation, action and reward of each step.
 
-    def __init__(self, num_frames: int, **settings) -> None:
-        self.wanted, self.seen, self.written = num_frames, [], 0
-        self.held_since: Set[str] = set()  # keys, since the last decision
+    A step lasts `decision_frames` game frames, fewer at the end of an episode. Full rows of PERSON_STEPS steps are
+    given to `writer`, which must be set before the first step of the second row.
+    """
+
+    def __init__(self, target_steps: int, **settings) -> None:
+        """`target_steps`: the session is finished after so many steps. `settings`: those of GameSession."""
+        self.target_steps, self.num_written = target_steps, 0
+        self.row: List[dict] = []  # the steps of the current row, arrays by key
+        self.keys_since_decision: Set[str] = set()
         self.writer: Optional[TrajectoryWriter] = None
         super().__init__(**settings)
 
     def step(self, held=frozenset()) -> None:
-        if self.ended or self.done:
+        """Advances the game by one frame. A key pressed between two decisions counts for the next one."""
+        if self.ended or self.finished:
             return
         if self.num_frames == 0:
-            self.held_since = set()
-        self.held_since |= held  # a tap between two decisions counts for the next
-        decides = self.num_frames % self.driver.hold_frames == 0
-        if decides and len(self.seen) == PERSON_STEPS:
-            self.write()
-        seen = {
+            self.keys_since_decision = set()
+        self.keys_since_decision |= held
+        is_decision = self.num_frames % self.controller.hold_frames == 0
+        if is_decision and len(self.row) == PERSON_STEPS:
+            self.write_row()
+        recorded = {
             "frames": self.frame_u8.transpose(2, 0, 1),
             "episode_starts": self.num_frames == 0,
             "rewards": 0.0,
         }
-        seen.update({f"truth/{name}": value for name, value in self.truth.items()})
-        reward = self.total_reward
-        super().step(frozenset(self.held_since))
-        if decides:
-            self.held_since = set()
-            self.seen.append({**seen, "actions": self.action})
-        self.seen[-1]["rewards"] += self.total_reward - reward
-        recorded = self.written + len(self.seen)
-        self.note = f"recorded {recorded} of {self.wanted}"
-        self.done = recorded >= self.wanted and (
-            self.num_frames % self.driver.hold_frames == 0 or bool(self.ended)
-        )
+        recorded.update({f"truth/{name}": value for name, value in self.truth.items()})
+        reward_before = self.total_reward
+        super().step(frozenset(self.keys_since_decision))
+        if is_decision:
+            self.keys_since_decision = set()
+            self.row.append({**recorded, "actions": self.action})
+        self.row[-1]["rewards"] += self.total_reward - reward_before
+        num_steps = self.num_written + len(self.row)
+        self.status = f"recorded {num_steps} of {self.target_steps}"
+        step_is_complete = self.num_frames % self.controller.hold_frames == 0 or bool(self.ended)
+        self.finished = num_steps >= self.target_steps and step_is_complete
 
-    def write(self) -> None:
-        rows = {key: np.stack([seen[key] for seen in self.seen])[None] for key in self.seen[0]}
-        kinds = {"frames": np.uint8, "actions": np.int64, "episode_starts": bool}
-        rows = {key: row.astype(kinds.get(key, np.float32)) for key, row in rows.items()}
-        self.written, self.seen = (
-            self.written + len(self.seen),
-            [],
-        )  # first: an interrupt must not write it again
-        self.writer.write(self.written // PERSON_STEPS - 1, rows)
+    def write_row(self) -> None:
+        """Gives the current row to the writer and starts a new one."""
+        rows = {key: np.stack([step[key] for step in self.row])[None] for key in self.row[0]}
+        dtypes = {"frames": np.uint8, "actions": np.int64, "episode_starts": bool}
+        rows = {key: array.astype(dtypes.get(key, np.float32)) for key, array in rows.items()}
+        # Before the row is written, so that after Ctrl-C it is not written again.
+        self.num_written, self.row = self.num_written + len(self.row), []
+        self.writer.write(self.num_written // PERSON_STEPS - 1, rows)
 
 
 def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], parts_dir: Path) -> None:
-    wanted = -(-args.frames // PERSON_STEPS) * PERSON_STEPS
-    race = RecordedRace(
-        wanted,
+    """Records a person in a window until --frames are recorded, the window is closed, or Ctrl-C."""
+    target_steps = -(-args.frames // PERSON_STEPS) * PERSON_STEPS
+    session = RecordingSession(
+        target_steps,
         name=args.game,
         integrations=args.integrations,
         state=args.state,
@@ -250,25 +261,28 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
         decision_frames=args.frame_skip,
     )
     try:
-        check_disk_space(args.output.parent, 2 * recording_bytes(1, wanted, *race.frame_u8.shape[:2]))
-        window = open_window(race)
-        race.writer = make_writer(args, game, tracks, ["person"], parts_dir)
+        check_disk_space(
+            args.output.parent, 2 * recording_bytes(1, target_steps, *session.frame_u8.shape[:2])
+        )
+        window = open_window(session)
+        session.writer = make_writer(args, game, tracks, ["person"], parts_dir)
         window.run()
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the finished rows")
     finally:
-        race.env.close()
-    if len(race.seen) == PERSON_STEPS:
-        race.write()
-    finish(args, race.writer)
+        session.env.close()
+    if len(session.row) == PERSON_STEPS:
+        session.write_row()
+    finish(args, session.writer)
 
 
-def open_window(race: GameSession):
+def open_window(session: GameSession):
+    """The Window of a session. Raises InputError if pygame is missing or there is no display."""
     try:
-        from player.window.window import Window  # brings pygame, which nothing else here needs
+        from player.window.window import Window  # imports pygame, which is optional
     except ImportError:
         raise InputError("--policy person needs pygame: `pip install pygame`") from None
-    return Window(race, scale=4, instead="--policy person needs one; the others do not")
+    return Window(session, scale=4, alternative="--policy person needs one; the others do not")
 
 
 if __name__ == "__main__":

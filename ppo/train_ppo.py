@@ -24,12 +24,9 @@ from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
 from player.games.registry import find_tracks
-from player.recording.trajectory_writer import (
-    TrajectoryWriter,
-    check_disk_space,
-    pack_trajectories,
-    recording_bytes,
-)
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.pack import pack_trajectories
+from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, AgentConfig, agent_checkpoint, load_agent
 from player.rl.behavior import BehaviorPolicies
 from player.rl.collector import RolloutCollector
@@ -39,7 +36,7 @@ from player.rl.train_state import TrainState
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-# Options that --resume must repeat: they shape the recording and the saved games.
+# Options that --resume must repeat: the recording and the saved states of the games depend on them.
 FIXED = [
     "game",
     "track",
@@ -131,7 +128,7 @@ def main(args: argparse.Namespace) -> None:
     must_match = options_that_must_match(args, game, tracks)
     resumed = load_resume_state(run_dir, "ppo_run", args.resume, must_match)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
-    # The workers fork before torch starts threads, and before this process could hold an emulator of its own.
+    # Before torch starts threads and before this process holds an emulator: the workers are forked.
     envs = make_vector_env(game, args.n_envs + args.explore_envs, args.frame_skip, tracks)
     try:
         train(args, run_dir, device, game, tracks, envs, resumed, must_match)
@@ -142,6 +139,7 @@ def main(args: argparse.Namespace) -> None:
 def train(
     args, run_dir: Path, device: torch.device, game: Game, tracks: list, envs, resumed, must_match: dict
 ) -> None:
+    """Trains until --n-epochs and packs the recording. `resumed`: the content of last.pt, or None in a new run."""
     state = make_train_state(args, game, tracks, envs, device)
     if resumed:
         state.load_state_dict(resumed)
@@ -206,7 +204,7 @@ def train(
 
 
 def options_that_must_match(args: argparse.Namespace, game: Game, tracks: list) -> dict:
-    """By option, the values that --resume must repeat."""
+    """Option -> value that --resume must repeat."""
     must_match = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
     if args.state is not None:  # the names, because "all" may mean more savestates later
         must_match["--state"] = ",".join(track["state"] or args.state for track in tracks)
@@ -216,18 +214,19 @@ def options_that_must_match(args: argparse.Namespace, game: Game, tracks: list) 
 
 
 def make_train_state(args, game: Game, tracks: list, envs, device: torch.device) -> TrainState:
+    """The state at the start of a new run."""
     seed_everything(args.seed)
     agent = make_agent(args, game).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
-    kinds = ["agent"] * args.n_envs + ["wander"] * args.explore_envs
-    behaviors = BehaviorPolicies(kinds, len(game.actions))
+    behavior_names = ["agent"] * args.n_envs + ["wander"] * args.explore_envs
+    behaviors = BehaviorPolicies(behavior_names, len(game.actions))
     collector = RolloutCollector(envs, args.seed, game.truth_names, device, behaviors, tracks)
     scaler = RewardScaler(args.n_envs, args.gamma, device)
     return TrainState(agent, optimizer, collector, scaler, torch.Generator().manual_seed(args.seed))
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
-    """A new agent, or the one of --checkpoint-model. Raises InputError if that has other actions than the game."""
+    """A new agent, or that of --checkpoint-model. Raises InputError if it has other actions than the game."""
     names = tuple(action.name for action in game.actions)
     if args.checkpoint_model is None:
         return Agent(AgentConfig(len(names), names, game.name, args.frame_skip))
@@ -239,6 +238,7 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
 
 
 def recorded_envs(args: argparse.Namespace) -> list:
+    """Indices of the recorded environments: the first of the training environments, and all for exploration."""
     return [*range(args.record_envs), *range(args.n_envs, args.n_envs + args.explore_envs)]
 
 
@@ -258,8 +258,8 @@ def make_writer(
     print(f"packing at the end temporarily takes {size / 1e9:.2f} GB more")
     run_dir.mkdir(parents=True, exist_ok=True)
     check_disk_space(run_dir, size_left + size)
-    kinds = ["agent"] * args.record_envs + ["wander"] * args.explore_envs
-    meta = game.recording_meta(args.frame_skip, tracks, kinds, args.seed)
+    behavior_names = ["agent"] * args.record_envs + ["wander"] * args.explore_envs
+    meta = game.recording_meta(args.frame_skip, tracks, behavior_names, args.seed)
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
 
 

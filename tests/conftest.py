@@ -1,6 +1,7 @@
 """Fixtures that several test modules use. Test modules import the code under test; here it is imported where used."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,37 @@ def copied(exported, tmp_path):
     """A copy of `exported` that a test may change."""
     shutil.copytree(exported[1].parent, tmp_path, dirs_exist_ok=True)
     return tuple(tmp_path / path.name for path in exported)
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    """The module stable_retro; the test is skipped if it is not installed."""
+    return pytest.importorskip("stable_retro", reason="stable-retro is not installed")
+
+
+@pytest.fixture
+def make_retro_env(emulator):
+    """make(name, integrations=None, state=None, frame_skip=1, buttons_as_actions=False, **options of find_game).
+
+    The environments are closed at the end of the test, because a process can hold only one emulator.
+    """
+    from player.games.registry import find_game
+
+    envs = []
+
+    def make(name, integrations=None, state=None, frame_skip=1, buttons_as_actions=False, **options):
+        game = find_game(name, integrations, state, **options)
+        envs.append(game.make(frame_skip=frame_skip, buttons_as_actions=buttons_as_actions))
+        return envs[-1]
+
+    yield make
+    for env in envs:
+        env.close()
+
+
+@pytest.fixture
+def own_folder(emulator, tmp_path):
+    """A folder of integrations such as a user makes: Airstriker's files under the name MyShooter-Genesis."""
+    stock_folder = Path(emulator.data.get_file_path("Airstriker-Genesis-v0", "rom.md")).parent
+    shutil.copytree(stock_folder, tmp_path / "MyShooter-Genesis")
+    return tmp_path

@@ -31,7 +31,7 @@ def test_evaluation_compares_agent_and_random_policy(checkpoint, tmp_path, capsy
 
 def test_evaluation_statistics():
     """A scripted policy finishes without penalties; the results do not depend on the batch size."""
-    from test_mode7_kart import look_ahead_action
+    from mode7_helpers import look_ahead_action
 
     game = find_game("Mode7Kart-v0")
     envs = [game.make(laps=1, frame_skip=4) for _ in range(2)]
@@ -40,12 +40,12 @@ def test_evaluation_statistics():
         running = [env for env in envs if env.state["progress"] < env.track.length]
         return np.array([look_ahead_action(env) for env in running[: len(views)]])
 
-    batched = evaluate_ppo.play(envs, choose, [3, 4], game)
+    batched = evaluate_ppo.run_episodes(envs, choose, [3, 4], game)
     assert [episode["finished"] for episode in batched] == [True, True]
     assert all(episode["clean"] and episode["wall_contacts"] == 0 for episode in batched)
     assert all(1 <= episode["laps"] < 2.1 and 15 < episode["seconds_a_lap"] < 25 for episode in batched)
     envs = envs[:1]
-    assert evaluate_ppo.play(envs, choose, [3, 4], game) == batched
+    assert evaluate_ppo.run_episodes(envs, choose, [3, 4], game) == batched
 
 
 def test_evaluation_without_game_state_has_only_the_return():
@@ -62,8 +62,8 @@ def test_evaluation_without_game_state_has_only_the_return():
             return np.zeros((12, 16, 3), np.uint8), 2.0, self.steps == 5, False, {}
 
     game = Game("Other-v0", DRIVING_ACTIONS, 60, ShortGame)
-    episodes = evaluate_ppo.play([ShortGame()], evaluate_ppo.at_random(6, 0), [1, 2], game)
+    episodes = evaluate_ppo.run_episodes([ShortGame()], evaluate_ppo.random_policy(6, 0), [1, 2], game)
     assert episodes == [{"seed": seed, "return": 10.0, "steps": 5} for seed in (1, 2)]
-    summary = evaluate_ppo.summary(episodes)
+    summary = evaluate_ppo.summarize(episodes)
     assert summary == {"episodes": 2, "mean_return": 10.0, "mean_steps": 5.0}
     evaluate_ppo.print_table({"agent": summary, "random": summary})

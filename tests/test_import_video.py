@@ -56,10 +56,8 @@ def test_frames_and_keys_of_two_videos(folder, tmp_path, capsys):
     assert data.frames.shape == (3, 128, 3, 64, 96) and data.fps == 15
     assert data.action_names == ("nothing", "left", "up", "left+up")  # x+up, held shortest, becomes up
     numbers = [read_number(frame) for frame in data.frames.reshape(-1, 3, 64, 96)]
-    assert numbers == [
-        *range(0, 512, 2),
-        *range(0, 256, 2),
-    ]  # every second frame; incomplete rows are dropped
+    # every second frame; incomplete rows are dropped
+    assert numbers == [*range(0, 512, 2), *range(0, 256, 2)]
     held = [(60, 0), (120, 2), (180, 3), (240, 2), (252, 2), (512, 0)]
     expected = [next(action for end, action in held if number + 1 < end) for number in range(0, 512, 2)]
     assert data.actions[:2].ravel().tolist() == expected

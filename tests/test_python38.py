@@ -58,10 +58,8 @@ def test_same_frames_and_rewards_as_stable_retro(tmp_path):
         pytest.skip("gym-retro cannot be installed here")
     outputs = []
     for interpreter in (sys.executable, python38_venv):
-        env = {
-            **os.environ,
-            "DREAM_MARIO_KART_DATA": str(tmp_path / f"data{len(outputs)}"),
-        }  # each run builds the cartridge
+        # Each run builds the cartridge in a data folder of its own.
+        env = {**os.environ, "DREAM_MARIO_KART_DATA": str(tmp_path / f"data{len(outputs)}")}
         result = subprocess.run(
             [interpreter, "-c", PLAY, ROOT / "ppo"], capture_output=True, text=True, check=False, env=env
         )

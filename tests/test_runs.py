@@ -1,5 +1,9 @@
 """Atomic writes, resuming a run, and the choice of bfloat16."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from dream.common import runs
@@ -24,6 +28,18 @@ def test_atomic_write_replaces_the_file_only_when_it_is_complete(tmp_path):
         file.write(b"new")
     assert path.read_text() == "new"
     assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_atomic_write_removes_the_temporary_files_of_killed_processes(tmp_path):
+    """They would accumulate; those of a running process, which may be writing, and other files are kept."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    kept = [f"a.txt.{os.getppid()}.writing", f"other.txt.{process.pid}.writing", "a.txt.draft.writing"]
+    for name in [*kept, f"a.txt.{process.pid}.writing"]:
+        (tmp_path / name).touch()
+    with atomic_write(tmp_path / "a.txt") as file:
+        assert f".{os.getpid()}." in file.name  # two processes never share a temporary file
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(["a.txt", *kept])
 
 
 def test_metrics_keep_earlier_rows_when_a_column_is_added(tmp_path):

@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 from dream.data.trajectories import open_trajectories
 from player.common.errors import InputError
-from player.recording import trajectory_writer as writing
-from player.recording.trajectory_writer import (
-    TrajectoryWriter,
-    check_disk_space,
-    pack_trajectories,
-    recording_bytes,
-)
+from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.pack import pack_trajectories
+from player.recording.trajectory_writer import TrajectoryWriter
 from trajectory_helpers import META, NAMES, H, K, T, W, assert_holds, epoch_rows, new_writer, record
 
 
@@ -120,7 +116,7 @@ def test_killed_between_replacing_and_clearing_up(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(writing.os, "rename", killed)  # the first step of clearing up
+        patch.setattr(os, "rename", killed)  # the first step of clearing up
         pack_trajectories(tmp_path)
     assert_holds(tmp_path / "trajectories.npz", range(3))
     assert (tmp_path / "trajectories.partial/epoch_000002").is_dir()
@@ -173,7 +169,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(writing.os, "fsync", interrupted)
+        patch.setattr(os, "fsync", interrupted)
         writer.write(2, epoch_rows(2))
     assert not list((tmp_path / "trajectories.partial").glob("*.writing"))
     assert_holds(writer.pack(), range(2))

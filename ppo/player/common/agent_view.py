@@ -1,4 +1,4 @@
-"""Preprocessing of frames for the agent: grey, VIEW x VIEW pixels. NumPy only, so that environment workers can use it.
+"""Preprocessing of frames for the agent: grey, OBS_SIZE x OBS_SIZE pixels. NumPy only, for use in worker processes.
 
 sd/dream/common/agent_view.py has the same code; the two sides share no Python, and a test keeps the copies equal.
 """
@@ -9,20 +9,20 @@ from typing import Tuple
 
 import numpy as np
 
-VIEW = 84  # height and width of the agent's observation, pixels
+OBS_SIZE = 84  # height and width of the agent's observation, pixels
 GREY = (0.299, 0.587, 0.114)  # luma weights of R, G, B (ITU-R BT.601)
 
 
 @lru_cache(maxsize=8)
 def area_resize_matrix(size: int) -> np.ndarray:
-    """Matrix of area averaging that resizes `size` pixels to VIEW: row i holds the weights of target pixel i.
+    """Matrix of area averaging that resizes `size` pixels to OBS_SIZE: row i holds the weights of target pixel i.
 
-    The pattern of weights repeats, so only its first period is returned: shape (VIEW / g, size / g) with g the
-    greatest common divisor of `size` and VIEW.
+    The pattern of weights repeats, so only its first period is returned: shape (OBS_SIZE / g, size / g) with g the
+    greatest common divisor of `size` and OBS_SIZE.
     """
-    divisor = gcd(size, VIEW)
-    edges = np.arange(size // divisor + 1) * VIEW / size
-    cells = np.arange(VIEW // divisor)[:, None]
+    divisor = gcd(size, OBS_SIZE)
+    edges = np.arange(size // divisor + 1) * OBS_SIZE / size
+    cells = np.arange(OBS_SIZE // divisor)[:, None]
     overlap = (np.minimum(edges[1:], cells + 1) - np.maximum(edges[:-1], cells)).clip(min=0)
     return overlap / overlap.sum(axis=1, keepdims=True)
 
@@ -35,7 +35,7 @@ def averaging_matrices(height: int, width: int) -> Tuple[np.ndarray, np.ndarray]
 
 
 def preprocess_frame(frame_u8: np.ndarray) -> np.ndarray:
-    """RGB frame uint8 (H, W, 3) -> grey uint8 (VIEW, VIEW); each target pixel is the mean of the area it covers.
+    """RGB frame uint8 (H, W, 3) -> grey uint8 (OBS_SIZE, OBS_SIZE); each pixel is the mean of the area it covers.
 
     Many small matrix products, one per period, instead of two large ones that consist mostly of zeros: six times
     faster, and too small for BLAS to use several threads, which would compete with the other worker processes.
@@ -44,10 +44,10 @@ def preprocess_frame(frame_u8: np.ndarray) -> np.ndarray:
     rows, columns = averaging_matrices(H, W)
     h = rows.shape[1]
     periods = frame_u8.reshape(H // h, -1, len(columns)).astype(np.float32)  # (H / h, h W / w, 3 w)
-    narrow = (periods @ columns).reshape(-1, h, VIEW)
-    return np.rint(rows @ narrow).astype(np.uint8).reshape(VIEW, VIEW)
+    narrow = (periods @ columns).reshape(-1, h, OBS_SIZE)
+    return np.rint(rows @ narrow).astype(np.uint8).reshape(OBS_SIZE, OBS_SIZE)
 
 
 def preprocess_frames(frames_u8: np.ndarray) -> np.ndarray:
-    """RGB frames uint8 (B, H, W, 3) -> grey uint8 (B, VIEW, VIEW)."""
+    """RGB frames uint8 (B, H, W, 3) -> grey uint8 (B, OBS_SIZE, OBS_SIZE)."""
     return np.stack([preprocess_frame(frame) for frame in frames_u8])

@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from player.common.agent_view import VIEW, preprocess_frame
+from player.common.agent_view import OBS_SIZE, preprocess_frame
 from player.common.errors import InputError
 from player.games.game import Game
 
@@ -54,13 +54,13 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
 def make_vector_env(
     game: Game, num_envs: int, frame_skip: int, tracks: Sequence[Dict[str, Any]] = (), **settings: Any
 ) -> "SharedVectorEnv":
-    """Creates `num_envs` environments of `game` in worker processes.
+    """Creates `num_envs` environments of `game` in worker processes: one per CPU core, or one per environment.
 
     `tracks`: settings of each track, from `find_tracks`. If there are several, environment i uses track
     i % len(tracks). `settings` are passed to `game.make`.
     """
-    each = [tracks[i % len(tracks)] if len(tracks) > 1 else {} for i in range(num_envs)]
-    env_fns = [partial(make_env, game, frame_skip, **settings, **one) for one in each]
+    track_of_env = [tracks[i % len(tracks)] if len(tracks) > 1 else {} for i in range(num_envs)]
+    env_fns = [partial(make_env, game, frame_skip, **settings, **track) for track in track_of_env]
     return SharedVectorEnv(env_fns, len(game.truth_names), None if game.shares_process else num_envs)
 
 
@@ -72,7 +72,7 @@ class SharedVectorEnv(VectorEnv):
     per step, which takes longer than the step itself in a game that needs 0.2 ms per step.
 
     Observations are uint8 (num_envs, H, W, 3). The next step overwrites them, so callers must copy what they keep.
-    `infos["views"]`: uint8 (num_envs, VIEW, VIEW), the agent's view of each frame, overwritten likewise.
+    `infos["views"]`: uint8 (num_envs, OBS_SIZE, OBS_SIZE), the agent's view of each frame, overwritten likewise.
     `infos["truth"]`: float32 (num_envs, truth_size), a copy of each game state.
     When episode i ends, the environment is reset in the same step: `infos["final_obs"][i]` is the last frame of the
     episode, and the observation is the first frame of the next one.
@@ -90,12 +90,12 @@ class SharedVectorEnv(VectorEnv):
         env = env_fns[0]()  # only to read its spaces
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         env.close()
-        del env  # only one emulator may exist per process
+        del env  # a process can hold only one emulator
         self.num_envs = N = len(env_fns)
         self.context, self.env_fns, self.restarts = multiprocessing.get_context(context), env_fns, 0
         shapes = {
             "frames": (np.uint8, (N, *self.single_observation_space.shape)),
-            "views": (np.uint8, (N, VIEW, VIEW)),
+            "views": (np.uint8, (N, OBS_SIZE, OBS_SIZE)),
             "actions": (np.int64, (N,)),
             "rewards": (np.float64, (N,)),
             "terminated": (np.bool_, (N,)),
@@ -117,13 +117,13 @@ class SharedVectorEnv(VectorEnv):
 
     def start_worker(self, env_ids: np.ndarray) -> Tuple[Connection, Any]:
         """Starts a worker for the environments `env_ids`. Returns the parent's end of its pipe, and the process."""
-        pipe, other = self.context.Pipe()
+        pipe, worker_pipe = self.context.Pipe()
         env_fns = CloudpickleWrapper([self.env_fns[i] for i in env_ids])
-        parent_pipes = [one for one in (*self.pipes, pipe) if not one.closed]
-        given = (env_fns, env_ids, self.shared, other, parent_pipes)
-        process = self.context.Process(target=worker, args=given, daemon=True)
+        parent_pipes = [parent_pipe for parent_pipe in (*self.pipes, pipe) if not parent_pipe.closed]
+        args = (env_fns, env_ids, self.shared, worker_pipe, parent_pipes)
+        process = self.context.Process(target=worker, args=args, daemon=True)
         process.start()
-        other.close()
+        worker_pipe.close()
         return pipe, process
 
     def reset(self, *, seed: Any = None, options: Any = None):
@@ -136,13 +136,13 @@ class SharedVectorEnv(VectorEnv):
     def step(self, actions: np.ndarray):
         """Steps all environments. `actions`: int64 (num_envs,). See the class for what is returned."""
         self.arrays["actions"][:] = actions
-        last = {}
-        for found in self.call_workers("step", [None] * len(self.pipes)):
-            last.update(found)
+        final_obs = {}
+        for answer in self.call_workers("step", [None] * len(self.pipes)):
+            final_obs.update(answer)
         rewards, terminated, truncated, truth = (
             self.arrays[name].copy() for name in ("rewards", "terminated", "truncated", "truth")
         )
-        infos = {"truth": truth, "final_obs": last, "views": self.arrays["views"]}
+        infos = {"truth": truth, "final_obs": final_obs, "views": self.arrays["views"]}
         return self.arrays["frames"], rewards, terminated, truncated, infos
 
     def get_attr(self, name: str) -> list:
@@ -153,14 +153,14 @@ class SharedVectorEnv(VectorEnv):
         """Sets the attribute `name` of environment i to values[i]."""
         self.call_workers("set", [(name, [values[i] for i in env_ids]) for env_ids in self.worker_env_ids])
 
-    def call_workers(self, command: str, given: Sequence[Any]) -> list:
-        """Sends `command` to every worker, with given[n] for worker n, and returns their answers.
+    def call_workers(self, command: str, arguments: Sequence[Any]) -> list:
+        """Sends `command` to every worker, with arguments[n] for worker n, and returns their answers.
 
         Replaces workers that have died (see `restart_worker`). Raises an exception that a worker reports.
         """
-        for pipe, one in zip(self.pipes, given):
+        for pipe, argument in zip(self.pipes, arguments):
             with suppress(OSError):  # the worker has died: recv below will fail
-                pipe.send((command, one))
+                pipe.send((command, argument))
         answers = []
         for number, pipe in enumerate(self.pipes):
             try:
@@ -182,13 +182,15 @@ class SharedVectorEnv(VectorEnv):
         self.restarts += 1
         if command != "step" or self.restarts > MAX_RESTARTS:
             return InputError(
-                "a process with games in it has ended: out of memory? Start again with fewer games"
+                "a worker process has ended: out of memory? Start again with fewer environments"
             )
         env_ids = self.worker_env_ids[number]
-        last = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # last frames received
+        final_obs = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # the last frames received
         self.processes[number].join()
-        code = self.processes[number].exitcode
-        print(f"\na process with games in it has ended ({code}): they begin anew", file=sys.stderr)
+        exit_code = self.processes[number].exitcode
+        print(
+            f"\na worker process has ended (exit code {exit_code}): its games are restarted", file=sys.stderr
+        )
         self.pipes[number].close()
         # This may fork although torch has started threads: safe, because a worker never uses torch.
         self.pipes[number], self.processes[number] = self.start_worker(env_ids)
@@ -196,14 +198,15 @@ class SharedVectorEnv(VectorEnv):
             self.pipes[number].send(("reset", [None] * len(env_ids)))
             answer = self.pipes[number].recv()
         except (EOFError, OSError):
-            return InputError("a process with games in it has ended, and again as it began anew")
+            return InputError("a worker process has ended, and its replacement, too: out of memory?")
         if isinstance(answer, BaseException):
             return answer
         self.arrays["rewards"][env_ids], self.arrays["terminated"][env_ids] = 0.0, False
         self.arrays["truncated"][env_ids] = True
-        return last
+        return final_obs
 
     def close_extras(self, **kwargs: Any) -> None:
+        """Ends all workers; called by `close`."""
         for process in self.processes:  # closing a pipe is not enough: workers forked later hold it too
             process.terminate()
         for pipe, process in zip(self.pipes, self.processes):
@@ -225,22 +228,26 @@ def shared_arrays(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
 
 
 def worker(
-    env_fns: CloudpickleWrapper, env_ids: np.ndarray, shared: Dict[str, tuple], pipe: Connection, others
+    env_fns: CloudpickleWrapper,
+    env_ids: np.ndarray,
+    shared: Dict[str, tuple],
+    pipe: Connection,
+    parent_pipes: Sequence[Connection],
 ) -> None:
     """Main function of a worker process: runs the environments `env_ids` until the parent ends or closes the pipe.
 
-    Exceptions are sent to the parent as answers. `others`: the parent's ends of the pipes. A forked process inherits
-    them and must close them; otherwise the pipes would stay open after the parent has ended.
+    Exceptions are sent to the parent as answers. `parent_pipes`: the parent's ends of all pipes. A forked process
+    inherits them and must close them; otherwise the pipes would stay open after the parent has ended.
     """
-    for other in others:
-        other.close()
+    for parent_pipe in parent_pipes:
+        parent_pipe.close()
     arrays, envs = shared_arrays(shared), {}
     with suppress(EOFError, ConnectionError, KeyboardInterrupt):
         while True:
-            command, given = pipe.recv()
+            command, argument = pipe.recv()
             try:
                 envs = envs or {i: make() for i, make in zip(env_ids.tolist(), env_fns.fn)}
-                answer = handle(command, given, envs, arrays)
+                answer = handle(command, argument, envs, arrays)
             except Exception as problem:
                 if not isinstance(problem, InputError):
                     traceback.print_exc()  # the traceback is lost when the parent raises it again
@@ -253,39 +260,37 @@ def worker(
                 pipe.send(RuntimeError(f"{answer!r}: {problem}"))
 
 
-def handle(command: str, given: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
+def handle(command: str, argument: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
     """Executes one command in a worker and returns the answer. `envs`: env_id -> environment; `arrays`: shared.
 
-    "reset": `given` is one seed per environment. "step": reads arrays["actions"] and returns env_id -> last frame for
-    the episodes that ended. "get": `given` is an attribute name; returns the values. "set": `given` is (name, values).
+    "reset": `argument` is one seed per environment. "step": reads arrays["actions"] and returns env_id -> last frame
+    for the episodes that ended. "get": `argument` is an attribute name; returns the values. "set": `argument` is
+    (name, values).
     """
 
-    def show(i: int, frame: np.ndarray, info: dict) -> None:
+    def write_observation(i: int, frame: np.ndarray, info: dict) -> None:
         arrays["frames"][i], arrays["views"][i] = frame, preprocess_frame(frame)
         if arrays["truth"].size:
             arrays["truth"][i] = info["truth"]
 
     if command == "reset":
-        for (i, env), seed in zip(envs.items(), given):
-            show(i, *env.reset(seed=seed))
+        for (i, env), seed in zip(envs.items(), argument):
+            write_observation(i, *env.reset(seed=seed))
     elif command == "step":
-        last = {}
+        final_obs = {}
         for i, env in envs.items():
             frame, reward, terminated, truncated, info = env.step(arrays["actions"][i])
-            arrays["rewards"][i], arrays["terminated"][i], arrays["truncated"][i] = (
-                reward,
-                terminated,
-                truncated,
-            )
+            arrays["rewards"][i] = reward
+            arrays["terminated"][i], arrays["truncated"][i] = terminated, truncated
             if terminated or truncated:
-                last[i] = frame.copy()
+                final_obs[i] = frame.copy()
                 frame, info = env.reset()
-            show(i, frame, info)
-        return last
+            write_observation(i, frame, info)
+        return final_obs
     elif command == "get":
-        return [getattr(env, given) for env in envs.values()]
+        return [getattr(env, argument) for env in envs.values()]
     elif command == "set":
-        name, values = given
+        name, values = argument
         for env, value in zip(envs.values(), values):
             setattr(env, name, value)
     return None

@@ -16,7 +16,7 @@ def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False)
     game.add_argument("--game", default="Mode7Kart-v0", help=GAME_HELP)
     if many_tracks:
         game.add_argument("--track", type=int, nargs="+", default=[0], metavar="N", help="Mode7Kart: track numbers, "
-                          "from 0; the environments are spread over them (default: 0)")  # fmt: skip
+                          "from 0; distributed over the environments (default: 0)")  # fmt: skip
     else:
         game.add_argument(
             "--track", type=int, default=0, help="Mode7Kart: track number, from 0 (default: %(default)s)"
@@ -33,10 +33,10 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
         "--integrations", metavar="DIR", help="emulator: folder with your own integrations, DIR/<game>/"
     )
     several = (
-        "; several, separated by commas, or all: the environments are spread over them" if many_states else ""
+        "; several, separated by commas, or all: distributed over the environments" if many_states else ""
     )
-    group.add_argument("--state", help="emulator: savestate in which episodes start, or power-on: they start when the "
-                       f"console is switched on (default: the game's own){several}")  # fmt: skip
+    group.add_argument("--state", help="emulator: savestate from which episodes start; power-on: the console is "
+                       f"switched on (default: the game's own){several}")  # fmt: skip
     group.add_argument(
         "--scenario",
         metavar="NAME",

@@ -1,4 +1,4 @@
-"""Game: what the rest of the project knows about a game. Each family of games (mode7, retro, gymnasium_env) makes one.
+"""Game: the interface between a game and the rest of the project. mode7, retro and gymnasium_env each create one.
 
 A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3); its action
 is an index into `Game.actions`; one step runs `frame_skip` frames of the game and returns the sum of their rewards.
@@ -50,7 +50,7 @@ class Game:
     )
 
     def recording_meta(self, frame_skip: int, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
-        """Metadata of a recording. courses: from `find_tracks`; drivers: kind of policy of each environment."""
+        """Metadata of a recording. `courses`: from `find_tracks`; `drivers`: behavior policy of each environment."""
         return {
             "game": self.name,
             "fps": self.frame_rate / frame_skip,

@@ -9,36 +9,31 @@ import numpy as np
 from player.common.errors import InputError
 from player.games.game import Action, Game, read_actions
 
-WIDTH = 256  # of a frame, pixels; the height keeps the aspect ratio
-SIZE_MULTIPLE = 16  # of the height, so that it can be halved four times
+WIDTH = 256  # width of a frame, pixels; the height keeps the aspect ratio
+SIZE_MULTIPLE = 16  # the height is a multiple of this, so that it can be halved four times
 KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
 # Environments whose actions have names: name and keys of each, in the environment's order.
 NAMED_ACTIONS = {
-    "CarRacing-v3": (
-        ("nothing",),
-        ("right", "right"),
-        ("left", "left"),
-        ("gas", "up"),
-        ("brake", "down"),
-    ),
+    "CarRacing-v3": (("nothing",), ("right", "right"), ("left", "left"), ("gas", "up"), ("brake", "down")),
 }
 
 
 class GymnasiumGame(gymnasium.Env):
     """Wraps the environment `name`: the observation is its rendered picture, uint8 (H, 256, 3).
 
-    `choices`: the environment's action for each action of this one. `crop`: x, y, width and height of the visible part
-    of the picture, in pixels. One step runs `frame_skip` steps of the environment and sums their rewards.
+    `actions`: for each action of this environment, the number of the wrapped environment's action. `crop`: x, y, width
+    and height of the visible part of the picture, in pixels. One step runs `frame_skip` steps of the wrapped
+    environment, fewer if the episode ends, and sums their rewards.
     """
 
     def __init__(
         self,
         name: str,
-        choices: Tuple[int, ...],
+        actions: Tuple[int, ...],
         crop: Optional[Tuple[int, int, int, int]] = None,
         frame_skip: int = 4,
     ) -> None:
-        self.game, self.choices, self.crop, self.frame_skip = open_env(name), choices, crop, frame_skip
+        self.game, self.actions, self.crop, self.frame_skip = open_env(name), actions, crop, frame_skip
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": frame_rate(self.game) / frame_skip}
         self.render_mode = "rgb_array"
         try:
@@ -48,7 +43,7 @@ class GymnasiumGame(gymnasium.Env):
             self.close()
             raise
         self.observation_space = gymnasium.spaces.Box(0, 255, self.frame.shape, np.uint8)
-        self.action_space = gymnasium.spaces.Discrete(len(choices))
+        self.action_space = gymnasium.spaces.Discrete(len(actions))
 
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
@@ -59,7 +54,7 @@ class GymnasiumGame(gymnasium.Env):
     def step(self, action: Any):
         total = 0.0
         for _ in range(self.frame_skip):
-            _, reward, terminated, truncated, _ = self.game.step(self.choices[action])
+            _, reward, terminated, truncated, _ = self.game.step(self.actions[action])
             total += float(reward)
             if terminated or truncated:
                 break
@@ -92,8 +87,10 @@ class GymnasiumGame(gymnasium.Env):
 
 
 def open_env(name: str) -> gymnasium.Env:
-    """Makes the Gymnasium environment. Raises InputError if that fails, or if it renders no picture or has other than
-    discrete actions."""
+    """Makes the Gymnasium environment `name`.
+
+    Raises InputError if that fails, if the environment renders no pictures, or if its actions are not Discrete.
+    """
     settings = {"continuous": False} if name.startswith("CarRacing") else {}
     try:
         env = gymnasium.make(name, render_mode="rgb_array", **settings)
@@ -112,7 +109,7 @@ def open_env(name: str) -> gymnasium.Env:
 
 
 def frame_rate(env: gymnasium.Env) -> int:
-    """Frames per second that the environment states, or 30."""
+    """Frames per second according to the environment's metadata; 30 if it has none."""
     return max(1, round(env.metadata.get("render_fps") or 30))
 
 

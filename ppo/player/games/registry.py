@@ -49,7 +49,7 @@ def find_tracks(
     rivals: int = 0,
     **emulator: Any,
 ) -> Tuple[Game, List[Dict[str, Any]]]:
-    """Returns the game on its first track, and for every track the keyword arguments of `Game.make` that select it.
+    """Returns the game on its first track, and for each track the keyword arguments of `Game.make` that select it.
 
     Tracks are given by `tracks` for Mode7Kart-v0 ([{"track": 2}, ...]) and by `states` for emulator games
     ([{"state": "MarioCircuit_M"}, ...]): names of savestates separated by commas, or "all". Raises InputError like
@@ -64,6 +64,6 @@ def find_tracks(
         names = integration.list_states(name, integrations) or [None]
     elif states is not None:
         names = states.split(",")
-    for state in reversed(names):  # checks all of them; the first one last, whose game is returned
+    for state in reversed(names):  # checks all of them, and ends with the game of the first one
         game = find_game(name, integrations, state, **emulator)
     return game, [{"state": state} for state in names]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from player.common.agent_view import VIEW
+from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
 from player.common.runs import autocast, load_checkpoint
 
-STACK = 4  # frames in an observation: enough to see speed and turning
+STACK = 4  # frames per observation: enough to see speed and turning
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class AgentConfig:
 
 
 class Agent(nn.Module):
-    """The convolutions of Mnih et al. 2015 (DQN, Nature 518), orthogonal initialisation as in CleanRL's PPO."""
+    """Policy and value network: the convolutions of Mnih et al. 2015 (DQN, Nature 518), orthogonal initialisation as in
+    CleanRL's PPO."""
 
     def __init__(self, config: AgentConfig) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Agent(nn.Module):
         nn.init.orthogonal_(self.value.weight, 1.0)
 
     def forward(self, views_u8: Tensor) -> Tuple[Tensor, Tensor]:
-        """Maps views, uint8 (B, STACK, VIEW, VIEW), oldest first, to logits (B, A) and values (B,), both float32."""
+        """Maps views, uint8 (B, STACK, OBS_SIZE, OBS_SIZE), oldest first, to logits (B, A) and values (B,), float32."""
         # The same precision in collecting and training, so that both use the same policy; the heads are float32.
         with autocast(views_u8.device):
             device_type = views_u8.device.type
@@ -61,21 +62,19 @@ class Agent(nn.Module):
             dtype = torch.get_autocast_dtype(device_type) if mixed else torch.float32
             # Channels last: otherwise each convolution would convert its input and gradient to it.
             views = torch.empty_like(views_u8, dtype=dtype, memory_format=torch.channels_last)
-            features = self.features(
-                views.copy_(views_u8).div_(255)
-            )  # equal to dividing in float32, and faster
+            views.copy_(views_u8).div_(255)  # equal to dividing in float32, and faster
+            features = self.features(views)
         return self.policy(features.float()), self.value(features.float()).squeeze(1)
 
     @torch.no_grad()
     def act(self, views_u8: Tensor, generator: torch.Generator) -> Tuple[Tensor, Tensor, Tensor]:
-        """Samples actions (B,); returns them with their log-probabilities (B,) and the values (B,)."""
+        """Samples actions int64 (B,); returns them with their log-probabilities (B,) and the values (B,).
+
+        `views_u8`: as for `forward`. `generator`: on the CPU, for every device.
+        """
         logits, values = self(views_u8)
-        # Sampled on the CPU, so that one generator serves every device.
-        actions = (
-            torch.multinomial(logits.softmax(dim=1).cpu(), 1, generator=generator)
-            .squeeze(1)
-            .to(logits.device)
-        )
+        probabilities = logits.softmax(dim=1).cpu()
+        actions = torch.multinomial(probabilities, 1, generator=generator).squeeze(1).to(logits.device)
         return actions, Categorical(logits=logits).log_prob(actions), values
 
     @torch.no_grad()
@@ -88,24 +87,29 @@ class FrameStack:
     """The last STACK views of each of B environments; after a reset, all of them are the first view."""
 
     def __init__(self, num_envs: int, device: torch.device) -> None:
-        self.views = torch.zeros(num_envs, STACK, VIEW, VIEW, dtype=torch.uint8, device=device)
+        self.views = torch.zeros(num_envs, STACK, OBS_SIZE, OBS_SIZE, dtype=torch.uint8, device=device)
 
     def push(self, new_views: np.ndarray, episode_start: np.ndarray) -> Tensor:
-        """Appends views, uint8 (B, VIEW, VIEW); where episode_start, bool (B,), the new view replaces the whole stack.
-        Returns uint8 (B, STACK, VIEW, VIEW)."""
+        """Appends views, uint8 (B, OBS_SIZE, OBS_SIZE), and returns the stacks, uint8 (B, STACK, OBS_SIZE, OBS_SIZE).
+
+        Where `episode_start`, bool (B,), is true, the new view replaces the whole stack.
+        """
         view = torch.from_numpy(new_views).to(self.views.device)
         self.views = torch.cat([self.views[:, 1:], view[:, None]], dim=1)
         self.views[torch.from_numpy(episode_start)] = view[torch.from_numpy(episode_start)][:, None]
         return self.views
 
     def preview(self, new_views: np.ndarray, env_ids: np.ndarray) -> Tensor:
-        """Returns the stacks of environments `env_ids` (M,) with views (M, VIEW, VIEW) appended, unchanged self."""
+        """What `push` would return for the environments `env_ids` (M,), without changing the stacks.
+
+        `new_views`: uint8 (M, OBS_SIZE, OBS_SIZE). Returns uint8 (M, STACK, OBS_SIZE, OBS_SIZE).
+        """
         view = torch.from_numpy(new_views).to(self.views.device)
         return torch.cat([self.views[torch.from_numpy(env_ids), 1:], view[:, None]], dim=1)
 
 
 def agent_checkpoint(agent: Agent) -> dict:
-    """The checkpoint for use: configuration and weights only."""
+    """The content of best.pt: configuration and weights, without the state of the training."""
     return {"kind": "agent", "config": asdict(agent.config), "model": agent.state_dict()}
 
 

@@ -1,4 +1,4 @@
-"""The behavior policies that choose the actions of each environment: the agent, random actions, or a mixture of both.
+"""Behavior policies choose the actions of each environment: those of the agent, random ones, or a mixture of both.
 
 Recordings of a good agent alone never leave the road, and a world model trained on them fails there. In the mixed
 policies a random policy takes over for a while and holds one random action; then the agent must recover.
@@ -12,9 +12,10 @@ from player.common.errors import InputError
 
 
 class BehaviorPolicy(NamedTuple):
-    """Play is divided into turns of min_steps to max_steps steps (log-uniform length). Resets do not end a turn."""
+    """Settings of a behavior policy. It acts in turns of min_steps to max_steps steps (log-uniform length); in each
+    turn either the agent acts or one random action is held. Resets do not end a turn."""
 
-    random_fraction: float  # probability that a turn holds one random action; the agent acts in the others
+    random_fraction: float  # probability that a random action is held during a turn
     min_steps: int
     max_steps: int
     description: str
@@ -34,18 +35,17 @@ BEHAVIORS = {
 class BehaviorPolicies:
     """Chooses the actions of N environments, each with its own behavior policy."""
 
-    def __init__(self, kinds: Sequence[str], num_actions: int) -> None:
-        """kinds: for each of the N environments, a key of BEHAVIORS."""
+    def __init__(self, names: Sequence[str], num_actions: int) -> None:
+        """`names`: for each of the N environments, a key of BEHAVIORS."""
         self.num_actions = num_actions
-        table = torch.tensor([BEHAVIORS[kind][:3] for kind in kinds])  # (N, 3)
+        table = torch.tensor([BEHAVIORS[name][:3] for name in names])  # (N, 3)
         self.random_fraction, self.min_steps, self.max_steps = table.unbind(dim=1)
-        self.held_action = torch.full(
-            (len(kinds),), -1
-        )  # (N,): the random action held, -1 where the agent acts
-        self.steps_left = torch.zeros(len(kinds), dtype=torch.int64)  # (N,): steps until the next turn
+        # int64 (N,): the random action that is held, or -1 where the agent acts
+        self.held_action = torch.full((len(names),), -1)
+        self.steps_left = torch.zeros(len(names), dtype=torch.int64)  # (N,): steps until the next turn
 
     def act(self, agent_actions: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Returns the executed actions, int64 (N,), given the agent's choices `agent_actions`, int64 (N,)."""
+        """Returns the actions to execute, int64 (N,). `agent_actions`: those that the agent chose, int64 (N,)."""
         N = len(self.held_action)
         length = self.min_steps * (self.max_steps / self.min_steps) ** torch.rand(N, generator=generator)
         is_random = torch.rand(N, generator=generator) < self.random_fraction
@@ -56,23 +56,25 @@ class BehaviorPolicies:
         return torch.where(self.held_action >= 0, self.held_action, agent_actions)
 
     def state_dict(self) -> Dict[str, torch.Tensor]:
+        """The current turn of each environment."""
         return {"held_action": self.held_action, "steps_left": self.steps_left}
 
     def load_state_dict(self, state: Dict[str, torch.Tensor]) -> None:
+        """Continues from a `state_dict`."""
         self.held_action, self.steps_left = state["held_action"].clone(), state["steps_left"].clone()
 
 
 def assign_envs(weights: Dict[str, float], num_envs: int) -> List[str]:
     """Returns the behavior of each environment, in proportion to the weights (largest remainder method).
 
-    Raises InputError if a behavior would get no environment.
+    `weights`: key of BEHAVIORS -> weight. Raises InputError if a behavior would get no environment.
     """
-    exact = {kind: weight / sum(weights.values()) * num_envs for kind, weight in weights.items()}
-    counts = {kind: int(number) for kind, number in exact.items()}
-    by_remainder = sorted(exact, key=lambda kind: counts[kind] - exact[kind])
-    for kind in by_remainder[: num_envs - sum(counts.values())]:
-        counts[kind] += 1
-    for kind, count in counts.items():
+    exact = {name: weight / sum(weights.values()) * num_envs for name, weight in weights.items()}
+    counts = {name: int(number) for name, number in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
+    for name in by_remainder[: num_envs - sum(counts.values())]:
+        counts[name] += 1
+    for name, count in counts.items():
         if count == 0:
-            raise InputError(f"{kind!r} gets none of {num_envs} environments: raise --n-envs or its weight")
-    return [kind for kind, count in counts.items() for _ in range(count)]
+            raise InputError(f"{name!r} gets none of {num_envs} environments: raise --n-envs or its weight")
+    return [name for name, count in counts.items() for _ in range(count)]

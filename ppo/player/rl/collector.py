@@ -1,7 +1,7 @@
 """Collects rollouts: steps many environments at once, fills the rollout buffer and the rows of the recording.
 
-The first N environments are trained on. Behind them there may be W exploration environments, in which a random policy
-takes over from time to time (`behavior.py`); they are only recorded.
+The agent is trained on the first N environments. They may be followed by W exploration environments, in which a random
+policy takes over from time to time (`behavior.py`); these are only recorded.
 """
 
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from player.rl.rollout_buffer import Rollout
 
 @dataclass
 class CollectStats:
-    """What one call of `collect` returns next to the rollout."""
+    """The recorded rows, and statistics of the episodes that ended in the N training environments."""
 
-    rows: Dict[str, np.ndarray] = field(default_factory=dict)  # recorded arrays, in TrajectoryWriter's format
-    episode_returns: List[float] = field(default_factory=list)  # of the episodes that ended
+    rows: Dict[str, np.ndarray] = field(default_factory=dict)  # arrays as for TrajectoryWriter.write, by key
+    episode_returns: List[float] = field(default_factory=list)  # sums of rewards
     episode_lengths: List[int] = field(default_factory=list)  # steps
 
 
@@ -38,8 +38,9 @@ class RolloutCollector:
         behaviors: BehaviorPolicies,
         tracks: Sequence[Dict[str, Any]] = (),
     ) -> None:
-        """envs: N + W environments. behaviors: chooses their actions. tracks: as for `make_vector_env`; the recorded
-        `track` is the track's number, or for savestates the index in that list."""
+        """`envs`: N + W environments. Environment i is reset with seed + i. `truth_names`: names of `infos["truth"]`.
+        `device`: of the agent's observations. `behaviors`: chooses the actions of all environments. `tracks`: as for
+        `make_vector_env`; the recorded `track` is the track's number, or for savestates the index in that list."""
         numbers = np.array([track.get("track", i) for i, track in enumerate(tracks)], np.int64)
         self.tracks = np.resize(numbers, envs.num_envs) if len(tracks) > 1 else None
         self.envs, self.truth_names, self.behaviors = envs, truth_names, behaviors
@@ -50,7 +51,7 @@ class RolloutCollector:
         self.observe(frames, np.ones(envs.num_envs, bool), infos)
 
     def _game_state(self, infos: dict) -> np.ndarray:
-        """The labels of the game state, float32 (N + W, number of names)."""
+        """The game states, float32 (N + W, number of names)."""
         if not self.truth_names:
             return np.zeros((self.envs.num_envs, 0), np.float32)
         # Gymnasium's own vector environments return an array of objects.
@@ -59,8 +60,11 @@ class RolloutCollector:
     def collect(
         self, agent: Agent, rollout: Rollout, generator: torch.Generator, recorded: List[int]
     ) -> CollectStats:
-        """Runs T steps. The N training environments fill `rollout`; the K environments `recorded` (indices into all
-        N + W) fill the rows."""
+        """Runs the T steps of a rollout and returns what was recorded.
+
+        The N training environments fill `rollout`. The K environments `recorded` (indices into all N + W) fill
+        `CollectStats.rows`, arrays (K, T, ...).
+        """
         N = rollout.rewards.shape[1]
         stats = CollectStats(rows=self.empty_rows(len(rollout.rewards), len(recorded)))
         for t in range(len(rollout.rewards)):
@@ -97,8 +101,10 @@ class RolloutCollector:
         return stats
 
     def observe(self, frames: np.ndarray, episode_start: np.ndarray, infos: dict) -> None:
-        """Takes in the result of a reset or step. episode_start: bool (N + W,), True for the first frame after a
-        reset."""
+        """Stores the result of a reset or step as the current observation.
+
+        `frames`: uint8 (N + W, H, W, 3). `episode_start`: bool (N + W,), True for the first frame after a reset.
+        """
         self.frames, self.episode_start, self.game_state = frames, episode_start, self._game_state(infos)
         self.stack.push(infos["views"] if "views" in infos else preprocess_frames(frames), episode_start)
 
@@ -108,6 +114,7 @@ class RolloutCollector:
         rollout.next_values[t] = torch.where(rollout.done[t], rollout.next_values[t], values)
 
     def empty_rows(self, num_steps: int, K: int) -> Dict[str, np.ndarray]:
+        """Uninitialized arrays (K, num_steps, ...) for the rows of K environments; no arrays if K is 0."""
         if K == 0:
             return {}
         _, H, W, _ = self.frames.shape
@@ -126,7 +133,8 @@ class RolloutCollector:
     def write_row(
         self, rows: Dict[str, np.ndarray], recorded: List[int], t: int, actions: np.ndarray
     ) -> None:
-        """Writes step t of the K environments `recorded`; frame t is the observation that action t was chosen from."""
+        """Writes step t of the K environments `recorded`: the current observation and the actions chosen from it, int64
+        (N + W,). The rewards are known only after the step; the caller writes them."""
         if not rows:
             return
         for row, env_id in zip(rows["frames"], recorded):  # a loop, because self.frames[recorded] would copy
@@ -139,7 +147,7 @@ class RolloutCollector:
             rows[f"truth/{name}"][:, t] = self.game_state[recorded, i]
 
     def state_dict(self) -> dict:
-        """Everything needed to continue, with the states of the games where they can be saved."""
+        """Everything needed to continue, including the states of the games if they can be saved."""
         return {
             "games": [
                 torch.from_numpy(np.array(bytearray(state), np.uint8)) for state in self.saved_states()
@@ -154,10 +162,11 @@ class RolloutCollector:
         }
 
     def saved_states(self) -> List[bytes]:
+        """The state of each game; b"" if it cannot be saved."""
         return list(self.envs.get_attr("saved_state"))
 
     def load_state_dict(self, state: dict) -> None:
-        """Continues from a `state_dict`. Games that cannot be saved keep their fresh start."""
+        """Continues from a `state_dict`. Games that cannot be saved start new episodes."""
         games = [saved.numpy().tobytes() for saved in state["games"]]
         if not games[0] or len(games) != self.envs.num_envs:
             return

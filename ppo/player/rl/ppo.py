@@ -13,13 +13,15 @@ from player.rl.rollout_buffer import Minibatch, Rollout, gae, minibatches
 
 @dataclass(frozen=True)
 class PPOConfig:
-    gamma: float = 0.99
+    """Hyperparameters of PPO; the defaults of train_ppo.py."""
+
+    gamma: float = 0.99  # discount factor
     gae_lambda: float = 0.95
     clip_ratio: float = 0.2
-    ent_coef: float = 0.01
-    vf_coef: float = 0.5
-    batch_size: int = 512
-    train_iters: int = 4
+    ent_coef: float = 0.01  # weight of the entropy bonus
+    vf_coef: float = 0.5  # weight of the value loss
+    batch_size: int = 512  # steps per minibatch
+    train_iters: int = 4  # passes over a rollout
     max_grad_norm: float = 0.5
 
 
@@ -57,7 +59,7 @@ def update(
     config: PPOConfig,
     generator: torch.Generator,
 ) -> Dict[str, float]:
-    """Trains for `train_iters` passes over one rollout. Returns the mean of each metric."""
+    """Trains for `train_iters` passes over one rollout. Returns the mean of each metric over all minibatches."""
     advantages, returns = gae(
         rollout.rewards, rollout.values, rollout.next_values, rollout.done, config.gamma, config.gae_lambda
     )

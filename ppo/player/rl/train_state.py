@@ -24,7 +24,7 @@ class TrainState:
     best_score: float = float("-inf")  # highest mean reward per step of an epoch
 
     def state_dict(self) -> dict:
-        """Tensors and plain Python only; a run restored from it continues bit for bit."""
+        """A dict of tensors and plain Python values; a run restored from it continues bit for bit."""
         return {
             "agent": agent_checkpoint(self.agent),
             "optimizer": self.optimizer.state_dict(),
@@ -37,10 +37,10 @@ class TrainState:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Raises InputError if an older version saved the state."""
+        """Continues from a `state_dict`. Raises InputError if an older version of the project saved it."""
         if "collector" not in state:
             raise InputError(
-                "the run to resume is of an older version: begin another with --checkpoint-model its best.pt"
+                "the run to resume is of an older version: start a new one, with --checkpoint-model and its best.pt"
             )
         self.agent.load_state_dict(state["agent"]["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -2,7 +2,7 @@
 
 A controller has `choose(frame_u8, first, held) -> action`: `frame_u8` is the current RGB frame, uint8 (H, W, 3);
 `first` is true on the first frame of an episode; `held` is the set of names of the keys held down. GameSession repeats
-the action for the controller's `hold_frames` game frames before it asks again.
+the action for the controller's `hold_frames` game frames before it calls `choose` again.
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ PAD_KEYS.update(MENU_KEYS, z="B", x="A", a="Y", s="X")
 
 
 class ButtonController:
-    """Keyboard control of the console's buttons: the action is the set of buttons held, chosen anew every frame."""
+    """Keyboard control of the console's buttons: every frame, the action is the set of buttons held."""
 
     hold_frames = 1
 
@@ -55,6 +55,7 @@ class ActionController:
     """Keyboard control limited to the agent's actions, so that the recording contains actions sd/ can train on."""
 
     def __init__(self, game: Game, hold_frames: int) -> None:
+        """`hold_frames`: game frames per action."""
         self.keys, self.hold_frames = [set(action.keys) for action in game.actions], hold_frames
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
@@ -79,11 +80,12 @@ class RandomController:
         self.num_actions, self.random = len(game.actions), np.random.default_rng(seed)
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
+        """Returns the index of a random action."""
         return int(self.random.integers(self.num_actions))
 
 
 class AgentController:
-    """A trained agent. It sees one frame and samples one action every `frame_skip` frames, as in training.
+    """A trained agent. It observes one frame and samples one action every `frame_skip` frames, as in training.
 
     `path` is a saved agent (best.pt). Raises InputError if the agent was trained on a game with other actions.
     """
@@ -104,6 +106,7 @@ class AgentController:
         self.generator = torch.Generator().manual_seed(seed)
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
+        """Returns the index of an action sampled from the policy."""
         views = self.stack.push(preprocess_frame(frame_u8)[None], np.array([first]))
         actions, _, _ = self.agent.act(views, self.generator)
         return int(actions[0])
@@ -136,9 +139,10 @@ class GameSession:
         if None, the keyboard controls the console's buttons.
         `emulator`: options of `retro.integration.make_game`. `settings`: further keyword arguments of `Game.make`.
         """
-        self.policy, self.seed, self.env, self.decision_frames = policy, seed, None, decision_frames
-        self.done = False  # set by a subclass to close the window
-        self.note = ""  # text that the window shows next to the game's name
+        self.policy, self.seed, self.decision_frames = policy, seed, decision_frames
+        self.env: Any = None
+        self.finished = False  # set by a subclass to close the window
+        self.status = ""  # text that the window shows next to the game's name
         self.settings = settings or {}
         self.hotkeys: Dict[str, Callable[[], None]] = {}  # key name -> function the window calls
         self.find = partial(find_game, name, integrations, state, rivals=rivals, **(emulator or {}))
@@ -154,17 +158,17 @@ class GameSession:
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
         if self.env is not None:
             self.env.close()  # only one emulator may exist per process
-        self.driver: Any = None
+        self.controller: Any = None
         if self.policy == "random":
-            self.driver = RandomController(self.game, self.seed)
+            self.controller = RandomController(self.game, self.seed)
         elif self.policy is not None:
-            self.driver = AgentController(self.game, self.policy, self.seed)
+            self.controller = AgentController(self.game, self.policy, self.seed)
         elif self.decision_frames is not None or not self.game.has_buttons:
-            self.driver = ActionController(self.game, self.decision_frames or 1)
+            self.controller = ActionController(self.game, self.decision_frames or 1)
         # frame_skip=1 so that every frame can be shown; `step` repeats an action for the controller's hold_frames.
         self.env = make_env(self.game, frame_skip=1, **settings)
-        if self.driver is None:
-            self.driver = ButtonController(self.game, tuple(self.env.unwrapped.buttons))
+        if self.controller is None:
+            self.controller = ButtonController(self.game, tuple(self.env.unwrapped.buttons))
         self.restart()
 
     @property
@@ -189,8 +193,8 @@ class GameSession:
         """Advances the game by one frame. `held`: names of the keys held down. Does nothing after the episode's end."""
         if self.ended:
             return
-        if self.num_frames % self.driver.hold_frames == 0:
-            self.action = self.driver.choose(self.frame_u8, self.num_frames == 0, held)
+        if self.num_frames % self.controller.hold_frames == 0:
+            self.action = self.controller.choose(self.frame_u8, self.num_frames == 0, held)
         self.frame_u8, reward, terminated, truncated, info = self.env.step(self.action)
         self.truth = dict(zip(self.game.truth_names, info.get("truth", ())))
         self.num_frames += 1

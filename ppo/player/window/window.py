@@ -13,8 +13,8 @@ from player.window.controllers import ActionController, ButtonController, GameSe
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
-NUM_TRACKS = 8  # that the T key cycles through in Mode7Kart: four drawn by hand, four generated
-BAR_HEIGHT = 30  # of the status bar, pixels
+NUM_TRACKS = 8  # the T key cycles through these in Mode7Kart: four drawn by hand, four generated
+BAR_HEIGHT = 30  # height of the status bar, pixels
 BACKGROUND, MUTED, TEXT = (18, 19, 28), (139, 143, 163), (240, 237, 228)
 ACCENT, WARNING = (255, 208, 84), (244, 92, 92)
 
@@ -32,15 +32,15 @@ def ordinal(number: int) -> str:
 class Window:
     """A resizable window with the game's frame, scaled by a whole number, above a status bar."""
 
-    def __init__(self, session: GameSession, scale: int, instead: str = "add --headless") -> None:
+    def __init__(self, session: GameSession, scale: int, alternative: str = "add --headless") -> None:
         """Opens the window. `scale`: screen pixels per pixel of the game, reduced if the desktop is too small.
 
-        `instead`: advice for the user if there is no display. Raises InputError, with that advice, if no window can be
+        `alternative`: what the user can do without a display. Raises InputError, which says so, if no window can be
         opened.
         """
         has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
         if sys.platform.startswith("linux") and not has_display:
-            raise InputError(f"no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): {instead}")
+            raise InputError(f"no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): {alternative}")
         try:
             pygame.display.init()
             pygame.font.init()
@@ -51,7 +51,7 @@ class Window:
             pygame.display.set_mode((W * scale, H * scale + BAR_HEIGHT), pygame.RESIZABLE)
             pygame.display.set_caption(session.game.name)
         except pygame.error as problem:
-            raise InputError(f"no window can be opened here ({problem}): {instead}") from None
+            raise InputError(f"no window can be opened here ({problem}): {alternative}") from None
         self.session = session
         self.fonts = {size: pygame.font.Font(None, size) for size in (20, 30, 56)}
         self.held: Set[str] = set()  # names of the keys held down
@@ -59,13 +59,13 @@ class Window:
         self.running, self.paused = True, False
 
     def run(self) -> None:
-        """Runs the session at the game's frame rate until the user quits or the session is done.
+        """Runs the session at the game's frame rate until the user quits or the session is finished.
 
         A delay of up to 0.1 s is made up for; the rest of a longer delay is dropped.
         """
         next_frame_time = time.perf_counter()
         try:
-            while self.running and not self.session.done:
+            while self.running and not self.session.finished:
                 self.run_frame()
                 frame_seconds = 1 / self.session.game.frame_rate
                 next_frame_time = max(next_frame_time + frame_seconds, time.perf_counter() - 0.1)
@@ -122,7 +122,7 @@ class Window:
             self.draw_banner(screen, area, "PAUSED", "P continues")
         middle = height + BAR_HEIGHT // 2
         left = 12
-        for text, color in self.status():
+        for text, color in self.status_texts():
             label = self.fonts[20].render(text, True, color)
             left = screen.blit(label, label.get_rect(midleft=(left, middle))).right + 18
         for text in self.controls():  # the first one that fits into the rest of the bar
@@ -141,12 +141,12 @@ class Window:
         rank = f"{ordinal(position[0])} of {position[1]}   " if position else ""
         return title, f"{rank}{format_time(session.seconds())}   R races again, T the next track"
 
-    def status(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
+    def status_texts(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
         """Texts of the status bar and their colors, from left to right."""
         session = self.session
         yield session.name, ACCENT
-        if session.note:
-            yield session.note, WARNING
+        if session.status:
+            yield session.status, WARNING
         laps = getattr(session.env.unwrapped, "laps", None)
         if "lap" in session.truth and laps:
             yield f"lap {session.truth['lap']:.0f}/{laps}", TEXT
@@ -164,7 +164,7 @@ class Window:
         """Descriptions of the keys, from the most detailed to the shortest."""
         track = "T track  " if self.session.has_more_tracks else ""
         keys = f"R restart  {track}P pause  Q quit"
-        controller = self.session.driver
+        controller = self.session.controller
         if isinstance(controller, ActionController):
             yield f"{', '.join(sorted(set().union(*controller.keys)))}   {keys}"
         elif isinstance(controller, ButtonController) and self.session.game.actions == DRIVING_ACTIONS:

@@ -24,9 +24,8 @@ def run_script(main: Callable[[], None]) -> None:
             "interrupted: everything saved so far is kept; a training run that has finished an epoch continues with "
             "the same command and --resume"
         )
-    except (
-        BrokenPipeError
-    ):  # the reader of the output (for example `head`) closed it; do not fail at the last flush
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has closed it; the last flush must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:

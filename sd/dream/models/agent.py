@@ -18,7 +18,7 @@ STACK = 4  # frames per observation
 class Agent(nn.Module):
     """The policy network of ppo/ (Mnih et al. 2015) with its frame stack, for B rollouts at a time.
 
-    `views`: the last observations, uint8 (B, STACK, VIEW, VIEW), oldest first; None before the first frame.
+    `views`: the last observations, uint8 (B, STACK, OBS_SIZE, OBS_SIZE), oldest first; None before the first frame.
     """
 
     def __init__(self, num_actions: int) -> None:

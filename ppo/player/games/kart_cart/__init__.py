@@ -1,4 +1,4 @@
-"""Kart Cart: a small SNES cartridge, built from source, that the tests and the examples run on the emulator.
+"""Kart Cart: a small SNES cartridge, built from source, to test the emulator code without a commercial ROM.
 
-It lets the emulator code be tested without anybody's ROM. A reader of the algorithm can skip this package.
+It is not needed to understand the training.
 """

@@ -26,9 +26,9 @@ from player.games.mode7.sprites import FEET_ROW, SPRITE_SIZE, kart_views
 from player.games.mode7.themes import THEMES
 
 TILE = 8  # pixels per side
-MAX_TILES = 256  # of the ground
+MAX_TILES = 256  # tiles of the ground
 SKY_LINES = 24
-SKY_COLUMNS = 512  # for a full turn
+SKY_COLUMNS = 512  # pixels for a full turn
 KART = 32  # pixels per side
 KART_LEANS = (-2, -1, 0, 1, 2)  # views of the kart, left to right
 CHECKPOINTS = 24
@@ -135,9 +135,7 @@ def quantize_tiles(
         )
 
     indices = as_tiles((1 + color_index.reshape(SIZE, SIZE)).astype(np.uint8))
-    middle = as_tiles(surface_codes)[
-        :, TILE * TILE // 2 + TILE // 2
-    ]  # the surface in the middle of each tile
+    middle = as_tiles(surface_codes)[:, TILE * TILE // 2 + TILE // 2]  # surface in the middle of each tile
     distinct, inverse, count = np.unique(
         np.column_stack([indices, middle]), axis=0, return_inverse=True, return_counts=True
     )

@@ -1,6 +1,6 @@
 """Builds the Kart Cart cartridge from kart_cart.asm and the built-in game's tracks; no other file is needed.
 
-The cartridge keeps its race at the same addresses as Super Mario Kart, so that code for one works with the other.
+The cartridge stores its race at the same addresses as Super Mario Kart, so that code for one works with the other.
 """
 
 from pathlib import Path
@@ -23,14 +23,8 @@ CAMERA_DISTANCE = 70  # distance of a line from the camera, in units of the line
 HEADINGS = 64  # view directions per full turn
 MATRIX_AB_BANK, MATRIX_CD_BANK, SPRITE_BANK, TRACK_BANK = 1, 2, 3, 4
 # Offsets in the second bank of a track; the first bank has the map and the tiles.
-HEADINGS_OFFSET, START_OFFSET, COLORS_OFFSET, SURFACES_OFFSET, SKY_MAP_OFFSET, SKY_TILES_OFFSET = (
-    0x400,
-    0x480,
-    0x500,
-    0x700,
-    0x800,
-    0x1800,
-)
+HEADINGS_OFFSET, START_OFFSET, COLORS_OFFSET = 0x400, 0x480, 0x500
+SURFACES_OFFSET, SKY_MAP_OFFSET, SKY_TILES_OFFSET = 0x700, 0x800, 0x1800
 
 TEXT_SPRITES = 18
 RACE_TEXT, MENU_TEXT = ((12, 8, "LAP 1/5"),), ((88, 40, "PRESS START"), (100, 52, "COURSE 1"))

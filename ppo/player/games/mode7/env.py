@@ -23,22 +23,10 @@ from player.games.mode7.rivals import make_rivals, move_rivals, rival_pose, sway
 from player.games.mode7.tracks import load_track
 
 FRAME_RATE = 60
-BUTTONS = (
-    "B",
-    "Y",
-    "SELECT",
-    "START",
-    "UP",
-    "DOWN",
-    "LEFT",
-    "RIGHT",
-    "A",
-    "X",
-    "L",
-    "R",
-)  # the SNES pad's order
-SETTABLE_NAMES = ("x", "y", "heading", "speed", "progress")  # of the game state; the others follow from these
+# In the order of the SNES pad
+BUTTONS = ("B", "Y", "SELECT", "START", "UP", "DOWN", "LEFT", "RIGHT", "A", "X", "L", "R")
 TRUTH_NAMES = ("x", "y", "heading", "speed", "lap", "progress", "off_road", "wall", "place")
+SETTABLE_NAMES = ("x", "y", "heading", "speed", "progress")  # those that `set_game_state` sets
 
 # Reward of one frame. A step of four frames at full speed earns 1 for its progress.
 REWARD_PER_PIXEL = 1 / 8
@@ -55,7 +43,7 @@ class Mode7Kart(gymnasium.Env):
     max_seconds: game time after which an episode is truncated.
     stall_seconds: an episode is truncated after so much game time without progress (0 = never).
 
-    An episode terminates when the last lap is done. `info["truth"]` is the game state, float32 (9,), with the names
+    An episode terminates when the last lap is complete. `info["truth"]` is the game state, float32 (9,), with the names
     TRUTH_NAMES: x and y in pixels, heading in radians, speed in pixels per frame, lap from 1, progress in pixels since
     the start of lap 1, off_road: the fraction of the step's frames off the road, wall: in how many of them a wall was
     hit or water entered, place: the position along the track as a fraction of a lap, in [0, 1).
@@ -137,6 +125,7 @@ class Mode7Kart(gymnasium.Env):
         return self.frame, float(reward), bool(terminated), bool(truncated), {"truth": self.game_state()}
 
     def render(self) -> Optional[np.ndarray]:
+        """The current frame, uint8 (112, 256, 3); None unless render_mode is "rgb_array"."""
         return self.frame if self.render_mode == "rgb_array" else None
 
     def get_state(self) -> bytes:
@@ -144,7 +133,7 @@ class Mode7Kart(gymnasium.Env):
         return json.dumps({"state": self.state, "random": self.np_random.bit_generator.state}).encode()
 
     def set_state(self, state: bytes) -> None:
-        """Continues exactly from a `get_state()`."""
+        """Continues exactly from a state of `get_state`."""
         saved = json.loads(state.decode())
         self.state = saved["state"]
         self.np_random.bit_generator.state = saved["random"]

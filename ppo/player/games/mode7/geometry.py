@@ -55,12 +55,13 @@ def sample_spline(points: np.ndarray) -> Tuple[np.ndarray, np.ndarray, float]:
     """
     before, after, after_next = np.roll(points, 1, 0), np.roll(points, -1, 0), np.roll(points, -2, 0)
     t = np.linspace(0, 1, 100, endpoint=False)[:, None, None]
+    # curve: float64 (100, P, 2)
     curve = 0.5 * (
         2 * points
         + (after - before) * t
         + (2 * before - 5 * points + 4 * after - after_next) * t**2
         + (3 * points - before - 3 * after + after_next) * t**3
-    )  # (100, P, 2)
+    )
     curve = curve.transpose(1, 0, 2).reshape(-1, 2)  # -> (P, 100, 2) -> (P * 100, 2), in driving order
     closed = np.concatenate([curve, curve[:1]])
     arc_length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])

@@ -17,9 +17,8 @@ from player.games.mode7.tracks import Track
 
 HEIGHT, WIDTH = 112, 256
 HORIZON = 26.5
-FOCAL = (
-    WIDTH / 2 / math.tan(math.pi / 4)
-)  # 90 degrees of view: the panorama and the ground turn at the same rate
+# Focal length in pixels. With a field of view of 90 degrees the panorama and the ground turn at the same rate.
+FOCAL = WIDTH / 2 / math.tan(math.pi / 4)
 CAMERA_HEIGHT = 33.0
 KART_ROW = 98  # row of the screen where the player's wheels touch the ground
 KART_DISTANCE = CAMERA_HEIGHT * FOCAL / (KART_ROW - HORIZON)
@@ -47,9 +46,9 @@ GLYPHS = {
     " ": (".....",) * 5,
 }
 
-SHADOW = ((np.arange(6) - 2.5)[:, None] / 3) ** 2 + (
-    (np.arange(SPRITE_SIZE) - SPRITE_SIZE / 2 + 0.5)[None, :] / 14
-) ** 2 < 1
+SHADOW_X = (np.arange(SPRITE_SIZE) - SPRITE_SIZE / 2 + 0.5) / 14
+SHADOW_Y = (np.arange(6) - 2.5) / 3
+SHADOW = SHADOW_Y[:, None] ** 2 + SHADOW_X[None, :] ** 2 < 1  # bool (6, SPRITE_SIZE), an ellipse
 
 
 class Renderer:
@@ -104,10 +103,9 @@ class Renderer:
         self.write(lap, 8, 6)
         self.draw_speed(speed)
         frame = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-        for channel, values in enumerate(
-            np.moveaxis(self.canvas.view(np.uint8).reshape(HEIGHT, WIDTH, 4), 2, 0)[:3]
-        ):
-            frame[..., channel] = values  # six times as fast as copying all three channels at once
+        canvas_bytes = self.canvas.view(np.uint8).reshape(HEIGHT, WIDTH, 4)
+        for channel in range(3):  # six times as fast as copying all three channels at once
+            frame[..., channel] = canvas_bytes[..., channel]
         return frame
 
     def draw_ground(self, camera_x: float, camera_y: float, cos: float, sin: float) -> None:

@@ -13,19 +13,14 @@ from player.games.mode7.physics import TOP_SPEED, State
 from player.games.mode7.tracks import Track
 
 CONTACT_DISTANCE = 13.0  # pixels between two karts that touch
-LANES = (
-    -21.0,
-    9.0,
-    -6.0,
-    22.0,
-)  # pixels right of the center line; neighbors at the start are in different lanes
-RUBBER_BAND = (
-    0.0006  # relative change of a rival's speed per pixel that it is behind (faster) or ahead (slower)
-)
+# Pixels right of the center line; neighbors at the start are in different lanes.
+LANES = (-21.0, 9.0, -6.0, 22.0)
+# Relative change of a rival's speed per pixel of distance to the player: it is faster behind, slower ahead.
+RUBBER_BAND = 0.0006
 
 
 def make_rivals(count: int, position: float, random: np.random.Generator) -> List[List[float]]:
-    """`count` rivals, 40 pixels apart, in front of a player at `position`."""
+    """Makes `count` rivals, 40 pixels apart, in front of a player at `position`; `random` varies their speeds."""
     return [
         [position + 40.0 * (i + 1), LANES[i % 4], 1.72 + 0.2 * float(random.random()), 0.0]
         for i in range(count)
@@ -38,7 +33,7 @@ def sway(rival: List[float]) -> float:
 
 
 def rival_pose(rival: List[float], track: Track, offset: float) -> Tuple[float, float, float]:
-    """x, y and heading of a rival that is `offset` pixels right of its lane."""
+    """x and y in pixels and heading in radians of a rival that is `offset` pixels right of its lane."""
     index = int(rival[0] / track.spacing) % len(track.center)
     heading = float(track.direction[index])
     lateral = rival[1] + offset
@@ -47,7 +42,7 @@ def rival_pose(rival: List[float], track: Track, offset: float) -> Tuple[float, 
 
 
 def move_rivals(state: State, track: Track) -> None:
-    """Moves all rivals by one frame, and lets those that touch the player's kart push it and be pushed."""
+    """Moves all rivals by one frame; a rival and the player's kart push each other when they touch."""
     s = state
     for rival in s["rivals"]:
         offset = sway(rival)

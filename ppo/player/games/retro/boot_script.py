@@ -10,8 +10,8 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 from player.common.errors import InputError
 
-TAP_FRAMES, PAUSE_FRAMES = 3, 12  # of a repeated tap
-MAX_FRAMES = 3600  # of one line
+TAP_FRAMES, PAUSE_FRAMES = 3, 12  # of a repeated tap: the button is down, then up
+MAX_FRAMES = 3600  # maximum frames per line
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Press:
     """One line of a boot script."""
 
     buttons: Tuple[str, ...]
-    frames: int  # with `until`, at most
+    frames: int  # duration; with `until` the maximum
     until: Optional[Tuple[str, int]] = None  # variable and value
 
 

@@ -33,12 +33,13 @@ def emulator_package(name: str = "this") -> ModuleType:
 
 
 def is_stable_retro(package: ModuleType) -> bool:
+    """Whether the package is stable-retro; otherwise it is gym-retro."""
     return package.__name__ == "stable_retro"
 
 
 def package_game_name(package: ModuleType, name: str) -> str:
-    """The package's name of a game. gym-retro's own games have no version suffix; a folder of the user's is found by
-    its full name. Call `register_integrations` first."""
+    """The emulator package's name of a game. gym-retro's own games have no version suffix such as -v0; integrations of
+    the user are found by their full name. Call `register_integrations` first."""
     if is_stable_retro(package) or not name.endswith("-v0"):
         return name
     folder = package.data.get_file_path(name, "", inttype=package.data.Integrations.CUSTOM)

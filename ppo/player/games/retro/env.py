@@ -72,9 +72,8 @@ class RetroGame(gymnasium.Env):
         try:
             self._load_start_state(name, state, known)
             self.buttons = tuple(self._retro.buttons)
-            self._masks = np.array(
-                [[button in action.buttons for button in self.buttons] for action in actions], np.uint8
-            )  # (A, number of buttons)
+            masks = [[button in action.buttons for button in self.buttons] for action in actions]
+            self._masks = np.array(masks, np.uint8)  # (A, number of buttons)
             self._restart()  # some consoles change their resolution after power-on, so run the game before observing
             self._frame = self._observe()
             if crop and self._frame.shape[:2] != (crop[3], crop[2]):
@@ -83,7 +82,7 @@ class RetroGame(gymnasium.Env):
                     f"--crop {','.join(map(str, crop))} does not fit into the screen, which has {screen} pixels"
                 )
         except BaseException:
-            self.close()  # a process can hold only one
+            self.close()  # a process can hold only one emulator
             raise
         self.observation_space = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
         self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(actions))
@@ -140,20 +139,20 @@ class RetroGame(gymnasium.Env):
         self._retro = None
 
     def get_state(self) -> bytes:
-        """The emulator's state; compressed with gzip it is a .state file of an integration folder."""
+        """The emulator's state. Compressed with gzip it is the content of a .state file."""
         return self._retro.em.get_state()
 
     def set_state(self, state: bytes) -> None:
-        """Continues from a `get_state()`; the current frame is not redrawn before the next step.
+        """Continues from a state of `get_state`. The current frame is not updated before the next step.
 
         The memory is restored, and with it all later frames and all rewards that depend on memory alone. Variables of a
-        scenario's Lua script are not part of the state: the script restarts, as at a reset. The same holds for the
-        hazard count of RaceReward, so an episode may end up to 4 hazard frames later. The time limit is not reset.
+        scenario's Lua script are not part of the state: the script restarts, as after a reset. Nor is the hazard count
+        of RaceReward, so an episode may end up to 4 hazard frames later. The time limit is not reset.
 
         Raises ValueError if the bytes are not a state of this emulator and game.
         """
         if not self._retro.em.set_state(state):
-            raise ValueError(f"{len(state)} bytes that are not a state of this emulator and game")
+            raise ValueError(f"{len(state)} bytes are not a state of this emulator and game")
         # Update twice: the script restarts with the new memory, and the next reward is the change from it.
         self._retro.data.update_ram()
         self._retro.data.reset()
@@ -161,8 +160,8 @@ class RetroGame(gymnasium.Env):
         if self._race_reward:
             self._race_reward.reset(self._retro.data.lookup_value)
 
-    def plain(self) -> Tuple[Any, Tuple[int, int, int, int]]:
-        """The package's own RetroEnv and the crop, for benchmarks that compare this environment with it."""
+    def retro_env_and_crop(self) -> Tuple[Any, Tuple[int, int, int, int]]:
+        """The package's own RetroEnv, and x, y, width and height of the crop; for benchmarks that compare the two."""
         H, W, _ = self._screen_shape
         return self._retro, self._crop or (0, 0, W, H)
 
@@ -206,7 +205,7 @@ class RetroGame(gymnasium.Env):
 
 
 def register_integrations(integrations: Optional[str]) -> Any:
-    """Tells the emulator package where to look for games in this process, and returns its `inttype` for them.
+    """Sets the folders in which the emulator package searches for games in this process; returns their `inttype`.
 
     The folders, in this order: `integrations` (if given), the user's data folder, the project's own, the package's.
     """

@@ -45,13 +45,13 @@ def make_game(
     crop: Optional[Tuple[int, int, int, int]] = None,
     actions: Optional[str] = None,
 ) -> Game:
-    """Checks that everything the game needs is there, without opening an emulator, and returns its Game.
+    """Checks that everything the game needs exists, without opening an emulator, and returns its Game.
 
-    integrations: folder with the user's integrations. state: savestate in which episodes start. The others override the
-    game's settings; scenario: name of the reward and episode end; crop: x, y, width and height of the visible part of
-    the screen; actions: path of a file for `read_actions`.
+    integrations: folder with the user's integrations. state: savestate from which episodes start. The others override
+    the game's settings: scenario: name of the reward and episode end; crop: x, y, width and height of the visible part
+    of the screen, in pixels; actions: path of a file for `read_actions`.
 
-    Raises InputError that says what is missing or wrong and what to do.
+    Raises InputError if something is missing or wrong; the message says what to do.
     """
     package = emulator_package(name)
     integrations = _check_folder(integrations)
@@ -59,9 +59,8 @@ def make_game(
         build_kart_cart()
     folders = register_integrations(integrations)
     package_name = package_game_name(package, name)
-    find = functools.partial(
-        package.data.get_file_path, package_name, inttype=folders
-    )  # path of a file, or None
+    # find(file name) -> path in the first folder that has it, or None
+    find = functools.partial(package.data.get_file_path, package_name, inttype=folders)
     folder = find("")
     if folder is None or name in ("", ".", "..") or os.path.basename(name) != name:
         raise InputError(_missing_game_message(name, integrations))
@@ -205,6 +204,7 @@ def _find_state(
 
 
 def _missing_game_message(name: str, integrations: Optional[str]) -> str:
+    """Error message for a game that no folder has; suggests similar names."""
     list_games = emulator_package().data.list_games
     if integrations is not None and os.path.basename(integrations) == name:
         return f"--integrations must be the folder that contains {name}/: {os.path.dirname(integrations)}"
@@ -221,6 +221,7 @@ def _missing_game_message(name: str, integrations: Optional[str]) -> str:
 
 
 def _missing_rom_message(name: str) -> str:
+    """Error message for a game without a ROM."""
     rom = MARIO_KART_ROM if name == MARIO_KART else "your own (its SHA-1 is in rom.sha)"
     return f"no ROM of {name}: `python ppo/import_game.py FILE` imports {rom}"
 

@@ -30,7 +30,7 @@ class KnownGame:
 
     actions: Optional[Tuple[Action, ...]] = None  # None: generic_actions
     crop: Optional[Tuple[int, int, int, int]] = None  # x, y, width, height; None: the whole screen
-    variables: Tuple[str, ...] = ()  # of data.json, recorded as the game state
+    variables: Tuple[str, ...] = ()  # names in data.json, recorded as the game state
     # Name -> reward and episode end, as an alternative to a scenario.json; the first one is the default.
     scenarios: Dict[str, Callable[[], RaceReward]] = field(default_factory=dict)
     # Name of a savestate -> boot script that makes it when the game is opened; the first one is the default unless
@@ -61,7 +61,7 @@ KNOWN_GAMES = {
 
 
 def generic_actions(buttons: List[Optional[str]]) -> Tuple[Action, ...]:
-    """Actions of a game without settings: those of main button, left, right and combinations that the console has."""
+    """Actions of a game without settings: main button, left, right, and combinations, if the console has them."""
     fire = next((button for button in ("B", "BUTTON", "I", "A") if button in buttons), "B")
     keys = {fire: "space", "LEFT": "left", "RIGHT": "right"}
     combinations = ((), (fire,), ("LEFT",), ("RIGHT",), (fire, "LEFT"), (fire, "RIGHT"))

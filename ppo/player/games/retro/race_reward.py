@@ -14,9 +14,8 @@ FIRST_LAP, LAPS = 128, 5
 WALL, OFF_TRACK, PIT, DEEP_WATER = 0x80, 0x28, 0x20, 0x22  # values of surface
 HAZARDS = {WALL: 1.0, OFF_TRACK: 1.0, PIT: 1.0, DEEP_WATER: 0.05}  # surface -> weight of one frame
 MAX_HAZARD, HAZARD_RESET_FRAMES = 5.0, 500
-MAX_CLOCK_STEP = (
-    60  # of the game's frame counter; a larger step, or a negative one, is a cut to another scene
-)
+# Largest change of the game's frame counter in one frame; a larger or negative one is a cut to another scene.
+MAX_CLOCK_STEP = 60
 WRONG_WAY = 0x10  # value of isTurnedAround
 VARIABLES = (
     *("current_checkpoint", "lap", "lapsize", "getFrame", "getGameMode", "surface"),
@@ -28,16 +27,16 @@ class RaceReward:
     """Computes the reward of every frame of a race and detects its end."""
 
     def __init__(self, speed: bool = False) -> None:
-        """speed: also reward fast driving in every frame, and punish slow driving and the wrong direction."""
+        """speed: adds to every frame a reward for driving fast, and penalties for driving slowly or the wrong way."""
         self.speed = speed
 
     def reset(self, read: Read) -> None:
-        """Call at the start of a race, or when a savestate has been loaded."""
+        """Starts a new race. Must also be called after a savestate has been loaded."""
         self.progress, self.clock = progress(read), read("getFrame")
         self.hazard, self.frames = 0.0, 0
 
     def step(self, read: Read) -> Tuple[float, bool]:
-        """Call after every frame of the game. Returns the frame's reward and whether the race is over."""
+        """Returns the reward of a frame and whether the race is over. Must be called after every frame of the game."""
         before, clock_before = self.progress, self.clock
         self.progress, self.clock = progress(read), read("getFrame")
         cut = not 0 <= self.clock - clock_before <= MAX_CLOCK_STEP
@@ -61,4 +60,5 @@ def progress(read: Read) -> int:
 
 
 def speed_reward(speed: int) -> float:
+    """Reward of a frame for the value of kart1_speed."""
     return 0.2 if speed > 900 else 0.1 if speed > 800 else 0.0 if speed > 600 else -0.1

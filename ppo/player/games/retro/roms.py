@@ -7,10 +7,10 @@ selects another data folder.
 import hashlib
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from player.common.errors import InputError
+from player.common.files import atomic_write
 
 INTEGRATIONS = Path(__file__).with_name("integrations")
 MARIO_KART, KART_CART = "SuperMarioKart-Snes", "KartCart-Snes"
@@ -35,14 +35,15 @@ def data_folder() -> Path:
 
 
 def sha1_hex(content: bytes) -> str:
+    """SHA-1 in lowercase hexadecimal."""
     return hashlib.sha1(content).hexdigest()
 
 
 def build_kart_cart() -> Path:
     """Builds the cartridge and the integration files of KartCart-Snes, if they are missing or of another version.
 
-    Returns their folder. The integration files are those of Super Mario Kart, because the cartridge keeps its race at
-    the same addresses.
+    Returns their folder. The integration files are those of Super Mario Kart, because the cartridge stores its race at
+    the same addresses. Raises InputError if the data folder cannot be written.
     """
     folder = data_folder() / KART_CART
     rom = folder / "rom.sfc"
@@ -51,7 +52,7 @@ def build_kart_cart() -> Path:
     files["rom.sha"] = f"{KART_CART_SHA1}\n".encode()
     for name, content in files.items():
         if not ((folder / name).exists() and (folder / name).read_bytes() == content):
-            atomic_write(folder / name, content)
+            write_data_file(folder / name, content)
     if not (rom.exists() and sha1_hex(rom.read_bytes()) == KART_CART_SHA1):
         from player.games.kart_cart import build
 
@@ -61,33 +62,24 @@ def build_kart_cart() -> Path:
                 f"warning: Kart Cart was built with SHA-1 {sha1_hex(content)}; expected {KART_CART_SHA1}",
                 file=sys.stderr,
             )
-            atomic_write(folder / "rom.sha", f"{sha1_hex(content)}\n".encode())
-        atomic_write(rom, content)
+            write_data_file(folder / "rom.sha", f"{sha1_hex(content)}\n".encode())
+        write_data_file(rom, content)
     return folder
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file completely or not at all; several processes may write the same file at the same time.
-
-    The content goes to a temporary file whose name contains the process id, which then replaces `path`. Missing folders
-    are created. Raises InputError if the file cannot be written.
-    """
-    tmp_path = path.with_name(f"{path.name}.{os.getpid()}.writing")
+def write_data_file(path: Path, content: bytes) -> None:
+    """Writes a file of the data folder completely or not at all. Raises InputError if it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tmp_path.write_bytes(content)
-        os.replace(tmp_path, path)
+        with atomic_write(path) as file:
+            file.write(content)
     except OSError as problem:
         raise InputError(
             f"{path} cannot be written ({problem.strerror}): set DREAM_MARIO_KART_DATA to another folder"
         ) from None
-    finally:
-        with suppress(OSError):
-            tmp_path.unlink()
 
 
 def save_rom(content: bytes, name: str, file_name: str) -> Path:
-    """Saves the ROM of the game `name` in the data folder and returns its path."""
+    """Saves the ROM of the game `name` in the data folder and returns its path. Raises InputError if that fails."""
     path = data_folder() / name / file_name
-    atomic_write(path, content)
+    write_data_file(path, content)
     return path

@@ -49,7 +49,7 @@ def test_actions_from_a_file_and_crop(tmp_path):
     game = find_game(CART_POLE, actions=str(file), crop=(100, 150, 400, 200))
     assert [action.keys for action in game.actions] == [("right",), ("left",)]
     env = game.make(frame_skip=1)
-    assert env.observation_space.shape == (128, 256, 3) and env.choices == (1, 0)
+    assert env.observation_space.shape == (128, 256, 3) and env.actions == (1, 0)
     env.close()
     assert [action.name for action in find_game(CART_POLE).actions] == ["0", "1"]
     file.write_text("a 7 x\nb 0 y\n")
