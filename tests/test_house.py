@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = {"sd": "dream", "ppo": "player"}
 FILES = sorted(path for side in SIDES for path in (ROOT / side).rglob("*.py"))
-MAX_LINES = 325
+MAX_LINES = 300
 
 # From the lowest layer up: a package imports only from packages of lower layers.
 LAYERS = {
