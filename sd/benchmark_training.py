@@ -34,9 +34,9 @@ from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.report import save_json
 from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import load_autoencoder
-from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import FlowTargets, add_training_noise, warp_and_flow_loss
+from dream.training.losses import FlowTargets, denoiser_loss, warp_and_flow_loss
+from dream.training.noise import add_training_noise
 from torch import Tensor
 from tqdm import tqdm
 from train_autoencoder import CROP

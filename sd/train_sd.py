@@ -36,12 +36,12 @@ from dream.evaluation.previews import save_previews
 from dream.evaluation.validation import ValidationSet, validate, validation_set
 from dream.models.autoencoder import Decoder
 from dream.models.checkpoints import autoencoder_checkpoint, model_checkpoint
-from dream.models.diffusion import denoiser_loss
 from dream.models.flow import GROUP_SIZE
 from dream.models.unet import PREDICTION_TYPES
 from dream.training.adversarial import AdversarialLoss
 from dream.training.loop import TrainingLoop
-from dream.training.losses import add_training_noise, flow_pretraining_loss, flow_targets, warp_and_flow_loss
+from dream.training.losses import denoiser_loss, flow_pretraining_loss, flow_targets, warp_and_flow_loss
+from dream.training.noise import add_training_noise
 from dream.training.optimizer import OPTIMIZERS
 from dream.training.options import SD_DIR, add_training_options, check_training_options
 from dream.training.rollout_pool import RolloutPool
@@ -180,7 +180,8 @@ def main(args: argparse.Namespace) -> None:
         batch = pool.sample_batch()
         local = dist.local_rows(batch)
         with autocast(device):
-            loss = flow_pretraining_loss(unet, local.actions, flow_targets(frames, local, L, device))
+            targets = flow_targets(frames, local.positions, local.real_context, device)
+            loss = flow_pretraining_loss(unet, local.actions, targets)
         lr = learning_rate(args.learning_rate, loop.progress, state.step)
         grad_norm = state.optimizer_step(loss, lr, dist)
         pool.reset_slots(batch.slots)
@@ -206,7 +207,7 @@ def main(args: argparse.Namespace) -> None:
         with autocast(device):
             warped, flow_loss = noisy.context[:, -1], None
             if use_flow:
-                targets = flow_targets(frames, local, L, device)
+                targets = flow_targets(frames, local.positions, local.real_context, device)
                 warped, flow_loss = warp_and_flow_loss(
                     unet, noisy.context, local.actions, targets, local.reference_mse, mask, num_valid
                 )
@@ -234,7 +235,7 @@ def main(args: argparse.Namespace) -> None:
     loop.bar.close()
     if dist.is_main:  # final.pt has trained longest; best.pt is the epoch that eight rollouts prefer
         save_checkpoint(model_checkpoint(state.ema, *run.model_info), run_dir / "final.pt")
-        copy_first = fmean(held_out.copy_start_psnr(horizon) for horizon in held_out.horizons)
+        copy_first = fmean(held_out.copy_first_psnr(horizon) for horizon in held_out.horizons)
         print_summary(args, schedule, state, copy_first, run_dir)
 
 

@@ -11,9 +11,9 @@ from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
-from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import FlowTargets, add_training_noise, warp_and_flow_loss
+from dream.training.losses import FlowTargets, denoiser_loss, warp_and_flow_loss
+from dream.training.noise import add_training_noise
 
 CPU = torch.device("cpu")
 GAME = GameInfo(("nothing", "left", "right"), ((), ("left",), ("right",)), 15.0)

@@ -14,9 +14,9 @@ import pytest
 import torch
 import train_sd
 from dream.evaluation.evaluator import Evaluator
-from dream.models.diffusion import denoiser_loss
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import add_training_noise
+from dream.training.losses import denoiser_loss
+from dream.training.noise import add_training_noise
 from dream.training.optimizer import Optimizer
 from dream.training.setup import make_unet
 from small import (

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from dream.evaluation.metrics import psnr
-from dream.models.diffusion import add_noise, denoiser_loss, sample, sample_timesteps
+from dream.models.diffusion import add_noise, sample, sample_timesteps
 from dream.models.unet import timestep_embedding
+from dream.training.losses import denoiser_loss
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

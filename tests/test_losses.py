@@ -3,13 +3,9 @@
 import pytest
 import torch
 from dream.models.flow import photometric_loss
-from dream.training.losses import (
-    MAX_CONTEXT_NOISE,
-    FlowTargets,
-    add_training_noise,
-    flow_pretraining_loss,
-    update_ema,
-)
+from dream.training.losses import FlowTargets, flow_pretraining_loss
+from dream.training.noise import MAX_CONTEXT_NOISE, add_training_noise
+from dream.training.train_state import update_ema
 from small import moving_unet, randomize_weights, small_unet, step_loss
 from training_helpers import L, RecordingUNet, latent_grid, seeded
 

@@ -35,7 +35,7 @@ class ValidationSet:
     long_frames: Tensor  # (R, F + 1, 3, H, W): the last real frame of the context and the F frames after it
     horizons: tuple[int, ...]
 
-    def copy_start_psnr(self, horizon: int) -> float:
+    def copy_first_psnr(self, horizon: int) -> float:
         """PSNR in dB of the last context frame against the real frame `horizon` frames later."""
         return psnr(self.long_frames[:, 0], self.long_frames[:, horizon]).mean().item()
 
@@ -110,7 +110,7 @@ def validate(
     for horizon in held_out.horizons:
         real = held_out.long_frames[:, horizon]
         metrics[f"psnr/rollout_{horizon}"] = decoded_psnr(rollouts[:, horizon - 1], real)
-        metrics[f"psnr/copy_first_{horizon}"] = held_out.copy_start_psnr(horizon)
+        metrics[f"psnr/copy_first_{horizon}"] = held_out.copy_first_psnr(horizon)
     return metrics, rollouts
 
 

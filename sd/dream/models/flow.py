@@ -113,7 +113,7 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack([(x + flow[:, 0]) * 2 / W - 1, (y + flow[:, 1]) * 2 / H - 1], dim=-1)
     # grid_sample reads out of bounds at NaN and may crash; the sum carries the NaN into the result instead.
     warped = F.grid_sample(frames, grid.nan_to_num(), padding_mode="border", align_corners=False)
-    return warped + 0 * flow.detach().sum()
+    return warped + 0 * flow.detach().sum(dim=(1, 2, 3), keepdim=True)
 
 
 def photometric_loss(last_frame: Tensor, next_frame: Tensor, flow: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The adversarial loss: a discriminator that is trained beside the denoiser, and its gradient on predicted latents.
 
 Where the next frame cannot be known, such as the next dash of a kerb that comes over the horizon, the mean of all
-possibilities has the least squared error, and it is a blur. A discriminator (Goodfellow et al. 2014, arXiv
+possibilities has the least error, and it is a blur. A discriminator (Goodfellow et al. 2014, arXiv
 1406.2661) recognises the blur. It sees one latent at a time, so it asks for pictures of the game and leaves what
 happens in them to the other losses; for rollouts off the data (rollout_pool.py) it is the only loss. Relativistic,
 with gradient penalties on real and generated latents (R3GAN: Huang et al. 2024, arXiv 2501.05441)."""
@@ -15,7 +15,7 @@ from dream.common.distributed import SINGLE, Distributed
 from dream.common.runs import autocast
 from dream.models.discriminator import Discriminator
 
-GRADIENT_PENALTY = 20.0  # weight of the squared gradient: keeps the discriminator from being sure too early
+GRADIENT_PENALTY = 20.0  # weight of the squared gradient: keeps the discriminator from saturating early
 LEARNING_RATE = 5e-4
 WARMUP_STEPS = 300  # over which the generator's loss grows: an untrained discriminator knows nothing
 # The scale of the generator's loss is measured on rows with a target. Where few of them have one, their discriminator
@@ -24,7 +24,10 @@ MIN_NORM_FRACTION = 0.1
 
 
 class AdversarialLoss:
-    """A discriminator and its optimizer."""
+    """A discriminator and its optimizer.
+
+    The generator's gradient is scaled to a fixed fraction of the other losses' gradient at the predicted latents, as
+    VQGAN (Esser et al. 2021, arXiv 2012.09841, equation 7) does at the last layer."""
 
     def __init__(
         self, latent_channels: int, weight: float, device: torch.device, dist: Distributed = SINGLE

@@ -1,21 +1,54 @@
-"""What a training step computes: the noisy inputs, the flow's loss, the moving average of the weights. Pure
-tensors."""
+"""The losses of the diffusion model: of the denoiser and of the optical flow. The adversarial loss is in
+adversarial.py. Pure tensors."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from dream.common.device import device_generator, to_device
 from dream.data.latents import frames_at
-from dream.models.diffusion import add_noise, masked_mean, outlier_weight, sample_timesteps
 from dream.models.flow import photometric_loss, upsample_flow
 from dream.models.unet import UNet
-from dream.training.rollout_pool import Batch
 
-MAX_CONTEXT_NOISE = 0.3  # standard deviation
+EPS = 1e-4  # added to the squared error under the root, whose gradient is infinite at 0
 FLOW_CONSISTENCY_WEIGHT = 0.02  # per pixel by which the flows of a generated and of the real context differ
+
+
+def denoiser_loss(
+    predicted: Tensor,
+    x0: Tensor,
+    reference_mse: Tensor | None = None,
+    mask: Tensor | None = None,
+    num_valid: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Root mean squared error of each predicted latent (B, C, h, w), averaged over the batch; the metric is the MSE.
+
+    Because of the root, the gradients of all samples have the same norm. With a mean squared error, samples of a
+    standing kart would have about a hundredth of the weight of samples of a driving one, and the small errors that
+    accumulate while it stands would not be corrected.
+
+    reference_mse: (B,), see `outlier_weight` (default: no weighting). mask: bool (B,), samples that have a target
+    (default: all). num_valid: see `masked_mean`.
+    """
+    mse = (predicted - x0).pow(2).mean(dim=(1, 2, 3))
+    rmse = (mse + EPS).sqrt() * outlier_weight(mse.detach(), reference_mse)
+    return masked_mean(rmse, mask, num_valid), {"loss/train": masked_mean(mse.detach(), mask, num_valid)}
+
+
+def outlier_weight(mse: Tensor, reference_mse: Tensor | None) -> Tensor:
+    """Weights (B,) of samples with errors mse (B,): 1 up to reference_mse (B,), above it reference_mse / mse."""
+    return (
+        torch.ones_like(mse) if reference_mse is None else (reference_mse / mse.clamp(min=EPS)).clamp(max=1)
+    )
+
+
+def masked_mean(values: Tensor, mask: Tensor | None, num_valid: Tensor | None = None) -> Tensor:
+    """Mean of values (B,) where mask, bool (B,), is True (None: of all values); 0 if no element of the mask is True.
+
+    num_valid: scalar tensor, the divisor if the batch is distributed over several processes (default: mask.sum())."""
+    if mask is None:
+        return values.mean()
+    return (values * mask).sum() / (mask.sum() if num_valid is None else num_valid).clamp(min=1e-6)
 
 
 class FlowTargets(NamedTuple):
@@ -26,52 +59,15 @@ class FlowTargets(NamedTuple):
     next_frame: Tensor
 
 
-def flow_targets(frames: Tensor, batch: Batch, context: int, device: torch.device) -> FlowTargets:
-    """Those of a batch, on `device`. frames: uint8 (N, T, 3, H, W), the recording's. context: L."""
-    last_frame, next_frame = (frames_at(frames, batch.positions, t, device) for t in (context - 1, context))
-    return FlowTargets(batch.real_context, last_frame, next_frame)
+def flow_targets(
+    frames: Tensor, positions: Tensor, real_context: Tensor, device: torch.device
+) -> FlowTargets:
+    """Targets of windows at positions int64 (B, 2), row and t, with real_context (B, L, C, h, w), on `device`.
 
-
-class NoisyInputs(NamedTuple):
-    """Inputs of the denoiser for a batch of B samples."""
-
-    z: Tensor  # noisy targets (B, C, h, w)
-    t: Tensor  # timesteps (B,), 0-1
-    context: Tensor  # (B, L, C, h, w), some with noise
-    context_noise: Tensor  # its standard deviation (B,)
-    at_pure_noise: (
-        Tensor  # bool (B,), on the CPU: where t is 1, so that the prediction is a frame as play shows it
-    )
-
-
-def add_training_noise(
-    context: Tensor,
-    target: Tensor,
-    is_real: Tensor,
-    has_target: Tensor,
-    pure_noise_fraction: float,
-    generator: torch.Generator,
-) -> NoisyInputs:
-    """Draws timesteps, the noise on targets (B, C, h, w), and noise on half of the contexts (B, L, C, h, w) that
-    are real.
-
-    The network is given the level of the context noise (GameNGen, arXiv 2408.14837, section 3.2.1). is_real: bool
-    (B,), contexts without a generated frame; generated ones have errors of their own. has_target: bool (B,);
-    samples without a target begin at pure noise. Both masks are on the CPU, the latents on any device. All draws
-    are for the whole batch, so that they do not depend on how many processes share it."""
-    B, device = len(target), target.device
-    noise_generator = device_generator(device, generator)
-
-    def noise_like(x: Tensor) -> Tensor:
-        return torch.randn(x.shape, generator=noise_generator, device=device)
-
-    noisy = is_real & (torch.rand(B, generator=generator) < 0.5)
-    context_noise = to_device(torch.rand(B, generator=generator) * MAX_CONTEXT_NOISE * noisy, device)
-    context = context + context_noise[:, None, None, None, None] * noise_like(context)
-    t = torch.where(has_target, sample_timesteps(B, pure_noise_fraction, generator), 1.0)
-    at_pure_noise = t == 1
-    t = to_device(t, device)
-    return NoisyInputs(add_noise(target, noise_like(target), t), t, context, context_noise, at_pure_noise)
+    frames: uint8 (N, T, 3, H, W), the recording's."""
+    L = real_context.shape[1]
+    last_frame, next_frame = (frames_at(frames, positions, t, device) for t in (L - 1, L))
+    return FlowTargets(real_context, last_frame, next_frame)
 
 
 def warp_and_flow_loss(
@@ -107,8 +103,3 @@ def flow_pretraining_loss(unet: UNet, actions: Tensor, targets: FlowTargets) -> 
     return photometric_loss(
         targets.last_frame, targets.next_frame, upsample_flow(flow, targets.last_frame.shape[-2:])
     )
-
-
-def update_ema(ema: UNet, unet: UNet, decay: float) -> None:
-    """Moves each weight of `ema` towards that of `unet`: ema <- decay * ema + (1 - decay) * unet."""
-    get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(unet.parameters()), None)

@@ -15,15 +15,16 @@ from dream.common.errors import InputError
 
 OPTIMIZERS = ("muon", "adamw")
 MOMENTUM = 0.95
-# Coefficients a, b, c of Jordan et al.: five iterations bring all singular values close to 1.
+# Coefficients a, b, c of Jordan et al.: five iterations bring all but tiny singular values to about 0.7-1.2.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def newton_schulz(matrices: torch.Tensor) -> torch.Tensor:
     """About U V^T, for the singular value decompositions U S V^T of matrices float32 (B, n, m).
 
-    X <- p(X X^T) X with p(A) = a + b A + c A^2, five times. All p commute, so their product is collected in one (n,
-    n) matrix and the wide X is multiplied twice in all, not once per iteration."""
+    After a division by the Frobenius norm, five times X <- p(X X^T) X with p(A) = a + b A + c A^2. All p commute,
+    so their product is collected in one (n, n) matrix and the wide X is multiplied twice in all, not once per
+    iteration."""
     if matrices.shape[1] > matrices.shape[2]:
         return newton_schulz(matrices.mT).mT
     a, b, c = NEWTON_SCHULZ
@@ -67,7 +68,7 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizer:
-    """Of models in channels_last memory, on the device where they stay.
+    """Optimizer of models in channels_last memory; they must not be moved to another device afterwards.
 
     A model's `first_and_last_layers()` are its convolutions that AdamW trains: those from and to pictures or latents.
     """

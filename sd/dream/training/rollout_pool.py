@@ -18,11 +18,11 @@ from torch import Tensor
 
 from dream.common.device import mask_indices, to_device
 from dream.data.latents import gather_windows
-from dream.models.diffusion import masked_mean
 from dream.models.rollout import suppress_small_changes
+from dream.training.losses import masked_mean
 
 POOL_BATCHES = 16  # a slot is drawn once in so many steps on average, so that batches mix many moments
-LENGTH_SPREAD = 4.0  # rollout lengths are spread from 1 / LENGTH_SPREAD to LENGTH_SPREAD times the mean
+LENGTH_SPREAD = 4.0  # slots have mean lengths from 1 / LENGTH_SPREAD to LENGTH_SPREAD times the typical one
 
 
 class Batch(NamedTuple):
@@ -41,8 +41,8 @@ class Batch(NamedTuple):
 
 def rollout_length_schedule(longest: float, begin: float, progress: float, shortest: float = 1.0) -> float:
     """Mean rollout length at `progress` (0-1) of a training: 0 up to `begin`; then from `shortest`, by equal
-    factors, to `longest` when three quarters of the rest are done. A new model soon leaves the recording's course,
-    and there is nothing to learn from a rollout beside it."""
+    factors, to `longest` when three quarters of the rest are done. A new model's rollouts soon differ from the
+    recording in everything, and then the recorded target teaches it nothing."""
     if not longest or progress <= begin:
         return 0.0
     return shortest * (longest / shortest) ** min(1.0, (progress - begin) / (0.75 * (1 - begin)))
@@ -172,8 +172,9 @@ class RolloutPool:
 
     def reference_error(self, slots: Tensor) -> Tensor:
         """(B,): the running MSE of samples with real contexts, for slots with generated frames; infinity for the
-        others. A generated context may be too far from the recording to reach the target: learning it would teach
-        blurring."""
+        others. From a generated context that differs too much from the recording the target cannot be predicted;
+        learning it would teach blurring. (The samples with real contexts include those with context noise, so the
+        reference is a little high.)"""
         generated = to_device(self.num_generated[slots] > 0, self.device)
         return torch.where(generated, self.reference_mse, torch.inf)
 

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dream.common.distributed import Distributed
 from dream.common.runs import restore_rng_state, rng_state
 from dream.models.unet import UNet
 from dream.training.adversarial import AdversarialLoss
-from dream.training.losses import update_ema
 from dream.training.optimizer import Optimizer
 from dream.training.rollout_pool import RolloutPool
 
@@ -79,3 +79,8 @@ class TrainState:
         self.adversarial.load_state_dict(state["adversarial"])
         restore_rng_state(state["rng"])
         self.step, self.elapsed_s, self.best_score = state["step"], state["elapsed_s"], state["best_score"]
+
+
+def update_ema(ema: UNet, unet: UNet, decay: float) -> None:
+    """Moves each weight of `ema` towards that of `unet`: ema <- decay * ema + (1 - decay) * unet."""
+    get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(unet.parameters()), None)
