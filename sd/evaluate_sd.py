@@ -210,7 +210,7 @@ def evaluate_state_and_laps(
         return {**results, "agent_laps": {"skipped": "no --agent-path"}}
     count, L = config.num_agent_rollouts, evaluator.unet.config.context
     agent_starts = torch.from_numpy(high_reward_starts(evaluator.data, evaluator.held_out, L, count))
-    laps = or_skip_reason(agent_laps, evaluator, probe, agent, agent_starts, config.agent_frames, seed)
+    laps = or_skip_reason(agent_laps, evaluator, probe, agent, agent_starts, config.agent_frames)
     laps["real_frames"] = or_skip_reason(lap_count_on_real_frames, evaluator, probe, CONTROL_WINDOWS * count)
     return {**results, "agent_laps": laps}
 

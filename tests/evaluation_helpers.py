@@ -91,5 +91,5 @@ class FakeAgent:
     def observe(self, frames_u8):
         self.frames.append(frames_u8)
 
-    def act(self, generator):
+    def act(self, generators):
         return torch.full((len(self.frames[-1]),), len(self.frames) % 3)

@@ -20,6 +20,7 @@ def evaluated(tmp_path_factory) -> dict:
 
 def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
+    monkeypatch.setattr(evaluate_sd, "find_lpips_weights", lambda path: None)
     evaluate(*evaluated["flags"], "--agent-path", evaluated["folder"] / "agent.pt", "--output-dir", tmp_path)
     results = json.loads((tmp_path / "evaluation.json").read_text())
     for key in ("psnr_db", "ssim", "psnr_db_median", "psnr_db_p10"):

@@ -124,6 +124,19 @@ def test_the_bootstrap_resamples_rollouts_not_frames():
         assert deviation == pytest.approx(0.5 / math.sqrt(4), rel=0.2)
 
 
+def test_the_seed_changes_the_noise_of_all_generated_frames(evaluated):
+    evaluator = make_evaluator(evaluated["folder"] / "a.npz", moving_unet())
+    starts = evaluator.windows(evaluator.held_out, 4 + 3, 2, "this test")
+    actions = evaluator.actions(starts, 4 + 2)
+    one, same, other = (
+        (replace(evaluator, seed=seed).rollout(starts, actions, "this test"),
+         evaluate_next_frame(replace(evaluator, seed=seed), 5, (1,), None)["teacher_forced"]["1"]["psnr_db"])
+        for seed in (1, 1, 2)
+    )  # fmt: skip
+    assert torch.equal(one[0], same[0]) and one[1] == same[1]
+    assert not torch.equal(one[0][0], other[0][0]) and one[1] != other[1]
+
+
 def test_results_do_not_depend_on_the_batch_size(evaluated, monkeypatch):
     """The batch size differs between CPU and GPU; noise drawn per batch made their results differ too."""
     evaluator = make_evaluator(evaluated["folder"] / "a.npz", moving_unet())

@@ -48,6 +48,7 @@ class Evaluator:
     steps: int  # sampling steps per frame
     device: torch.device
     backend: str = "torch"  # name of the backend, for the report
+    seed: int = 0  # of the noise of all generated frames
     reencode: bool = False  # feed back the encoding of the displayed frame, instead of the generated latent
 
     def windows(self, mask: np.ndarray, length: int, count: int, desc: str) -> Tensor:
@@ -120,30 +121,37 @@ class Evaluator:
         context = self.encode(self.real_frames(starts, 0, self.unet.config.context))
         rollouts = []
         for rows, *inputs in self.batches(context, actions):
-            latents = self.iterate_rollout(*inputs, unet or self.unet, desc, rows.tolist())
+            latents = self.iterate_rollout(*inputs, unet or self.unet, desc, rows)
             rollouts.append(torch.stack([latent.half().cpu() for latent in latents], dim=1))
         return torch.cat(rollouts)
 
+    def generators(self, rows: Tensor) -> list[torch.Generator]:
+        """A random generator for each of the rollouts with the numbers `rows`: what a rollout draws depends neither on
+        how many there are nor on the batch that it is computed in."""
+        return [torch.Generator().manual_seed(1_000_003 * self.seed + int(row)) for row in rows]
+
     @torch.no_grad()
     def iterate_rollout(
-        self, context: Tensor, actions: Tensor, unet: UNet, desc: str, seeds: list[int]
+        self, context: Tensor, actions: Tensor, unet: UNet, desc: str, rows: Tensor
     ) -> Iterator[Tensor]:
         """Yields F generated latents (B, C, h, w) from context (B, L, C, h, w) and actions (B, L + F - 1).
 
-        Each rollout has its own noise generator, seeded by one of the B `seeds`, so that its noise does not depend on
-        the batch it is computed in.
+        rows: int64 (B,), the numbers of these rollouts, which decide their noise.
         """
         L = context.shape[1]
         context, actions = context.to(self.device).float(), actions.to(self.device)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = self.generators(rows)
         for end in tqdm(range(L, actions.shape[1] + 1), desc=desc, unit="frame", leave=False):
-            noise = torch.stack([torch.randn(context.shape[2:], generator=each) for each in generators])
-            latent = sample_next_latent(
-                unet, context, actions[:, end - L : end], noise.to(self.device), self.steps
-            )
+            noise = draw_noise(generators, context.shape[2:]).to(self.device)
+            latent = sample_next_latent(unet, context, actions[:, end - L : end], noise, self.steps)
             feedback = self.encode_displayed(latent) if self.reencode else latent
             context = torch.cat([context[:, 1:], feedback[:, None]], dim=1)
             yield latent
+
+
+def draw_noise(generators: list[torch.Generator], shape: torch.Size) -> Tensor:
+    """Standard normal noise (B, *shape), each row from its own generator."""
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
 
 def sticky_random_actions(count: int, length: int, num_actions: int, seed: int) -> Tensor:
@@ -173,8 +181,9 @@ def load_evaluator(
     which episodes are held out.
 
     The held-out episodes are those that training held out or, if the model was not trained on this recording, a
-    fraction UNSEEN_HOLDOUT_FRACTION drawn by `seed`. backend: "torch" or a key of RUNTIMES. steps: sampling steps per
-    frame (None: the model's own). Raises InputError if a file is invalid or the files do not belong together.
+    fraction UNSEEN_HOLDOUT_FRACTION drawn by `seed`, which also seeds the noise. backend: "torch" or a key of
+    RUNTIMES. steps: sampling steps per frame (None: the model's own). Raises InputError if a file is invalid or the
+    files do not belong together.
     """
     encoder, _ = load_autoencoder(encoder_path, decoder_path)
     decoder, unet, game, checkpoint = load_world_model(decoder_path, model_path)
@@ -205,7 +214,7 @@ def load_evaluator(
         onnx_backend = load_backend(decoder_path, model_path, steps, backend)
         name, decoder = onnx_backend.name, OnnxDecoder(decoder, onnx_backend)
         unet = OnnxUNet(unet, onnx_backend).attach_autoencoder(encoder, decoder)
-    evaluator = Evaluator(data, train, held_out, encoder, decoder, unet, steps, device, name)
+    evaluator = Evaluator(data, train, held_out, encoder, decoder, unet, steps, device, name, seed)
     return evaluator, random_actions, game, split
 
 

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from dream.data.latents import to_float_frames
 from dream.data.splits import episode_ids
-from dream.evaluation.evaluator import Evaluator
+from dream.evaluation.evaluator import Evaluator, draw_noise
 from dream.evaluation.lpips import MIN_SIZE, AlexNet
 from dream.evaluation.metrics import psnr, ssim
 from dream.models.rollout import sample_next_latent
@@ -68,7 +68,7 @@ def evaluate_next_frame(
         "copy_last": summary(compare(real[:, -2], real[:, -1], alexnet, device)),
         "teacher_forced": {},
     }
-    noise = torch.randn(latents[:, -1].shape, generator=torch.Generator().manual_seed(0))
+    noise = draw_noise(evaluator.generators(torch.arange(len(starts))), latents.shape[2:])
     for steps in all_steps:
         batches = list(evaluator.batches(latents[:, :-1], actions, noise))
         generated = []

@@ -113,7 +113,7 @@ def generate_sets(
 
     for rows, *inputs in evaluator.batches(context, actions):
         previous_latent = None
-        rollouts = evaluator.iterate_rollout(*inputs, evaluator.unet, "long rollouts", rows.tolist())
+        rollouts = evaluator.iterate_rollout(*inputs, evaluator.unet, "long rollouts", rows)
         for step, latent in enumerate(rollouts, 1):
             for horizon, (features, differences, rollout_ids) in sets.items():
                 if step in sampled[horizon]:

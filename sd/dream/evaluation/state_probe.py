@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
 from dream.data.splits import window_starts
-from dream.evaluation.evaluator import Evaluator
+from dream.evaluation.evaluator import Evaluator, draw_noise
 from dream.evaluation.probes import ClipProbe, angle_error, make_probe, predict, train_probe
 from dream.models.agent import Agent
 from dream.models.rollout import sample_next_latent
@@ -149,7 +149,7 @@ def state_errors(
 
 @torch.inference_mode()
 def agent_laps(
-    evaluator: Evaluator, probe: StateProbe, agent: Agent, starts: Tensor, num_frames: int, seed: int
+    evaluator: Evaluator, probe: StateProbe, agent: Agent, starts: Tensor, num_frames: int
 ) -> dict:
     """Lets an agent of the real game drive in the world model for num_frames frames, from real contexts at starts
     (M, 2), and counts laps.
@@ -165,11 +165,11 @@ def agent_laps(
     agent.views = None
     for t in range(L):
         agent.observe(frames[:, t].movedim(1, -1))
-    generator = torch.Generator().manual_seed(seed)
+    generators = evaluator.generators(torch.arange(len(starts)))
     clip, counter = frames[:, -CLIP:], SectorCount(len(starts))
     for i in tqdm(range(num_frames), desc="agent drives in the world model", unit="frame", leave=False):
-        actions[:, -1] = agent.act(generator).to(device)
-        noise = torch.randn(context[:, -1].shape, generator=generator).to(device)
+        actions[:, -1] = agent.act(generators).to(device)
+        noise = draw_noise(generators, context.shape[2:]).to(device)
         latent = sample_next_latent(evaluator.unet, context, actions, noise, evaluator.steps)
         context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
         actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)

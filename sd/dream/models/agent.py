@@ -3,6 +3,7 @@
 The two sides share no Python code, so the network is defined here again; a test compares it with that of ppo/.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -47,13 +48,14 @@ class Agent(nn.Module):
         )
 
     @torch.no_grad()
-    def act(self, generator: torch.Generator) -> Tensor:
-        """Samples actions int64 (B,) from the policy for the current stack, as in training."""
+    def act(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Samples actions int64 (B,) from the policy for the current stack, as in training; each of the B games has
+        its own generator."""
         with autocast(torch.device("cpu")):
             features = self.features(self.views.float() / 255)
-        return torch.multinomial(
-            self.policy(features.float()).softmax(dim=1), 1, generator=generator
-        ).squeeze(1)
+        probabilities = self.policy(features.float()).softmax(dim=1)  # (B, A)
+        draws = zip(probabilities, generators, strict=True)
+        return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in draws])
 
 
 def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:

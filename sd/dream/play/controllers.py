@@ -99,7 +99,7 @@ class AgentController:
 
     def act(self, held_keys: Collection[str], num_frames: int) -> int:
         with single_torch_thread():
-            return int(self.agent.act(self.generator))
+            return int(self.agent.act([self.generator]))
 
 
 @contextmanager
