@@ -45,9 +45,9 @@ dream: setup
 AGENT_EPOCHS ?= 61
 FRAMES ?= 163840
 AE_MINUTES ?= $(if $(BIG_GPU),1.5,30)
-SD_MINUTES ?= $(if $(BIG_GPU),6,150)
+SD_MINUTES ?= $(if $(BIG_GPU),6,65)
 AE_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
-SD_OPTIONS = --flow-pretrain 0.06 --rollout-length 96 $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3)
+SD_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3 --flow-pretrain 0.06 --rollout-length 96)
 P = output/pretrained
 resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
 

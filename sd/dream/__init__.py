@@ -1,0 +1,2 @@
+"""The world model: its networks, training, playing and evaluation. A package imports only from packages above it in
+this list: common; models; data; training, inference, play; evaluation, window."""

@@ -1,0 +1,1 @@
+"""Many games in parallel in worker processes."""

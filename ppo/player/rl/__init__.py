@@ -1,0 +1,1 @@
+"""PPO: network, rollout buffer, update, collecting steps, behaviour policies."""

@@ -1,0 +1,1 @@
+"""The pygame window in which a person or an agent plays the real game."""

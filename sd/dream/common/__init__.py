@@ -1,0 +1,1 @@
+"""Used by all packages: error messages, run folders, devices, torchrun, video files."""

@@ -1,0 +1,1 @@
+"""Recordings (trajectories.npz), their latents, training and held-out splits, start states."""

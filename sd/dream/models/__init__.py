@@ -1,0 +1,1 @@
+"""Networks (autoencoder, flow network, denoiser, discriminator), diffusion maths, rollouts, checkpoints."""

@@ -1,0 +1,1 @@
+"""What a training step consists of: batches from a pool of rollouts, noise, losses, optimizers, schedules."""

@@ -1,0 +1,1 @@
+"""The pygame windows: playing (play_sd.py) and looking at recordings (inspect_trajectories.py)."""

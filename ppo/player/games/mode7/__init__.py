@@ -1,0 +1,1 @@
+"""The built-in kart game: environment, physics, renderer, tracks."""

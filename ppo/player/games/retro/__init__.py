@@ -1,0 +1,1 @@
+"""Emulator games through stable-retro or gym-retro: ROMs, savestates, integrations, rewards."""
