@@ -7,6 +7,7 @@ import pytest
 from training_helpers import train_small_models, training_data
 
 
+@pytest.mark.slow
 def test_benchmark_training(tmp_path, tmp_path_factory, capsys):
     data = training_data(train_small_models(tmp_path_factory.mktemp("trained")))
     flags = [*data, "--device", "cpu", "--output", tmp_path / "b.json", "--seconds", 0.5, "--rounds", 1,
