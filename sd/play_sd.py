@@ -1,8 +1,8 @@
 r"""Plays the world model in a window: a network generates each frame from the keys you hold; no game runs.
 
     python sd/play_sd.py                                         # the pretrained world model
-    python sd/play_sd.py --steps 1 --start 2                     # fastest; another start state
-    python sd/play_sd.py --model-path output/my/sd/best.pt       # your own, with the files in its folder
+    python sd/play_sd.py --start 2                               # another start state
+    python sd/play_sd.py --model-path output/my/sd/final.pt      # your own, with the files in its folder
     python sd/play_sd.py --headless --frames 150 --record output/dream.mp4          # no window: to a video
     python sd/play_sd.py --headless --keys my_keys.txt --record output/dream.gif    # each line: up+left 30
     python sd/play_sd.py --real player:Mode7Kart-v0 --real-path ppo                 # the real game next to it
@@ -61,7 +61,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="number of the start state, from 0 (default: %(default)s)",
     )
     model.add_argument(
-        "--steps", type=int, metavar="N", help="sampling steps per frame (default: the model's own)"
+        "--steps",
+        type=int,
+        metavar="N",
+        help="sampling steps per frame; more than it was trained with make frames worse (default: the model's own)",
     )
     model.add_argument(
         "--seed", type=int, default=0, help="seed of the sampling noise (default: %(default)s)"

@@ -174,7 +174,7 @@ def test_rollout_length_start(trained, tmp_path, small_models, updates):
 
 
 def test_rollouts_leave_the_data_only_with_a_discriminator(trained, tmp_path, small_models, monkeypatch):
-    """Nothing else could judge them."""
+    """No other loss trains them."""
     fractions = []
 
     class RecordingPool(RolloutPool):

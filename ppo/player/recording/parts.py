@@ -88,7 +88,9 @@ def read_metadata(run_dir: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise InputError(f"{path} cannot be read ({problem}): the parts beside it need it") from None
+        raise InputError(
+            f"{path} cannot be read ({problem}): the epochs recorded in that folder need it"
+        ) from None
 
 
 def part_layout(part: Path) -> Layout:

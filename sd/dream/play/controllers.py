@@ -10,7 +10,7 @@ import numpy as np
 
 from dream.common.errors import InputError
 from dream.play.keys import action_for_keys, noop_action
-from dream.play.timing import PlayableEnv
+from dream.play.playable_env import PlayableEnv
 
 STACK = 4  # frames that a controller receives when it takes over: as many as the agent's observation stacks
 

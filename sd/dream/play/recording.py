@@ -20,7 +20,7 @@ import numpy as np
 from dream.common.errors import InputError
 from dream.common.files import atomic_write
 from dream.data.npz_mmap import iter_members, mmap_member
-from dream.play.timing import PlayableEnv
+from dream.play.playable_env import PlayableEnv
 
 MIN_FREE_BYTES = 64 * 2**20  # of the disk; recording stops when less would stay free
 SAMPLER_SETTINGS = ("seed", "steps")  # attributes of PlayableEnv that change the generated frames

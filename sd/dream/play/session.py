@@ -13,9 +13,9 @@ import numpy as np
 
 from dream.common.errors import InputError
 from dream.play.controllers import STACK, Controller, HumanController, make_controllers
+from dream.play.playable_env import PlayableEnv
 from dream.play.real_env import RealEnv
 from dream.play.recording import SessionRecorder
-from dream.play.timing import PlayableEnv
 
 REWIND_SECONDS = 20.0  # length of the history; each snapshot of the pretrained model takes 0.5 MB
 

@@ -1,4 +1,4 @@
-"""The adversarial loss: a discriminator that is trained beside the denoiser, and its gradient on predicted latents.
+"""The adversarial loss: a discriminator, trained together with the denoiser, and its gradient on predicted latents.
 
 Where the next frame cannot be known, such as the next dash of a kerb that comes over the horizon, the mean of all
 possibilities has the least error, and it is a blur. A discriminator (Goodfellow et al. 2014, arXiv
