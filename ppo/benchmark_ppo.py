@@ -27,7 +27,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from player.common.agent_view import preprocess_frames
 from player.common.errors import run_script
 from player.envs.vector_env import make_env, make_vector_env
-from player.games.game import Game
+from player.games.game import BUILT_IN_GAME, Game
 from player.games.registry import find_game
 from player.rl.agent import Agent, AgentConfig
 from player.rl.behavior import BehaviorPolicies
@@ -95,7 +95,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--output", type=Path, default=Path("benchmark_ppo.json"), help=f"JSON file {default}"
     )
     parser.add_argument(
-        "--games", nargs="+", default=["Mode7Kart-v0", "Airstriker-Genesis-v0"], help=f"names {default}"
+        "--games", nargs="+", default=[BUILT_IN_GAME, "Airstriker-Genesis-v0"], help=f"names {default}"
     )
     parser.add_argument(
         "--n-envs", type=int, nargs="+", default=[1, 2, 4, 16], help=f"numbers of environments {default}"

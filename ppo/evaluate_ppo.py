@@ -20,7 +20,7 @@ from player.common.agent_view import preprocess_frames
 from player.common.errors import InputError, run_script
 from player.envs.vector_env import make_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
-from player.games.game import Game
+from player.games.game import BUILT_IN_GAME, Game
 from player.games.registry import find_game
 from player.rl.agent import Agent, FrameStack, load_agent
 
@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(
             f"{args.agent} was trained on {agent.config.game}: choose --game {agent.config.game}"
         )
-    built_in = game.name == "Mode7Kart-v0"
+    built_in = game.name == BUILT_IN_GAME
     seeds = [args.seed + i for i in range(args.episodes)]
     print(f"{game.name}{f', track {args.track}' if built_in else ''}: seeds {seeds[0]} to {seeds[-1]}")
     settings = {"start": "anywhere", "max_seconds": args.max_seconds} if built_in else {}

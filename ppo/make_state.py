@@ -13,6 +13,7 @@ import gzip
 from pathlib import Path
 
 from player.common.errors import InputError, run_script
+from player.games.game import BUILT_IN_GAME
 from player.games.registry import find_game
 from player.games.retro.compat import emulator_package, package_game_name
 from player.games.retro.env import POWER_ON, register_integrations
@@ -52,7 +53,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error(f"--name {args.name}: use letters, digits, - and _, and neither {POWER_ON} nor all")
     if not 1 <= args.scale <= 16:
         parser.error("--scale must be from 1 to 16")
-    if args.game == "Mode7Kart-v0":
+    if args.game == BUILT_IN_GAME:
         parser.error("Mode7Kart-v0 needs no savestates: it has --track")
     return args
 

@@ -22,7 +22,7 @@ from player.common.runs import MetricsLog, load_resume_state, pick_device, save_
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
-from player.games.game import Game
+from player.games.game import BUILT_IN_GAME, Game
 from player.games.registry import find_tracks
 from player.recording.disk_space import check_disk_space, recording_bytes
 from player.recording.pack import pack_trajectories
@@ -111,7 +111,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         args.recording_end = args.n_epochs
     if args.output_dir is None:
         tracks = "track" + "-".join(map(str, args.track))
-        start = tracks if args.game == "Mode7Kart-v0" else args.state or "default"
+        start = tracks if args.game == BUILT_IN_GAME else args.state or "default"
         args.output_dir = HERE / "checkpoints" / f"{args.game}-{start}-{args.seed}"
     return args
 

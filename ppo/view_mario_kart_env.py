@@ -16,6 +16,7 @@ import numpy as np
 from player.common.errors import InputError, run_script
 from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, emulator_options
+from player.games.game import BUILT_IN_GAME
 from player.window.controllers import GameSession
 
 
@@ -24,7 +25,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     game = parser.add_argument_group("game")
-    game.add_argument("--game", default="Mode7Kart-v0", help=GAME_HELP)
+    game.add_argument("--game", default=BUILT_IN_GAME, help=GAME_HELP)
     game.add_argument(
         "--track", type=int, default=0, help="Mode7Kart: track number, from 0 (default: %(default)s)"
     )

@@ -59,8 +59,30 @@ class EvalConfig:
     agent_frames: int
 
 
-FULL = EvalConfig(2048, 64, 80, (1, 4, 16, 64), 256, 1200, 512, 64, (100, 1000, 10_000), 32, 1200)
-QUICK = EvalConfig(256, 64, 80, (1, 4, 16, 64), 0, 300, 128, 16, (100, 500), 8, 1050)
+FULL = EvalConfig(
+    num_next_frames=2048,
+    num_rollouts=64,
+    rollout_length=80,
+    horizons=(1, 4, 16, 64),
+    extra_horizon=256,
+    probe_steps=1200,
+    c2st_clips=512,
+    num_long_rollouts=64,
+    long_horizons=(100, 1000, 10_000),
+    num_agent_rollouts=32,
+    agent_frames=1200,
+)
+QUICK = replace(
+    FULL,
+    num_next_frames=256,
+    extra_horizon=0,
+    probe_steps=300,
+    c2st_clips=128,
+    num_long_rollouts=16,
+    long_horizons=(100, 500),
+    num_agent_rollouts=8,
+    agent_frames=1050,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -3,6 +3,8 @@
 import argparse
 from typing import Tuple
 
+from player.games.game import BUILT_IN_GAME
+
 GAME_HELP = (
     "Mode7Kart-v0: the built-in kart race, which needs nothing else; NAME-CONSOLE, such as SuperMarioKart-Snes or "
     "KartCart-Snes: a console game on the stable-retro or gym-retro emulator; any other name that is registered "
@@ -13,7 +15,7 @@ GAME_HELP = (
 def add_game_options(parser: argparse.ArgumentParser, many_tracks: bool = False) -> None:
     """Adds --game and its options. many_tracks: --track accepts several numbers and is a list."""
     game = parser.add_argument_group("game")
-    game.add_argument("--game", default="Mode7Kart-v0", help=GAME_HELP)
+    game.add_argument("--game", default=BUILT_IN_GAME, help=GAME_HELP)
     if many_tracks:
         game.add_argument("--track", type=int, nargs="+", default=[0], metavar="N", help="Mode7Kart: track numbers, "
                           "from 0; distributed over the environments (default: 0)")  # fmt: skip
@@ -66,12 +68,12 @@ def emulator_options(args: argparse.Namespace) -> dict:
 
 def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Exits with one line if an option is out of range or does not apply to the chosen game."""
-    if args.game == "Mode7Kart-v0":
+    if args.game == BUILT_IN_GAME:
         for name in ("integrations", "state", "scenario", "crop", "actions"):
             if getattr(args, name) is not None:
                 parser.error(f"--{name} does not apply to Mode7Kart-v0, which has --track and --rivals")
     tracks = args.track if isinstance(args.track, list) else [args.track]
-    if len(tracks) > 1 and args.game != "Mode7Kart-v0":
+    if len(tracks) > 1 and args.game != BUILT_IN_GAME:
         parser.error("several --track are for Mode7Kart-v0; an emulator game has --state A,B,C")
     if min(tracks) < 0 or not 0 <= args.rivals <= 12:
         parser.error("--track must be at least 0 and --rivals from 0 to 12")

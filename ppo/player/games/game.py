@@ -15,6 +15,8 @@ import gymnasium
 
 from player.common.errors import InputError
 
+BUILT_IN_GAME = "Mode7Kart-v0"
+
 
 @dataclass(frozen=True)
 class Action:

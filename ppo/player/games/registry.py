@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import gymnasium
 
 from player.common.errors import InputError
-from player.games.game import Game
+from player.games.game import BUILT_IN_GAME, Game
 
 
 def find_game(
@@ -24,7 +24,7 @@ def find_game(
 
     Raises InputError if the emulator, the game, its ROM or the savestate is missing; the message says what to do.
     """
-    if name == "Mode7Kart-v0":
+    if name == BUILT_IN_GAME:
         from player.games.mode7 import env as mode7
 
         return mode7.make_game(track=track, rivals=rivals)
@@ -55,7 +55,7 @@ def find_tracks(
     ([{"state": "MarioCircuit_M"}, ...]): names of savestates separated by commas, or "all". Raises InputError like
     `find_game`.
     """
-    if name == "Mode7Kart-v0":
+    if name == BUILT_IN_GAME:
         return find_game(name, track=tracks[0], rivals=rivals), [{"track": track} for track in tracks]
     names = [states]
     if states == "all":

@@ -14,7 +14,7 @@ import numpy as np
 from player.common.agent_view import preprocess_frame
 from player.common.errors import InputError
 from player.envs.vector_env import make_env
-from player.games.game import DRIVING_ACTIONS, Game
+from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS, Game
 from player.games.registry import find_game
 
 RANDOM_HOLD_FRAMES = 4  # game frames per random action: the agent's default frame skip
@@ -121,7 +121,7 @@ class GameSession:
 
     def __init__(
         self,
-        name: str = "Mode7Kart-v0",
+        name: str = BUILT_IN_GAME,
         integrations: Optional[str] = None,
         state: Optional[str] = None,
         track: int = 0,
@@ -154,7 +154,7 @@ class GameSession:
         settings = dict(self.settings)
         if self.game.has_buttons:
             settings["buttons_as_actions"] = self.policy is None and self.decision_frames is None
-        if self.game.name == "Mode7Kart-v0":
+        if self.game.name == BUILT_IN_GAME:
             settings.update(start="line", stall_seconds=0.0, max_seconds=600.0)
         if self.env is not None:
             self.env.close()  # only one emulator may exist per process
@@ -180,7 +180,7 @@ class GameSession:
     @property
     def has_more_tracks(self) -> bool:
         """Whether the player may switch to another track. Always false in a recording, which covers one track."""
-        return self.game.name == "Mode7Kart-v0" and self.decision_frames is None
+        return self.game.name == BUILT_IN_GAME and self.decision_frames is None
 
     def restart(self) -> None:
         """Starts a new episode and resets the counters."""

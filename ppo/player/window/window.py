@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterator, Set, Tuple
 
 from player.common.errors import InputError
-from player.games.game import DRIVING_ACTIONS
+from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS
 from player.window.controllers import ActionController, ButtonController, GameSession
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -134,7 +134,7 @@ class Window:
     def result(self) -> Tuple[str, str]:
         """Title and text of the banner at the end of an episode."""
         session, position = self.session, self.session.position()
-        if session.game.name != "Mode7Kart-v0":
+        if session.game.name != BUILT_IN_GAME:
             text = f"reward {session.total_reward:.0f}   {format_time(session.seconds())}   R plays again"
             return "GAME OVER", text
         title = "FINISH!" if session.ended == "finished" else "OUT OF TIME"

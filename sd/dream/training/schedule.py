@@ -24,9 +24,6 @@ class Schedule:
         by_clock = self.elapsed_s() / self.max_s if self.max_s else 0.0
         return min(1.0, max(step / self.max_steps, by_clock))
 
-    def done(self, step: int) -> bool:
-        return self.progress(step) >= 1.0
-
     def expected_steps(self, step: int) -> int:
         """Steps of the whole run, estimated from the `step` that are done."""
         return round(step / self.progress(step)) if step else self.max_steps

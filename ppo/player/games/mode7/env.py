@@ -15,7 +15,7 @@ from typing import Any, Dict, Optional, Tuple
 import gymnasium
 import numpy as np
 
-from player.games.game import DRIVING_ACTIONS, Game
+from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS, Game
 from player.games.mode7 import physics
 from player.games.mode7.geometry import OFF_ROAD, ROAD_HALF_WIDTH, SIZE
 from player.games.mode7.renderer import HEIGHT, WIDTH, Renderer
@@ -223,7 +223,7 @@ def make_env(track: int, rivals: int, frame_skip: int = 4, start: str = "anywher
 def make_game(track: int = 0, rivals: int = 0) -> Game:
     """The Game of Mode7Kart-v0 on one track."""
     return Game(
-        name="Mode7Kart-v0",
+        name=BUILT_IN_GAME,
         actions=DRIVING_ACTIONS,
         frame_rate=FRAME_RATE,
         make=partial(make_env, track=track, rivals=rivals),
