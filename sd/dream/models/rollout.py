@@ -1,6 +1,4 @@
-"""Samples the next latent, and rollouts of many latents; used by training, validation and play. No file access."""
-
-from collections.abc import Callable, Iterator
+"""Samples the next latent, in training, validation and play (TorchBackend), and rollouts of many latents."""
 
 import torch
 from torch import Tensor
@@ -38,27 +36,15 @@ def sample_next_latent(
 
 
 @torch.no_grad()
-def iterate_rollout(
-    unet: UNet,
-    context: Tensor,
-    actions: Tensor,
-    steps: int,
-    generator: torch.Generator,
-    feedback: Callable[[Tensor], Tensor] = lambda latent: latent,
-) -> Iterator[Tensor]:
-    """Yields F generated latents (B, C, h, w), each sampled from a context that contains the ones before it.
+def rollout(unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """F generated latents (B, F, C, h, w), each sampled from the context that contains the ones before it.
 
-    context: real latents (B, L, C, h, w). actions: int64 (B, L + F - 1); actions[:, L - 1] leads to the first
-    generated frame. feedback: applied to each latent before it enters the context (default: the latent itself).
-    generator: of the noise, on the CPU."""
-    L = context.shape[1]
+    context: real latents (B, L, C, h, w). actions: int64 (B, L + F - 1); actions[:, L - 1] leads to the first generated
+    frame. steps: sampling steps per frame.
+    """
+    L, latents = context.shape[1], []
     for end in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
-        latent = sample_next_latent(unet, context, actions[:, end - L : end], noise, steps)
-        context = torch.cat([context[:, 1:], feedback(latent)[:, None]], dim=1)
-        yield latent
-
-
-def rollout(unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-    """The latents of `iterate_rollout`, stacked: (B, F, C, h, w)."""
-    return torch.stack(list(iterate_rollout(unet, context, actions, steps, generator)), dim=1)
+        latents.append(sample_next_latent(unet, context, actions[:, end - L : end], noise, steps))
+        context = torch.cat([context[:, 1:], latents[-1][:, None]], dim=1)
+    return torch.stack(latents, dim=1)
