@@ -209,12 +209,12 @@ def main(args: argparse.Namespace) -> None:
             if use_flow:
                 targets = flow_targets(frames, local.positions, local.real_context, device)
                 warped, flow_loss = warp_and_flow_loss(
-                    unet, noisy.context, local.actions, targets, local.reference_mse, mask, num_valid
+                    unet, noisy.context, local.actions, targets, mask, num_valid
                 )
             x0 = unet(noisy.z, noisy.t, noisy.context, local.actions, noisy.context_noise, warped)
 
             # losses; the adversarial one for predictions from pure noise, as in one-step sampling
-            loss, metrics = denoiser_loss(x0, local.target, local.reference_mse, mask, num_valid)
+            loss, metrics = denoiser_loss(x0, local.target, mask, num_valid)
         if use_flow:
             loss, metrics["loss/flow"] = loss + flow_loss, flow_loss.detach()
         gan_started = loop.progress > rollouts_from or pool.mean_length > 0
@@ -227,7 +227,7 @@ def main(args: argparse.Namespace) -> None:
         # optimizer step; the predictions enter the contexts of the pool
         lr = learning_rate(args.learning_rate, loop.progress, state.step)
         metrics["grad_norm"] = state.optimizer_step(loss, lr, dist)
-        pool.update(batch.slots, dist.all_gather(x0), at_pure_noise, batch.target)
+        pool.update(batch.slots, dist.all_gather(x0), at_pure_noise)
 
         if loop.end_step(state.step, metrics):
             finish_epoch(run, state, loop)

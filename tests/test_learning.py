@@ -52,7 +52,7 @@ def test_a_short_training_learns_how_a_square_moves():
             unet, batch.context, batch.actions, batch.target, batch.is_real, generator
         )
         pool.mean_length = 2
-        pool.update(batch.slots, predicted, at_pure_noise, batch.target)
+        pool.update(batch.slots, predicted, at_pure_noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

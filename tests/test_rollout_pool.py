@@ -69,7 +69,7 @@ def test_samples_match_a_slow_reference():
             if at_pure_noise[b]:
                 generated[slot] = [*own, predicted[b].item()]
         pool.mean_length = 12
-        pool.update(batch.slots, predicted, at_pure_noise, batch.target)
+        pool.update(batch.slots, predicted, at_pure_noise)
     assert longest == RESET - L - 1  # up to the last target before the reset
 
 
@@ -88,7 +88,7 @@ def test_at_mean_length_0_all_contexts_are_real():
         batch = pool.sample_batch()
         assert batch.is_real.all() and (batch.context >= 0).all()
         pool.mean_length = 0
-        pool.update(batch.slots, -batch.target, TWO, batch.target)
+        pool.update(batch.slots, -batch.target, TWO)
 
 
 def test_generated_frames_enter_contexts_without_gradient():
@@ -97,7 +97,7 @@ def test_generated_frames_enter_contexts_without_gradient():
     batch = pool.sample_batch()
     predicted = batch.target * torch.ones((), requires_grad=True)
     pool.mean_length = ENDLESS
-    pool.update(batch.slots, predicted, TWO, batch.target)
+    pool.update(batch.slots, predicted, TWO)
     assert pool.num_generated.max() == 1 and not pool.contexts.requires_grad
 
 
@@ -107,26 +107,10 @@ def test_small_changes_are_suppressed_as_in_play(change):
     batch = pool.sample_batch()
     last = batch.context[:, -1]
     pool.mean_length = ENDLESS
-    pool.update(batch.slots, last + change, TWO[:1], batch.target)
+    pool.update(batch.slots, last + change, TWO[:1])
     assert pool.num_generated[batch.slots] == 1  # the rollout has not reached the end of its row
     moved = (pool.contexts[batch.slots, -1].float() - last).item()
     assert moved == 0 if change < 0.05 else moved > 0
-
-
-def test_reference_error_is_measured_on_real_contexts():
-    """It weights samples with generated contexts; those with real ones always have full weight (infinity)."""
-    pool = make_pool()
-    batch = pool.sample_batch()
-    pool.positions[:, 1] = 0  # room for more steps
-    assert batch.reference_mse.isinf().all()
-    pool.mean_length = ENDLESS
-    pool.update(batch.slots, batch.target + 0.5, TWO, batch.target)
-    torch.testing.assert_close(pool.reference_error(batch.slots), torch.full((2,), 0.25))
-    pool.mean_length = ENDLESS
-    pool.update(batch.slots, batch.target + 9, TWO, batch.target)  # generated contexts do not count
-    torch.testing.assert_close(pool.reference_error(batch.slots), torch.full((2,), 0.25))
-    pool.reset_slots(batch.slots[:1])
-    torch.testing.assert_close(pool.reference_error(batch.slots), torch.tensor([torch.inf, 0.25]))
 
 
 def test_a_rollout_that_ends_goes_off_the_data_once():
@@ -139,7 +123,7 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
     slots = batch.slots
     pool.length_scale[:] = 0  # each rollout ends at once
     pool.mean_length = 1
-    pool.update(slots, -batch.target, TWO, batch.target)
+    pool.update(slots, -batch.target, TWO)
     assert pool.off_data[slots].all() and (pool.num_generated[slots] == 1).all()
     assert (pool.positions[slots, 0] != batch.positions[:, 0]).all()  # by chance 1 in 50 stays in its row
     row, t = pool.positions[slots].unbind(dim=1)
@@ -148,12 +132,12 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
     expected = torch.cat([batch.context[:, 1:], -batch.target[:, None]], dim=1)
     assert torch.equal(pool.contexts[slots].float(), expected)
     pool.mean_length = 1
-    pool.update(slots, -batch.target, TWO, batch.target)
+    pool.update(slots, -batch.target, TWO)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
     pool.mean_length = 1
-    pool.update(slots, -batch.target, ~TWO, batch.target)  # no prediction from pure noise
+    pool.update(slots, -batch.target, ~TWO)  # no prediction from pure noise
     pool.mean_length = 0
-    pool.update(slots, -batch.target, TWO, batch.target)
+    pool.update(slots, -batch.target, TWO)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
 
 
@@ -166,7 +150,7 @@ def test_samples_off_the_data_have_no_target():
             batch.has_target, batch.is_real
         )  # here a rollout leaves the data with its first frame
         pool.mean_length = 1
-        pool.update(batch.slots, batch.target, TWO, batch.target)
+        pool.update(batch.slots, batch.target, TWO)
     assert pool.off_data.any()
 
 
@@ -176,7 +160,7 @@ def test_without_an_equal_history_any_window_is_taken():
     pool.length_scale[:] = 0
     pool.positions[batch.slots] = torch.tensor([[0, 7], [1, 7]])  # the last windows before a reset
     pool.mean_length = 1
-    pool.update(batch.slots, batch.target, TWO, batch.target)
+    pool.update(batch.slots, batch.target, TWO)
     row, t = pool.positions[batch.slots].unbind(dim=1)
     assert pool.off_data[batch.slots].all() and pool.is_window_start[row, t].all()
 
@@ -186,7 +170,7 @@ def test_a_restored_pool_continues_identically():
     for _ in range(20):
         batch = one.sample_batch()
         one.mean_length = 5
-        one.update(batch.slots, batch.context[:, -1], TWO, batch.target)
+        one.update(batch.slots, batch.context[:, -1], TWO)
     assert one.off_data.any() and one.num_generated.max() > 0
     other.load_state_dict(one.state_dict())
     other.generator.set_state(one.generator.get_state())
@@ -196,7 +180,7 @@ def test_a_restored_pool_continues_identically():
             assert torch.equal(mine, theirs)
         for pool, batch in zip((one, other), batches, strict=True):
             pool.mean_length = 5
-            pool.update(batch.slots, torch.ones(2, 1, 1, 1), TWO, batch.target)
+            pool.update(batch.slots, torch.ones(2, 1, 1, 1), TWO)
     mine, theirs = one.state_dict(), other.state_dict()
     assert one.num_generated.max() > 0 and mine.pop("mean_length") == theirs.pop("mean_length")
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)

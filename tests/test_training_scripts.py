@@ -46,8 +46,8 @@ def updates(monkeypatch) -> list[tuple[float, int]]:
     updates = []
 
     class RecordingPool(RolloutPool):
-        def update(self, slots, predicted, at_pure_noise, target):
-            super().update(slots, predicted, at_pure_noise, target)
+        def update(self, slots, predicted, at_pure_noise):
+            super().update(slots, predicted, at_pure_noise)
             updates.append((self.mean_length, int(self.num_generated.max())))
 
     monkeypatch.setattr(train_sd, "RolloutPool", RecordingPool)

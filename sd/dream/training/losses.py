@@ -17,7 +17,6 @@ FLOW_CONSISTENCY_WEIGHT = 0.02  # per pixel by which the flows of a generated an
 def denoiser_loss(
     predicted: Tensor,
     x0: Tensor,
-    reference_mse: Tensor | None = None,
     mask: Tensor | None = None,
     num_valid: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -27,19 +26,11 @@ def denoiser_loss(
     standing kart would have about a hundredth of the weight of samples of a driving one, and the small errors that
     accumulate while it stands would not be corrected.
 
-    reference_mse: (B,), see `outlier_weight` (default: no weighting). mask: bool (B,), samples that have a target
-    (default: all). num_valid: see `masked_mean`.
+    mask: bool (B,), samples that have a target (default: all). num_valid: see `masked_mean`.
     """
     mse = (predicted - x0).pow(2).mean(dim=(1, 2, 3))
-    rmse = (mse + EPS).sqrt() * outlier_weight(mse.detach(), reference_mse)
+    rmse = (mse + EPS).sqrt()
     return masked_mean(rmse, mask, num_valid), {"loss/train": masked_mean(mse.detach(), mask, num_valid)}
-
-
-def outlier_weight(mse: Tensor, reference_mse: Tensor | None) -> Tensor:
-    """Weights (B,) of samples with errors mse (B,): 1 up to reference_mse (B,), above it reference_mse / mse."""
-    return (
-        torch.ones_like(mse) if reference_mse is None else (reference_mse / mse.clamp(min=EPS)).clamp(max=1)
-    )
 
 
 def masked_mean(values: Tensor, mask: Tensor | None, num_valid: Tensor | None = None) -> Tensor:
@@ -75,7 +66,6 @@ def warp_and_flow_loss(
     context: Tensor,
     actions: Tensor,
     targets: FlowTargets,
-    reference_mse: Tensor | None = None,
     mask: Tensor | None = None,
     num_valid: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -83,17 +73,14 @@ def warp_and_flow_loss(
 
     The flow learns from real contexts alone, by the photometric loss: through the encoder the denoiser's loss would
     hardly tell it where to go, and generated frames may be some pixels away from the recording's. The flow of a
-    generated context is only pulled towards that of the real one, the less the further the two are apart
-    (`outlier_weight` with reference_mse (B,)), and not at all where mask, bool (B,), is False. num_valid: see
+    generated context is only pulled towards that of the real one, where mask, bool (B,), is True. num_valid: see
     `masked_mean`."""
     flow, real_flow = unet.flow(torch.cat([context, targets.real_context]), actions.repeat(2, 1)).chunk(2)
     size = targets.last_frame.shape[-2:]
     loss = photometric_loss(targets.last_frame, targets.next_frame, upsample_flow(real_flow, size))
     differences = (flow - real_flow.detach()).abs().mean(dim=(1, 2, 3))
-    context_mse = (context[:, -1] - targets.real_context[:, -1]).pow(2).mean(dim=(1, 2, 3))
-    consistency = masked_mean(differences * outlier_weight(context_mse, reference_mse), mask, num_valid)
     warped = unet.warp_last_latent(context, actions, flow.detach())
-    return warped, loss + FLOW_CONSISTENCY_WEIGHT * consistency
+    return warped, loss + FLOW_CONSISTENCY_WEIGHT * masked_mean(differences, mask, num_valid)
 
 
 def flow_pretraining_loss(unet: UNet, actions: Tensor, targets: FlowTargets) -> Tensor:

@@ -19,7 +19,6 @@ from torch import Tensor
 from dream.common.device import mask_indices, to_device
 from dream.data.latents import gather_windows
 from dream.models.rollout import suppress_small_changes
-from dream.training.losses import masked_mean
 
 POOL_BATCHES = 16  # a slot is drawn once in so many steps on average, so that batches mix many moments
 LENGTH_SPREAD = 4.0  # slots have mean lengths from 1 / LENGTH_SPREAD to LENGTH_SPREAD times the typical one
@@ -36,7 +35,6 @@ class Batch(NamedTuple):
     target: Tensor  # (B, C, h, w), the real latent after the context
     is_real: Tensor  # bool (B,): no generated frame in the context
     has_target: Tensor  # bool (B,): False for rollouts off the data
-    reference_mse: Tensor  # (B,), see `RolloutPool.reference_error`
 
 
 def rollout_length_schedule(longest: float, begin: float, progress: float, shortest: float = 1.0) -> float:
@@ -80,8 +78,6 @@ class RolloutPool:
         self.length_scale = LENGTH_SPREAD ** torch.linspace(-1, 1, P)
         self.sorted_histories, self.history_order = torch.sort(self.action_history_id(window_starts))  # (M,)
         self.mean_length = 0.0  # the longest so far
-        # Running mean squared error of samples with a real context.
-        self.reference_mse = torch.tensor(torch.inf, device=device)
         self.contexts = torch.zeros(P, context, *latents.shape[2:], dtype=torch.float16, device=device)
         self.reset_slots(torch.arange(P))
 
@@ -99,7 +95,6 @@ class RolloutPool:
             target=window[:, -1],
             is_real=self.num_generated[slots] == 0,
             has_target=~self.off_data[slots],
-            reference_mse=self.reference_error(slots),
         )
 
     def lengthen(self, longest: float, begin: float, progress: float, shortest: float) -> None:
@@ -108,21 +103,14 @@ class RolloutPool:
         length = rollout_length_schedule(longest, begin, progress, shortest)
         self.mean_length = max(self.mean_length, length)
 
-    def update(self, slots: Tensor, predicted: Tensor, at_pure_noise: Tensor, target: Tensor) -> None:
+    def update(self, slots: Tensor, predicted: Tensor, at_pure_noise: Tensor) -> None:
         """Moves the drawn slots (B,) on by the latents predicted for them, (B, C, h, w).
 
         at_pure_noise: bool (B,), which predictions are frames as play shows them; only those enter a context. A
-        rollout ends once in self.mean_length + 1 draws, times its slot's length_scale; with 0 all end at once. target:
-        (B, C, h, w), real latents, for the reference error."""
+        rollout ends once in self.mean_length + 1 draws, times its slot's length_scale; with 0 all end at once."""
         survives = torch.rand(len(slots), generator=self.generator) >= 1 / (
             self.mean_length * self.length_scale[slots] + 1
         )
-        just_reset = at_pure_noise & (self.num_generated[slots] == 0)
-        if just_reset.any():
-            mse = (predicted.detach() - target).pow(2).mean(dim=(1, 2, 3))
-            batch_mse = masked_mean(mse, to_device(just_reset, self.device))
-            first = self.reference_mse.isinf()
-            self.reference_mse = torch.where(first, batch_mse, self.reference_mse.lerp(batch_mse, 0.02))
         self.positions[slots, 1] += at_pure_noise.long()
         rows, times = self.positions[slots].unbind(dim=1)
         num_steps = self.is_window_start.shape[1]
@@ -170,18 +158,9 @@ class RolloutPool:
         actions = self.actions[positions[:, :1], times.clamp(max=self.actions.shape[1] - 1)].long()
         return (actions * (int(self.actions.max()) + 1) ** torch.arange(self.L - 1)).sum(dim=1)
 
-    def reference_error(self, slots: Tensor) -> Tensor:
-        """(B,): the running MSE of samples with real contexts, for slots with generated frames; infinity for the
-        others. From a generated context that differs too much from the recording the target cannot be predicted;
-        learning it would teach blurring. (The samples with real contexts include those with context noise, so the
-        reference is a little high.)"""
-        generated = to_device(self.num_generated[slots] > 0, self.device)
-        return torch.where(generated, self.reference_mse, torch.inf)
-
     def state_dict(self) -> dict:
         return {
             "mean_length": self.mean_length,
-            "reference_mse": self.reference_mse.cpu(),
             "positions": self.positions,
             "num_generated": self.num_generated,
             "off_data": self.off_data,
@@ -192,5 +171,4 @@ class RolloutPool:
         self.mean_length = state["mean_length"]
         self.positions, self.num_generated = state["positions"].clone(), state["num_generated"].clone()
         self.off_data = state["off_data"].clone()
-        self.reference_mse = state["reference_mse"].to(self.device, copy=True)
         self.contexts = state["contexts"].to(self.device, copy=True)
