@@ -67,7 +67,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                           help="fraction of the budget in which the optical flow is trained alone (default: 0.1, with "
                           "--init-from 0)")
     learning.add_argument("--rollout-length", type=float, default=64, metavar="FRAMES",
-                          help="typical length of the model's own rollouts that it is trained on (0: train on real "
+                          help="mean length of the model's own rollouts that it is trained on (0: train on real "
                           "contexts only, default: %(default)s)")
     learning.add_argument("--rollout-length-start", type=float, default=1, metavar="FRAMES",
                           help="the rollout length grows from this value; with --init-from a model that was trained on "

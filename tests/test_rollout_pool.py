@@ -10,6 +10,7 @@ from small import CPU
 from training_helpers import L, seeded
 
 ENDLESS = 10**9  # a mean rollout length at which no rollout ends by chance
+AT_ONCE = 1e-9  # a mean length with which each rollout ends with its next draw
 TWO = torch.ones(2, dtype=torch.bool)
 T, RESET = 16, 12  # steps of a row, and the step of its reset: the 4 frames after it hold no training window
 
@@ -121,8 +122,7 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
     pool = make_pool(num_rows=50, off_data_fraction=1.0, actions=actions)
     batch = pool.sample_batch()
     slots = batch.slots
-    pool.length_scale[:] = 0  # each rollout ends at once
-    pool.mean_length = 1
+    pool.mean_length = AT_ONCE
     pool.update(slots, -batch.target, TWO)
     assert pool.off_data[slots].all() and (pool.num_generated[slots] == 1).all()
     assert (pool.positions[slots, 0] != batch.positions[:, 0]).all()  # by chance 1 in 50 stays in its row
@@ -131,10 +131,10 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
         assert torch.equal(pool.actions[row, t + i], batch.actions[:, i + 1])
     expected = torch.cat([batch.context[:, 1:], -batch.target[:, None]], dim=1)
     assert torch.equal(pool.contexts[slots].float(), expected)
-    pool.mean_length = 1
+    pool.mean_length = AT_ONCE
     pool.update(slots, -batch.target, TWO)
     assert not pool.off_data.any() and (pool.contexts >= 0).all()
-    pool.mean_length = 1
+    pool.mean_length = AT_ONCE
     pool.update(slots, -batch.target, ~TWO)  # no prediction from pure noise
     pool.mean_length = 0
     pool.update(slots, -batch.target, TWO)
@@ -143,13 +143,12 @@ def test_a_rollout_that_ends_goes_off_the_data_once():
 
 def test_samples_off_the_data_have_no_target():
     pool = make_pool(off_data_fraction=1.0)
-    pool.length_scale[:] = 0
     for _ in range(100):
         batch = pool.sample_batch()
         assert torch.equal(
             batch.has_target, batch.is_real
         )  # here a rollout leaves the data with its first frame
-        pool.mean_length = 1
+        pool.mean_length = AT_ONCE
         pool.update(batch.slots, batch.target, TWO)
     assert pool.off_data.any()
 
@@ -157,9 +156,8 @@ def test_samples_off_the_data_have_no_target():
 def test_without_an_equal_history_any_window_is_taken():
     pool = make_pool(off_data_fraction=1.0)  # every action occurs once
     batch = pool.sample_batch()
-    pool.length_scale[:] = 0
     pool.positions[batch.slots] = torch.tensor([[0, 7], [1, 7]])  # the last windows before a reset
-    pool.mean_length = 1
+    pool.mean_length = AT_ONCE
     pool.update(batch.slots, batch.target, TWO)
     row, t = pool.positions[batch.slots].unbind(dim=1)
     assert pool.off_data[batch.slots].all() and pool.is_window_start[row, t].all()

@@ -21,7 +21,6 @@ from dream.data.latents import gather_windows
 from dream.models.rollout import suppress_small_changes
 
 POOL_BATCHES = 16  # a slot is drawn once in so many steps on average, so that batches mix many moments
-LENGTH_SPREAD = 4.0  # slots have mean lengths from 1 / LENGTH_SPREAD to LENGTH_SPREAD times the typical one
 
 
 class Batch(NamedTuple):
@@ -74,8 +73,6 @@ class RolloutPool:
         self.positions = torch.zeros(P, 2, dtype=torch.int64)  # row and t of each slot's window
         self.num_generated = torch.zeros(P, dtype=torch.int64)  # frames since the slot was reset
         self.off_data = torch.zeros(P, dtype=torch.bool)
-        # Short rollouts stay near enough to the recording to learn its course; long ones show where generation leads.
-        self.length_scale = LENGTH_SPREAD ** torch.linspace(-1, 1, P)
         self.sorted_histories, self.history_order = torch.sort(self.action_history_id(window_starts))  # (M,)
         self.mean_length = 0.0  # the longest so far
         self.contexts = torch.zeros(P, context, *latents.shape[2:], dtype=torch.float16, device=device)
@@ -107,10 +104,8 @@ class RolloutPool:
         """Moves the drawn slots (B,) on by the latents predicted for them, (B, C, h, w).
 
         at_pure_noise: bool (B,), which predictions are frames as play shows them; only those enter a context. A
-        rollout ends once in self.mean_length + 1 draws, times its slot's length_scale; with 0 all end at once."""
-        survives = torch.rand(len(slots), generator=self.generator) >= 1 / (
-            self.mean_length * self.length_scale[slots] + 1
-        )
+        rollout ends once in self.mean_length + 1 draws; with 0 all end at once."""
+        survives = torch.rand(len(slots), generator=self.generator) >= 1 / (self.mean_length + 1)
         self.positions[slots, 1] += at_pure_noise.long()
         rows, times = self.positions[slots].unbind(dim=1)
         num_steps = self.is_window_start.shape[1]
