@@ -1,4 +1,4 @@
-"""The whole road, small, by the commands that the scripts themselves print: play, autoencoder, dream, video."""
+"""All steps with small budgets, by the commands that the scripts print: play, autoencoder, model, video."""
 
 import re
 import shlex
@@ -31,8 +31,8 @@ def next_command(said: str, folder: Path) -> list[str]:
     return [script, *options]
 
 
-def iterate_rollout(game: list, folder: Path) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The recording's first frame, and the frames of the video of its dream."""
+def run_all_steps(game: list, folder: Path) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns the first frame of the recording, and the frames of the video that the world model generated."""
     cv2 = pytest.importorskip("cv2")
     said = run(
         ["ppo/train_ppo.py", *game, "--n-envs", 2, "--n-epochs", 2, "--n-steps", 16, "--batch-size", 16,
@@ -67,7 +67,7 @@ def iterate_rollout(game: list, folder: Path) -> tuple[np.ndarray, list[np.ndarr
 def test_the_road_on_an_emulator_game(tmp_path):
     """Another console, size of frame and set of actions: whatever fits only the built-in game breaks here."""
     pytest.importorskip("stable_retro", reason="stable-retro is not installed")
-    first, frames = iterate_rollout(["--game", "Airstriker-Genesis-v0"], tmp_path)
+    first, frames = run_all_steps(["--game", "Airstriker-Genesis-v0"], tmp_path)
     assert first.shape == (224, 320, 3)
     assert len(frames) == 9 and frames[0].shape == (448, 640, 3)
 
@@ -75,6 +75,6 @@ def test_the_road_on_an_emulator_game(tmp_path):
 @pytest.mark.slow
 def test_the_road_on_the_built_in_game(tmp_path):
     """What the README promises to everybody, without a ROM."""
-    first, frames = iterate_rollout(["--game", "Mode7Kart-v0"], tmp_path)
+    first, frames = run_all_steps(["--game", "Mode7Kart-v0"], tmp_path)
     assert first.shape == (112, 256, 3)
     assert len(frames) == 9 and frames[0].shape == (224, 512, 3)
