@@ -80,7 +80,7 @@ $(P)/sd/.done: $(P)/autoencoder/.done
 test: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache output/dream

@@ -30,6 +30,7 @@ def run(*options, error: str = "") -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_recording_with_several_behavior_policies(tmp_path):
     options = ["--policy", "agent,wander=2,random", "--n-envs", 4, "--frames", 90, "--seed", 5]
     output = run(*options, "--output", tmp_path / "a.npz")
@@ -176,6 +177,7 @@ def test_restart_begins_an_episode(tmp_path):
     session.env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
 def test_recording_a_person_needs_a_display(tmp_path, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):

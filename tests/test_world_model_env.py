@@ -131,6 +131,7 @@ def test_in_the_pretrained_model_steering_left_turns_the_world_right(pretrained,
     assert sign * sum(moved) > 60, moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [1, 3, 6])
 def test_in_the_pretrained_model_no_gas_comes_to_a_stop(pretrained, start):
     """The picture must stay intact: an earlier model diverged when no key was held."""
