@@ -15,7 +15,12 @@ endef
 .PHONY: help setup play dream pretrained test clean
 
 help:
-	@head -n 1 Makefile; echo "# README.md says what each does."
+	@echo "make play        opens the pretrained model in a window (installs 340 MB first)"
+	@echo "make setup       installs everything in .venv (6 GB)"
+	@echo "make dream       trains a small model of your own, from game to video, in nine minutes on two CPU cores"
+	@echo "make pretrained  trains everything from scratch and replaces the pretrained models (hours on a CPU)"
+	@echo "make test        lint and all tests"
+	@echo "Another Python: make setup PYTHON=python3.12"
 
 setup: .venv/.ready
 
@@ -29,7 +34,7 @@ play: $(if $(GPU),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
 .venv/.playing: sd/req.txt
 	$(install)
 
-# All steps with small budgets: about ten minutes on two CPU cores. The README has the full runs.
+# All steps with small budgets: nine minutes on two CPU cores. The README has the full runs.
 dream: setup
 	rm -rf output/dream
 	$(PY) ppo/train_ppo.py --n-envs 8 --n-epochs 8 --n-steps 256 --record-envs 8 --output-dir output/dream/ppo

@@ -6,7 +6,7 @@ python ppo/train_ppo.py                                          # the full run:
 python ppo/train_ppo.py --n-envs 4 --n-epochs 2 --n-steps 64     # a tiny run, seconds
 python ppo/train_ppo.py --resume                                 # continues where the same command was stopped
 python ppo/train_ppo.py --game SuperMarioKart-Snes --integrations DIR --state NAME       # your own ROM
-tensorboard --logdir ppo/checkpoints
+tensorboard --logdir ppo/checkpoints   # after pip install tensorboard
 """
 
 import argparse

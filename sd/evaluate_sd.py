@@ -2,7 +2,7 @@
 
     python sd/evaluate_sd.py --trajectories FILE --encoder-path output/autoencoder/encoder.pt \\
         --decoder-path output/sd/decoder.pt --model-path output/sd/final.pt --output-dir output/evaluation
-    python sd/evaluate_sd.py --trajectories FILE --quick      # the pretrained model; under an hour on two CPU cores
+    python sd/evaluate_sd.py --trajectories FILE --quick      # the pretrained model; an hour on two CPU cores
 
 The held-out episodes are those that training held out, as stored in the model's file or, if the model was not trained
 on this recording, a fraction of the episodes. With --only-long only the long rollouts are evaluated, into long.json:
@@ -108,7 +108,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                        "compared with the frames of --trajectories)")
     settings = parser.add_argument_group("settings")
     settings.add_argument("--quick", action="store_true",
-                          help="fewer and shorter rollouts: half an hour instead of several hours on a CPU")
+                          help="fewer and shorter rollouts: up to an hour instead of several hours on a CPU")
     settings.add_argument("--only-long", action="store_true", help="evaluate only the long rollouts, into long.json")
     settings.add_argument("--horizons", type=int, nargs="+", metavar="FRAMES",
                           help=f"lengths of the long rollouts; the {WINDOW} frames before each are evaluated (default: "

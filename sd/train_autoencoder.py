@@ -3,7 +3,7 @@
     python sd/train_autoencoder.py --trajectories ppo/checkpoints/RUN/trajectories.npz --max-minutes 15
     python sd/train_autoencoder.py --trajectories FILE --epochs 1 --epoch-samples 64       # tiny: seconds
     python sd/train_autoencoder.py --trajectories FILE --max-minutes 30 --resume          # continues, 30 minutes in all
-    tensorboard --logdir sd/output_autoencoder
+    tensorboard --logdir sd/output_autoencoder  # after pip install tensorboard
 
 Writes encoder.pt and decoder.pt (the best so far), last.pt (to resume from), metrics.csv and previews/.
 """

@@ -3,7 +3,7 @@
     python sd/train_sd.py --trajectories ppo/checkpoints/RUN/trajectories.npz --max-minutes 45
     python sd/train_sd.py --trajectories FILE --epochs 1 --epoch-samples 32      # tiny: seconds
     python sd/train_sd.py --trajectories FILE --max-minutes 90 --resume          # continues, 90 minutes in all
-    tensorboard --logdir sd/output_sd
+    tensorboard --logdir sd/output_sd           # after pip install tensorboard
 
 Needs the encoder.pt and decoder.pt of train_autoencoder.py. Writes into --output-dir: best.pt and, at the end,
 final.pt (the model), copies of encoder.pt and decoder.pt, initial_sequence.npz (start states for play_sd.py),
@@ -284,8 +284,10 @@ def finish_epoch(run: Run, state: TrainState, loop: TrainingLoop) -> None:
 def print_summary(args, schedule: Schedule, state: TrainState, copy_first: float, run_dir: Path) -> None:
     print(f"{schedule.stop_reason(state.step)}: {state.step} steps, {state.step * args.batch_size} windows;")
     print(f"best mean PSNR of rollouts {state.best_score:.2f} dB (first frame repeated: {copy_first:.2f})")
-    if state.best_score < copy_first:
-        print("so far a still picture is nearer to the game than this model: train longer")
+    if state.best_score < copy_first + 0.5:
+        print(
+            "this is hardly better than a still picture: train longer (--resume and more --max-minutes or --epochs)"
+        )
     folder = run_dir.as_posix()
     print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", f"{folder}/final.pt"]))
     paths = ["--trajectories", Path(args.trajectories).as_posix()]

@@ -21,8 +21,8 @@ def run_script(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(
-            "interrupted: everything saved so far is kept; a training run that has finished an epoch continues with "
-            "the same command and --resume"
+            "interrupted: everything saved so far is kept. A training run continues with the same command and "
+            "--resume; one that had not finished an epoch begins again without --resume"
         )
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it; the last flush must not fail.

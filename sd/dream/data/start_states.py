@@ -86,7 +86,8 @@ def load_start_states(path: Path, model: ModelShape) -> StartStates:
             }
     except Exception as error:  # numpy raises many types here (zip, pickle, EOF); all mean an unreadable file
         raise InputError(
-            f"{path} cannot be read as start states ({error}): sd/train_sd.py writes such a file"
+            f"{path} cannot be read as start states ({type(error).__name__}): give an initial_sequence.npz of "
+            "sd/train_sd.py"
         ) from None
     if autoencoder != model.autoencoder:
         raise InputError(f"{path} was made with another autoencoder: use the file next to the model")
