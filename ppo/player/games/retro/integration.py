@@ -209,7 +209,7 @@ def _missing_game_message(name: str, integrations: Optional[str]) -> str:
     if integrations is not None and os.path.basename(integrations) == name:
         return f"--integrations must be the folder that contains {name}/: {os.path.dirname(integrations)}"
     own = [] if integrations is None else sorted(os.listdir(integrations))
-    message = f"no game {name!r} in Gymnasium or stable-retro; for your own ROM, add --integrations DIR (with DIR/{name}/)"
+    message = f"no game {name!r} in Gymnasium or stable-retro; for your own ROM: --integrations DIR (with DIR/{name}/)"
     if integrations is not None:
         message = f"no folder {name!r} in --integrations {integrations} (it contains: {', '.join(own[:20])})"
     similar = difflib.get_close_matches(
