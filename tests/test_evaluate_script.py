@@ -24,6 +24,7 @@ def no_installed_lpips_weights(monkeypatch):
     monkeypatch.setattr(evaluate_sd, "find_lpips_weights", lambda path: path)
 
 
+@pytest.mark.slow
 def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
     evaluate(*evaluated["flags"], "--agent-path", evaluated["folder"] / "agent.pt", "--output-dir", tmp_path)

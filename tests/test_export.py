@@ -21,6 +21,7 @@ def test_weights_are_kept_in_half_precision(exported):
     assert size < 1.5 * weights + 200_000
 
 
+@pytest.mark.slow
 def test_the_convolutions_of_the_denoiser_are_in_8_bits(exported, tmp_path, capsys):
     """The inputs in play set the quantization range: with wrong inputs the frames would differ."""
     pytest.importorskip("openvino")

@@ -117,6 +117,7 @@ def test_all_savestates_without_a_default(fake_mario_kart, make_retro_env, tmp_p
     assert (data.frames[0, 0] != data.frames[1, 0]).mean() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.emulator
 def test_resume_needs_the_same_savestates(fake_mario_kart, tmp_path):
     """`all` means the savestates that existed at the start of the run; a new one would change the recording."""

@@ -51,6 +51,7 @@ def test_recording_with_several_behavior_policies(tmp_path):
     run(*options, "--output", tmp_path / "a.npz", error="a recording exists at")
 
 
+@pytest.mark.slow
 def test_recording_of_several_tracks(tmp_path):
     """The tracks are distributed over the environments; the array `track` has the track of each row."""
     options = ["--policy", "agent=2,wander", "--n-envs", 3, "--frames", 15, "--track", 0, 2]
@@ -73,6 +74,7 @@ def test_agent_with_another_frame_skip(tmp_path):
     assert data.fps == 30 and len(set(data.actions.flat)) >= 1
 
 
+@pytest.mark.slow
 def test_random_policies_need_no_agent(tmp_path):
     options = ["--n-envs", 2, "--frames", 10, "--agent", tmp_path / "none.pt"]
     run(*options, "--policy", "random,sticky", "--output", tmp_path / "a.npz")

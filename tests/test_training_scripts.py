@@ -150,6 +150,7 @@ def test_an_encoder_from_another_run_changes_slowly(trained, tmp_path, small_mod
     assert 0 < change["encoder"] < 0.3 * change["decoder"]
 
 
+@pytest.mark.slow
 def test_rollouts_begin_after_a_quarter_of_a_new_run(trained, tmp_path, small_models, updates):
     flags = [*training_data(trained), "--epoch-samples", 160, "--batch-size", 4]  # 40 steps
     run_train_sd(*flags, "--output-dir", tmp_path / "b")

@@ -223,6 +223,7 @@ def test_one_emulator_per_process():
         envs.close()
 
 
+@pytest.mark.slow
 def test_benchmark(tmp_path, capsys):
     """One short round of each side."""
     flags = ["--games", "Mode7Kart-v0", "--n-envs", "2", "--seconds", "0.1", "--rounds", "1"]
