@@ -1,6 +1,7 @@
 """The export: 16-bit weights, 8-bit convolutions, the files it was made from, damaged exports."""
 
 import json
+from pathlib import Path
 
 import export_sd
 import numpy as np
@@ -12,6 +13,7 @@ from dream.inference import export
 from dream.inference.onnx_backend import GRAPHS, METADATA, OnnxBackend, export_dir, matches_source
 from dream.inference.select_backend import load_backend
 from dream.inference.world_model_env import WorldModelEnv
+from pretrained import PRETRAINED
 
 
 def test_weights_are_kept_in_half_precision(exported):
@@ -19,6 +21,12 @@ def test_weights_are_kept_in_half_precision(exported):
     size = sum((export_dir(exported[1]) / f"{part}.onnx").stat().st_size for part in GRAPHS)
     weights = sum(path.stat().st_size for path in exported[:2])
     assert size < 1.5 * weights + 200_000
+
+
+def test_an_export_does_not_name_folders_of_the_machine_that_made_it(exported):
+    folder = str(Path(export_sd.__file__).parent).encode()
+    for graph in (*export_dir(exported[1]).glob("*.onnx"), *(PRETRAINED / "model.exported").glob("*.onnx")):
+        assert folder not in graph.read_bytes() and b"site-packages" not in graph.read_bytes(), graph
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None,
             model = program.model_proto
             if name == "denoise" and calibration:
                 model = quantize_convs(model, calibration)
-            onnx.save(to_half_weights(model), tmp_path / f"{name}.onnx")
+            onnx.save(without_metadata(to_half_weights(model)), tmp_path / f"{name}.onnx")
         (tmp_path / METADATA).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(tmp_path, folder)
@@ -151,4 +151,12 @@ def to_half_weights(model):
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    return model
+
+
+def without_metadata(model):
+    """The onnx.ModelProto without the exporter's notes: stack traces with the paths of this machine, a megabyte."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
     return model
