@@ -17,6 +17,22 @@ def data_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def paths(tmp_path):
+    """Files of a small random world model, by the options of play_sd.py."""
+    from small import save_small_world_model
+
+    return save_small_world_model(tmp_path)
+
+
+@pytest.fixture
+def env(paths):
+    """A small random world model as an environment."""
+    from small import open_small_world_model
+
+    return open_small_world_model(**paths)
+
+
+@pytest.fixture
 def make_window(monkeypatch, tmp_path):
     """Opens play windows with SDL's dummy driver: make(env, start=0, real=None, keys=None, **options)."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")

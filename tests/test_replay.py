@@ -8,18 +8,6 @@ import pytest
 from dream.common.errors import InputError
 from dream.play.recording import Replay
 from session_helpers import record_session
-from small import open_small_world_model, save_small_world_model
-
-
-@pytest.fixture
-def paths(tmp_path):
-    return save_small_world_model(tmp_path)
-
-
-@pytest.fixture
-def env(paths):
-    return open_small_world_model(**paths)
-
 
 CORRUPTIONS = {  # arrays that replace those of a recording, and values that replace those of its first event
     "latents of another shape": ({"replay/latents": np.zeros((2, 4, 4, 28, 64), np.float32)}, {}),

@@ -1,23 +1,12 @@
 """Play sessions on a small random world model: rewinding, start states, controllers."""
 
 import numpy as np
-import pytest
 from dream.data.start_states import load_start_states
 from dream.play.controllers import AgentController, HumanController, make_controllers
 from dream.play.recording import SessionRecorder
 from dream.play.session import REWIND_SECONDS, PlaySession
 from session_helpers import ACTIONS, make_session
-from small import open_small_world_model, save_small_world_model
-
-
-@pytest.fixture
-def paths(tmp_path):
-    return save_small_world_model(tmp_path)
-
-
-@pytest.fixture
-def env(paths):
-    return open_small_world_model(**paths)
+from small import open_small_world_model
 
 
 def test_the_same_actions_after_a_rewind_give_the_same_frames(env):

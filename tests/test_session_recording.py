@@ -10,17 +10,7 @@ from dream.data.splits import episode_ids
 from dream.data.trajectories import open_trajectories
 from dream.play.recording import DiskFull, Replay, SessionRecorder
 from session_helpers import ACTIONS, assert_replay_is_equal, make_session, record_session
-from small import open_small_world_model, save_small_world_model
-
-
-@pytest.fixture
-def paths(tmp_path):
-    return save_small_world_model(tmp_path)
-
-
-@pytest.fixture
-def env(paths):
-    return open_small_world_model(**paths)
+from small import open_small_world_model
 
 
 def test_a_recording_is_a_trajectories_file(env, tmp_path):

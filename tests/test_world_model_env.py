@@ -11,14 +11,9 @@ from dream.data.latents import to_u8
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
 from pretrained import PRETRAINED, PRETRAINED_FILES, moved_right
-from small import open_small_world_model, save_small_world_model
+from small import open_small_world_model
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture
-def paths(tmp_path):
-    return save_small_world_model(tmp_path)
 
 
 def play(env: WorldModelEnv, actions) -> np.ndarray:
