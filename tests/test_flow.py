@@ -46,6 +46,8 @@ def test_a_flow_of_nan_gives_frames_of_nan():
     flow = torch.zeros(1, 2, 3, 4)
     flow[0, 0, 1, 1] = torch.nan
     assert warp(torch.rand(1, 3, 3, 4), flow).isnan().all()
+    both = warp(torch.rand(2, 3, 3, 4), torch.cat([flow, torch.zeros_like(flow)]))
+    assert both[0].isnan().all() and not both[1].isnan().any()  # the other frames of the batch are kept
 
 
 def test_upsampled_flow_is_cropped_to_the_frame():

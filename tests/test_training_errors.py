@@ -87,11 +87,17 @@ def test_resume_needs_the_recording_and_the_autoencoder_of_the_run(trained, tmp_
 
 
 @pytest.mark.parametrize(
-    "option", ["--rollout-length", "--off-data", "--gan-weight", "--pure-noise-fraction", "--seed"]
-)
-def test_resume_needs_the_settings_of_the_run(trained, option):
-    """--rollout-length used to be ignored without a message."""
-    assert f"began with {option} " in error_line(run_train_sd, *resume_model(trained), option, 1)
+    ("option", "value"),
+    [("--rollout-length", 1), ("--off-data", 1), ("--gan-weight", 1), ("--pure-noise-fraction", 1), ("--seed", 1),
+     ("--flow-pretrain", 0.5), ("--init-from", "b/best.pt")],
+)  # fmt: skip
+def test_resume_needs_the_settings_of_the_run(trained, option, value):
+    """--rollout-length used to be ignored without a message. --init-from changes the default of --flow-pretrain."""
+    if option == "--init-from":
+        option, flags = "--flow-pretrain", [option, trained / value]
+    else:
+        flags = [option, value]
+    assert f"began with {option} " in error_line(run_train_sd, *resume_model(trained), *flags)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dream.inference.backend import Backend, State
 
 
 class WorldModelEnv:
-    """A PlayableEnv (play/timing.py) that generates its frames.
+    """A PlayableEnv (play/playable_env.py) that generates its frames.
 
     Attributes: `action_names`, `action_keys` and `fps` of the game; `frame_shape`: (H, W); `num_generated`: frames
     generated since a recorded start state; `seed`: of the noise, may be changed between frames.

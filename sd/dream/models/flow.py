@@ -106,7 +106,8 @@ def upsample_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
     """Backward warping: output pixel p is `frames` at p + flow(p), bilinear, with the border repeated outside.
 
-    frames: (B, 3, H, W). flow: (B, 2, H, W), x and y, in pixels. A NaN anywhere in the flow makes all frames NaN.
+    frames: (B, 3, H, W). flow: (B, 2, H, W), x and y, in pixels. A NaN anywhere in the flow of a frame makes that
+    whole frame NaN.
     """
     H, W = frames.shape[-2:]
     y, x = torch.meshgrid(*(torch.arange(n, device=flow.device) + 0.5 for n in (H, W)), indexing="ij")

@@ -36,6 +36,7 @@ def fixed_settings(args: argparse.Namespace, data: Trajectories, autoencoder: st
         "optimizer",
         "gan_weight",
         "off_data",
+        "flow_pretrain",
         "rollout_length",
     )
     settings = {"--" + name.replace("_", "-"): getattr(args, name) for name in names}
