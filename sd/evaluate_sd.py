@@ -34,7 +34,7 @@ from dream.evaluation.state_probe import (
     lap_count_on_real_frames,
     train_state_probe,
 )
-from dream.inference.onnx_backend import RUNTIMES
+from dream.inference.runtimes import RUNTIMES
 from dream.inference.select_backend import select_backend
 from dream.models.agent import Agent, load_agent
 

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
-from dream.inference.onnx_backend import default_start_states, export_dir
+from dream.inference.export_folder import default_start_states, export_dir
 from dream.inference.select_backend import EXPORT_NEEDS
 
 HERE = Path(__file__).resolve().parent

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from dream.common.errors import InputError, run_script
 from dream.common.video import SUFFIXES, default_suffix
-from dream.inference.onnx_backend import default_start_states
+from dream.inference.export_folder import default_start_states
 from dream.inference.select_backend import BACKENDS, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys

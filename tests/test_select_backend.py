@@ -5,7 +5,7 @@ import shutil
 import pytest
 from dream.common.errors import InputError
 from dream.inference import select_backend as backends
-from dream.inference.onnx_backend import export_dir
+from dream.inference.export_folder import export_dir
 from dream.inference.select_backend import load_backend
 from dream.inference.torch_backend import CudaBackend, TorchBackend
 from small import CPU
