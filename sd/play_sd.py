@@ -14,12 +14,10 @@ OpenCV).
 
 import argparse
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from dream.common.errors import InputError, run_script
 from dream.common.video import SUFFIXES, default_suffix
 from dream.inference.export_folder import default_start_states
@@ -27,11 +25,10 @@ from dream.inference.select_backend import BACKENDS, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
 from dream.play.controllers import make_controllers
+from dream.play.headless import play_headless, print_times, replay_all
 from dream.play.real_env import RealEnv
-from dream.play.recorder import Recorder
 from dream.play.recording import SAMPLER_SETTINGS, Replay
 from dream.play.session import PlaySession
-from dream.play.timing import FrameTimes
 from dream.window.display import has_display
 
 HERE = Path(__file__).resolve().parent
@@ -199,51 +196,6 @@ def open_window(args: argparse.Namespace, session: PlaySession):
         return PlayWindow(session, args.fps, args.scale, OUTPUT_DIR, args.record)
     except NoDisplay as problem:
         return str(problem)
-
-
-def play_headless(session: PlaySession, num_frames: int, fps: float, record_path: Path | None) -> None:
-    """Plays `num_frames` frames as fast as possible, records them if `record_path` is given, and prints the times."""
-    recorder = Recorder(session, fps)
-    if record_path:
-        recorder.start(record_path)
-    times = FrameTimes()
-    try:
-        for _ in range(num_frames):
-            began = time.perf_counter()
-            session.step()
-            done = time.perf_counter()
-            times.add(done, done - began)
-            times.key_to_frame_s.append(done - began)  # without a window, an action is not delayed
-            recorder.write()
-    finally:  # also after Ctrl-C or on a full disk
-        for recording in recorder.active():
-            recorder.stop(recording)
-        print_times(times, session.env.fps, record_path)
-
-
-def replay_all(path: Path, env: WorldModelEnv) -> None:
-    """Generates a recording again and prints how many of its frames are equal. Raises InputError unless all are."""
-    replay = Replay.load(path, env)
-    num_equal = sum(
-        np.array_equal(frame_u8.transpose(2, 0, 1), recorded)
-        for frame_u8, recorded in zip(replay.run(env), replay.frames, strict=True)
-    )
-    print(f"{num_equal} of {len(replay.frames)} frames are equal to the recording")
-    if num_equal < len(replay.frames):
-        raise InputError("frames differ: another machine, backend or version rounds differently")
-
-
-def print_times(times: FrameTimes, fps: float, record_path: Path | None) -> None:
-    """Prints times per frame and latency. fps: of the game. record_path: of the recording that was written."""
-    if times.num_frames:
-        mean_ms, worst_ms, game_ms = 1000 * times.sum_s / times.num_frames, 1000 * times.worst_s, 1000 / fps
-        print(f"{times.num_frames} frames, {mean_ms:.1f} ms a frame, worst {worst_ms:.1f} ms "
-              f"(the game: {game_ms:.1f} ms a frame)")  # fmt: skip
-    if times.key_to_frame_s:
-        median_ms, p95_ms = 1000 * np.quantile(times.key_to_frame_s, [0.5, 0.95])
-        print(f"latency from key press to frame: median {median_ms:.1f} ms, 95th percentile {p95_ms:.1f} ms")
-    if times.num_frames and record_path:
-        print(f"recorded {record_path}")
 
 
 @contextmanager
