@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 import numpy as np
+from player.common.disk_room import DiskFull
 from player.common.errors import InputError, run_script
 from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, emulator_options
@@ -100,9 +101,11 @@ def run_headless(session: GameSession, num_frames: int, record_path: Optional[st
             pass
     else:
         try:
-            save_video(frames, Path(record_path), session.game.frame_rate)
-        except ImportError:
-            raise InputError("--record needs OpenCV: `pip install opencv-python`") from None
+            save_video(frames, Path(record_path), session.game.frame_rate, num_frames=num_frames)
+        except ImportError as problem:
+            raise InputError(f"--record needs OpenCV ({problem}): `pip install opencv-python`") from None
+        except DiskFull as problem:
+            raise InputError(f"{problem}: free some space, or record to another disk") from None
         except OSError as problem:
             if problem.errno is not None and not isinstance(problem, (PermissionError, FileExistsError)):
                 raise

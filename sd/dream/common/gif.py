@@ -7,22 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.disk_room import FULL, check_room, free_bytes
-
-TYPICAL_BYTES_PER_PIXEL = 0.25  # of a frame of a game
+from dream.common.disk_room import FULL
 
 
 class GifWriter:
     """Writes frames, uint8 (H, W, 3), RGB, to `path` (256 colours), each side enlarged by the factor `scale`."""
 
-    def __init__(
-        self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int, num_frames: int | None
-    ) -> None:
-        """num_frames: how many frames will be written, if it is known. Raises InputError if there is no room."""
+    BYTES_PER_PIXEL = 0.25  # of a frame of a game, as a rule
+
+    def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int) -> None:
         self.path, self.fps, self.scale, self.frames = path, fps, scale, []
-        H, W = frame_shape
-        frames = num_frames or 1
-        check_room(path, frames * TYPICAL_BYTES_PER_PIXEL * H * W * scale**2, f"a GIF of {frames} frames")
 
     def write(self, frame_u8: np.ndarray) -> None:
         from PIL import Image
@@ -47,9 +41,8 @@ class GifWriter:
         times = [round(100 * frame / self.fps) for frame in range(num_frames + 1)]
         durations_ms = [10 * (end - begin) for begin, end in pairwise(times)]
         size = (self.frames[0].width * self.scale, self.frames[0].height * self.scale)
-        frames = (
-            frame.resize(size, resample=0) for frame in self.frames[:num_frames]
-        )  # 0: nearest neighbour
+        nearest = 0  # of Pillow's filters
+        frames = (frame.resize(size, resample=nearest) for frame in self.frames[:num_frames])
         file = io.BytesIO()
         next(frames).save(file, "GIF", save_all=True, append_images=frames, duration=durations_ms, loop=0)
         return file.getvalue()
@@ -67,8 +60,7 @@ class GifWriter:
         except OSError as problem:
             if problem.errno not in FULL:
                 raise
-            room = written + min(free_bytes(self.path), 2**20)
-            return min(room, len(content) - 1)
+            return min(written, len(content) - 1)
         with Image.open(self.path) as image:
             image.seek(image.n_frames - 1)
         return None

@@ -7,10 +7,9 @@ from types import ModuleType
 
 import numpy as np
 
-from dream.common.disk_room import DiskFull, check_room, free_bytes
+from dream.common.disk_room import DiskFull, free_bytes
 from dream.common.errors import InputError
 
-TYPICAL_BYTES_PER_PIXEL = 0.05  # of a frame of a game
 MAX_BYTES_PER_PIXEL = 0.3  # of a frame of noise
 CHECK_FRAMES = 8  # how often the room is asked for
 INDEX_BYTES = 2**16  # written at the end, with the encoder's buffer
@@ -31,23 +30,16 @@ def import_opencv() -> ModuleType:
 class Mp4Writer:
     """Writes frames, uint8 (H, W, 3), RGB, to `path`, each side enlarged by the factor `scale`."""
 
-    def __init__(
-        self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int, num_frames: int | None
-    ) -> None:
-        """num_frames: how many frames will be written, if it is known. Raises InputError if there is no room for them,
-        or if OpenCV is missing or cannot write there."""
+    BYTES_PER_PIXEL = 0.05  # of a frame of a game, as a rule
+
+    def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int) -> None:
+        """Raises InputError if OpenCV is missing or cannot write there."""
         cv2 = import_opencv()
         H, W = frame_shape
         self.path, self.scale, self.num_frames = path, scale, 0
         self.pad = ((0, H * scale % 2), (0, W * scale % 2), (0, 0))  # the codec accepts even sizes only
         size = (W * scale + self.pad[1][1], H * scale + self.pad[0][1])
         self.max_frame_bytes = MAX_BYTES_PER_PIXEL * size[0] * size[1]
-        frames = num_frames or CHECK_FRAMES
-        check_room(
-            path,
-            frames * TYPICAL_BYTES_PER_PIXEL * size[0] * size[1] + INDEX_BYTES,
-            f"a video of {frames} frames",
-        )
         self.writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
         if not self.writer.isOpened():
             raise InputError(f"OpenCV cannot write an mp4 in {path.parent}: choose a name that ends in .gif")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.disk_room import DiskFull
+from dream.common.disk_room import DiskFull, check_room
 from dream.common.errors import InputError
 from dream.common.gif import GifWriter
 from dream.common.mp4 import Mp4Writer, import_opencv
@@ -57,18 +57,22 @@ class VideoFile:
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
             raise InputError(f"cannot record to {self.path}: the name must end in {' or '.join(SUFFIXES)}")
+        writer = {".gif": GifWriter, ".mp4": Mp4Writer}[suffix]
         self.tmp_path = self.path.with_name(f"{self.path.stem}.writing{suffix}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
                 raise IsADirectoryError("it is a folder")
+            frames, pixels = num_frames or 1, frame_shape[0] * frame_shape[1] * scale**2
+            check_room(
+                self.path, frames * pixels * writer.BYTES_PER_PIXEL + 2**16, f"a video of {frames} frames"
+            )
             self.tmp_path.unlink(missing_ok=True)  # of a process that was killed, or a link to somewhere else
             self.tmp_path.touch(exist_ok=False)
         except OSError as error:
             raise InputError(f"cannot record to {self.path}: {error.strerror or error}") from None
-        writer = {".gif": GifWriter, ".mp4": Mp4Writer}[suffix]
         try:
-            self.encoder = writer(self.tmp_path, fps, self.frame_shape, scale, num_frames)
+            self.encoder = writer(self.tmp_path, fps, self.frame_shape, scale)
         except InputError:
             self.tmp_path.unlink()
             raise
