@@ -22,7 +22,7 @@ def save_video(
     frames: Iterable[np.ndarray], path: Path, fps: float, scale: int = 2, num_frames: Optional[int] = None
 ) -> int:
     """Writes RGB frames uint8 (H, W, 3) to an mp4, enlarged `scale` times; returns how many. Creates the folder if
-    it is missing; without a frame there is no file. `num_frames`: how many there will be, if known, to ask for the room.
+    it is missing; without a frame there is no file. `num_frames`: how many there will be, to ask for the room.
 
     Frames written before an error, a full disk or Ctrl-C are kept. Raises InputError if there is no room, DiskFull if
     the file holds fewer frames than it should, OSError if it cannot be written, ImportError without OpenCV.
