@@ -16,9 +16,11 @@ import shutil
 from pathlib import Path
 from typing import Dict, List, Optional, Set
 
+import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 import torch
 from player.common.errors import InputError, run_script
+from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
 from player.games.game import Game
@@ -40,9 +42,7 @@ PERSON_STEPS = 128  # steps per row of a person, who may quit at any moment: an 
 
 def parse_args(argv=None) -> argparse.Namespace:
     descriptions = "; ".join(f"{name}: {behavior.description}" for name, behavior in BEHAVIORS.items())
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--frames",
         type=int,

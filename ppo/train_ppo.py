@@ -16,9 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
+import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, run_script
 from player.common.runs import MetricsLog, load_resume_state, pick_device, save_checkpoint, seed_everything
+from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_game_options, check_game_options, emulator_options
@@ -56,9 +58,7 @@ FIXED = [
 
 def parse_args(argv=None) -> argparse.Namespace:
     ppo = PPOConfig()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_game_options(parser, many_tracks=True)
     # fmt: off
     default = "(default: %(default)s)"

@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 from typing import Iterator, Optional
 
+import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.disk_room import DiskFull
 from player.common.errors import InputError, run_script
+from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, emulator_options
 from player.games.game import BUILT_IN_GAME
@@ -22,9 +24,7 @@ from player.window.controllers import GameSession
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     game = parser.add_argument_group("game")
     game.add_argument("--game", default=BUILT_IN_GAME, help=GAME_HELP)
     game.add_argument(

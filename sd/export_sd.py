@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
+from dream.common.startup import ArgumentParser
 from dream.inference.export_folder import default_start_states, export_dir
 from dream.inference.select_backend import EXPORT_NEEDS
 
@@ -18,9 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, default=HERE / "pretrained" / "model.pt", metavar="FILE",
                         help="diffusion model of train_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--decoder-path", type=Path, metavar="FILE",

@@ -10,8 +10,10 @@ In the window, H shows all keys, and the mouse drags along the timeline at the l
 import argparse
 from pathlib import Path
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from dream.common.errors import InputError, run_script
+from dream.common.startup import ArgumentParser
 from dream.data.splits import episode_ids
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.window.dataset_index import evenly_spaced
@@ -21,7 +23,7 @@ NUM_SAMPLED_FRAMES = 64  # frames from which the range of pixel values is taken
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     default = Path(__file__).resolve().parent / "data" / "trajectories.npz"

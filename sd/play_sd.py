@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
+from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, default_suffix
 from dream.inference.export_folder import default_start_states
 from dream.inference.select_backend import BACKENDS, load_backend
@@ -40,7 +41,7 @@ FALLBACK_SECONDS = 10  # of the video that is recorded if there is no display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     model = parser.add_argument_group("world model")

@@ -2,5 +2,7 @@
 this list: common; models; data; training, inference, play; evaluation, window."""
 
 from dream.common.offline import disable_telemetry
+from dream.common.startup import prepare
 
+prepare(min_python=(3, 10))
 disable_telemetry()
