@@ -150,7 +150,8 @@ def read_report(path: Path, args: argparse.Namespace) -> dict:
         report = json.loads(path.read_text(encoding="utf-8"))
         if report["crc32"] != rows_checksum(report["rows"]):
             raise ValueError("wrong checksum of the rows")
-    if report["settings"] != settings:
+        same_settings = report["settings"] == settings
+    if not same_settings:
         raise InputError(f"{path} has other settings, {report['settings']}: choose another --output-dir")
     return report
 
@@ -161,7 +162,8 @@ def save_report(report: dict, path: Path) -> None:
 
 
 def rows_checksum(rows: dict) -> int:
-    return zlib.crc32(json.dumps(rows, sort_keys=True).encode())
+    """CRC-32 of the rows; the same before they are written (with numbers as keys) and after they are read (text)."""
+    return zlib.crc32(json.dumps(json.loads(json.dumps(rows)), sort_keys=True).encode())
 
 
 def training_args(args: argparse.Namespace, variant: Variant, run_dir: Path) -> argparse.Namespace:

