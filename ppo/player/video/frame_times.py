@@ -1,0 +1,127 @@
+"""Decodes a video with OpenCV: the time of every frame as the file states it, and the pictures of chosen frames.
+
+The frame rate that a file states is an average, or wrong; only the time stamps of the frames say when each was shown.
+"""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Tuple
+
+import numpy as np
+
+from player.common.errors import InputError
+
+MIN_OPENCV = (4, 1, 1)  # earlier versions compute a time stamp from the frame number
+# AVI stores no display times: with reordered frames the last ones come out of the decoder without a time stamp.
+MAX_UNTIMED_AT_END = 16
+POS_MSEC, FPS, FRAME_COUNT, FOURCC = 0, 5, 7, 6  # cv2.CAP_PROP_*
+
+
+class Clip(NamedTuple):
+    """A video that was decoded once."""
+
+    path: Path
+    times: (
+        np.ndarray
+    )  # float64 (N,), seconds after the first frame at which each frame is shown, strictly ascending
+    length: float  # seconds, with the last frame
+    size: Tuple[int, int]  # width, height in pixels
+
+
+def open_video(path: Path):
+    """A cv2.VideoCapture. Raises InputError if OpenCV is missing or too old, or if the file is not a video."""
+    # The decoder's own messages about damaged frames are for programmers; what is lost is reported by `read_clip`.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    try:
+        import cv2
+    except ImportError as problem:
+        raise InputError(f"videos need OpenCV: `pip install opencv-python` ({str(problem)[:120]})") from None
+    version = tuple(int(part) for part in cv2.__version__.split(".")[:3] if part.isdecimal())
+    if version < MIN_OPENCV:
+        raise InputError(
+            f"OpenCV {cv2.__version__} reads no time stamps: `pip install --upgrade opencv-python`"
+        )
+    # Other backends read numbered pictures and devices as well, and compute times in their own ways.
+    has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
+    if not capture.isOpened():
+        raise InputError(
+            f"{path} cannot be read as a video: it is damaged, or its recording was cut off: copy or record it again"
+        )
+    return capture
+
+
+def read_clip(path: Path, notes: List[str]) -> Clip:
+    """Decodes all frames of a video to learn their times. Appends to `notes` what is missing at its end.
+
+    Raises InputError, with a command that repairs the file, if no frame can be decoded or if frames have no ascending
+    time stamps.
+    """
+    capture = open_video(path)
+    try:
+        stated = (capture.get(FRAME_COUNT), capture.get(FPS))
+        codec = int(capture.get(FOURCC)).to_bytes(4, "little", signed=True).decode("ascii", "replace")
+        milliseconds, size = [], (0, 0)
+        while capture.grab():
+            milliseconds.append(capture.get(POS_MSEC))
+            if len(milliseconds) == 1:
+                success, frame = capture.retrieve()
+                size = (frame.shape[1], frame.shape[0]) if success else size
+    finally:
+        capture.release()
+    if not milliseconds or 0 in size:
+        name = codec if codec.isprintable() else "unknown"
+        raise InputError(
+            f"{path}: no frame can be decoded (codec {name}): convert it: {_convert_command(path)}"
+        )
+    times = _ascending_times(path, np.array(milliseconds) / 1000)
+    length = float(times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0.0))
+    count, rate = stated
+    if rate > 0 and count / rate > 1.1 * length + 0.5:
+        notes.append(
+            f"{path.name} states {count / rate:.1f} s, but {length:.1f} s can be decoded: these are used"
+        )
+    return Clip(path, times, length, size)
+
+
+def _ascending_times(path: Path, times: np.ndarray) -> np.ndarray:
+    """Times in seconds from 0. Raises InputError unless they ascend; a few at the end may be missing."""
+    times = times - times[0]
+    bad = np.flatnonzero(np.diff(times) <= 0) + 1
+    if len(bad) and bad[0] >= len(times) - MAX_UNTIMED_AT_END and (times[bad[0] :] <= 0).all() and bad[0] > 1:
+        good = times[: bad[0]]
+        step = np.median(np.diff(good))
+        times = np.concatenate([good, good[-1] + step * np.arange(1, len(times) - len(good) + 1)])
+    elif len(bad):
+        raise InputError(
+            f"{path}: the times of its frames do not ascend at frame {bad[0]}: convert it at the frame rate of its "
+            f"recording, such as 30: {_convert_command(path, '-r 30 ')}"
+        )
+    return times
+
+
+def _convert_command(path: Path, options: str = "") -> str:
+    """An ffmpeg command line, for the folder of the video, whose output keeps the name before the suffix."""
+    suffix = ".mkv" if path.suffix.lower() == ".mp4" else ".mp4"
+    return f"ffmpeg {options}-i {shlex.quote(path.name)} -c:v libx264 {shlex.quote(path.stem + suffix)}"
+
+
+def read_pictures(clip: Clip, frame_numbers: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the pictures of the frames `frame_numbers` (S,), ascending with repeats, BGR uint8 (H, W, 3).
+
+    Ends early where decoding ends early.
+    """
+    capture, position, picture = open_video(clip.path), -1, None
+    try:
+        for number in frame_numbers:
+            if position < number:
+                while position < number and capture.grab():
+                    position += 1
+                success, picture = capture.retrieve() if position == number else (False, None)
+                if not success:
+                    return
+            yield picture
+    finally:
+        capture.release()
