@@ -15,6 +15,7 @@ from player.common.errors import InputError
 MIN_OPENCV = (4, 1, 1)  # earlier versions compute a time stamp from the frame number
 # AVI stores no display times: with reordered frames the last ones come out of the decoder without a time stamp.
 MAX_UNTIMED_AT_END = 16
+MAX_EQUAL = 0.01  # fraction of frames with the time of the frame before, as short bursts have in milliseconds
 POS_MSEC, FPS, FRAME_COUNT, FOURCC = 0, 5, 7, 6  # cv2.CAP_PROP_*
 
 
@@ -22,9 +23,7 @@ class Clip(NamedTuple):
     """A video that was decoded once."""
 
     path: Path
-    times: (
-        np.ndarray
-    )  # float64 (N,), seconds after the first frame at which each frame is shown, strictly ascending
+    times: np.ndarray  # float64 (N,), seconds after the first frame at which each frame is shown, ascending
     length: float  # seconds, with the last frame
     size: Tuple[int, int]  # width, height in pixels
 
@@ -87,17 +86,21 @@ def read_clip(path: Path, notes: List[str]) -> Clip:
 
 
 def _ascending_times(path: Path, times: np.ndarray) -> np.ndarray:
-    """Times in seconds from 0. Raises InputError unless they ascend; a few at the end may be missing."""
-    times = times - times[0]
-    bad = np.flatnonzero(np.diff(times) <= 0) + 1
-    if len(bad) and bad[0] >= len(times) - MAX_UNTIMED_AT_END and (times[bad[0] :] <= 0).all() and bad[0] > 1:
-        good = times[: bad[0]]
-        step = np.median(np.diff(good))
-        times = np.concatenate([good, good[-1] + step * np.arange(1, len(times) - len(good) + 1)])
-    elif len(bad):
+    """Times in seconds from 0. Raises InputError unless they ascend; a few may be equal, or missing at the end."""
+    times, steps = times - times[0], np.diff(times)
+    num_timed = len(times)
+    while num_timed > 2 and times[num_timed - 1] <= 0:
+        num_timed -= 1
+    if 0 < len(times) - num_timed <= MAX_UNTIMED_AT_END:
+        step = np.median(steps[: num_timed - 1])
+        more = times[num_timed - 1] + step * np.arange(1, len(times) - num_timed + 1)
+        times = np.concatenate([times[:num_timed], more])
+        steps = np.diff(times)
+    bad = np.flatnonzero(steps < 0 if np.mean(steps == 0) <= MAX_EQUAL else steps <= 0)
+    if len(bad):
         raise InputError(
-            f"{path}: the times of its frames do not ascend at frame {bad[0]}: convert it at the frame rate of its "
-            f"recording, such as 30: {_convert_command(path, '-r 30 ')}"
+            f"{path}: its frames have no ascending times from frame {bad[0] + 1} on: if their rate is constant, such "
+            f"as 30 a second, convert it: {_convert_command(path, '-r 30 ')}"
         )
     return times
 
@@ -111,7 +114,7 @@ def _convert_command(path: Path, options: str = "") -> str:
 def read_pictures(clip: Clip, frame_numbers: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the pictures of the frames `frame_numbers` (S,), ascending with repeats, BGR uint8 (H, W, 3).
 
-    Ends early where decoding ends early.
+    Ends early where decoding ends early or where the pictures change their size.
     """
     capture, position, picture = open_video(clip.path), -1, None
     try:
@@ -120,7 +123,7 @@ def read_pictures(clip: Clip, frame_numbers: np.ndarray) -> Iterator[np.ndarray]
                 while position < number and capture.grab():
                     position += 1
                 success, picture = capture.retrieve() if position == number else (False, None)
-                if not success:
+                if not success or picture.shape[1::-1] != clip.size:
                     return
             yield picture
     finally:

@@ -72,9 +72,10 @@ class _KeyNames:
             )
         if cell not in self.known:
             try:
-                self.known[cell] = frozenset(self._translate(name, line) for name in split_keys(cell))
+                names = split_keys(cell)
             except ValueError as problem:
                 raise InputError(f"{self.path}, line {line}: {str(problem)[:200]}") from None
+            self.known[cell] = frozenset(self._translate(name, line) for name in names)
         return self.known[cell]
 
     def _translate(self, name: str, line: int) -> str:
@@ -83,10 +84,10 @@ class _KeyNames:
             key = name.strip(" '\"").lower()
             if not is_printable_name(key):
                 raise InputError(
-                    f"{self.path}, line {line}: {name[:40]!r} is no name of a key (1 to {MAX_NAME} printable characters)"
+                    f"{self.path}, line {line}: {name[:40]!r} is no key's name (1 to {MAX_NAME} printable characters)"
                 )
             self.unknown[key] = None
-        elif key != name.lower():
+        elif key != name.strip("'\"").lower():
             self.translated[name] = key
         return key
 

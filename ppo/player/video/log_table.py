@@ -64,7 +64,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
 
     Raises InputError, with the line number, if the file has no such table.
     """
-    text = _decode(path)
+    text = _decode(path, notes)
     delimiter, first, columns = _find_header(path, text)
     rows = _rows(path, text, delimiter, first)
     header, keys_column, event_column = columns["header"], columns["keys"], columns.get("event")
@@ -88,7 +88,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     )
     for number, cells in rows:
         more = [cell for cell in cells[len(header) if not is_last else keys_column + 1 :] if cell]
-        if more and (not is_last or table.is_down is not None or more[0].isdigit()):
+        if more and (not is_last or table.is_down is not None or cells[keys_column].isdigit()):
             raise InputError(
                 f'{path}, line {number}: more columns than the first line: quote keys as "up,left"'
             )
@@ -116,7 +116,8 @@ def _event_word(cells: List[str]) -> str:
     return re.sub(r"[\s-]+", "_", "".join(cells).lower()).rpartition(".")[2]
 
 
-def _decode(path: Path) -> str:
+def _decode(path: Path, notes: List[str]) -> str:
+    """The text of the log; its last line is left out if zeros, which a crash leaves, cut it off."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -128,9 +129,15 @@ def _decode(path: Path) -> str:
         raise InputError(f"no log of keys at {path}: make one with lines of time,keys") from None
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = data.decode(encoding).rstrip("\0\x1a")  # zeros that a crash leaves, end of file of DOS
+        text = data.decode(encoding)
     except UnicodeDecodeError as problem:
         raise InputError(f"{path} is not a CSV file ({problem.reason}): save it as UTF-8") from None
+    text, length = text.rstrip("\0\x1a"), len(text)  # character 26 ends texts of DOS
+    if length > len(text) and not text.endswith(("\n", "\r")):
+        text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
+        notes.append(f"{path.name} was cut off in its last line, which is left out")
+    elif text and not text.endswith(("\n", "\r")):
+        notes.append(f"{path.name} ends without a line break: its last line may be cut off")
     damaged = next((char for char in text if not char.isprintable() and char not in "\t\r\n\u2028\xa0"), None)
     if damaged:
         raise InputError(f"{path} is damaged: it contains the character {damaged!r}: write the log again")

@@ -1,5 +1,6 @@
 """Chooses the steps of a recording from a video: which frame is seen and when its action is read from the log."""
 
+import math
 from typing import List, NamedTuple
 
 import numpy as np
@@ -32,13 +33,13 @@ def choose_steps(clip: Clip, log: KeyLog, fps: float, notes: List[str]) -> Steps
     firsts, lasts = [0, *(breaks + 1)], [*breaks, len(clip.times) - 1]
     numbers, key_times, starts = [], [], []
     for first, last in zip(firsts, lasts):
-        begin = clip.times[first]
         end = clip.length if last == len(clip.times) - 1 else clip.times[last] + 1 / fps
-        steps = np.arange(int((end - begin + TOLERANCE) * fps))
-        shown = np.searchsorted(clip.times, begin + steps / fps + TOLERANCE, side="right") - 1
+        begin_step = math.ceil((clip.times[first] - TOLERANCE) * fps)
+        steps = np.arange(begin_step, int((end + TOLERANCE) * fps))
+        shown = np.searchsorted(clip.times, steps / fps + TOLERANCE, side="right") - 1
         numbers.append(np.clip(shown, first, last))
-        key_times.append(begin + (steps + 0.5) / fps)
-        starts.append(steps == 0)
+        key_times.append((steps + 0.5) / fps)
+        starts.append(steps == begin_step)
     return Steps(np.concatenate(numbers), np.concatenate(key_times), np.concatenate(starts))
 
 
