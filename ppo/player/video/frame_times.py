@@ -32,7 +32,7 @@ def open_video(path: Path):
     """A cv2.VideoCapture. Raises InputError if OpenCV is missing or too old, or if the file is not a video."""
     # The decoder's own messages about damaged frames are for programmers; what is lost is reported by `read_clip`.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         import cv2
     except ImportError as problem:
