@@ -58,7 +58,7 @@ def write_video(path: Path, runs: list[tuple[int, float]]) -> None:
 
 
 def ffmpeg(*arguments: object) -> None:
-    """Runs ffmpeg; skips the test if there is none. A name of a source is not `-i`'s: see PICTURE."""
+    """Runs ffmpeg; skips the test if there is none."""
     program = shutil.which("ffmpeg")
     if program is None:
         reason = "neither ffmpeg nor the package imageio-ffmpeg is installed"

@@ -56,7 +56,7 @@ _WORDS = {
     "return": "return enter ret", "space": "space spacebar", "escape": "escape esc", "tab": "tab",
     "backspace": "backspace bs backspacekey", "delete": "delete del", "insert": "insert ins", "home": "home",
     "end": "end", "page up": "pageup pgup prior", "page down": "pagedown pgdn pgdown next",
-    "caps lock": "capslock capital", "scroll lock": "scrolllock scroll", "numlock": "numlock numlockclear",
+    "caps lock": "capslock capital", "scroll lock": "scrolllock scrollock scroll", "numlock": "numlock numlockclear",
     "print screen": "printscreen prtsc prtscn prtscr print snapshot sysrq", "break": "break pause pausebreak",
     "menu": "menu contextmenu apps appskey application compose", "help": "help", "power": "power",
     "right alt": "altgr altgraph isolevel3shift altr ralt rmenu", "left alt": "lmenu",
@@ -70,7 +70,10 @@ _WORDS = {
     "<": "less intlbackslash 102nd", ">": "greater", "?": "question", "@": "at", "^": "asciicircum caret",
     "{": "braceleft", "|": "bar", "}": "braceright", "~": "asciitilde tilde",
 }  # fmt: skip
-_PREFIX_ONLY = {"back": "backspace", "escape": "escape"}  # plain words of games otherwise ("back")
+# Without a prefix such as VK_ these are words of games.
+_PREFIX_ONLY = {
+    "back": "backspace", "add": "[+]", "subtract": "[-]", "multiply": "[*]", "divide": "[/]", "decimal": "[.]",
+}  # fmt: skip
 _PREFIX = re.compile(
     r"(?:pygame|pynput|keyboard|key|keys|keycode|keysym|k|kc|vk|vkey|xk|dik|sdl2?|sdlk|scancode|glfw|obs|qt|ecodes|"
     r"win32con|tcod|event|console|code)[._](?=.)",
