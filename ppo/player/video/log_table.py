@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from player.common.errors import InputError
 
@@ -66,7 +66,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     """
     text = _decode(path, notes)
     delimiter, first, columns = _find_header(path, text)
-    rows = _rows(path, text, delimiter, first)
+    rows = list(_rows(path, text, delimiter, first))
     header, keys_column, event_column = columns["header"], columns["keys"], columns.get("event")
     if event_column is not None and header[event_column] not in EVENT_WORDS[:2] and rows:
         # A column named "action" or "state" need not be one of events.
@@ -144,41 +144,33 @@ def _decode(path: Path, notes: List[str]) -> str:
     return text
 
 
-def _rows(path: Path, text: str, delimiter: str, first: int = 0) -> "List[Tuple[int, List[str]]]":
+def _rows(path: Path, text: str, delimiter: str, first: int = 0) -> "Iterator[Tuple[int, List[str]]]":
     """(line number from 1, stripped cells) of the lines after number `first`, without empty lines and comments."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    rows = []
     try:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             if reader.line_num > first and any(cells) and not cells[0].startswith(("#", "//", "sep=")):
-                rows.append((reader.line_num, cells))
                 if max(map(len, cells)) > MAX_CELL or any("\n" in cell or "\r" in cell for cell in cells):
                     raise csv.Error(
-                        f"a cell over several lines or {MAX_CELL} characters ends at line {rows[-1][0]}"
+                        f"a cell over several lines or {MAX_CELL} characters ends in line {reader.line_num}"
                     )
+                yield reader.line_num, cells
     except csv.Error as problem:
         raise InputError(
             f"{path} is not a CSV file ({problem}): save it as UTF-8 and close the quotes"
         ) from None
-    return rows
 
 
 def _find_header(path: Path, text: str) -> "Tuple[str, int, Dict]":
     """The delimiter, the number of the first line and the columns: see `_find_columns`."""
-    start = "\n".join(text.splitlines()[:100])  # the header and comments before it
     found = ""
     for delimiter in DELIMITERS:
-        try:
-            rows = _rows(path, start, delimiter)
-        except InputError:  # a quote that is closed later, or one of another dialect
-            rows = []
-        if rows:
-            number, cells = rows[0]
-            found = found or delimiter.join(cells)
-            columns = _find_columns([_normalize(cell) for cell in cells])
-            if columns:
-                return delimiter, number, columns
+        number, cells = next(_rows(path, text, delimiter), (0, []))
+        found = found or delimiter.join(cells)
+        columns = _find_columns([_normalize(cell) for cell in cells])
+        if columns:
+            return delimiter, number, columns
     raise InputError(f"{path}: the first line must be time,keys or frame,keys, found {found[:60]!r}")
 
 

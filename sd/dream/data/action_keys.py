@@ -46,13 +46,15 @@ def read_action_names(
     return tuple(f"action_{i}" if i in set(invalid) else text for i, text in enumerate(texts))
 
 
-def read_action_keys(meta: dict, num_actions: int, assumptions: list[str]) -> tuple[tuple[str, ...], ...]:
+def read_action_keys(
+    meta: dict, action_names: tuple[str, ...], assumptions: list[str]
+) -> tuple[tuple[str, ...], ...]:
     """The keys (A,) that are held together for each action, by pygame's names.
 
-    Names of other programs are translated. What is translated, what no keyboard has and what is made up because the
-    file does not say it is appended to `assumptions`.
+    Without keys in the file, actions named after keys are on these. Names of other programs are translated. What is
+    translated, what no keyboard has and what is made up because the file does not say it is appended to `assumptions`.
     """
-    action_keys = meta.get("action_keys")
+    action_keys, num_actions = meta.get("action_keys"), len(action_names)
     if isinstance(action_keys, list) and len(action_keys) == num_actions:
         names = [_names_of_action(keys) for keys in action_keys]
         if None not in names:
@@ -62,6 +64,10 @@ def read_action_keys(meta: dict, num_actions: int, assumptions: list[str]) -> tu
         if action_keys is None
         else f"action_keys do not fit {num_actions} actions"
     )
+    names = [_split(name) for name in action_names]
+    if any(names) and all(to_pygame_key(name) is not None for keys in names for name in keys):
+        assumptions.append(f"{reason}: each action is on the keys that it is named after")
+        return _translate(names, assumptions)
     if num_actions == len(SIX_ACTION_KEYS):
         assumptions.append(
             f"{reason}: the six actions are assumed to be none, up, left, right, up+left, up+right"
@@ -85,7 +91,7 @@ def _names_of_action(keys: object) -> list[str] | None:
 
 def _split(text: str) -> list[str]:
     """The names of the keys in `text`; a text that does not consist of keys stays whole."""
-    if to_pygame_key(text) is not None or len(text) > MAX_SPLIT:
+    if to_pygame_key(text) is not None or len(text) > MAX_SPLIT or not text.isprintable():
         return [text]
     try:
         names = split_keys(text)

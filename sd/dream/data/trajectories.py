@@ -116,7 +116,7 @@ def open_trajectories(path: Path | str) -> Trajectories:
         actions=actions,
         episode_starts=starts,
         action_names=names,
-        action_keys=read_action_keys(meta, len(names), assumptions),
+        action_keys=read_action_keys(meta, names, assumptions),
         fps=_read_fps(meta, assumptions),
         meta=meta,
         extras=arrays,
