@@ -10,7 +10,7 @@ from player.common.key_names import MAX_NAME, is_printable_name, split_keys, to_
 from player.video.log_table import LogTable, read_table
 from player.video.log_times import video_seconds
 
-MAX_LISTED = 6  # keys that a note names
+MAX_LISTED = 5  # keys that a note names
 
 Keys = FrozenSet[str]
 
@@ -95,10 +95,10 @@ class _KeyNames:
         """What was translated, and what no keyboard has."""
         notes = []
         if self.translated:
-            pairs = [f"{name} is {key!r}" for name, key in self.translated.items()]
+            pairs = [f"{name[:24]} is {key!r}" for name, key in self.translated.items()]
             notes.append(f"assumed: keys of {self.path.name}: {_listed(pairs)}")
         if self.unknown:
-            notes.append(f"{self.path.name}: no keyboard has the keys {_listed([repr(key) for key in self.unknown])}: "
+            notes.append(f"{self.path.name}: no keyboard has the keys {_listed([repr(key[:24]) for key in self.unknown])}: "
                          "in play, they can only be used from a list of actions")  # fmt: skip
         return notes
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -66,11 +67,12 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     """
     text = _decode(path, notes)
     delimiter, first, columns = _find_header(path, text)
-    rows = list(_rows(path, text, delimiter, first))
+    rows = _rows(path, text, delimiter, first)
+    first_row = next(rows, None)
     header, keys_column, event_column = columns["header"], columns["keys"], columns.get("event")
-    if event_column is not None and header[event_column] not in EVENT_WORDS[:2] and rows:
+    if event_column is not None and header[event_column] not in EVENT_WORDS[:2] and first_row:
         # A column named "action" or "state" need not be one of events.
-        word = _event_word(rows[0][1][event_column : event_column + 1])
+        word = _event_word(first_row[1][event_column : event_column + 1])
         event_column = event_column if word in DOWN_WORDS | UP_WORDS else None
     used = {keys_column, event_column, columns.get("time", columns.get("frame"))}
     unused = [name for i, name in enumerate(header) if i not in used and name not in INDEX_WORDS]
@@ -86,7 +88,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     table = LogTable(
         [], [], [], [] if event_column is not None else None, "frame" in columns, columns["unit"]
     )
-    for number, cells in rows:
+    for number, cells in itertools.chain([first_row] if first_row else [], rows):
         more = [cell for cell in cells[len(header) if not is_last else keys_column + 1 :] if cell]
         if more and (not is_last or table.is_down is not None or cells[keys_column].isdigit()):
             raise InputError(

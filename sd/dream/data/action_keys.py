@@ -10,7 +10,7 @@ SIX_ACTION_KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "r
 MAX_UNNAMED_ACTIONS = 256
 MAX_ACTION_NAME = 100  # characters
 MAX_SPLIT = 1000  # characters of a text that may name several keys
-MAX_LISTED = 6  # keys that a note names
+MAX_LISTED = 5  # keys that a note names
 
 
 def read_action_names(
@@ -117,10 +117,10 @@ def _translate(action_names: list[list[str]], assumptions: list[str]) -> tuple[t
             keys.append(key)
         result.append(tuple(dict.fromkeys(keys)))
     if translated:
-        assumptions.append(f"keys: {_listed(f'{name[:40]} is {key!r}' for name, key in translated.items())}")
+        assumptions.append(f"keys: {_listed(f'{name[:24]} is {key!r}' for name, key in translated.items())}")
     if unknown:
         assumptions.append(
-            f"no keyboard has the keys {_listed(map(repr, unknown))}: in play, their actions are chosen by name in "
+            f"no keyboard has the keys {_listed(repr(key[:24]) for key in unknown)}: in play, their actions are chosen by name in "
             "a list (--keys)"
         )
     return tuple(result)
