@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterator, List, NamedTuple, Tuple
 
 import numpy as np
+from tqdm import tqdm
 
 from player.common.errors import InputError
 
@@ -63,11 +64,15 @@ def read_clip(path: Path, notes: List[str]) -> Clip:
         stated = (capture.get(FRAME_COUNT), capture.get(FPS))
         codec = int(capture.get(FOURCC)).to_bytes(4, "little", signed=True).decode("ascii", "replace")
         milliseconds, size = [], (0, 0)
-        while capture.grab():
-            milliseconds.append(capture.get(POS_MSEC))
-            if len(milliseconds) == 1:
-                success, frame = capture.retrieve()
-                size = (frame.shape[1], frame.shape[0]) if success else size
+        total = stated[0] if 0 < stated[0] < 1e9 else None
+        # Decoding takes minutes per hour of video: progress is shown in a terminal.
+        with tqdm(total=total, desc=path.name[:30], unit="frame", leave=False, disable=None) as progress:
+            while capture.grab():
+                milliseconds.append(capture.get(POS_MSEC))
+                if len(milliseconds) == 1:
+                    success, frame = capture.retrieve()
+                    size = (frame.shape[1], frame.shape[0]) if success else size
+                progress.update()
     finally:
         capture.release()
     if not milliseconds or 0 in size:

@@ -98,8 +98,10 @@ class _KeyNames:
             pairs = [f"{name[:24]} is {key!r}" for name, key in self.translated.items()]
             notes.append(f"assumed: keys of {self.path.name}: {_listed(pairs)}")
         if self.unknown:
-            notes.append(f"{self.path.name}: no keyboard has the keys {_listed([repr(key[:24]) for key in self.unknown])}: "
-                         "in play, they can only be used from a list of actions")  # fmt: skip
+            names = _listed([repr(key[:24]) for key in self.unknown])
+            notes.append(
+                f"{self.path.name}: no keyboard has the keys {names}: in play, they are used from a list of actions"
+            )
         return notes
 
 

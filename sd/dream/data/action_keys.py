@@ -119,9 +119,9 @@ def _translate(action_names: list[list[str]], assumptions: list[str]) -> tuple[t
     if translated:
         assumptions.append(f"keys: {_listed(f'{name[:24]} is {key!r}' for name, key in translated.items())}")
     if unknown:
+        names = _listed(repr(key[:24]) for key in unknown)
         assumptions.append(
-            f"no keyboard has the keys {_listed(repr(key[:24]) for key in unknown)}: in play, their actions are chosen by name in "
-            "a list (--keys)"
+            f"no keyboard has the keys {names}: in play, their actions are chosen by name in a list (--keys)"
         )
     return tuple(result)
 
