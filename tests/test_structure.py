@@ -209,4 +209,8 @@ def test_scripts_share_one_structure():
     for path in scripts:
         text = path.read_text(encoding="utf-8")
         assert ast.get_docstring(parse_file(path)) and "\ndef parse_args(" in text, path
-        assert text.rstrip().endswith("run_script(lambda: main(parse_args()))"), path
+        ends = (
+            "run_script(lambda: main(parse_args()))",
+            "run_script(lambda: main(parse_args()), can_resume=True)",
+        )
+        assert text.rstrip().endswith(ends), path
