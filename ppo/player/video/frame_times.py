@@ -11,7 +11,7 @@ from typing import Iterator, List, NamedTuple, Tuple
 import numpy as np
 from tqdm import tqdm
 
-from player.common.errors import InputError
+from player.common.errors import InputError, refuse_damaged
 
 MIN_OPENCV = (4, 1, 1)  # earlier versions compute a time stamp from the frame number
 # AVI stores no display times: with reordered frames the last ones come out of the decoder without a time stamp.
@@ -59,6 +59,11 @@ def read_clip(path: Path, notes: List[str]) -> Clip:
     Raises InputError, with a command that repairs the file, if no frame can be decoded or if frames have no ascending
     time stamps.
     """
+    with refuse_damaged(path, "copy or convert it again"):
+        return _read_clip(path, notes)
+
+
+def _read_clip(path: Path, notes: List[str]) -> Clip:
     capture = open_video(path)
     try:
         stated = (capture.get(FRAME_COUNT), capture.get(FPS))

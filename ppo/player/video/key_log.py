@@ -5,7 +5,7 @@ from typing import Dict, FrozenSet, List, NamedTuple, Set
 
 import numpy as np
 
-from player.common.errors import InputError
+from player.common.errors import InputError, refuse_damaged
 from player.common.key_names import MAX_NAME, is_printable_name, split_keys, to_pygame_key
 from player.video.log_table import LogTable, read_table
 from player.video.log_times import video_seconds
@@ -36,13 +36,16 @@ def read_log(path: Path, frame_times: np.ndarray, length: float, notes: List[str
     Assumptions and names of keys that no keyboard has are appended to `notes`, one line each. Raises InputError, with
     the line number, if the log cannot be read or is ambiguous.
     """
-    table = read_table(path, notes)
-    times = video_seconds(path, table, frame_times, length, notes)
-    names = _KeyNames(path)
-    cells = [names.read(cell, line, table.is_down is not None) for cell, line in zip(table.keys, table.lines)]
-    keys = cells if table.is_down is None else _held_after_events(table, cells)
-    notes += names.notes()
-    return KeyLog(times, keys)
+    with refuse_damaged(path, "write the log again"):
+        table = read_table(path, notes)
+        times = video_seconds(path, table, frame_times, length, notes)
+        names = _KeyNames(path)
+        cells = [
+            names.read(cell, line, table.is_down is not None) for cell, line in zip(table.keys, table.lines)
+        ]
+        keys = cells if table.is_down is None else _held_after_events(table, cells)
+        notes += names.notes()
+        return KeyLog(times, keys)
 
 
 def _held_after_events(table: LogTable, cells: List[Keys]) -> List[Keys]:
