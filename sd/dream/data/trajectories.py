@@ -21,14 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.errors import MAX_MESSAGE, InputError, refuse_damaged, shorten
+from dream.data.action_keys import read_action_keys, read_action_names
 from dream.data.array_checks import check_actions, check_frames, check_starts
 from dream.data.npz_mmap import iter_members, mmap_member
 
 FORMAT_VERSION = 1
 DEFAULT_FPS = 15.0
-# Keys of six actions if the file has none, those of the original project: none, forward, left, right, and combinations.
-SIX_ACTION_KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
-MAX_UNNAMED_ACTIONS = 256
 PREFIX_STEPS = 128  # steps from which `recording_prefix_fingerprint` is computed
 
 
@@ -117,7 +115,7 @@ def _open_archive(path: Path) -> Trajectories:
     N, T = frames.shape[:2]
     actions = check_actions(path, arrays.pop("actions"), (N, T), assumptions)
     starts = check_starts(path, arrays.pop("episode_starts", None), (N, T), assumptions)
-    names = _check_names(path, arrays.pop("action_names", None), int(actions.max()), assumptions)
+    names = read_action_names(path, arrays.pop("action_names", None), int(actions.max()), assumptions)
     meta = _read_meta(arrays.pop("meta", None), assumptions)
     # replay/* arrays belong to recordings of play sessions (dream/play/recording.py), not to single frames
     arrays = {key: array for key, array in arrays.items() if not key.startswith("replay/")}
@@ -128,7 +126,7 @@ def _open_archive(path: Path) -> Trajectories:
         actions=actions,
         episode_starts=starts,
         action_names=names,
-        action_keys=_read_action_keys(meta, len(names), assumptions),
+        action_keys=read_action_keys(meta, names, assumptions),
         fps=_read_fps(meta, assumptions),
         meta=meta,
         extras=arrays,
@@ -153,27 +151,6 @@ def recording_prefix_fingerprint(trajectories: Trajectories) -> str:
     digest = hashlib.sha1(trajectories.actions[0, :PREFIX_STEPS].astype(np.int64))
     digest.update(np.ascontiguousarray(trajectories.frames[0, :PREFIX_STEPS:16, :, ::16, ::16]))
     return digest.hexdigest()[:12]
-
-
-def _check_names(
-    path: Path, names: np.ndarray | None, max_action: int, assumptions: list[str]
-) -> tuple[str, ...]:
-    if names is None:
-        if max_action >= MAX_UNNAMED_ACTIONS:
-            raise InputError(
-                f"{path}: actions go up to {max_action}: number them 0, 1, 2 ..., or name them all in action_names"
-            )
-        assumptions.append(f"no action_names in the file: {max_action + 1} actions without names")
-        return tuple(f"action_{i}" for i in range(max_action + 1))
-    if names.dtype.kind not in "US" or names.ndim != 1:
-        raise InputError(
-            f"{path}: action_names are {names.dtype} {names.shape}, wanted a list of text: save one name per action"
-        )
-    if max_action >= len(names):
-        raise InputError(
-            f"{path}: actions go up to {max_action}, but there are {len(names)} action_names: name them all"
-        )
-    return tuple(str(name) if names.dtype.kind == "U" else name.decode(errors="replace") for name in names)
 
 
 def _read_meta(text: np.ndarray | None, assumptions: list[str]) -> dict:
@@ -201,31 +178,6 @@ def _read_fps(meta: dict, assumptions: list[str]) -> float:
     reason = "no fps in the file" if fps is None else f"fps is {fps!r} in the file"
     assumptions.append(f"{reason}: {DEFAULT_FPS:g} frames per second are assumed")
     return DEFAULT_FPS
-
-
-def _read_action_keys(meta: dict, num_actions: int, assumptions: list[str]) -> tuple[tuple[str, ...], ...]:
-    action_keys = meta.get("action_keys")
-    if (
-        isinstance(action_keys, list)
-        and len(action_keys) == num_actions
-        and all(isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in action_keys)
-    ):
-        return tuple(tuple(keys) for keys in action_keys)
-    reason = (
-        "no action_keys in the file"
-        if action_keys is None
-        else f"action_keys do not fit {num_actions} actions"
-    )
-    if num_actions == len(SIX_ACTION_KEYS):
-        assumptions.append(
-            f"{reason}: the six actions are assumed to be none, up, left, right, up+left, up+right"
-        )
-        return SIX_ACTION_KEYS
-    assumptions.append(f"{reason}: action 0 is on key 0, action 1 on key 1 ... (from 10 on: F1, F2 ...)")
-    # More actions than keys: a name that no key has. Empty keys would make it the action of no key held.
-    return tuple(
-        (str(i) if i < 10 else f"f{i - 9}" if i < 22 else f"no key {i}",) for i in range(num_actions)
-    )
 
 
 def _read_record_envs(meta: dict, num_rows: int, assumptions: list[str]) -> int | None:
