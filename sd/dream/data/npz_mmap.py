@@ -20,10 +20,23 @@ MAX_CHECKED_BYTES = 2**29
 
 
 def iter_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    """The arrays of an .npz archive: name without ".npy", and the zip directory's entry."""
+    """The arrays of an .npz archive: name without ".npy", and the zip directory's entry.
+
+    Raises zipfile.BadZipFile if another member is damaged, which may be an array whose name has become illegible.
+    """
     for info in archive.infolist():
         if info.filename.endswith(".npy"):
             yield info.filename[: -len(".npy")], info
+        else:
+            compare_checksum(archive, info)
+
+
+def compare_checksum(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raises zipfile.BadZipFile if the checksum of a member of up to MAX_CHECKED_BYTES differs."""
+    if info.file_size <= MAX_CHECKED_BYTES:
+        with archive.open(info) as member:
+            while member.read(CHUNK_BYTES):  # at the end it compares the checksum
+                pass
 
 
 def mmap_member(
@@ -37,10 +50,7 @@ def mmap_member(
     if info.flag_bits & 1:
         raise InputError(f"{path}: {info.filename} is encrypted: save it without a password")
     if info.compress_type == zipfile.ZIP_STORED:
-        if info.file_size <= MAX_CHECKED_BYTES:
-            with archive.open(info) as member:
-                while member.read(CHUNK_BYTES):  # at the end it raises BadZipFile if the checksum differs
-                    pass
+        compare_checksum(archive, info)
         with open(path, "rb") as file:
             file.seek(info.header_offset)
             local_header = file.read(30)  # its name and extra field may be longer than in the zip directory
