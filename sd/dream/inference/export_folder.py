@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, shorten
 from dream.common.game_info import GameInfo
 from dream.inference.runtimes import ArrayType, Graph, last_line
 
@@ -130,9 +130,9 @@ def check_graphs(folder: Path, metadata: dict, graphs: list[Graph]) -> None:
 
 def damaged(folder: Path, problem: object) -> InputError:
     """The error to raise for an export that cannot be read because of `problem`."""
-    name = str(folder) if len(str(folder)) < 100 else "..." + str(folder)[-100:]
+    name, reason = shorten(folder, 100), last_line(problem)
     return InputError(
-        f"{name} cannot be read as an exported model ({last_line(problem)}): export it again with sd/export_sd.py"
+        f"{name} cannot be read as an exported model ({reason}): export it again with sd/export_sd.py"
     )
 
 

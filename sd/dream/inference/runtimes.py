@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, shorten
 
 TITLES = {
     "openvino": "OpenVINO",
@@ -69,13 +69,8 @@ def last_line(problem: object) -> str:
 
     The last one, because a runtime's message begins with where in its source the error was found. The name of its type
     if it has none."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    line = (
-        "".join(each if each.isprintable() else " " for each in lines[-1])
-        if lines
-        else type(problem).__name__
-    )
-    return line if len(line) <= 120 else line[:117] + "..."
+    lines = [line for line in str(problem).splitlines() if line.strip()]
+    return shorten(lines[-1] if lines else type(problem).__name__, 120)
 
 
 def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
