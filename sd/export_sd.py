@@ -13,7 +13,8 @@ from pathlib import Path
 from dream.common.errors import InputError, run_script
 from dream.common.startup import ArgumentParser
 from dream.inference.export_folder import default_start_states, export_dir
-from dream.inference.select_backend import EXPORT_NEEDS
+from dream.inference.input_files import check_kind
+from dream.inference.select_backend import EXPORT_NEEDS, check_checkpoints
 
 HERE = Path(__file__).resolve().parent
 
@@ -38,6 +39,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    check_checkpoints(args.decoder_path, args.model_path)
+    if not args.float:
+        check_kind("--trajectory-path", args.trajectory_path, "start states")
     try:
         from dream.inference.export import export_model
 

@@ -19,10 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
+from dream.common.mp4 import import_opencv
 from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, default_suffix
 from dream.inference.export_folder import default_start_states
-from dream.inference.select_backend import BACKENDS, load_backend
+from dream.inference.input_files import check_kind
+from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
 from dream.play.controllers import make_controllers
@@ -136,14 +138,40 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error(f"--headless --replay repeats the recording unchanged: remove --{ignored[0]}")
     if args.headless and args.driver == "person":
         parser.error("--headless has no keyboard: use --driver list or agent")
+    if args.headless and args.real and args.record and args.record.suffix.lower() == ".npz":
+        parser.error(
+            "--record FILE.npz holds the world model alone: for the game next to it, name an .mp4 or .gif"
+        )
     if args.driver == "agent" and not args.agent_path:
         parser.error("--driver agent needs --agent-path")
     if args.real is None and (args.real_path or args.real_settings):
         parser.error("--real-path and --real-settings need --real")
 
 
+def check_inputs(args: argparse.Namespace) -> None:
+    """Raises InputError if a file is missing or of another kind, before the model is loaded or exported, which takes
+    seconds."""
+    check_checkpoints(args.decoder_path, args.model_path)
+    check_kind("--trajectory-path", args.trajectory_path, "start states")
+    if args.replay:
+        check_kind("--replay", args.replay, "recording")
+    if args.agent_path:
+        check_kind("--agent-path", args.agent_path, "agent")
+    for option in ("trajectory_path", "replay", "agent_path"):
+        path = getattr(args, option)
+        if path and not path.is_file():
+            raise InputError(f"--{option.replace('_', '-')} {path}: there is no such file")
+    if args.record and args.record.is_dir():
+        raise InputError(
+            f"--record {args.record} is a folder: name a file in it, {args.record / 'dream.mp4'}"
+        )
+    if args.record and args.record.suffix.lower() == ".mp4":
+        import_opencv()
+
+
 def load_env(args: argparse.Namespace) -> WorldModelEnv:
     """Loads the world model. Raises InputError if a file is invalid or the start state does not exist."""
+    check_inputs(args)
     backend = load_backend(args.decoder_path, args.model_path, args.steps, args.backend, args.device)
     env = WorldModelEnv.load(backend, args.trajectory_path, args.seed)
     print(f"backend {backend.name}")

@@ -9,6 +9,7 @@ from dream.common.errors import InputError
 from dream.inference import probe
 from dream.inference.backend import Backend, first_frame
 from dream.inference.export_folder import default_start_states, export_dir, matches_source
+from dream.inference.input_files import check_kind
 from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.runtimes import RUNTIMES, RuntimeUnavailable
 
@@ -49,7 +50,10 @@ def load_backend(
 
 
 def check_checkpoints(decoder_path: Path, model_path: Path) -> None:
-    """Raises InputError if a checkpoint is missing. Both may be, beside an export."""
+    """Raises InputError if a checkpoint is missing or is another kind of file. Both may be missing, beside an
+    export."""
+    check_kind("--model-path", model_path, "dream")
+    check_kind("--decoder-path", decoder_path, "decoder")
     scripts = {model_path: "sd/train_sd.py", decoder_path: "sd/train_autoencoder.py"}
     missing = [path for path in scripts if not Path(path).is_file()]
     if len(missing) == 1 or (
