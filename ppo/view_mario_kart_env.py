@@ -88,8 +88,8 @@ def open_window(session: GameSession, scale: int):
     """The Window of a session. Raises InputError if pygame is missing or there is no display."""
     try:
         from player.window.window import Window  # imports pygame, which is optional
-    except ImportError:
-        raise InputError("a window needs pygame: `pip install pygame`, or add --headless") from None
+    except (ImportError, OSError) as problem:  # or a library that pygame needs is missing
+        raise InputError(f"a window needs pygame ({problem}): `pip install pygame`, or --headless") from None
     return Window(session, scale)
 
 
@@ -103,7 +103,9 @@ def run_headless(session: GameSession, num_frames: int, record_path: Optional[st
         try:
             save_video(frames, Path(record_path), session.game.frame_rate, num_frames=num_frames)
         except ImportError as problem:
-            raise InputError(f"--record needs OpenCV ({problem}): `pip install opencv-python`") from None
+            raise InputError(
+                f"--record needs OpenCV ({problem}): `pip install opencv-python-headless`"
+            ) from None
         except DiskFull as problem:
             raise InputError(f"{problem}: free some space, or record to another disk") from None
         except OSError as problem:

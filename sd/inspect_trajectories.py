@@ -66,7 +66,7 @@ def open_viewer(args: argparse.Namespace, trajectories: Trajectories):
     try:
         from dream.window.dataset_viewer import DatasetViewer
         from dream.window.screen import NoDisplay
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:  # or a library that it needs is missing
         return f"pygame cannot be imported: {problem}"
     try:
         return DatasetViewer(trajectories, args.trajectories.name, OUTPUT_DIR)

@@ -220,8 +220,8 @@ def open_window(args: argparse.Namespace, session: PlaySession):
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     try:
         from dream.window.window import NoDisplay, PlayWindow
-    except ImportError as problem:
-        return f"pygame is not installed ({problem})"
+    except (ImportError, OSError) as problem:  # or a library that it needs is missing
+        return f"pygame cannot be imported: {problem}"
     try:
         return PlayWindow(session, args.fps, args.scale, OUTPUT_DIR, args.record)
     except NoDisplay as problem:

@@ -232,6 +232,26 @@ def test_without_opencv_videos_are_gifs(env, monkeypatch, tmp_path):
     assert os.listdir(tmp_path) == ["output"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')",
+        "raise OSError('libc.so.6: version GLIBC_2.34 not found')",
+    ],
+)
+def test_opencv_that_cannot_be_loaded_is_as_if_it_were_not_there(env, monkeypatch, tmp_path, code):
+    """On a server without libGL, the GIF that the README promises was a traceback."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "cv2.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.delitem(sys.modules, "cv2")
+    monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
+    play("--fps", 6, "--model-path", tmp_path / "model.pt")
+    assert os.listdir(tmp_path / "output") == ["dream.gif"]
+    with pytest.raises(InputError, match=r"cannot be loaded here.*not found|cannot be loaded here.*libGL"):
+        play("--headless", "--frames", 2, "--record", tmp_path / "video.mp4")
+
+
 def test_interrupted_headless_play_keeps_the_video(env, monkeypatch, tmp_path, capsys):
     step = env.step
     monkeypatch.setattr(env, "step", lambda action: step(action) if len(env.actions) < 4 else interrupt())

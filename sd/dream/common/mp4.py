@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from dream.common.disk_room import DiskFull, free_bytes
-from dream.common.errors import InputError
+from dream.common.errors import InputError, shorten
 
 MAX_BYTES_PER_PIXEL = 0.3  # of a frame of noise
 CHECK_FRAMES = 8  # how often the room is asked for
@@ -20,9 +20,9 @@ def import_opencv() -> ModuleType:
     try:
         import cv2
     except (ImportError, OSError) as problem:
-        reason = str(problem).splitlines()[-1] if str(problem) else type(problem).__name__
-        missing = isinstance(problem, ModuleNotFoundError) or "cv2" in reason
-        fix = "pip install opencv-python" if missing else f"it cannot be loaded here ({reason[:120]})"
+        fix = "pip install opencv-python"
+        if not isinstance(problem, ModuleNotFoundError):  # a library that it needs is missing
+            fix = f"it cannot be loaded here ({shorten(problem, 100)}); pip install opencv-python-headless needs less"
         raise InputError(f"an mp4 needs OpenCV: {fix}; or choose a name that ends in .gif") from None
     return cv2
 
