@@ -5,7 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, refuse_damaged
+from dream.common.files import check_zip
 from dream.inference import probe
 from dream.inference.backend import Backend, first_frame
 from dream.inference.export_folder import default_start_states, export_dir, matches_source
@@ -172,6 +173,9 @@ def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
         from dream.inference.export import export_model
     except (ImportError, OSError) as problem:  # a library that PyTorch needs is missing or too old
         raise RuntimeUnavailable("export", problem) from None
+    for path in (model_path, decoder_path):
+        with refuse_damaged(path, "take it from its training run again"):
+            check_zip(path)  # before a line announces an export
     print(f"exporting the model to {folder} (only once, about 20 seconds)", flush=True)
     starts = default_start_states(model_path)
     try:
