@@ -34,6 +34,10 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
     there = {"openvino"}
     with pytest.raises(InputError, match="no export of this model"):
         load_backend(decoder, model, backend="openvino")
+    export_dir(model).mkdir()
+    (export_dir(model) / "dream.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read as an exported model"):
+        load_backend(decoder, model, backend="openvino")
     with pytest.raises(InputError, match="pip install onnxruntime"):
         load_backend(decoder, model, backend="onnxruntime")
     with pytest.raises(InputError, match="--device cuda needs PyTorch and an NVIDIA GPU"):

@@ -9,7 +9,13 @@ from dream.common.errors import InputError, refuse_damaged
 from dream.common.files import check_zip
 from dream.inference import probe
 from dream.inference.backend import Backend, first_frame
-from dream.inference.export_folder import default_start_states, export_dir, matches_source
+from dream.inference.export_folder import (
+    default_start_states,
+    export_dir,
+    is_export,
+    matches_source,
+    read_metadata,
+)
 from dream.inference.input_files import check_kind
 from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.runtimes import RUNTIMES, RuntimeUnavailable
@@ -166,6 +172,8 @@ def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
     """Exports the model into `folder`. Raises InputError if a package for it is missing or a checkpoint is damaged,
     RuntimeUnavailable if a package or the disk fails."""
     if not has_modules(*EXPORT_NEEDS):
+        if is_export(folder):
+            read_metadata(folder)  # raises InputError if it is damaged
         raise InputError(
             f"no export of this model at {folder}; to make it: pip install {' '.join(EXPORT_NEEDS)}"
         )
