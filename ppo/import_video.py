@@ -28,9 +28,11 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.errors import InputError, run_script
+from player.common.files import locked_folder
 from player.common.startup import ArgumentParser
 from player.games.cli import crop_box
 from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.parts import partial_folder
 from player.recording.trajectory_writer import TrajectoryWriter
 from player.video.actions import action_name, nearest_action, select_actions
 from player.video.frame_times import Clip, read_clip, read_pictures
@@ -108,26 +110,38 @@ def main(args: argparse.Namespace) -> None:
         )
     check_crop(args.crop, videos)
     parts_dir = args.output.with_name(args.output.stem + ".recording")
-    for path in (args.output, parts_dir):
+    with locked_folder(parts_dir):
+        record(args, videos, actions, (width, height), parts_dir)
+    print(f"recorded {args.output}")
+    print(
+        "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
+    )
+
+
+def record(
+    args: argparse.Namespace, videos: List[Video], actions: List[Keys], size: Tuple[int, int], parts_dir: Path
+) -> None:
+    """Writes --output. `actions`: sets of keys. `size`: of the frames, width and height.
+
+    Raises InputError if a recording exists, or if the disk has too little free space.
+    """
+    for path in (args.output, partial_folder(parts_dir)):
         if path.exists():
             raise InputError(f"{path} already exists: choose another --output, or remove it")
-    check_disk_space(args.output.parent, 2 * recording_bytes(num_rows, ROW_STEPS, height, width))
+    num_rows = sum(video.num_rows for video in videos)
+    check_disk_space(args.output.parent, 2 * recording_bytes(num_rows, ROW_STEPS, size[1], size[0]))
     meta = {
         "game": args.folder.resolve().name, "fps": args.fps, "frame_skip": 1, "record_envs": 1, "seed": 0,
         "action_keys": [sorted(keys) for keys in actions], "videos": [video.clip.path.name for video in videos],
     }  # fmt: skip
-    writer = TrajectoryWriter(parts_dir, names, meta)
+    writer = TrajectoryWriter(parts_dir, [action_name(keys) for keys in actions], meta)
     try:
-        rows = (row for video in videos for row in video_rows(video, args.crop, actions, (width, height)))
+        rows = (row for video in videos for row in video_rows(video, args.crop, actions, size))
         for number, row in enumerate(tqdm(rows, total=num_rows, unit="row")):
             writer.write(number, row)
         writer.pack().replace(args.output)
     finally:  # an incomplete recording is not kept, because the videos are still there
         shutil.rmtree(str(parts_dir), ignore_errors=True)
-    print(f"recorded {args.output}")
-    print(
-        "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
-    )
 
 
 def read_videos(folder: Path, fps: float) -> List[Video]:
