@@ -18,7 +18,7 @@ from dream.inference.export_folder import (
 )
 from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.runtimes import RUNTIMES
-from dream.inference.select_backend import load_backend
+from dream.inference.select_backend import load_backend, select_backend
 from dream.inference.torch_backend import TorchBackend
 from small import CPU
 
@@ -55,6 +55,19 @@ def test_changed_bytes_are_noticed(folder, name):
             continue
         path.write_bytes(changed)
         assert "cannot be read as an exported model" in refused(folder)
+
+
+@pytest.mark.parametrize("backend", ["auto", "openvino"])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_damaged_file_is_not_blamed_on_the_runtime(copied, graph, backend, capsys):
+    """The runtime is tried in a child process, where a damaged graph fails too."""
+    path = export_dir(copied[1]) / f"{graph}.onnx"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=f"{graph}.onnx has changed since the export"):
+        load_backend(*copied[:2], backend=backend)
+    with pytest.raises(InputError, match="has changed"):
+        select_backend(*copied[:2])
+    assert "does not work" not in capsys.readouterr().out
 
 
 def is_same_json(one: bytes, other: bytes) -> bool:

@@ -10,6 +10,7 @@ from dream.common.files import check_zip
 from dream.inference import probe
 from dream.inference.backend import Backend, first_frame
 from dream.inference.export_folder import (
+    check_files,
     default_start_states,
     export_dir,
     is_export,
@@ -89,6 +90,9 @@ def open_backend(
         folder = export_dir(model_path)
         if not matches_source(folder, decoder_path, model_path):
             export(decoder_path, model_path, folder)
+        check_files(
+            folder, read_metadata(folder)
+        )  # so that what fails after this is the fault of the runtime
         probe.try_runtime(name, folder)
         return OnnxBackend(folder, name, steps)
     try:
@@ -115,6 +119,7 @@ def select_backend(decoder_path: Path, model_path: Path, device: str = "auto") -
     for name in names[:-1]:
         try:
             if name in RUNTIMES and matches_source(folder, decoder_path, model_path):
+                check_files(folder, read_metadata(folder))
                 probe.try_runtime(name, folder)
             return name
         except RuntimeUnavailable as problem:
