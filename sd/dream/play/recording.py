@@ -97,16 +97,18 @@ class SessionRecorder:
         Raises OSError if the .npz cannot be written; the temporary file is kept in that case."""
         if self.file.closed:
             return
-        self.file.close()
-        if self.num_frames:
-            try:
-                self.write()
-            except KeyboardInterrupt:  # a second Ctrl-C must not lose the recording
-                self.write()
-        self.tmp_path.unlink()
+        try:
+            if self.num_frames:
+                try:
+                    self.write()
+                except KeyboardInterrupt:  # a second Ctrl-C must not lose the recording
+                    self.write()
+        finally:
+            self.file.close()
+        self.tmp_path.unlink(missing_ok=True)
 
     def write(self) -> None:
-        """Writes the .npz from the temporary file."""
+        """Writes the .npz from the temporary file, which is this process's own even if another one has replaced it."""
         H, W = self.frame_shape
         T = self.num_frames
         events = [event for event in self.events if event["t"] < T]  # a last episode may have no frame
@@ -117,7 +119,7 @@ class SessionRecorder:
         meta = {"game": "world model", "record_envs": 1, **self.metadata, "replay": events}
         with atomic_write(self.path) as file:
             np.savez(
-                file, frames=np.memmap(self.tmp_path, np.uint8, "r", shape=(1, T, 3, H, W)),
+                file, frames=np.memmap(self.file, np.uint8, "r", shape=(1, T, 3, H, W)),
                 actions=np.array([self.actions], np.int64), episode_starts=episode_starts,
                 action_names=np.array(self.action_names), meta=json.dumps(meta),
                 **{"replay/latents": np.stack(latents), "replay/actions": np.stack(actions)},
