@@ -52,6 +52,7 @@ def test_a_clip_of_two_frame_rates(folder, column):
             (*VARIABLE_RATE, "-c:v", "libvpx", "-deadline", "realtime", "-live", "1"),
         ),  # states no length
         ("a.avi", ("-vf", "fps=30", "-c:v", "mpeg4", "-bf", "2")),  # no display times, the last one missing
+        ("a.mp4", ("-vf", "fps=60000/1001")),  # a frame is due 1 ms after each change of keys
         ("a.mp4", ("-vf", "select=gt(random(1)\\,0.4)", "-fps_mode", "vfr")),  # dropped frames
         ("a.mp4", ("-vf", "select=not(between(t\\,5\\,7.5))", "-fps_mode", "vfr")),  # a gap of 2.5 s
     ],

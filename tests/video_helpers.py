@@ -1,5 +1,6 @@
 """Videos whose picture is white while "up" is held, and how far keys and picture of their recording agree."""
 
+import os
 import shutil
 import struct
 import subprocess
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 from dream.data.trajectories import Trajectories, open_trajectories
 
+# As in frame_times.py: OpenCV reads these when it is imported, which a test may do before.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 WIDTH, HEIGHT = 64, 32
 # The picture is white in every even second; T is the time of a frame.
 PICTURE = r"color=black:s=64x32:r=60,geq=lum=if(lt(mod(T\,2)\,1)\,235\,16):cb=128:cr=128"

@@ -5,7 +5,7 @@ import io
 import itertools
 import re
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from player.common.errors import InputError
 
@@ -55,7 +55,7 @@ class LogTable(NamedTuple):
     keys: List[str]  # as written
     is_down: Optional[
         List[bool]
-    ]  # of a log of events: the key goes down or up; None: `keys` are all keys held
+    ]  # in a log of events, whether the key goes down or up; else None: all keys held
     is_frame: bool  # times are frame numbers
     unit: Optional[str]  # "s", "ms", "us" or "ns" if the first line states it
 
@@ -67,14 +67,54 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     """
     text = _decode(path, notes)
     delimiter, first, columns = _find_header(path, text)
-    rows = _rows(path, text, delimiter, first)
-    first_row = next(rows, None)
-    header, keys_column, event_column = columns["header"], columns["keys"], columns.get("event")
-    if event_column is not None and header[event_column] not in EVENT_WORDS[:2] and first_row:
-        # A column named "action" or "state" need not be one of events.
-        word = _event_word(first_row[1][event_column : event_column + 1])
-        event_column = event_column if word in DOWN_WORDS | UP_WORDS else None
-    used = {keys_column, event_column, columns.get("time", columns.get("frame"))}
+    rows = list(itertools.islice(_rows(path, text, delimiter, first), 1))
+    event_column = _event_column(columns, rows)
+    header, keys_column = columns["header"], columns["keys"]
+    time_column = columns["frame"] if "time" not in columns else columns["time"]
+    _check_unused(path, header, {keys_column, event_column, time_column}, notes)
+    is_down = None if event_column is None else []
+    table = LogTable([], [], [], is_down, "time" not in columns, columns["unit"])
+    is_last = not any(header[keys_column + 1 :])  # then `up,left` without quotes can only be two keys
+    for number, cells in _rows(path, text, delimiter, first):
+        more = [cell for cell in cells[keys_column + 1 if is_last else len(header) :] if cell]
+        if more and (not is_last or is_down is not None or cells[keys_column].isdigit()):
+            raise InputError(
+                f'{path}, line {number}: more columns than the first line: quote keys as "up,left"'
+            )
+        cells += [""] * (len(header) - len(cells))
+        if not cells[time_column]:
+            raise InputError(f"{path}, line {number}: no time: {EXPECTED}")
+        table.lines.append(number)
+        table.times.append(cells[time_column])
+        table.keys.append(",".join([cells[keys_column], *more]))
+        if is_down is not None:
+            word = _event_word(cells[event_column])
+            if word not in DOWN_WORDS | UP_WORDS or not cells[keys_column]:
+                raise InputError(
+                    f"{path}, line {number}: expected a key and down or up, found {','.join(cells)[:60]!r}"
+                )
+            is_down.append(word in DOWN_WORDS)
+    if not table.lines:
+        raise InputError(f"{path} has no lines after the first: {EXPECTED}")
+    return table
+
+
+def _event_column(columns: Dict, first_rows: "List[Tuple[int, List[str]]]") -> Optional[int]:
+    """The column of events, or None. One named "action" or "state" need not be one: the first row decides."""
+    column = columns.get("event")
+    if column is None or columns["header"][column] in EVENT_WORDS[:2] or not first_rows:
+        return column
+    word = _event_word("".join(first_rows[0][1][column : column + 1]))
+    return column if word in DOWN_WORDS | UP_WORDS else None
+
+
+def _event_word(cell: str) -> str:
+    """The last word of `KeyboardEvent.KEY_DOWN` and the like, in lower case."""
+    return re.sub(r"[\s-]+", "_", cell.lower()).rpartition(".")[2]
+
+
+def _check_unused(path: Path, header: List[str], used: "Set[Optional[int]]", notes: List[str]) -> None:
+    """Notes the columns that are not used. Raises InputError if one of them says how long a key is held."""
     unused = [name for i, name in enumerate(header) if i not in used and name not in INDEX_WORDS]
     unused = [name for name in unused if not name.startswith("unnamed")]
     spans = [name for name in unused if name in SPAN_WORDS]
@@ -84,38 +124,6 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
         )
     if unused:
         notes.append(f"{path.name}: columns that are not used: {', '.join(unused)[:100]}")
-    is_last = not any(header[keys_column + 1 :])
-    table = LogTable(
-        [], [], [], [] if event_column is not None else None, "frame" in columns, columns["unit"]
-    )
-    for number, cells in itertools.chain([first_row] if first_row else [], rows):
-        more = [cell for cell in cells[len(header) if not is_last else keys_column + 1 :] if cell]
-        if more and (not is_last or table.is_down is not None or cells[keys_column].isdigit()):
-            raise InputError(
-                f'{path}, line {number}: more columns than the first line: quote keys as "up,left"'
-            )
-        cells += [""] * (len(header) - len(cells))
-        time = cells[columns["frame" if table.is_frame else "time"]]
-        if not time:
-            raise InputError(f"{path}, line {number}: no time: {EXPECTED}")
-        table.lines.append(number)
-        table.times.append(time)
-        table.keys.append(",".join([cells[keys_column], *more]))
-        if table.is_down is not None:
-            word = _event_word([cells[event_column]])
-            if word not in DOWN_WORDS | UP_WORDS or not cells[keys_column]:
-                raise InputError(
-                    f"{path}, line {number}: expected a key and down or up, found {','.join(cells)[:60]!r}"
-                )
-            table.is_down.append(word in DOWN_WORDS)
-    if not table.lines:
-        raise InputError(f"{path} has no lines after the first: {EXPECTED}")
-    return table
-
-
-def _event_word(cells: List[str]) -> str:
-    """The last word of `KeyboardEvent.KEY_DOWN` and the like, in lower case; "" without a cell."""
-    return re.sub(r"[\s-]+", "_", "".join(cells).lower()).rpartition(".")[2]
 
 
 def _decode(path: Path, notes: List[str]) -> str:

@@ -9,6 +9,9 @@ from player.video.frame_times import Clip
 from player.video.key_log import KeyLog
 
 TOLERANCE = 0.001  # seconds; some files round time stamps to milliseconds
+# Part of a step within which the next frame is awaited: a recorder's times jitter, and other frame rates than multiples
+# of the recording's would often show a frame from before a change of keys that is over by then.
+LEAD = 0.2
 MIN_GAP = 1.0  # seconds without a frame that are looked at
 MAX_GAP = 60.0  # seconds without a frame that are kept
 REACTION = 0.5  # seconds within which a key press may cause the next frame
@@ -17,7 +20,7 @@ REACTION = 0.5  # seconds within which a key press may cause the next frame
 class Steps(NamedTuple):
     """The steps of a recording from one video, S of them."""
 
-    frame_numbers: np.ndarray  # int64 (S,), ascending with repeats: the frame displayed at the step
+    frame_numbers: np.ndarray  # int64 (S,), ascending with repeats: the frame displayed then
     key_times: np.ndarray  # float64 (S,), seconds: the middle between two steps, where the action is read
     is_start: np.ndarray  # bool (S,), the first step of the video and after each part that is left out
 
@@ -36,7 +39,7 @@ def choose_steps(clip: Clip, log: KeyLog, fps: float, notes: List[str]) -> Steps
         end = clip.length if last == len(clip.times) - 1 else clip.times[last] + 1 / fps
         begin_step = math.ceil((clip.times[first] - TOLERANCE) * fps)
         steps = np.arange(begin_step, int((end + TOLERANCE) * fps))
-        shown = np.searchsorted(clip.times, steps / fps + TOLERANCE, side="right") - 1
+        shown = np.searchsorted(clip.times, (steps + LEAD) / fps, side="right") - 1
         numbers.append(np.clip(shown, first, last))
         key_times.append((steps + 0.5) / fps)
         starts.append(steps == begin_step)
