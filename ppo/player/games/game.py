@@ -1,13 +1,14 @@
 """Game: the interface between a game and the rest of the project. mode7, retro and gymnasium_env each create one.
 
-A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3); its action
-is an index into `Game.actions`; one step runs `frame_skip` frames of the game and returns the sum of their rewards.
+A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3), or the
+pixel-wise maximum of the last `max_frames` frames (see flicker.py); its action is an index into `Game.actions`; one
+step runs `frame_skip` frames of the game and returns the sum of their rewards.
 
 Two things are optional: `info["truth"]`, float32 (len(truth_names),), the game state at the returned frame; and
 `get_state() -> bytes` with `set_state(bytes)`, by which an interrupted training run resumes exactly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -43,26 +44,46 @@ class Game:
 
     name: str
     actions: Tuple[Action, ...]
-    frame_rate: int  # frames per second of the game itself, before frame skip
+    frame_rate: float  # frames per second of the game itself, before frame skip
     make: Callable[..., gymnasium.Env]  # make(frame_skip=4, ...); picklable, for worker processes
     truth_names: Tuple[str, ...] = ()  # names of the values in info["truth"]
     shares_process: bool = False  # whether one process may hold several environments; emulators cannot
     has_buttons: bool = (
         True  # whether `make` accepts buttons_as_actions, for keyboard control of single buttons
     )
+    frame_skip: int = 4  # frames per decision: the user's choice, or the game's default
+    max_frames: int = 1  # each frame is the maximum of so many; `make` already has it
+    settings: Dict[str, Any] = field(default_factory=dict)  # the user's keyword arguments of the environment
+    env_actions: Optional[Tuple[int, ...]] = None  # Gymnasium: number in the environment of each action
+    notes: Tuple[str, ...] = ()  # what was assumed or chosen; one line each, for the user
 
-    def recording_meta(self, frame_skip: int, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
+    def describe(self) -> str:
+        """Lines that tell the user how the game will be recorded."""
+        rate = self.frame_rate / self.frame_skip
+        timing = f"{self.frame_rate:g} frames per second, frame skip {self.frame_skip}: {rate:g} steps per second"
+        return "\n".join((timing, *self.notes))
+
+    def recording_meta(self, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
         """Metadata of a recording. `courses`: from `find_tracks`; `drivers`: behavior policy of each environment."""
-        return {
+        meta = {
             "game": self.name,
-            "fps": self.frame_rate / frame_skip,
-            "frame_skip": frame_skip,
+            "fps": self.frame_rate / self.frame_skip,
+            "frame_skip": self.frame_skip,
             "action_keys": [list(action.keys) for action in self.actions],
             "courses": courses,
             "record_envs": len(drivers),
             "drivers": drivers,
             "seed": seed,
         }
+        if self.env_actions is not None:
+            # What the same environment must be made and stepped with to show the same frames.
+            meta["environment"] = {
+                "settings": self.settings, "actions": list(self.env_actions), "frame_skip": self.frame_skip,
+                "max_frames": self.max_frames,
+            }  # fmt: skip
+        elif self.max_frames > 1:
+            meta["max_frames"] = self.max_frames
+        return meta
 
 
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:

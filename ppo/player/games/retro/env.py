@@ -10,13 +10,13 @@ import gymnasium
 import numpy as np
 
 from player.common.errors import InputError
+from player.games.flicker import FrameMaximum
 from player.games.game import Action
 from player.games.retro.boot_script import read_script, run_script
-from player.games.retro.compat import emulator_package, get_screen, make_retro_env
+from player.games.retro.compat import emulator_package, get_screen, make_retro_env, nominal_frame_rate
 from player.games.retro.known_games import UNKNOWN_GAME, KnownGame
 from player.games.retro.roms import INTEGRATIONS, data_folder
 
-FRAME_RATE = 60  # NTSC; every supported console is within 0.5 % of it
 POWER_ON = "power-on"  # name of the state in which the console has just been switched on
 MAX_SECONDS = 600  # game time after which an episode is truncated
 
@@ -39,6 +39,7 @@ class RetroGame(gymnasium.Env):
         scenario: Optional[str] = None,
         known: KnownGame = UNKNOWN_GAME,
         frame_skip: int = 4,
+        max_frames: int = 1,
         buttons_as_actions: bool = False,
         endless: bool = False,
         render_mode: Optional[str] = "rgb_array",
@@ -49,14 +50,15 @@ class RetroGame(gymnasium.Env):
         state: name of a savestate file, of one of known.boot_scripts, or POWER_ON; None: the game's default.
         scenario: name of one of known.scenarios, or of a scenario file.
         known: the game's settings.
+        max_frames: each picture is the maximum of so many frames, against flicker.
         buttons_as_actions: the action space is MultiBinary, one bit per button of `buttons`, instead of Discrete.
         endless: no reward and no end of an episode, for making savestates.
 
         Raises InputError if the savestate or the crop does not fit the game.
         """
         assert frame_skip >= 1
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
-        self.render_mode, self.frame_skip = render_mode, frame_skip
+        self.render_mode, self.frame_skip, self.max_frames = render_mode, frame_skip, max_frames
+        self._maximum = FrameMaximum(max_frames)
         self._package = emulator_package(name)
         State = self._package.State
         self._crop, self._truth_names, self._screen_shape = crop, truth_names, None
@@ -70,6 +72,8 @@ class RetroGame(gymnasium.Env):
         file = scenario if scenario and self._race_reward is None else "scenario"
         self._retro = make_retro_env(self._package, name, state=start, scenario=file, inttype=folders)
         try:
+            self.frame_rate = nominal_frame_rate(self._retro.em)
+            self.metadata = {"render_modes": ["rgb_array"], "render_fps": self.frame_rate / frame_skip}
             self._load_start_state(name, state, known)
             self.buttons = tuple(self._retro.buttons)
             masks = [[button in action.buttons for button in self.buttons] for action in actions]
@@ -103,7 +107,8 @@ class RetroGame(gymnasium.Env):
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
         self._restart()
-        self._frame = self._observe()
+        self._maximum.clear()
+        self._frame = self._maximum.push(self._observe())
         return self._frame.copy(), self._info()
 
     def step(self, action: Any):
@@ -113,7 +118,9 @@ class RetroGame(gymnasium.Env):
         self._frames += self.frame_skip
         em.set_button_mask(np.asarray(action, np.uint8) if by_button else self._masks[action], 0)
         reward = 0.0
-        for _ in range(self.frame_skip):
+        if self.frame_skip >= self.max_frames:
+            self._maximum.clear()
+        for i in range(self.frame_skip):
             em.step()
             data.update_ram()
             if self._endless:
@@ -123,10 +130,11 @@ class RetroGame(gymnasium.Env):
             else:
                 frame_reward, terminated = data.current_reward(), bool(data.is_done())
             reward += frame_reward
+            if terminated or i >= self.frame_skip - self.max_frames:
+                self._frame = self._maximum.push(self._observe())
             if terminated:
                 break
-        self._frame = self._observe()
-        too_long = self._frames >= MAX_SECONDS * FRAME_RATE and not self._endless
+        too_long = self._frames >= MAX_SECONDS * self.frame_rate and not self._endless
         truncated = too_long and not terminated
         return self._frame.copy(), reward, terminated, truncated, self._info()
 
