@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_the_finished_rows(tmp_path):
         (["--policy", "agent=0"], "--policy agent=0: wanted KIND"),
         (["--policy", "agent=some"], "--policy agent=some: wanted KIND"),
         (["--policy", "random=inf"], "wanted KIND"),
-        (["--frames", 0], "--frames, --n-envs and --frame-skip must be at least 1"),
+        (["--frames", 0], "--frames and --n-envs must be at least 1"),
         (["--output", "recording.txt"], "must end in .npz"),
         (["--policy", "random", "--frames", 10**12], "GB are free"),
     ],

@@ -62,10 +62,12 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
     group.add_argument("--max-frames", type=int, metavar="N", help="emulator and Gymnasium: each picture is the "
                        "maximum of the last N frames, against flicker (1 = off; default: 2 for Atari and NES, or as "
                        "measured; otherwise 1)")  # fmt: skip
-    group.add_argument("--game-settings", type=game_setting, nargs="+", action="extend", metavar="NAME=VALUE", help="Gymnasium: keyword "
-                       "arguments of the environment, such as difficulty=2 continuous=false")  # fmt: skip
-    group.add_argument("--game-path", metavar="DIR", help="Gymnasium: folder from which MODULE of MODULE:NAME is "
-                       "imported")  # fmt: skip
+    group.add_argument("--game-settings", type=game_setting, nargs="+", action="extend", metavar="NAME=VALUE",
+                       help="Gymnasium: keyword arguments of the environment, such as difficulty=2 "
+                       "continuous=false")  # fmt: skip
+    group.add_argument(
+        "--game-path", metavar="DIR", help="Gymnasium: folder from which MODULE of MODULE:NAME is imported"
+    )
 
 
 def game_setting(text: str) -> Tuple[str, Any]:
@@ -108,10 +110,20 @@ def find_options(args: argparse.Namespace) -> Dict[str, Any]:
 def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Exits with one line if an option is out of range or does not apply to the chosen game."""
     if args.game == BUILT_IN_GAME:
-        names = ("integrations", "state", "scenario", "crop", "actions", "max_frames", "game_settings", "game_path")
+        names = (
+            "integrations",
+            "state",
+            "scenario",
+            "crop",
+            "actions",
+            "max_frames",
+            "game_settings",
+            "game_path",
+        )
         for name in names:
             if getattr(args, name) is not None:
-                parser.error(f"--{name.replace('_', '-')} does not apply to Mode7Kart-v0, which has --track and --rivals")
+                option = "--" + name.replace("_", "-")
+                parser.error(f"{option} does not apply to Mode7Kart-v0, which has --track and --rivals")
     tracks = args.track if isinstance(args.track, list) else [args.track]
     if len(tracks) > 1 and args.game != BUILT_IN_GAME:
         parser.error("several --track are for Mode7Kart-v0; an emulator game has --state A,B,C")

@@ -1,4 +1,4 @@
-"""Game: the interface between a game and the rest of the project. mode7, retro and gymnasium_env each create one.
+"""Game: the interface between a game and the rest of the project. mode7, retro and gymnasium_game each create one.
 
 A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3), or the
 pixel-wise maximum of the last `max_frames` frames (see flicker.py); its action is an index into `Game.actions`; one
@@ -60,7 +60,9 @@ class Game:
     def describe(self) -> str:
         """Lines that tell the user how the game will be recorded."""
         rate = self.frame_rate / self.frame_skip
-        timing = f"{self.frame_rate:g} frames per second, frame skip {self.frame_skip}: {rate:g} steps per second"
+        timing = (
+            f"{self.frame_rate:g} frames per second, frame skip {self.frame_skip}: {rate:g} steps per second"
+        )
         return "\n".join((timing, *self.notes))
 
     def recording_meta(self, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
@@ -84,6 +86,24 @@ class Game:
         elif self.max_frames > 1:
             meta["max_frames"] = self.max_frames
         return meta
+
+
+def compare_with_agent(game: Game, config: Any) -> List[str]:
+    """Lines that say in which settings a game differs from those of an agent's training. `config`: an AgentConfig."""
+    lines = []
+    if config.frame_skip != game.frame_skip:
+        lines.append(
+            f"assumed: an agent trained with a step of {config.frame_skip} frames works with {game.frame_skip}"
+        )
+    if config.max_frames != game.max_frames:
+        lines.append(
+            f"assumed: an agent trained with --max-frames {config.max_frames} works with {game.max_frames}"
+        )
+    if config.game_settings != game.settings:
+        lines.append(
+            f"assumed: an agent trained with the settings {config.game_settings} works with {game.settings}"
+        )
+    return lines
 
 
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:

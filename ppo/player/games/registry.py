@@ -33,13 +33,13 @@ def find_game(
         return replace(game, frame_skip=frame_skip or game.frame_skip)
     add_game_path(options.get("game_path"))
     if is_gymnasium_name(name):
-        from player.games import gymnasium_env
+        from player.games import gymnasium_game
 
         if any(option is not None for option in (integrations, state, options.pop("scenario", None))):
             raise InputError(
                 f"--integrations, --state and --scenario are for emulator games; {name} is a Gymnasium environment"
             )
-        return gymnasium_env.make_game(name, frame_skip=frame_skip, **options)
+        return gymnasium_game.make_game(name, frame_skip=frame_skip, **options)
     from player.games.retro import integration
 
     for option in ("game_settings", "game_path"):

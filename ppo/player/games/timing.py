@@ -18,7 +18,9 @@ SKIP_NAMES = ("frameskip", "frame_skip", "_frameskip", "_frame_skip", "action_re
 # Base rates, frames per second, of packages whose render_fps does not depend on their own frame skip.
 PACKAGE_RATES = {"ale_py": 60.0, "vizdoom": 35.0}
 
-OwnSkip = Union[int, Tuple[int, int]]  # frames per step of the environment itself, or from-to (exclusive), random
+OwnSkip = Union[
+    int, Tuple[int, int]
+]  # frames per step of the environment itself, or from-to (exclusive), random
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The agent: maps a stack of four grey frames to action logits and a value. Pure tensors."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ class AgentConfig:
     action_names: Tuple[str, ...]
     game: str
     frame_skip: int
+    max_frames: int = 1  # each picture is the maximum of so many frames
+    game_settings: Dict[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
 
 
 class Agent(nn.Module):

@@ -3,8 +3,10 @@
 The emulator package is imported when an environment is made; a process can hold only one emulator.
 """
 
+import math
 import os
-from typing import Any, Dict, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import gymnasium
 import numpy as np
@@ -70,8 +72,10 @@ class RetroGame(gymnasium.Env):
         self._endless = endless
         self._race_reward = known.scenarios[scenario]() if scenario in known.scenarios else None
         file = scenario if scenario and self._race_reward is None else "scenario"
-        self._retro = make_retro_env(self._package, name, state=start, scenario=file, inttype=folders)
+        self._name, self._retro = name, None
         try:
+            with emulator_errors(name):
+                self._retro = make_retro_env(self._package, name, state=start, scenario=file, inttype=folders)
             self.frame_rate = nominal_frame_rate(self._retro.em)
             self.metadata = {"render_modes": ["rgb_array"], "render_fps": self.frame_rate / frame_skip}
             self._load_start_state(name, state, known)
@@ -122,13 +126,7 @@ class RetroGame(gymnasium.Env):
             self._maximum.clear()
         for i in range(self.frame_skip):
             em.step()
-            data.update_ram()
-            if self._endless:
-                frame_reward, terminated = 0.0, False
-            elif self._race_reward:
-                frame_reward, terminated = self._race_reward.step(data.lookup_value)
-            else:
-                frame_reward, terminated = data.current_reward(), bool(data.is_done())
+            frame_reward, terminated = self._frame_reward(data)
             reward += frame_reward
             if terminated or i >= self.frame_skip - self.max_frames:
                 self._frame = self._maximum.push(self._observe())
@@ -137,6 +135,17 @@ class RetroGame(gymnasium.Env):
         too_long = self._frames >= MAX_SECONDS * self.frame_rate and not self._endless
         truncated = too_long and not terminated
         return self._frame.copy(), reward, terminated, truncated, self._info()
+
+    def _frame_reward(self, data: Any) -> Tuple[float, bool]:
+        """Reward of a frame, and whether the episode has ended. Raises InputError if a script fails."""
+        with emulator_errors(self._name):
+            data.update_ram()
+            if self._endless:
+                return 0.0, False
+            if self._race_reward:
+                return self._race_reward.step(data.lookup_value)
+            reward = data.current_reward()
+            return reward if math.isfinite(reward) else 0.0, bool(data.is_done())
 
     def render(self) -> Optional[np.ndarray]:
         return self._frame.copy() if self.render_mode == "rgb_array" else None
@@ -190,7 +199,8 @@ class RetroGame(gymnasium.Env):
         return values[name]
 
     def _restart(self) -> None:
-        self._retro.reset()
+        with emulator_errors(self._name):
+            self._retro.reset()
         self._frames = 0  # since the start of the episode
         if self._race_reward:
             self._race_reward.reset(self._retro.data.lookup_value)
@@ -210,6 +220,18 @@ class RetroGame(gymnasium.Env):
             return {}
         values = [self._retro.data.lookup_value(name) for name in self._truth_names]
         return {"truth": np.array(values, np.float32)}
+
+
+@contextmanager
+def emulator_errors(name: str) -> Iterator[None]:
+    """Turns an exception of the emulator package into an InputError with one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as problem:  # C++ code that raises whatever it likes
+        line = " ".join(str(problem).split())[:180] or type(problem).__name__
+        raise InputError(f"{name}: the emulator fails ({line}): check the files of its integration") from None
 
 
 def register_integrations(integrations: Optional[str]) -> Any:

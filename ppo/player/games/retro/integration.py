@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 import gymnasium
 
 from player.common.errors import InputError
-from player.games.game import Game, read_actions
 from player.games.flicker import FLICKERING_SYSTEMS
+from player.games.game import Game, read_actions
 from player.games.retro.compat import emulator_package, package_game_name, rom_finder, rom_frame_rate
 from player.games.retro.env import POWER_ON, RetroGame, register_integrations
 from player.games.retro.integration_files import (

@@ -71,7 +71,7 @@ def check_scenario(path: Optional[str], expected_path: str, find: Callable[[str]
     for script in scripts:
         inside = script not in ("", ".", "..") and not set(script) & set("/\\\0")
         require(inside, f"scripts must be names of files in its folder, not {_shorten(script, 40)!r}")
-        require(find(script) is not None, f"it names the script {_shorten(script, 60)}, which is missing")
+        require(find(script) is not None, f"{_shorten(script, 60)} is missing, a script that it names")
         text = _read(find(script), MAX_TEXT_BYTES)
         require(b"\0" not in text, f"its script {script} is damaged")
     for name in ("reward", "done"):
@@ -159,7 +159,9 @@ def check_state(state: Optional[str], source: str, folder: str, states: List[str
             if len(file.read(MAX_STATE_BYTES + 1)) > MAX_STATE_BYTES:
                 raise EOFError(f"more than {MAX_STATE_BYTES} bytes")
     except (OSError, EOFError, zlib.error) as problem:
-        raise InputError(f"{path} is not a savestate (gzip of the emulator's state): {_shorten(problem)}") from None
+        raise InputError(
+            f"{path} is not a savestate (gzip of the emulator's state): {_shorten(problem)}"
+        ) from None
 
 
 def _read(path: str, limit: int) -> bytes:
