@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -35,7 +36,8 @@ def package_of(name: str) -> Optional[Tuple[str, str]]:
 
 def is_gymnasium_name(name: str) -> bool:
     """Whether a name is that of a Gymnasium environment: registered, MODULE:NAME, NAMESPACE/NAME, or known by name."""
-    return name in gymnasium.registry or ":" in name or "/" in name or package_of(name) is not None
+    has_namespace = re.fullmatch(r"[A-Za-z][\w-]*/[\w.-]+", name) is not None
+    return name in gymnasium.registry or ":" in name or has_namespace or package_of(name) is not None
 
 
 def add_game_path(folder: Optional[str]) -> None:
