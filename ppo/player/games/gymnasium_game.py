@@ -12,7 +12,7 @@ from player.games.flicker import PROBE_FRAMES, flicker_period
 from player.games.game import Action, Game, read_actions
 from player.games.gymnasium_env import GymnasiumGame
 from player.games.gymnasium_open import add_game_path, open_env
-from player.games.timing import Timing, find_timing, own_frame_skip
+from player.games.timing import MAX_TURN_RATE, Timing, find_timing, own_frame_skip
 
 KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
 # Environments whose actions have names: name and keys of each, in the environment's order.
@@ -67,7 +67,9 @@ def make_game(
     notes, period = probe(make)
     frame_skip = frame_skip or timing.frame_skip
     if max_frames is None:
-        needed = max(period, 2 if is_atari else 1)
+        # A slow or turn-based game repeats its pictures for other reasons: four turns to the left, for example.
+        is_fast = timing.is_declared and timing.frame_rate * substeps > MAX_TURN_RATE
+        needed = max(period if is_fast else 1, 2 if is_atari else 1)
         max_frames = needed if frame_skip * substeps > 1 else 1
     make = partial(make, known_notes=notes, max_frames=max_frames)
     lines = describe_choices(timing, frame_skip, max_frames)

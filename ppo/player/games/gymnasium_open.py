@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
@@ -37,7 +38,12 @@ def package_of(name: str) -> Optional[Tuple[str, str]]:
 def is_gymnasium_name(name: str) -> bool:
     """Whether a name is that of a Gymnasium environment: registered, MODULE:NAME, NAMESPACE/NAME, or known by name."""
     has_namespace = re.fullmatch(r"[A-Za-z][\w-]*/[\w.-]+", name) is not None
-    return name in gymnasium.registry or ":" in name or has_namespace or package_of(name) is not None
+    if name in gymnasium.registry or ":" in name or has_namespace or package_of(name) is not None:
+        return True
+    if re.fullmatch(r"\w+-v[04]", name):  # such as Pong-v4, if ale-py is installed
+        with suppress(Exception):
+            importlib.import_module("ale_py")
+    return name in gymnasium.registry
 
 
 def add_game_path(folder: Optional[str]) -> None:

@@ -25,11 +25,13 @@ OwnSkip = Union[
 
 @dataclass(frozen=True)
 class Timing:
-    """`frame_rate`: steps of the environment per second. `frame_skip`: its default here. `reason`: for the user."""
+    """`frame_rate`: steps of the environment per second; `is_declared`: whether it is not only assumed. `frame_skip`:
+    the default for it. `reason`: why that is not FRAME_SKIP, for the user."""
 
     frame_rate: float
     frame_skip: int
     reason: str = ""
+    is_declared: bool = True
 
 
 def find_timing(env: gymnasium.Env, settings: Dict[str, Any]) -> Timing:
@@ -42,9 +44,10 @@ def find_timing(env: gymnasium.Env, settings: Dict[str, Any]) -> Timing:
         declared = PACKAGE_RATES[package] / mean_skip
     if mean_skip > 1:
         frames = skip if isinstance(skip, int) else f"{skip[0]} to {skip[1] - 1}"
-        return Timing(declared or ASSUMED_RATE, 1, f"each step of it runs {frames} frames already")
+        reason = f"each step of it runs {frames} frames already"
+        return Timing(declared or ASSUMED_RATE, 1, reason, declared is not None)
     if declared is None:
-        return Timing(ASSUMED_RATE, 1, f"it declares no frame rate; assumed: {ASSUMED_RATE}")
+        return Timing(ASSUMED_RATE, 1, f"it declares no frame rate; assumed: {ASSUMED_RATE}", False)
     if isinstance(env.observation_space, (gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete)):
         return Timing(declared, 1, "turn-based: its observation is a number")
     if declared <= MAX_TURN_RATE:
