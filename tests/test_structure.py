@@ -140,7 +140,7 @@ def test_nothing_is_unpickled():
                     assert isinstance(value, ast.Constant) and value.value is wanted, f"{path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("name", ["errors.py", "files.py", "runs.py", "agent_view.py"])
+@pytest.mark.parametrize("name", ["errors.py", "files.py", "runs.py", "agent_view.py", "pictures.py"])
 def test_twins_are_equal(name):
     """Files that exist on both sides, because they share no code, differ only in the package name."""
     texts = [

@@ -40,7 +40,8 @@ class PictureReader:
         self.shape = self.shape or rgb.shape[:2]
         if rgb.shape[:2] != self.shape:
             self.note("assumed: pictures of another size than the first one are resized to it")
-            rows, columns = (np.arange(new) * old // new for new, old in zip(self.shape, rgb.shape))
+            H, W = self.shape
+            rows, columns = np.arange(H) * rgb.shape[0] // H, np.arange(W) * rgb.shape[1] // W
             rgb = rgb[rows[:, None], columns]
         return rgb
 

@@ -54,7 +54,9 @@ class Game:
     frame_skip: int = 4  # frames per decision: the user's choice, or the game's default
     max_frames: int = 1  # each frame is the maximum of so many; `make` already has it
     settings: Dict[str, Any] = field(default_factory=dict)  # the user's keyword arguments of the environment
-    env_actions: Optional[Tuple[int, ...]] = None  # Gymnasium: number in the environment of each action
+    # How to make and step the same Gymnasium environment elsewhere: settings, actions (its number for each one),
+    # frame_skip, max_frames, crop; None for emulator games.
+    environment: Optional[Dict[str, Any]] = None
     notes: Tuple[str, ...] = ()  # what was assumed or chosen; one line each, for the user
 
     def describe(self) -> str:
@@ -77,14 +79,12 @@ class Game:
             "drivers": drivers,
             "seed": seed,
         }
-        if self.env_actions is not None:
-            # What the same environment must be made and stepped with to show the same frames.
-            meta["environment"] = {
-                "settings": self.settings, "actions": list(self.env_actions), "frame_skip": self.frame_skip,
-                "max_frames": self.max_frames,
-            }  # fmt: skip
-        elif self.max_frames > 1:
+        if self.max_frames > 1:
             meta["max_frames"] = self.max_frames
+        if self.settings:
+            meta["game_settings"] = self.settings
+        if self.environment is not None:
+            meta["environment"] = self.environment
         return meta
 
 

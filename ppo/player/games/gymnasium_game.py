@@ -11,7 +11,7 @@ from player.common.pictures import NEARLY_BLACK
 from player.games.flicker import PROBE_FRAMES, flicker_period
 from player.games.game import Action, Game, read_actions
 from player.games.gymnasium_env import GymnasiumGame
-from player.games.gymnasium_open import add_game_path, open_env
+from player.games.gymnasium_open import add_game_path, open_env, with_defaults
 from player.games.timing import MAX_TURN_RATE, Timing, find_timing, own_frame_skip
 
 KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
@@ -72,10 +72,17 @@ def make_game(
         needed = max(period if is_fast else 1, 2 if is_atari else 1)
         max_frames = needed if frame_skip * substeps > 1 else 1
     make = partial(make, known_notes=notes, max_frames=max_frames)
+    environment = {
+        "settings": with_defaults(name, make_settings),
+        "actions": list(env_actions),
+        "frame_skip": frame_skip * substeps,
+        "max_frames": max_frames,
+        "crop": crop and list(crop),
+    }
     lines = describe_choices(timing, frame_skip, max_frames)
     return Game(
         name, chosen, timing.frame_rate, make, shares_process=True, has_buttons=False, frame_skip=frame_skip,
-        max_frames=max_frames, settings=settings, env_actions=env_actions, notes=(*lines, *notes),
+        max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes),
     )  # fmt: skip
 
 

@@ -64,8 +64,7 @@ def open_env(name: str, settings: Optional[Dict[str, Any]] = None) -> Tuple[gymn
     missing, if it cannot be made, or if its actions are not Discrete.
     """
     _import_package(name)
-    defaults = {"continuous": False} if name.startswith(CONTINUOUS) else {}
-    arguments = {**defaults, **(settings or {})}
+    arguments = with_defaults(name, settings or {})
     env = _make(name, "rgb_array", arguments)
     metadata = getattr(env, "metadata", None)
     modes = (metadata.get("render_modes") if isinstance(metadata, dict) else None) or ()
@@ -77,6 +76,11 @@ def open_env(name: str, settings: Optional[Dict[str, Any]] = None) -> Tuple[gymn
         env.close()
         raise InputError(problem)
     return env, "rgb_array" in modes or "rgb_array_list" in modes
+
+
+def with_defaults(name: str, settings: Dict[str, Any]) -> Dict[str, Any]:
+    """The keyword arguments of an environment: the user's, and those that give it Discrete actions."""
+    return {**({"continuous": False} if name.startswith(CONTINUOUS) else {}), **settings}
 
 
 def _import_package(name: str) -> None:

@@ -30,7 +30,15 @@ def find_game(
         from player.games.mode7 import env as mode7
 
         game = mode7.make_game(track=track, rivals=rivals)
-        return replace(game, frame_skip=frame_skip or game.frame_skip)
+        frame_skip = frame_skip or game.frame_skip
+        settings = {"track": track, "rivals": rivals, "frame_skip": frame_skip}
+        environment = {
+            "settings": settings,
+            "actions": [*range(len(game.actions))],
+            "frame_skip": 1,
+            "max_frames": 1,
+        }
+        return replace(game, frame_skip=frame_skip, environment=environment)
     add_game_path(options.get("game_path"))
     if is_gymnasium_name(name):
         from player.games import gymnasium_game
@@ -68,6 +76,8 @@ def find_tracks(
     """
     if name == BUILT_IN_GAME:
         game = find_game(name, track=tracks[0], rivals=rivals, frame_skip=frame_skip)
+        if len(tracks) > 1:
+            del game.environment["settings"]["track"]
         return game, [{"track": track} for track in tracks]
     names = [states]
     if states == "all":

@@ -74,6 +74,10 @@ def make_game(
     if folder is None or name in ("", ".", "..") or os.path.basename(name) != name:
         raise InputError(_missing_game_message(name, integrations))
 
+    if find("metadata.json"):
+        default_state(
+            find("metadata.json"), folder + "metadata.json"
+        )  # checks the file; the package reads it too
     try:
         rom = rom_finder(package)(package_name, folders)
     except FileNotFoundError:

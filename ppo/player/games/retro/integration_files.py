@@ -112,6 +112,9 @@ def default_state(path: str, expected_path: str) -> Optional[str]:
     states = metadata.get("default_player_state") or [metadata.get("default_state")]
     if not isinstance(states, list) or not all(isinstance(state, (str, type(None))) for state in states):
         raise InputError(f"{path}: its default state must be the name of a savestate")
+    rom = metadata.get("original_rom_name", "")
+    if not isinstance(rom, str) or set(rom) & set("/\\\0"):
+        raise InputError(f"{path}: its original_rom_name must be the name of a file in its folder")
     return states[0] if states else None
 
 
@@ -137,12 +140,9 @@ def check_rom(rom: str, sha_path: Optional[str]) -> None:
 
 
 def read_hashes(path: str) -> List[str]:
-    """The SHA-1 values in a rom.sha, lowercase hexadecimal. Raises InputError if it is not text or has none."""
-    hashes = _read(path, MAX_TEXT_BYTES).decode("ascii", "replace").lower().split()
-    found = [one for one in hashes if re.fullmatch("[0-9a-f]{40}", one)]
-    if hashes and not found:
-        raise InputError(f"{path} has no SHA-1, which is 40 hexadecimal digits: write that of the ROM")
-    return found
+    """The SHA-1 values in a rom.sha, lowercase hexadecimal; whatever else is in the file is left out."""
+    words = _read(path, MAX_TEXT_BYTES).decode("ascii", "replace").lower().split()
+    return [word for word in words if re.fullmatch("[0-9a-f]{40}", word)]
 
 
 def check_state(state: Optional[str], source: str, folder: str, states: List[str], find: Callable) -> None:
