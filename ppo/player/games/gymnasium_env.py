@@ -112,7 +112,8 @@ class GymnasiumGame(gymnasium.Env):
     def read_reward(self, reward: Any) -> float:
         """The reward as a number; 0, with a note, if it is not finite. Raises InputError if it is not one number."""
         try:
-            value = float(np.asarray(reward, np.float64).reshape(-1)[0]) if np.size(reward) == 1 else None
+            is_number = reward is not None and np.size(reward) == 1
+            value = float(np.asarray(reward, np.float64).reshape(-1)[0]) if is_number else None
         except (TypeError, ValueError):
             value = None
         if value is None:
@@ -155,6 +156,8 @@ class GymnasiumGame(gymnasium.Env):
         """Resizes a picture to uint8 (H, WIDTH, 3); small ones keep their sharp pixels."""
         import cv2  # imported here because only these games need it
 
+        # A forked worker does not have the threads that OpenCV has started in its parent, and would wait for them.
+        cv2.setNumThreads(1)
         height, width = picture.shape[:2]
         rows = max(SIZE_MULTIPLE, round(WIDTH * height / width / SIZE_MULTIPLE) * SIZE_MULTIPLE)
         method = cv2.INTER_NEAREST if 2 * width <= WIDTH else cv2.INTER_AREA
