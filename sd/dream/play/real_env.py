@@ -45,7 +45,7 @@ class RealEnv:
         try:
             import gymnasium
 
-            self.env = gymnasium.make(game, render_mode="rgb_array", **kwargs)
+            self.env = gymnasium.make(game, render_mode="rgb_array", disable_env_checker=True, **kwargs)
             self.frame_u8 = self._reset(seed=0)
         except ImportError as problem:
             fix = (

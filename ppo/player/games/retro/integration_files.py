@@ -26,8 +26,9 @@ def read_json(path: Optional[str], expected_path: str) -> Dict[str, Any]:
     """Reads a JSON object. `path` is None if the file was not found; the error then names `expected_path`."""
     if path is None:
         raise InputError(f"{expected_path} is missing: it is one of the game's integration files")
+    text = _read(path, MAX_TEXT_BYTES)
     try:
-        content = json.loads(_read(path, MAX_TEXT_BYTES).decode("utf-8"))
+        content = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as problem:  # invalid JSON or invalid text
         raise InputError(f"{path} is not JSON: {_shorten(problem)}") from None
     if not isinstance(content, dict):
