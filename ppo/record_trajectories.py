@@ -121,7 +121,7 @@ def record(
     steps = -(-args.frames // (K * num_parts))
     # Before torch starts threads and before this process holds an emulator: the workers are forked.
     envs = make_vector_env(game, K, game.frame_skip, tracks)
-    writer, effects = None, ActionEffects([action.name for action in game.actions])
+    writer, failure, effects = None, None, ActionEffects([action.name for action in game.actions])
     try:
         needs_agent = any(BEHAVIORS[name].random_fraction < 1 for name in behavior_names)
         agent = make_agent(args, game) if needs_agent else None
@@ -149,9 +149,15 @@ def record(
             writer.write(part, rows)
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the finished rows")
+    except InputError as problem:  # of the game, in the middle of a recording
+        if writer is None or not has_rows(writer):
+            raise
+        failure = problem
     finally:
         envs.close()
     finish(args, writer, effects)
+    if failure:
+        raise InputError(f"{failure}; the finished rows are in {args.output}")
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
@@ -177,11 +183,16 @@ def make_writer(
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
 
 
+def has_rows(writer: TrajectoryWriter) -> bool:
+    """Whether anything is recorded."""
+    return any(writer.run_dir.glob("*/epoch_*"))
+
+
 def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter], effects: ActionEffects) -> None:
     """Packs the recording into --output. Raises InputError if nothing is recorded, or if nothing ever changes in it."""
     if writer is None:
         raise InputError("nothing is recorded: stopped before the first frame")
-    if not any(writer.run_dir.glob("*/epoch_*")):
+    if not has_rows(writer):
         shutil.rmtree(str(writer.run_dir))
         raise InputError("nothing is recorded: stopped before the first row was full")
     path = writer.pack()

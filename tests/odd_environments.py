@@ -13,6 +13,8 @@ SIZE = 64
 class Odd(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 60}  # noqa: RUF012
 
+    instances = 0
+
     def __init__(self, render_mode=None, odd="", skip=1):
         self.render_mode, self.odd, self.t, self.numbers = render_mode, odd, 0, []
         self.action_space = {
@@ -43,7 +45,7 @@ class Odd(gymnasium.Env):
     def step(self, action):
         assert self.action_space.contains(action), action
         self.t += 1
-        if self.odd == "raises in step" and self.t > 50:
+        if self.odd == "raises in step" and self.t > 35:
             raise ValueError("no step\nand more")
         reward = {"nan reward": float("nan"), "reward array": np.float32([2]), "reward list": [1.0, 2.0],
                   "no reward": None, "text reward": "much"}.get(self.odd, 1.0)  # fmt: skip
@@ -109,8 +111,15 @@ class Odd(gymnasium.Env):
             "nothing": lambda: None,
             "ragged": lambda: [[1, 2], [3]],
             "no pixels": lambda: rgb[:0],
+            "size of the instance": lambda: self.resized(rgb),
             "same buffer": lambda: self.same_buffer(rgb),
         }.get(odd, lambda: rgb)()
+
+    def resized(self, rgb):
+        """Every second instance draws pictures twice as high."""
+        if not hasattr(self, "number"):
+            self.number = Odd.instances = Odd.instances + 1
+        return rgb.repeat(1 + self.number % 2, axis=0)
 
     def same_buffer(self, rgb):
         """As some environments do: each picture overwrites the one before."""

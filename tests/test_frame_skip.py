@@ -143,7 +143,7 @@ def test_the_recording_says_how_it_was_made(tmp_path, capsys):
 
 
 def test_actions_without_effect_are_reported(tmp_path, capsys):
-    record(tmp_path, "--game", TURNS)
+    record(tmp_path, "--game", TURNS, "--frames", 16)
     assert "the picture never changed after 2 " not in capsys.readouterr().err  # used too rarely to say
     record(tmp_path, "--game", TURNS, "--frames", 400)
     assert "warning: the picture never changed after 2 (" in capsys.readouterr().err

@@ -174,3 +174,15 @@ def test_later_sizes_are_resized_to_the_first():
     first = reader.read(picture)
     np.testing.assert_array_equal(reader.read(picture.repeat(3, axis=0).repeat(2, axis=1)), first)
     np.testing.assert_array_equal(reader.read(picture[::2, ::2]), first)
+
+
+def test_instances_with_pictures_of_different_sizes(capsys):
+    """The frames of all workers have one shape."""
+    game = find_game(GAME, game_settings={"odd": "size of the instance"})
+    shapes = []
+    for _ in range(3):
+        env = game.make(frame_skip=1)
+        shapes.append(env.reset()[0].shape)
+        env.close()
+    assert len(set(shapes)) == 1
+    assert "of another size" in capsys.readouterr().err  # not seen before

@@ -111,6 +111,13 @@ def handle(command: str, argument: Any, envs: Dict[int, gymnasium.Env], arrays: 
     """
 
     def write_observation(i: int, frame: np.ndarray, info: dict) -> None:
+        if frame.shape != arrays["frames"].shape[1:]:
+            sizes = " and ".join(
+                f"{shape[1]} x {shape[0]}" for shape in (arrays["frames"].shape[1:], frame.shape)
+            )
+            raise InputError(
+                f"the games have frames of different sizes, {sizes} pixels: give --crop, or fewer --state"
+            )
         arrays["frames"][i], arrays["views"][i] = frame, preprocess_frame(frame)
         if arrays["truth"].size:
             arrays["truth"][i] = info["truth"]

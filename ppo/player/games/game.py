@@ -17,6 +17,7 @@ import gymnasium
 from player.common.errors import InputError
 
 BUILT_IN_GAME = "Mode7Kart-v0"
+MAX_WORD = 60  # letters of an action's name, buttons or keys in a file
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,13 @@ def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
         if len(words) != 3:
             raise InputError(f"{path}, line {number}: expected NAME BUTTONS KEYS, such as: right RIGHT right")
         name, held, keys = words[0], *(() if word == "none" else tuple(word.split("+")) for word in words[1:])
+        if not "".join(words).isprintable() or max(map(len, words)) > MAX_WORD:
+            raise InputError(
+                f"{path}, line {number}: a word is not printable, or longer than {MAX_WORD} letters"
+            )
         for button in held:
             if button not in buttons:
-                available = ", ".join(one for one in buttons if one)
+                available = ", ".join(one for one in buttons if one)[:200]
                 raise InputError(f"{path}, line {number}: no button {button}; the buttons are {available}")
         if name in (action.name for action in actions):
             raise InputError(f"{path}, line {number}: the name {name} is used twice")

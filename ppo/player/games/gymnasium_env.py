@@ -23,7 +23,8 @@ class GymnasiumGame(gymnasium.Env):
     `actions`: for each action of this environment, the number of the wrapped environment's action. `crop`: x, y, width
     and height of the visible part of the picture, in pixels. `settings`: keyword arguments of the wrapped environment.
     `game_path`: folder to import it from. `known_notes`: assumptions about its pictures that are not printed, because
-    they were before; None: print none.
+    they were before; None: print none. `picture_size`: height and width to which its pictures are resized if they have
+    another size; None: those of the first one.
 
     One step runs `frame_skip` steps of the wrapped environment (`substeps` frames each, see `split_steps`), fewer if
     the episode ends, and sums their rewards. Each picture is the maximum of the last `max_frames` frames. Raises
@@ -39,6 +40,7 @@ class GymnasiumGame(gymnasium.Env):
         game_path: Optional[str] = None,
         substeps: int = 1,
         known_notes: Optional[Sequence[str]] = (),
+        picture_size: Optional[Tuple[int, int]] = None,
         max_frames: int = 1,
         frame_skip: int = 4,
     ) -> None:
@@ -47,6 +49,7 @@ class GymnasiumGame(gymnasium.Env):
         self.num_frames, self.max_frames = frame_skip * substeps, max_frames
         self.game, self.draws = open_env(name, settings)
         self.reader, self.known_notes = PictureReader(), None if known_notes is None else list(known_notes)
+        self.reader.shape = picture_size
         self.maximum, self.last_picture = FrameMaximum(max_frames), None
         rate = find_timing(self.game, settings or {}).frame_rate
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": rate / self.num_frames}

@@ -64,14 +64,14 @@ def make_game(
     make = partial(
         GymnasiumGame, name, env_actions, crop, settings=make_settings, game_path=game_path, substeps=substeps
     )
-    notes, period = probe(make)
+    notes, period, picture_size = probe(make)
     frame_skip = frame_skip or timing.frame_skip
     if max_frames is None:
         # A slow or turn-based game repeats its pictures for other reasons: four turns to the left, for example.
         is_fast = timing.is_declared and timing.frame_rate * substeps > MAX_TURN_RATE
         needed = max(period if is_fast else 1, 2 if is_atari else 1)
         max_frames = needed if frame_skip * substeps > 1 else 1
-    make = partial(make, known_notes=notes, max_frames=max_frames)
+    make = partial(make, known_notes=notes, picture_size=picture_size, max_frames=max_frames)
     environment = {
         "settings": with_defaults(name, make_settings),
         "actions": list(env_actions),
@@ -80,6 +80,10 @@ def make_game(
         "crop": crop and list(crop),
     }
     lines = describe_choices(timing, frame_skip, max_frames)
+    if is_atari and substeps == 1 and timing.reason and max_frames == 1:
+        lines.append(
+            "note: what flickers is lost in its own frame skip; --game-settings frameskip=1 leaves it to here"
+        )
     return Game(
         name, chosen, timing.frame_rate, make, shares_process=True, has_buttons=False, frame_skip=frame_skip,
         max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes),
@@ -106,8 +110,9 @@ def choose_actions(name: str, numbers: List[str], file: Optional[str]) -> Tuple[
     return tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
 
 
-def probe(make: Any) -> Tuple[List[str], int]:
-    """Plays some frames with the first action. Returns assumptions about the pictures, and the period of flicker.
+def probe(make: Any) -> Tuple[List[str], int, Tuple[int, int]]:
+    """Plays some frames with the first action. Returns assumptions about the pictures, the period of flicker, and
+    height and width of the pictures.
 
     `make`: of a GymnasiumGame. Raises InputError if a picture cannot be used.
     """
@@ -129,7 +134,7 @@ def probe(make: Any) -> Tuple[List[str], int]:
         if 0 < game.reader.brightest < NEARLY_BLACK:
             notes.append(f"warning: nearly black: the brightest value is {game.reader.brightest} of 255; are "
                          "these numbers of cells, and not colors?")  # fmt: skip
-        return notes, period
+        return notes, period, game.reader.shape
     finally:
         game.close()
 

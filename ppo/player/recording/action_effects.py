@@ -5,7 +5,7 @@ from typing import Dict, List, Sequence
 
 import numpy as np
 
-MIN_USES = 20  # an action that was used less often is not judged
+MIN_USES = 10  # an action that was used less often is not judged
 MAX_TRANSITIONS = 4096  # how many steps are compared with others from the same picture
 MIN_REPEATED = 0.9  # fraction of these steps that must have others to be compared with
 

@@ -45,6 +45,7 @@ class RealEnv:
         try:
             import gymnasium
 
+            self.env = None
             self.env = gymnasium.make(game, render_mode="rgb_array", disable_env_checker=True, **kwargs)
             self.frame_u8 = self._reset(seed=0)
         except ImportError as problem:
@@ -55,6 +56,8 @@ class RealEnv:
             )
             raise InputError(f"--real {game}: no {problem.name or problem}: {fix}") from None
         except Exception as problem:  # raised by the game; gymnasium alone raises many types
+            if self.env is not None:  # it may have processes behind it
+                self.env.close()
             raise InputError(f"--real {game} cannot be played ({first_line(problem)})") from None
         space = self.env.action_space
         first, count = int(getattr(space, "start", 0)), getattr(space, "n", None)
