@@ -5,52 +5,55 @@
 
 FOLDER contains videos (.mp4 .mkv .webm .avi .mov) and for each a log of the same name, such as a.mp4 and a.csv:
 
-    time,keys            or   frame,keys        (seconds, or frames of the video, counted from 0)
-    0,                        0,
-    1.25,up                   75,up             the keys held from then on, until the next line
-    2.5,up+left               150,up+left
+    time,keys            or   frame,keys         or   time,key,event
+    0,                        0,                      1.25,up,down
+    1.25,up                   75,up                   2.5,left,down
+    2.5,up+left               150,up+left             3.1,left,up
+
+A line holds until the next one. Times are seconds, milliseconds (time_ms), h:mm:ss or dates; frames are counted from 0.
+Time 0 is the first frame of the video, whose own time stamps are used. Keys are named as pynput, browsers, X11,
+Windows, Minecraft or pygame name them; no key is an empty cell or "none". What is assumed is printed.
 
 The actions of the recording are the --max-actions sets of keys that are held longest. Any other set of keys becomes the
-largest action that is contained in it. The videos must have a constant frame rate.
+largest action that is contained in it. Of videos with the same name before the suffix, one is used.
 """
 
 import argparse
-import csv
+import filecmp
 import shlex
 import shutil
-from collections import Counter
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from player.common.errors import InputError, run_script
+from player.common.files import locked_folder
 from player.games.cli import crop_box
 from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.parts import partial_folder
 from player.recording.trajectory_writer import TrajectoryWriter
+from player.video.actions import action_name, nearest_action, select_actions
+from player.video.frame_times import Clip, read_clip, read_pictures
+from player.video.key_log import Keys, read_log
+from player.video.steps import Steps, choose_steps
 from tqdm import tqdm
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # the first that can be read is used
+LOG_SUFFIXES = (".csv", ".CSV", ".tsv", ".txt")
 ROW_STEPS = 128  # steps per row of the recording; an incomplete row at the end of a video is dropped
 SIZE_MULTIPLE = 16  # width and height are multiples of this, so that the autoencoder can halve them
 
-Keys = FrozenSet[str]
-
-
-class KeyLog(NamedTuple):
-    """The keys held over time."""
-
-    times: List[float]  # seconds, ascending
-    keys: List[Keys]  # held from each time on
-
 
 class Video(NamedTuple):
-    """A video and its log of keys."""
+    """A video and what is recorded of it."""
 
-    path: Path
-    log: KeyLog
-    fps: float  # frames per second of the video
-    num_steps: int  # steps in the recording, at the recording's frame rate
-    size: Tuple[int, int]  # width, height in pixels
+    clip: Clip
+    steps: Steps
+    held: List[Keys]  # keys held at each step
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.held) // ROW_STEPS
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -92,11 +95,11 @@ def frame_size(text: str) -> Tuple[int, int]:
 
 
 def main(args: argparse.Namespace) -> None:
-    videos = find_videos(args.folder, args.fps)
-    actions = select_actions(videos, args.fps, args.max_actions)
-    names = ["+".join(sorted(keys)) or "nothing" for keys in actions]
-    width, height = args.size or default_size(args.crop[2:] if args.crop else videos[0].size)
-    num_rows = sum(video.num_steps // ROW_STEPS for video in videos)
+    videos = read_videos(args.folder, args.fps)
+    actions = select_actions((keys for video in videos for keys in video.held), args.max_actions)
+    names = [action_name(keys) for keys in actions]
+    width, height = args.size or default_size(args.crop[2:] if args.crop else videos[0].clip.size)
+    num_rows = sum(video.num_rows for video in videos)
     print(
         f"{len(videos)} videos, {num_rows * ROW_STEPS} frames of {width} x {height}; "
         f"{len(names)} actions: {', '.join(names)}"
@@ -105,117 +108,114 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(
             f"no video is {ROW_STEPS / args.fps:.1f} seconds long, the length of one row of a recording"
         )
+    check_crop(args.crop, videos)
     parts_dir = args.output.with_name(args.output.stem + ".recording")
-    for path in (args.output, parts_dir):
-        if path.exists():
-            raise InputError(f"{path} already exists: choose another --output, or remove it")
-    check_disk_space(args.output.parent, 2 * recording_bytes(num_rows, ROW_STEPS, height, width))
-    meta = {
-        "game": args.folder.resolve().name, "fps": args.fps, "frame_skip": 1, "record_envs": 1, "seed": 0,
-        "action_keys": [sorted(keys) for keys in actions], "videos": [video.path.name for video in videos],
-    }  # fmt: skip
-    writer = TrajectoryWriter(parts_dir, names, meta)
-    try:
-        rows = (row for video in videos for row in video_rows(video, args, actions, (width, height)))
-        for number, row in enumerate(tqdm(rows, total=num_rows, unit="row")):
-            writer.write(number, row)
-        writer.pack().replace(args.output)
-    finally:  # an incomplete recording is not kept, because the videos are still there
-        shutil.rmtree(str(parts_dir), ignore_errors=True)
+    with locked_folder(parts_dir):
+        record(args, videos, actions, (width, height), parts_dir)
     print(f"recorded {args.output}")
     print(
         "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
     )
 
 
-def find_videos(folder: Path, fps: float) -> List[Video]:
+def record(
+    args: argparse.Namespace, videos: List[Video], actions: List[Keys], size: Tuple[int, int], parts_dir: Path
+) -> None:
+    """Writes --output. `actions`: sets of keys. `size`: of the frames, width and height.
+
+    Raises InputError if a recording exists, or if the disk has too little free space.
+    """
+    for path in (args.output, partial_folder(parts_dir)):
+        if path.exists():
+            raise InputError(f"{path} already exists: choose another --output, or remove it")
+    num_rows = sum(video.num_rows for video in videos)
+    check_disk_space(args.output.parent, 2 * recording_bytes(num_rows, ROW_STEPS, size[1], size[0]))
+    meta = {
+        "game": args.folder.resolve().name, "fps": args.fps, "frame_skip": 1, "record_envs": 1, "seed": 0,
+        "action_keys": [sorted(keys) for keys in actions], "videos": [video.clip.path.name for video in videos],
+    }  # fmt: skip
+    writer = TrajectoryWriter(parts_dir, [action_name(keys) for keys in actions], meta)
+    try:
+        rows = (row for video in videos for row in video_rows(video, args.crop, actions, size))
+        for number, row in enumerate(tqdm(rows, total=num_rows, unit="row")):
+            writer.write(number, row)
+        writer.pack().replace(args.output)
+    finally:  # an incomplete recording is not kept, because the videos are still there
+        shutil.rmtree(str(parts_dir), ignore_errors=True)
+
+
+def read_videos(folder: Path, fps: float) -> List[Video]:
     """The videos in `folder` with their logs, sorted by name. `fps`: frames per second of the recording.
 
-    Raises InputError if a video cannot be read or has no valid log.
+    Prints what is assumed, and which videos are left out because they cannot be decoded or are there twice. Raises
+    InputError if no video can be used or if a log is missing or invalid.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give one with videos and a .csv for each")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not paths:
-        raise InputError(f"no video in {folder} ({' '.join(VIDEO_SUFFIXES)})")
-    videos = []
-    for path in paths:
-        capture = open_video(path)
-        # cv2.CAP_PROP_FPS, FRAME_COUNT, FRAME_WIDTH and FRAME_HEIGHT
-        rate, count, width, height = (capture.get(property_id) for property_id in (5, 7, 3, 4))
-        capture.release()
-        if rate <= 0 or count < 1:
-            raise InputError(f"{path} does not state its number of frames and frame rate: convert it to .mp4")
-        log = read_log(path.with_suffix(".csv"), rate)
-        videos.append(Video(path, log, rate, int(count / rate * fps), (int(width), int(height))))
+    videos: List[Video] = []
+    problems: List[str] = []
+    groups = find_videos(folder)
+    for paths in groups:
+        clip, notes = None, []
+        for path in paths:
+            if clip is not None:
+                notes.append(f"left out: {path.name} has the same name before the suffix as {clip.path.name}")
+                continue
+            twin = next((video.clip.path for video in videos if is_copy(path, video.clip.path)), None)
+            if twin is not None:
+                notes.append(f"left out: {path.name} is a copy of {twin.name}")
+                continue
+            try:
+                clip = read_clip(path, notes)
+            except InputError as problem:
+                problems.append(str(problem))
+                notes.append(f"left out: {problem}")
+        if clip is not None:
+            log = read_log(find_log(clip.path), clip.times, clip.length, notes)
+            steps = choose_steps(clip, log, fps, notes)
+            videos.append(Video(clip, steps, log.keys_at(steps.key_times)))
+        for note in notes if len(groups) > 1 or clip is not None else []:
+            print(note if note.startswith(("assumed: ", "left out: ")) else f"note: {note}")
+    if not videos:
+        raise InputError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
     return videos
 
 
-def open_video(path: Path):
-    """A cv2.VideoCapture. Raises InputError if OpenCV is missing or the file is not a video."""
-    try:
-        import cv2
-    except ImportError:
-        raise InputError("videos need OpenCV: `pip install opencv-python`") from None
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise InputError(f"{path} cannot be read as a video: copy or convert it again")
-    return capture
+def find_videos(folder: Path) -> List[List[Path]]:
+    """The paths of the videos in `folder`, those with the same name before the suffix together; VIDEO_SUFFIXES first.
 
-
-def read_log(path: Path, frame_rate: float) -> KeyLog:
-    """Reads a log of keys. `frame_rate`: of the video, for logs with frame numbers. Raises InputError on bad input."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except FileNotFoundError:
-        raise InputError(f"no log of keys at {path}: make one with lines of time,keys") from None
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{path} is not a CSV file ({problem}): save it as UTF-8") from None
-    if not lines or [cell.strip() for cell in lines[0]] not in (["time", "keys"], ["frame", "keys"]):
-        raise InputError(f"{path}: the first line must be time,keys or frame,keys")
-    unit = 1.0 if lines[0][0].strip() == "time" else 1 / frame_rate
-    log = KeyLog([0.0], [frozenset()])
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            seconds, keys = float(line[0]) * unit, "" if len(line) < 2 else line[1]
-        except ValueError:
-            raise InputError(f"{path}, line {number}: {line[0]!r} is not a number") from None
-        if len(line) > 2 or not log.times[-1] <= seconds < float("inf"):
-            raise InputError(
-                f"{path}, line {number}: expected two columns, and no time earlier than the line before"
-            )
-        log.times.append(seconds)
-        log.keys.append(frozenset(key.strip().lower() for key in keys.split("+") if key.strip()))
-    return log
-
-
-def keys_at(log: KeyLog, seconds: np.ndarray) -> List[Keys]:
-    """The keys held at each of the given times (N,)."""
-    return [log.keys[i] for i in np.searchsorted(log.times, seconds, side="right") - 1]
-
-
-def step_times(video: Video, fps: float) -> np.ndarray:
-    """Time of each step's action in seconds, float64 (num_steps,): the middle between two recorded frames."""
-    return (np.arange(video.num_steps) + 0.5) / fps
-
-
-def select_actions(videos: List[Video], fps: float, max_actions: int) -> List[Keys]:
-    """The `max_actions` sets of keys that are held longest; the first one is always the empty set.
-
-    Raises InputError if no key is ever held.
+    Raises InputError if there are none.
     """
-    count: Counter = Counter(keys for video in videos for keys in keys_at(video.log, step_times(video, fps)))
-    longest = [keys for keys, _ in count.most_common() if keys][: max_actions - 1]
-    if not longest:
-        raise InputError("no key is held in any of the logs: a world model learns the effect of keys")
-    return [frozenset(), *sorted(longest, key=lambda keys: (len(keys), sorted(keys)))]
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give one with videos and a .csv for each")
+    groups: Dict[str, List[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        # Names with a dot in front are hidden; macOS writes ._a.mp4, which is no video, for a.mp4 on other disks.
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file():
+            groups.setdefault(path.stem, []).append(path)
+    if not groups:
+        raise InputError(f"no video in {folder} ({' '.join(VIDEO_SUFFIXES)})")
+    return [
+        sorted(paths, key=lambda path: VIDEO_SUFFIXES.index(path.suffix.lower())) for paths in groups.values()
+    ]
 
 
-def nearest_action(held: Keys, actions: List[Keys]) -> int:
-    """Index of the largest action whose keys are all held; index 0, no keys, always matches."""
-    matching = [i for i, keys in enumerate(actions) if keys <= held]
-    return max(matching, key=lambda i: len(actions[i]))
+def find_log(video: Path) -> Path:
+    """The path of a video's log, `.csv` if there is none."""
+    paths = [video.with_suffix(suffix) for suffix in LOG_SUFFIXES]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def is_copy(path: Path, other: Path) -> bool:
+    """Whether two files are the same byte for byte."""
+    return path.stat().st_size == other.stat().st_size and filecmp.cmp(str(path), str(other), shallow=False)
+
+
+def check_crop(crop: Optional[Tuple[int, ...]], videos: List[Video]) -> None:
+    """Raises InputError if the crop does not fit into a video."""
+    for clip in (video.clip for video in videos if crop):
+        if crop[0] + crop[2] > clip.size[0] or crop[1] + crop[3] > clip.size[1]:
+            raise InputError(
+                f"--crop does not fit into {clip.path}, which has {clip.size[0]} x {clip.size[1]} pixels"
+            )
 
 
 def default_size(size: Tuple[int, ...]) -> Tuple[int, int]:
@@ -224,59 +224,37 @@ def default_size(size: Tuple[int, ...]) -> Tuple[int, int]:
 
 
 def video_rows(
-    video: Video, args: argparse.Namespace, actions: List[Keys], size: Tuple[int, int]
+    video: Video, crop: Optional[Tuple[int, ...]], actions: List[Keys], size: Tuple[int, int]
 ) -> Iterator[Dict[str, np.ndarray]]:
-    """Yields the full rows of a video as arrays for TrajectoryWriter, (1, ROW_STEPS, ...) each.
-
-    Raises InputError if the video is shorter than it states.
-    """
-    chosen = [nearest_action(held, actions) for held in keys_at(video.log, step_times(video, args.fps))]
+    """Yields the full rows of a video as arrays for TrajectoryWriter, (1, ROW_STEPS, ...) each."""
+    num_steps = video.num_rows * ROW_STEPS
+    chosen = np.array([nearest_action(keys, actions) for keys in video.held[:num_steps]], np.int64)
     frames: List[np.ndarray] = []
-    for number, frame in enumerate(sample_frames(video, args.fps, args.crop, size), 1):
-        frames.append(frame)
+    for number, picture in enumerate(read_pictures(video.clip, video.steps.frame_numbers[:num_steps]), 1):
+        frames.append(to_frame(picture, crop, size))
         if len(frames) == ROW_STEPS:
-            starts = np.zeros((1, ROW_STEPS), bool)
-            starts[0, 0] = number == ROW_STEPS
+            steps = slice(number - ROW_STEPS, number)
             yield {
                 "frames": np.stack(frames)[None],
-                "actions": np.array([chosen[number - ROW_STEPS : number]], np.int64),
-                "episode_starts": starts,
+                "actions": chosen[None, steps],
+                "episode_starts": video.steps.is_start[None, steps],
                 "rewards": np.zeros((1, ROW_STEPS), np.float32),
             }
             frames = []
+    if frames:
+        print(f"{video.clip.path.name} ended earlier than when it was read first: its whole rows are kept")
 
 
-def sample_frames(
-    video: Video, fps: float, crop: Optional[Tuple[int, ...]], size: Tuple[int, int]
-) -> Iterator[np.ndarray]:
-    """Yields `fps` RGB frames per second of video, uint8 (3, H, W); each is the frame displayed at that time.
-
-    Raises InputError if the video is shorter than it states or if the crop does not fit.
-    """
+def to_frame(picture: np.ndarray, crop: Optional[Tuple[int, ...]], size: Tuple[int, int]) -> np.ndarray:
+    """The recorded frame, RGB uint8 (3, H, W), of a picture BGR uint8 (H, W, 3). `size`: width, height."""
     import cv2
 
-    capture, position, frame = open_video(video.path), -1, None
-    try:
-        # Only full rows: some files overestimate their length, so the last frames may not exist.
-        for step in range(video.num_steps // ROW_STEPS * ROW_STEPS):
-            target = int(step / fps * video.fps + 1e-6)
-            while position < target:
-                success, next_frame = capture.read()
-                if not success:
-                    raise InputError(
-                        f"{video.path} ends after {position + 1} frames, fewer than it states: convert it again"
-                    )
-                position, frame = position + 1, next_frame
-            x, y, width, height = crop or (0, 0, *video.size)
-            picture = frame[y : y + height, x : x + width]
-            if picture.shape[:2] != (height, width):
-                raise InputError(
-                    f"--crop does not fit into {video.path}, which has {video.size[0]} x {video.size[1]} pixels"
-                )
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
-    finally:
-        capture.release()
+    if crop:
+        x, y, width, height = crop
+        picture = picture[y : y + height, x : x + width]
+    if picture.shape[1::-1] != size:
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,16 @@ from pathlib import Path
 from typing import Optional
 
 import torch
-from player.common.errors import InputError, run_script
-from player.common.runs import MetricsLog, load_resume_state, pick_device, save_checkpoint, seed_everything
+from player.common.errors import InputError, refuse_damaged, run_script
+from player.common.runs import (
+    NEW_RUN,
+    MetricsLog,
+    exclusive_run,
+    load_resume_state,
+    pick_device,
+    save_checkpoint,
+    seed_everything,
+)
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
@@ -116,6 +124,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
+@exclusive_run
 def main(args: argparse.Namespace) -> None:
     run_dir = Path(args.output_dir)
     if args.pack_only:
@@ -143,7 +152,8 @@ def train(
     """Trains until --n-epochs and packs the recording. `resumed`: the content of last.pt, or None in a new run."""
     state = make_train_state(args, game, tracks, envs, device)
     if resumed:
-        state.load_state_dict(resumed)
+        with refuse_damaged(run_dir / "last.pt", NEW_RUN):
+            state.load_state_dict(resumed)
     agent, optimizer, collector, generator = state.agent, state.optimizer, state.collector, state.generator
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
@@ -277,4 +287,4 @@ def try_save_video(frames, path: Path, fps: float) -> None:
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(parse_args()))
+    run_script(lambda: main(parse_args()), can_resume=True)

@@ -13,11 +13,12 @@ model of another, as "frames re-encoded" that of "baseline", must be in the same
 import argparse
 import json
 import os
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import train_sd
-from dream.common.errors import InputError, run_script
+from dream.common.errors import InputError, refuse_damaged, run_script
 from dream.common.runs import pick_device
 from dream.evaluation.evaluator import Evaluator, load_evaluator
 from dream.evaluation.frame_quality import evaluate_next_frame, evaluate_rollouts
@@ -105,7 +106,7 @@ def main(args: argparse.Namespace) -> None:
     path = args.output_dir / "ablation.json"
     report = read_report(path, args)
     print(f"{args.windows} windows per variant, channels {args.channels}, seed {args.seed}, {device}")
-    save_json(report, path)
+    save_report(report, path)
     for name in args.only:
         report = read_report(path, args)  # again: another process may have added rows
         if name in report["rows"]:
@@ -123,7 +124,7 @@ def main(args: argparse.Namespace) -> None:
         ]
         report = read_report(path, args)
         report["rows"][name] = rows
-        save_json(report, path)
+        save_report(report, path)
     for line in table(report["rows"]):
         print(line)
     print(f"wrote {path}")
@@ -145,10 +146,24 @@ def read_report(path: Path, args: argparse.Namespace) -> dict:
                 f"{path.parent} contains runs without ablation.json: choose another --output-dir"
             )
         return {"settings": settings, "rows": {}}
-    report = json.loads(path.read_text(encoding="utf-8"))
-    if report["settings"] != settings:
+    with refuse_damaged(path, "choose another --output-dir"):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["crc32"] != rows_checksum(report["rows"]):
+            raise ValueError("wrong checksum of the rows")
+        same_settings = report["settings"] == settings
+    if not same_settings:
         raise InputError(f"{path} has other settings, {report['settings']}: choose another --output-dir")
     return report
+
+
+def save_report(report: dict, path: Path) -> None:
+    """Writes ablation.json, with a checksum of its rows."""
+    save_json({**report, "crc32": rows_checksum(report["rows"])}, path)
+
+
+def rows_checksum(rows: dict) -> int:
+    """CRC-32 of the rows; the same before they are written (with numbers as keys) and after they are read (text)."""
+    return zlib.crc32(json.dumps(json.loads(json.dumps(rows)), sort_keys=True).encode())
 
 
 def training_args(args: argparse.Namespace, variant: Variant, run_dir: Path) -> argparse.Namespace:

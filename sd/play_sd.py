@@ -82,8 +82,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     driver.add_argument("--driver", choices=DRIVERS, help="who drives first: you, the action list, or the agent "
                         "(default: list with --keys or --headless, else person)")  # fmt: skip
     driver.add_argument("--keys", type=Path, metavar="FILE",
-                        help="action list: a text file of lines such as 'up+left 30' (frames)"
-                        " (default: a demo)")  # fmt: skip
+                        help="action list: a text file of lines such as 'up+left 30', a name or keys (also "
+                        "Key.up, ArrowUp ...) and frames; '-' and 'none' are no key, left+right cancel each other "
+                        "(default: a demo)")  # fmt: skip
     driver.add_argument("--agent-path", type=Path, default=AGENT if AGENT.is_file() else None, metavar="FILE",
                         help="agent: best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
     driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz recorded by this script: with --headless, "
@@ -261,6 +262,8 @@ def signals_like_ctrl_c() -> Iterator[None]:
 @signals_like_ctrl_c()
 def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
+    if args.keys:
+        keys.parse_keys_file(args.keys)  # before the model is loaded
     env = load_env(args)
     fps = args.fps or env.fps
     if args.replay and args.headless:

@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 from dream.common.device import cache_on_device, device_generator, to_device
 from dream.common.distributed import SINGLE, Distributed
-from dream.common.errors import InputError, run_script
+from dream.common.errors import InputError, refuse_damaged, run_script
 from dream.common.runs import (
+    NEW_RUN,
     MetricsLog,
     autocast,
+    exclusive_run,
     load_resume_state,
     pick_device,
     restore_rng_state,
@@ -39,7 +41,6 @@ from dream.models.checkpoints import (
     autoencoder_checkpoint,
     fingerprint,
     load_autoencoder_part,
-    load_errors_as_bad_input,
 )
 from dream.training.loop import TrainingLoop
 from dream.training.optimizer import Optimizer
@@ -72,14 +73,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
+@exclusive_run
 def main(args: argparse.Namespace) -> None:
     # set-up
     device = pick_device(args.device)
     dist = Distributed.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
     data = open_trajectories(args.trajectories)
-    for line in data.assumptions:
-        print(f"assumed: {line}")
+    data.print_assumptions()
     must_match = {
         "--seed": args.seed,
         "--batch-size": args.batch_size,
@@ -98,10 +99,11 @@ def main(args: argparse.Namespace) -> None:
     generator = torch.Generator().manual_seed(args.seed)
     step, elapsed_s, best_psnr = 0, 0.0, float("-inf")
     if resumed:
-        optimizer.load_state_dict(resumed["optimizer"])
-        generator.set_state(resumed["generator"])
-        restore_rng_state(resumed["rng"])
-        step, elapsed_s, best_psnr = resumed["step"], resumed["elapsed_s"], resumed["best_psnr"]
+        with refuse_damaged(run_dir / "last.pt", NEW_RUN):
+            optimizer.load_state_dict(resumed["optimizer"])
+            generator.set_state(resumed["generator"])
+            restore_rng_state(resumed["rng"])
+            step, elapsed_s, best_psnr = resumed["step"], resumed["elapsed_s"], resumed["best_psnr"]
 
     # data
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
@@ -185,7 +187,7 @@ def make_autoencoder(
     config = AutoencoderConfig(height=data.height, width=data.width)
     encoder, decoder = Encoder(config), Decoder(config)
     if resumed:
-        with load_errors_as_bad_input(Path(args.output_dir) / "last.pt"):
+        with refuse_damaged(Path(args.output_dir) / "last.pt", NEW_RUN):
             encoder.load_state_dict(resumed["encoder"])
             decoder.load_state_dict(resumed["decoder"])
     elif args.init_from:
@@ -248,4 +250,4 @@ def reconstruct(encoder: Encoder, decoder: Decoder, frames_u8: np.ndarray, devic
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(parse_args()))
+    run_script(lambda: main(parse_args()), can_resume=True)

@@ -23,6 +23,7 @@ from dream.common.game_info import GameInfo, read_environment
 from dream.common.runs import (
     MetricsLog,
     autocast,
+    exclusive_run,
     load_resume_state,
     pick_device,
     save_checkpoint,
@@ -117,14 +118,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
+@exclusive_run
 def main(args: argparse.Namespace) -> None:
     # set-up
     device = pick_device(args.device)
     dist = Distributed.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
     data = open_trajectories(args.trajectories)
-    for line in data.assumptions:
-        print(f"assumed: {line}")
+    data.print_assumptions()
     encoder, decoder, autoencoder = load_frozen_autoencoder(args.autoencoder_dir, data, device)
     must_match = fixed_settings(args, data, autoencoder)
     resumed = load_resume_state(run_dir, "model_run", args.resume, must_match)
@@ -150,7 +151,7 @@ def main(args: argparse.Namespace) -> None:
     adversarial = AdversarialLoss(unet.config.latent_channels, args.gan_weight, device, dist)
     state = TrainState.create(unet, pool, adversarial, generator, args.optimizer)
     if resumed:
-        state.load_state_dict(resumed)
+        state.load_state_dict(resumed, run_dir / "last.pt")
     this_run = {"recording": must_match["--trajectories"], "seed": args.seed}
     training_runs = [*earlier_runs, {**this_run, "prefix_fingerprint": recording_prefix_fingerprint(data)}]
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
@@ -259,7 +260,6 @@ def finish_epoch(run: Run, state: TrainState, loop: TrainingLoop) -> None:
     means = loop.mean_metrics()
     if not run.dist.is_main:
         return
-
     folder, steps = run.folder, run.sampling_steps
 
     # validate
@@ -297,4 +297,4 @@ def print_summary(args, schedule: Schedule, state: TrainState, copy_first: float
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(parse_args()))
+    run_script(lambda: main(parse_args()), can_resume=True)

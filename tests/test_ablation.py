@@ -129,7 +129,7 @@ def test_rows_of_another_process_are_kept(tmp_path, monkeypatch):
     def evaluate_variant(evaluator, args, alexnet):
         other = ablate_sd.read_report(report, args)
         other["rows"]["regression"] = ["the other's"]
-        ablate_sd.save_json(other, report)
+        ablate_sd.save_report(other, report)
         return "baseline"
 
     evaluator = Evaluator(None, None, None, None, None, None, 1, CPU)
@@ -174,7 +174,7 @@ def test_the_script(tmp_path, monkeypatch, capsys):
     (killed / ".done").unlink()
     report = json.loads((tmp_path / "b" / "ablation.json").read_text())
     report["rows"].pop("half as wide")
-    (tmp_path / "b" / "ablation.json").write_text(json.dumps(report))
+    ablate_sd.save_report(report, tmp_path / "b" / "ablation.json")
     run(names)
     with pytest.raises(SystemExit, match="has other settings"):
         run(names, "--seed", 1)

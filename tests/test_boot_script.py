@@ -31,14 +31,20 @@ def test_script_error_names_the_line(line):
 
 def test_actions_from_a_file(tmp_path):
     file = tmp_path / "actions.txt"
-    file.write_text("# comment\nrest none none\njump B+LEFT space+left\n")
-    rest, jump = read_actions(str(file), list(BUTTONS))
+    file.write_text("# comment\nrest none none\njump B+LEFT space+left\nrun B left_shift+ArrowUp\n")
+    rest, jump, run = read_actions(str(file), list(BUTTONS))
     assert (rest.buttons, jump.buttons, jump.keys) == ((), ("B", "LEFT"), ("space", "left"))
+    assert run.keys == ("left shift", "up")
     for text, message in (
         ("a B", "expected NAME"),
         ("a Q q", "no button Q"),
         ("a B b\na B c", "a is used twice"),
         ("a B b", "defines 1 actions"),
+        ("a\x07 B b", r"line 1: 'a\\x07' is no name"),  # trained a model that play_sd.py refused
+        (f"{'a' * 5000} B b", "line 1: 'a{40}' is no name"),
+        ("a B \x07", "line 1: no keyboard has the key"),
+        ("a B Button.left", "line 1: no keyboard has the key 'Button.left'"),
+        ("a B up++left", "line 1: no keyboard has the key"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):

@@ -118,6 +118,18 @@ def test_missing_or_damaged_files_are_refused_in_one_line(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", LOADERS)
+def test_a_flipped_bit_in_the_weights_is_refused(kind, tmp_path):
+    """torch.load does not compare the checksums in the file: the model would play with other weights."""
+    path = tmp_path / "file.pt"
+    save_checkpoint(make_checkpoint(kind), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 64
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+    assert "checksum" in refusal(LOADERS[kind], path)
+
+
+@pytest.mark.parametrize("kind", LOADERS)
 def test_malicious_files_are_refused_and_not_executed(kind, tmp_path):
     """Checkpoints are downloaded from others: loading one must never execute code."""
     path, created = tmp_path / "file.pt", tmp_path / "created"
@@ -143,7 +155,17 @@ def broken_checkpoints(kind: str) -> dict[str, dict]:
         "weights of another type": {**good, "model": [1, 2]},
         "a weight of another shape": {**good, "model": {**model, name: torch.zeros(3, 2, 1)}},
         "an unknown weight": {**good, "model": {**model, "extra": torch.zeros(1)}},
+        "a weight that is not finite": {**good, "model": {**model, name: model[name] * float("nan")}},
+        "channels without end": {**good, "config": {**config, "latent_channels": 2**63}},
+        "a truth value as a number": {**good, "config": {**config, "latent_channels": True}},
     }
+    blocks = "blocks" if kind == "dream" else "decoder_blocks"
+    broken["blocks without end"] = {**good, "config": {**config, blocks: 2**63}}
+    if kind != "dream":  # allocated before the weights are compared, they would take all memory
+        broken["a frame of 64 GB"] = {
+            **good,
+            "config": {**config, "height": 4096, "width": 4096, "channels": 4096},
+        }
     if kind == "dream":
         game = good["game"]
         broken |= {
@@ -156,6 +178,11 @@ def broken_checkpoints(kind: str) -> dict[str, dict]:
             "no frame rate": {**good, "game": {**game, "fps": 0.0}},
             "frame rate is not a number": {**good, "game": {**game, "fps": float("nan")}},
             "no steps": {**good, "steps": 0},
+            "steps without end": {**good, "steps": 10**9},
+            "a threshold that is not a number": {
+                **good,
+                "config": {**config, "change_threshold": float("nan")},
+            },
             "steps of another type": {**good, "steps": "many"},
         }
     return broken

@@ -45,14 +45,55 @@ def test_keys_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Up", "forward"),
+        ("LEFT 1", "left"),
+        ("Key.up+Key.left", "forward+left"),
+        ("ArrowUp+ArrowRight", "forward+right"),
+        ("up left", "forward+left"),
+        ("up,left 1", "forward+left"),
+        ("forward+left", "forward+left"),  # an action's name
+        ("none", "nothing"),
+        ("-", "nothing"),
+        ("left+right", "nothing"),  # opposites cancel
+    ],
+)
+def test_keys_by_the_names_of_other_programs(tmp_path, text, name):
+    path = tmp_path / "keys.txt"
+    path.write_text(text)
+    assert read_keys_file(path, NAMES, KEYS) == [NAMES.index(name)]
+
+
+def test_keys_with_spaces_digits_and_names_that_no_keyboard_has(tmp_path):
+    keys, path = ((), ("left shift",), ("1",), ("mouse.left",), ("-",), ("+",)), tmp_path / "keys.txt"
+    path.write_text("left shift 2\nShift_L\n1 2\n1\nmouse.left\nminus\n-\n+ 2\n")
+    names = [f"action_{i}" for i in range(len(keys))]
+    assert read_keys_file(path, names, keys) == [1, 1, 1, 2, 2, 2, 3, 4, 0, 5, 5]
+
+
+def test_a_key_file_is_checked_before_the_model_is_loaded(tmp_path, monkeypatch):
+    import play_sd
+
+    monkeypatch.setattr(play_sd, "load_env", lambda args: pytest.fail("loaded"))
+    path = tmp_path / "keys.txt"
+    path.write_text("up 0\n")
+    with pytest.raises(InputError, match="line 1: '0' is not a number of frames"):
+        play_sd.main(play_sd.parse_args(["--headless", "--keys", str(path)]))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("up 3\nfly 2\n", r"line 2: 'fly' is neither an action \(nothing, forward.*left, right, up"),
-        ("up three\n", "line 1: 'three' is not a number of frames"),
+        ("up three\n", "line 1: 'up three' is neither an action"),
         ("up 0\n", "line 1"),
         ("up -3\n", "line 1"),
         ("up 99999999999999\n", "line 1"),
-        ("\n\nup left 3\n", "line 3: .* too many words"),
+        ("\n\nup left 3 3\n", "line 3: 'up left 3' is neither"),
+        ("up\x01 3\n", "line 1: not an action or keys"),
+        (f"{'u' * 5000} 3\n", "line 1: not an action or keys but 'uuuuuuuuuuuuuuuuuuuu'"),
+        ("Button.left 3\n", "line 1: 'Button.left' is neither"),
         ("up++left 3\n", "line 1"),
         ("# nothing at all\n", "contains no actions"),
     ],

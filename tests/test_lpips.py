@@ -102,8 +102,8 @@ def test_a_pickle_that_is_not_the_weights_is_not_run(weights_file, tmp_path, mon
     with pytest.raises(pickle.UnpicklingError, match="not a numpy array"):
         lpips_module.NumpyOnlyUnpickler(io.BytesIO(trap)).load()
     assert not (tmp_path / "sprung").exists()
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no file"):
         lpips_module.load_alexnet(tmp_path / "none.ckpt")
     (tmp_path / "short.tar.gz").write_bytes(b"\x1f\x8b")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="damaged"):
         lpips_module.load_alexnet(tmp_path / "short.tar.gz")

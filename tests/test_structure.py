@@ -18,7 +18,7 @@ MAX_LINES = 300
 # From the lowest layer up: a package imports only from packages of lower layers.
 LAYERS = {
     "dream": ["common", "models", "data", "training inference play", "evaluation window"],
-    "player": ["common", "rl recording games", "envs", "window"],
+    "player": ["common", "rl recording games video", "envs", "window"],
 }
 
 
@@ -140,7 +140,9 @@ def test_nothing_is_unpickled():
                     assert isinstance(value, ast.Constant) and value.value is wanted, f"{path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("name", ["errors.py", "files.py", "runs.py", "agent_view.py", "pictures.py"])
+@pytest.mark.parametrize(
+    "name", ["errors.py", "files.py", "runs.py", "agent_view.py", "key_names.py", "pictures.py"]
+)
 def test_twins_are_equal(name):
     """Files that exist on both sides, because they share no code, differ only in the package name."""
     texts = [
@@ -209,4 +211,8 @@ def test_scripts_share_one_structure():
     for path in scripts:
         text = path.read_text(encoding="utf-8")
         assert ast.get_docstring(parse_file(path)) and "\ndef parse_args(" in text, path
-        assert text.rstrip().endswith("run_script(lambda: main(parse_args()))"), path
+        ends = (
+            "run_script(lambda: main(parse_args()))",
+            "run_script(lambda: main(parse_args()), can_resume=True)",
+        )
+        assert text.rstrip().endswith(ends), path

@@ -1,6 +1,7 @@
 """Data of a training: the encoded recording, windows of training and validation episodes, crops of frames."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,6 +51,31 @@ def test_latents_are_encoded_again_for_another_autoencoder_or_recording(tmp_path
     assert num_calls and not np.array_equal(other_latents, latents)
     assert encode(other)[1] == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["latents.json", "latents.npy"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["a bit", "zeros", "cut short", "no metadata", "metadata of an older version"]
+)
+def test_damaged_latents_are_encoded_again(tmp_path, encode, damage):
+    """After a power failure the file may be zeros behind its header: a model would be trained on them."""
+    data = open_trajectories(record(tmp_path / "one.npz"))
+    latents = np.array(encode(data)[0])
+    path, metadata = tmp_path / "run" / "latents.npy", tmp_path / "run" / "latents.json"
+    content = bytearray(path.read_bytes())
+    if damage == "a bit":
+        content[-1000] ^= 1
+    elif damage == "zeros":
+        content[128:] = bytes(len(content) - 128)
+    elif damage == "cut short":
+        del content[-5:]
+    elif damage == "no metadata":
+        metadata.write_text("{")
+    else:
+        metadata.write_text(re.sub(r', "crc32": \d+', "", metadata.read_text()))
+    path.write_bytes(content)
+    again, num_calls = encode(data)
+    assert num_calls and np.array_equal(again, latents)
+    assert encode(data)[1] == 0
 
 
 def test_interrupted_encoding_leaves_no_latents(tmp_path, encode):

@@ -1,6 +1,7 @@
 """Reading recordings: memory-mapping, defaults, malformed files, and the order of frames and actions."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -98,15 +99,17 @@ MALFORMED = {
     "short rows": ({"frames": FRAMES[:, :4], "actions": ACTIONS[:, :4]}, "4 steps"),
     "other rows": ({"actions": ACTIONS[:2]}, r"\(2, 6\).*\(3, 6\)"),
     "other steps": ({"actions": ACTIONS[:, :5]}, r"\(3, 5\)"),
-    "float actions": ({"actions": ACTIONS.astype(float)}, "float64"),
+    "fractions as actions": ({"actions": ACTIONS + 0.5}, "float64"),
+    "buttons held together": ({"actions": np.ones((3, T, 2), np.uint8)}, r"np\.unique"),
+    "no button held": ({"actions": np.zeros((3, T, 2), bool)}, r"np\.unique"),
+    "probabilities": ({"actions": np.full((3, T, 2), 0.5)}, "index of each action"),
     "negative actions": ({"actions": ACTIONS - 1}, "from -1"),
     "huge actions": ({"actions": ACTIONS + 2**40}, "up to 1099511627776"),
     "too few names": ({"actions": ACTIONS + 2, "action_names": np.array(["a", "b"])}, "up to 2"),
     "names are numbers": ({"action_names": np.arange(3)}, "action_names"),
-    "starts are numbers": ({"episode_starts": ACTIONS}, "episode_starts"),
+    "starts are numbers": ({"episode_starts": ACTIONS + 2}, "episode_starts"),
     "starts too short": ({"episode_starts": np.zeros((3, T - 1), bool)}, "episode_starts"),
-    "pickled names": ({"action_names": np.array(["a", "b", "c"], object)}, "pickled"),
-    "pickled meta": ({"meta": np.array({"fps": 15}, object)}, "pickled"),
+    "pickled actions": ({"actions": ACTIONS.astype(object)}, "pickled"),
 }
 
 
@@ -146,10 +149,51 @@ def test_malformed_files_are_refused_in_one_line(tmp_path):
 
 def test_array_larger_than_its_member_is_refused(tmp_path):
     """A header with a shape larger than the data must not map bytes of the next array."""
-    path = save(tmp_path / "t.npz")
-    path.write_bytes(path.read_bytes().replace(b"(3, 6, 3, 4, 8)", b"(9, 6, 3, 4, 8)"))
+    path = tmp_path / "t.npz"
+    with zipfile.ZipFile(save(tmp_path / "whole.npz")) as whole, zipfile.ZipFile(path, "w") as changed:
+        for name in whole.namelist():
+            changed.writestr(name, whole.read(name).replace(b"(3, 6, 3, 4, 8)", b"(9, 6, 3, 4, 8)"))
     with pytest.raises(InputError, match="bytes"):
         open_trajectories(path)
+
+
+def test_pickled_objects_that_are_not_needed_are_left_out(tmp_path):
+    """numpy pickles a dict: `np.savez(..., meta={"fps": 30})` must not make the whole recording unusable."""
+    infos = np.array([{"x": 1}, {}, {}], object)
+    path = save(tmp_path / "t.npz", meta=np.array({"fps": 15}, object), infos=infos)
+    data = open_trajectories(path)
+    assert "infos" not in data.extras and data.fps == 15.0
+    assert sum("pickled" in line for line in data.assumptions) == 2
+    names = np.array(["a", "b", "c"], object)
+    assert open_trajectories(save(tmp_path / "n.npz", action_names=names)).action_names[0] == "action_0"
+
+
+def test_other_forms_of_actions_and_starts_are_converted(tmp_path):
+    """One-hot actions, whole numbers as floats, and 0 and 1 as episode starts each have one meaning."""
+    actions = np.random.default_rng(0).integers(0, 3, (3, T))
+    starts = (np.arange(T) % 3 == 0)[None].repeat(3, 0)
+    one_hot = open_trajectories(save(tmp_path / "a.npz", actions=np.eye(3, dtype=np.uint8)[actions]))
+    floats = open_trajectories(
+        save(tmp_path / "b.npz", actions=actions.astype(np.float32), episode_starts=starts.astype(np.uint8))
+    )
+    assert (one_hot.actions == actions).all() and any("one-hot" in line for line in one_hot.assumptions)
+    assert (floats.actions == actions).all() and floats.actions.dtype == np.int64
+    assert (floats.episode_starts == starts).all() and "0 or 1" in "".join(floats.assumptions)
+
+
+@pytest.mark.parametrize("key", ["frames", "actions", "truth/x"])
+def test_a_flipped_bit_is_noticed(tmp_path, key):
+    """A wrong action would be learned from: zip files have checksums, but memory-mapping does not compare them."""
+    path = record(tmp_path, range(2)).pack()
+    data = open_trajectories(path)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{key}.npy")
+    content = bytearray(path.read_bytes())
+    content[info.header_offset + info.file_size - 1] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        open_trajectories(path)
+    assert data.num_rows == 2 * K
 
 
 def test_action_t_leads_from_frame_t_to_frame_t_plus_1(tmp_path):

@@ -100,7 +100,7 @@ def test_a_damaged_recording_is_not_added_to(tmp_path, compressed, position, byt
     damaged[at] = byte
     path.write_bytes(damaged)
     with pytest.raises(
-        InputError, match=r"trajectories\.npz cannot be added to .*move it out of the way"
+        InputError, match=r"trajectories\.npz is damaged .* cannot be added to, move it out of the way"
     ) as caught:
         pack_trajectories(tmp_path)
     assert "\n" not in str(caught.value) and path.read_bytes() == damaged

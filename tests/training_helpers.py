@@ -71,7 +71,6 @@ def small_networks() -> Iterator[None]:
     def unet_config(**settings) -> UNetConfig:
         return UNetConfig(**{"channels": (16, 32), "blocks": 1, "embedding": 32, **settings})
 
-    unet_config.from_dict = UNetConfig.from_dict
     autoencoder_config = functools.partial(AutoencoderConfig, channels=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_autoencoder, "AutoencoderConfig", autoencoder_config)

@@ -6,33 +6,73 @@ sd/dream/common/errors.py has the same code; the two sides share no Python, and 
 import errno
 import os
 import sys
-from typing import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+MAX_MESSAGE = 300  # characters
+# Of the OSErrors that wrong sizes and positions in a file cause; all others are about the path or the disk.
+DAMAGE_ERRNOS = (None, errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM)
 
 
 class InputError(ValueError):
-    """Input from the user (a file, an option) cannot be used. The message says what was found and what to do."""
+    """Input from the user (a file, an option) cannot be used. The message says what was found and what to do.
+
+    It is always one printable line of at most MAX_MESSAGE characters, whatever the file has contributed to it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message, MAX_MESSAGE))
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Calls `main`. Errors that a user can cause end the process with one line on stderr and a non-zero exit code."""
+def shorten(text: object, length: int) -> str:
+    """One printable line of at most `length` characters: the middle is left out, and other characters become "?"."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    if len(line) <= length:
+        return line
+    end = length // 2  # the end of a message says what to do
+    return line[: length - end - 5] + " ... " + line[-end:]
+
+
+@contextmanager
+def refuse_damaged(path: Path, advice: str) -> Iterator[None]:
+    """Turns every exception that reading a damaged file can cause into an InputError that names the file.
+
+    `advice`: what to do, such as "record it again". Errors that are not about the content (PermissionError, a full
+    disk ...) and KeyboardInterrupt pass through.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in DAMAGE_ERRNOS:
+            raise
+        reason = shorten(error, 100) or type(error).__name__
+        raise InputError(f"{path} is damaged or of another kind ({reason}): {advice}") from None
+
+
+def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
+    """Calls `main`. Errors that a user can cause end the process with one line on stderr and a non-zero exit code.
+
+    `can_resume`: whether the script has --resume, for the advice in the message.
+    """
     try:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit(
-            "interrupted: everything saved so far is kept. A training run continues with the same command and "
-            "--resume; one that had not finished an epoch begins again without --resume"
-        )
+        resume = "; continue with the same command and --resume, unless no epoch was finished"
+        sys.exit("interrupted: everything saved so far is kept" + (resume if can_resume else ""))
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it; the last flush must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        sys.exit(f"error: {error.filename}: {error.strerror}: choose another path, or correct this one")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.exit(
-            f"error: the disk is full ({error.filename or 'while writing'}): free some space and use --resume"
-        )
+        place = shorten(error.filename or "while reading or writing", 200)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            again = "use --resume" if can_resume else "run the command again"
+            sys.exit(f"error: the disk is full ({place}): free some space and {again}")
+        sys.exit(f"error: {place}: {error.strerror or error}: choose another path, or correct this one")
+    except MemoryError:
+        sys.exit("error: out of memory: close other programs, or use smaller sizes and batches")

@@ -1,13 +1,20 @@
-"""Files that are replaced in one step: a crash or a full disk leaves the old file or the new one, never a part.
+"""Files that are replaced in one step (a crash or a full disk leaves the old file or the new one, never a part), and
+folders that one process at a time may write; checksums of zip files.
 
 sd/dream/common/files.py has the same code; the two sides share no Python, and a test keeps the copies equal.
 """
 
+import errno
 import os
+import zipfile
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import IO, Iterator, Optional
+
+from player.common.errors import InputError
+
+LOCK_NAME = ".lock"
 
 
 @contextmanager
@@ -16,7 +23,8 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
 
     The data goes to a temporary file `<name>.<process id>.writing` in the same folder (created if missing), is flushed
     to the disk and then replaces `path`. If the block raises, the temporary file is removed and `path` stays as it was.
-    Several processes may write the same file at the same time; the last one to finish wins.
+    Several processes may write the same file at the same time; the last one to finish wins. A symbolic link that
+    somebody has put in the place of the temporary file is not followed.
 
     `mode` and `newline` are those of `open`. Raises OSError if the file cannot be written.
     """
@@ -25,7 +33,7 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
     _remove_leftovers(path)
     tmp_path = path.with_name(f"{path.name}.{os.getpid()}.writing")
     try:
-        with open(tmp_path, mode, newline=newline) as file:
+        with open(tmp_path, mode.replace("w", "x"), newline=newline) as file:  # "x": the file must be new
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -39,7 +47,8 @@ def _remove_leftovers(path: Path) -> None:
     """Removes the temporary files of `path` whose process was killed while it wrote them."""
     for tmp_path in path.parent.glob(escape(path.name) + ".*.writing"):
         process_id = tmp_path.name[len(path.name) + 1 : -len(".writing")]
-        if process_id.isdecimal() and not _is_running(int(process_id)):
+        is_own = process_id == str(os.getpid())  # of an earlier process with the same number
+        if process_id.isdecimal() and (is_own or not _is_running(int(process_id))):
             with suppress(OSError):
                 tmp_path.unlink()
 
@@ -53,4 +62,53 @@ def _is_running(process_id: int) -> bool:
         return True
     except (ProcessLookupError, OverflowError):
         return False
+    return True
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """`with locked_folder(run_dir): ...`: no other process can enter such a block for the same folder meanwhile.
+
+    Creates the folder if it is missing; an empty folder is removed at the end. The lock ends with the process, however
+    that ends. Raises InputError if another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_NAME
+    with open(path, "a") as file:
+        # The file may have been removed by the process that held the lock when this one opened it.
+        if not (_lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+            raise InputError(
+                f"another process is writing to {folder}: wait for its end, or choose another folder"
+            )
+        try:
+            yield
+        finally:
+            if os.name != "nt":  # there an open file cannot be removed
+                with suppress(OSError):
+                    path.unlink()
+                    folder.rmdir()
+
+
+def check_zip(path: Path) -> None:
+    """Compares the checksums of all members of a zip file. Raises BadZipFile where they differ, or if it is no zip."""
+    with zipfile.ZipFile(str(path)) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+
+
+def _lock(file: IO) -> bool:
+    """Locks an open file for this process alone (its children do not hold the lock); False if another one holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # others: no locks on this disk
     return True

@@ -15,9 +15,9 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import gymnasium
 
 from player.common.errors import InputError
+from player.common.key_names import is_printable_name, split_keys, to_pygame_key
 
 BUILT_IN_GAME = "Mode7Kart-v0"
-MAX_WORD = 60  # letters of an action's name, buttons or keys in a file
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ def compare_with_agent(game: Game, config: Any) -> List[str]:
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
     """Reads a file of actions, one per line: name, console buttons and keys, such as `jump+right B+RIGHT space+right`.
 
-    `none` stands for no buttons or no keys; `#` starts a comment. `buttons`: names of the console's buttons. Raises
-    InputError, with the line number, if the file cannot be read or a line is wrong.
+    `none` stands for no buttons or no keys; `#` starts a comment. `buttons`: names of the console's buttons. Keys may
+    be named as other programs name them (key_names.py). Raises InputError, with the line number, if the file cannot be
+    read, if a line is wrong, or if no keyboard has a key.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -124,18 +125,36 @@ def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
             continue
         if len(words) != 3:
             raise InputError(f"{path}, line {number}: expected NAME BUTTONS KEYS, such as: right RIGHT right")
-        name, held, keys = words[0], *(() if word == "none" else tuple(word.split("+")) for word in words[1:])
-        if not "".join(words).isprintable() or max(map(len, words)) > MAX_WORD:
+        name, held = words[0], () if words[1] == "none" else tuple(words[1].split("+"))
+        keys = _read_keys(words[2], f"{path}, line {number}")
+        if not is_printable_name(name):
             raise InputError(
-                f"{path}, line {number}: a word is not printable, or longer than {MAX_WORD} letters"
+                f"{path}, line {number}: {name[:40]!r} is no name: write 1 to 40 printable characters"
             )
         for button in held:
             if button not in buttons:
                 available = ", ".join(one for one in buttons if one)[:200]
-                raise InputError(f"{path}, line {number}: no button {button}; the buttons are {available}")
+                raise InputError(
+                    f"{path}, line {number}: no button {ascii(button[:40])[1:-1]}; the buttons are {available}"
+                )
         if name in (action.name for action in actions):
             raise InputError(f"{path}, line {number}: the name {name} is used twice")
         actions.append(Action(name, held, keys))
     if len(actions) < 2:
         raise InputError(f"{path} defines {len(actions)} actions: at least two are needed")
     return tuple(actions)
+
+
+def _read_keys(text: str, where: str) -> Tuple[str, ...]:
+    """pygame's names of the keys in `text`, such as "space+right". Raises InputError if no keyboard has one of them."""
+    try:
+        names = split_keys(text)
+    except ValueError:
+        names = [text]
+    keys = [to_pygame_key(name) for name in names]
+    if None in keys:
+        unknown = names[keys.index(None)]
+        raise InputError(
+            f"{where}: no keyboard has the key {unknown[:40]!r}: write names such as up, space or left_shift"
+        )
+    return tuple(key for key in keys if key)

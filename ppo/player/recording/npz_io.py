@@ -4,10 +4,7 @@ All arrays are in C order and have a header of .npy format version 1.0, which Nu
 """
 
 import os
-import struct
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO, Tuple
 
@@ -20,11 +17,6 @@ ALIGNMENT = (
     64  # bytes; NumPy pads headers to a multiple of 64, so the data of an aligned member is aligned, too
 )
 MEMBER_DATE = (1980, 1, 1, 0, 0, 0)  # date of all members, so that equal recordings are equal files
-# Exceptions of zipfile and NumPy for a damaged .npz file; which one depends on where the wrong byte is.
-ZIP_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
-    *(EOFError, ValueError, LookupError, RuntimeError),
-)
 
 
 def write_npy_header(file: BinaryIO, dtype: np.dtype, shape: Tuple[int, ...]) -> None:

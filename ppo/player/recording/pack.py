@@ -3,6 +3,7 @@
 sd/dream/data/trajectories.py is the reading side of the format.
 """
 
+import io
 import json
 import shutil
 import zipfile
@@ -11,10 +12,9 @@ from typing import BinaryIO, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from player.common.errors import InputError
+from player.common.errors import InputError, refuse_damaged
 from player.common.files import atomic_write
 from player.recording.npz_io import (
-    ZIP_ERRORS,
     aligned_member,
     copy_npy_data,
     read_npy_header,
@@ -23,6 +23,7 @@ from player.recording.npz_io import (
 from player.recording.parts import (
     Layout,
     check_equal,
+    check_part,
     finished_parts,
     flush_folder,
     part_layout,
@@ -32,6 +33,7 @@ from player.recording.parts import (
 )
 
 FILE_NAME = "trajectories.npz"
+DAMAGED_ADVICE = "it cannot be added to, move it out of the way"
 
 
 class PackedFile(NamedTuple):
@@ -66,6 +68,8 @@ def pack_trajectories(run_dir: Path) -> Path:
         return target
     metadata = read_metadata(run_dir)
     kept_epochs = [epoch for epoch in (packed.epochs if packed else []) if epoch < min(parts)]
+    for path in parts.values():
+        check_part(path, metadata)
     layouts = {path.name: part_layout(path) for path in parts.values()}
     if kept_epochs:
         layouts[FILE_NAME] = packed.layout
@@ -111,11 +115,9 @@ def _write_npz(
 
 def _copy_packed_rows(path: Path, key: str, target: BinaryIO, num_bytes: int) -> None:
     """Copies the first `num_bytes` of the array `key` of a .npz file. Raises InputError if the file is damaged."""
-    try:
-        with zipfile.ZipFile(str(path)) as archive, archive.open(key + ".npy") as source:
-            copy_npy_data(source, target, num_bytes)
-    except ZIP_ERRORS as problem:
-        raise InputError(_cannot_be_extended(path, problem)) from None
+    archive = zipfile.ZipFile(str(path))
+    with refuse_damaged(path, DAMAGED_ADVICE), archive, archive.open(key + ".npy") as source:
+        copy_npy_data(source, target, num_bytes)
 
 
 def read_packed(path: Path) -> Optional[PackedFile]:
@@ -125,7 +127,7 @@ def read_packed(path: Path) -> Optional[PackedFile]:
     """
     if not path.exists():
         return None
-    try:
+    with refuse_damaged(path, DAMAGED_ADVICE):
         layout = {}
         with zipfile.ZipFile(str(path)) as archive:
             for key in (name[: -len(".npy")] for name in archive.namelist()):
@@ -133,15 +135,10 @@ def read_packed(path: Path) -> Optional[PackedFile]:
                     with archive.open(key + ".npy") as member:
                         dtype, shape = read_npy_header(member)
                     layout[key] = (str(dtype), shape[1:])
-        with np.load(str(path), allow_pickle=False) as arrays:
-            action_names = [str(name) for name in arrays["action_names"]]
-            meta = json.loads(str(arrays["meta"]))
+            texts = {key: io.BytesIO(archive.read(key + ".npy")) for key in ("action_names", "meta")}
+        arrays = {key: np.lib.format.read_array(text, allow_pickle=False) for key, text in texts.items()}
+        action_names = [str(name) for name in arrays["action_names"]]
+        meta = json.loads(str(arrays["meta"]))
         if shape[0] != meta["record_envs"] * len(meta["epochs"]):
             raise InputError(f"{shape[0]} rows are not those of {len(meta['epochs'])} epochs")
         return PackedFile(layout, action_names, meta["record_envs"], meta["epochs"])
-    except (OSError, TypeError, *ZIP_ERRORS) as problem:
-        raise InputError(_cannot_be_extended(path, problem)) from None
-
-
-def _cannot_be_extended(path: Path, problem: Exception) -> str:
-    return f"{path} cannot be added to ({problem}): move it out of the way"

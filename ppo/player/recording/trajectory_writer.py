@@ -12,6 +12,7 @@ import numpy as np
 from player.common.errors import InputError
 from player.recording.pack import FILE_NAME, pack_trajectories, read_packed
 from player.recording.parts import (
+    REQUIRED_ARRAYS,
     Layout,
     check_equal,
     finished_parts,
@@ -24,13 +25,6 @@ from player.recording.parts import (
 
 FORMAT_VERSION = 1
 META_KEYS = {"record_envs", "game", "fps", "frame_skip", "action_keys", "seed"}
-# Arrays that every epoch must have: key -> dtype, axes. Further arrays (K, T, ...) may be added.
-REQUIRED_ARRAYS = {
-    "frames": ("uint8", "K, T, 3, H, W"),
-    "actions": ("int64", "K, T"),
-    "episode_starts": ("bool", "K, T"),
-    "rewards": ("float32", "K, T"),
-}
 
 
 class TrajectoryWriter:

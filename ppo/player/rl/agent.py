@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from player.common.agent_view import OBS_SIZE
-from player.common.errors import InputError
+from player.common.errors import refuse_damaged
 from player.common.runs import autocast, load_checkpoint
 
 STACK = 4  # frames per observation: enough to see speed and turning
@@ -118,14 +118,15 @@ def agent_checkpoint(agent: Agent) -> dict:
 def load_agent(path: Path) -> Agent:
     """Loads an agent in eval mode. Raises InputError if the file is not an agent checkpoint of this version."""
     checkpoint = load_checkpoint(path, "agent", "ppo/train_ppo.py (its best.pt)")
-    try:
+    with refuse_damaged(path, "use another copy, or train a new one with ppo/train_ppo.py"):
         config = AgentConfig(
             **{**checkpoint["config"], "action_names": tuple(checkpoint["config"]["action_names"])}
         )
+        num_actions = len(checkpoint["model"]["policy.weight"])
+        if not len(config.action_names) == config.num_actions == num_actions:
+            raise ValueError(f"{config.num_actions} actions do not fit its weights and names")
+        if type(config.frame_skip) is not int or config.frame_skip < 1 or not isinstance(config.game, str):
+            raise ValueError(f"frame skip {config.frame_skip!r}, game {config.game!r}")
         agent = Agent(config)
         agent.load_state_dict(checkpoint["model"])
-    except (KeyError, TypeError, RuntimeError) as problem:
-        raise InputError(
-            f"{path} is not an agent of this version ({problem}): train a new one with ppo/train_ppo.py"
-        ) from None
     return agent.eval()

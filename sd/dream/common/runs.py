@@ -3,18 +3,22 @@
 ppo/player/common/runs.py has the same code; the two sides share no Python, and a test keeps the copies equal.
 """
 
+import argparse
 import csv
+import os
 import platform
 import random
-from functools import lru_cache
+import shutil
+from contextlib import nullcontext
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Dict, Optional
+from typing import IO, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
 
-from dream.common.errors import InputError
-from dream.common.files import atomic_write
+from dream.common.errors import InputError, refuse_damaged
+from dream.common.files import atomic_write, check_zip, locked_folder
 
 
 def pick_device(name: str) -> torch.device:
@@ -34,30 +38,82 @@ def seed_everything(seed: int) -> None:
 
 
 def save_checkpoint(checkpoint: dict, path: Path) -> None:
-    """Saves a dict of tensors and plain Python values with an atomic replace; creates the folder if missing."""
+    """Saves a dict of tensors and plain Python values with an atomic replace; creates the folder if missing.
+
+    Raises OSError if the file cannot be written, for example because the disk is full.
+    """
     with atomic_write(path) as file:
-        torch.save(checkpoint, file)
+        writer = _Writer(file)
+        try:
+            torch.save(checkpoint, writer)
+        except RuntimeError:  # torch's own error does not say why the file could not be written
+            if writer.error is not None:
+                raise writer.error from None
+            raise
+
+
+class _Writer:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: IO) -> None:
+        self.file, self.error = file, None
+
+    def write(self, data) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_checkpoint(path: Path, kind: str, hint: str) -> dict:
     """Loads a dict of tensors and plain Python values on the CPU; code in the file is never executed.
 
     `kind`: the required value of the dict's "kind". `hint`: the command that makes such a file, for error messages.
-    Raises InputError if the file is missing, damaged, unsafe, or of another kind.
+    Raises InputError if the file is missing, damaged, unsafe, or of another kind, or if a number is not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}: {hint} makes one")
-    try:
+    with refuse_damaged(path, f"make it again with {hint}"):
+        check_zip(path)  # torch.load does not compare the checksums
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here (zip, pickle, EOF); all mean an unreadable file
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): make it again with {hint}"
-        ) from None
-    actual = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
-    if actual != kind:
-        raise InputError(f"{path} holds {actual!r}, wanted {kind!r}: {hint} makes one")
+        actual = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
+        if actual != kind:
+            raise InputError(f"{path} holds {actual!r}, wanted {kind!r}: {hint} makes one")
+        if not _is_finite(checkpoint):
+            raise InputError(f"{path} holds numbers that are not finite: make it again with {hint}")
     return checkpoint
+
+
+def _is_finite(value: object) -> bool:
+    """Whether all tensors in a nested structure of dicts and sequences are finite."""
+    if isinstance(value, dict):
+        return all(_is_finite(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_finite(item) for item in value)
+    return not isinstance(value, torch.Tensor) or bool(torch.isfinite(value).all())
+
+
+def exclusive_run(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """Decorator of a training script's `main(args)`: no other process can write to `args.output_dir` meanwhile.
+
+    The decorated function raises InputError if another process does.
+    """
+
+    @wraps(main)
+    def locked(args: argparse.Namespace) -> None:
+        # Of the processes that torchrun has started, only the first one writes.
+        with locked_folder(args.output_dir) if os.environ.get("RANK", "0") == "0" else nullcontext():
+            main(args)
+
+    return locked
+
+
+NEW_RUN = "start a new run in another --output-dir"
 
 
 def load_resume_state(
@@ -76,14 +132,12 @@ def load_resume_state(
             )
         return None
     last = load_checkpoint(path, kind, "the same command without --resume")
-    if "must_match" not in last:
-        raise InputError(f"{path} was written by an older version: start a new run in another --output-dir")
+    if not isinstance(last.get("must_match"), dict):
+        raise InputError(f"{path} was written by an older version: {NEW_RUN}")
     saved = last["must_match"]
     for option, value in must_match.items():
         if option not in saved and value is not None:  # runs made before the option existed equal None
-            raise InputError(
-                f"{path} was written by an older version, without {option}: start a new run in another --output-dir"
-            )
+            raise InputError(f"{path} was written by an older version, without {option}: {NEW_RUN}")
         if saved.get(option) != value:
             raise InputError(
                 f"the run in {run_dir} began with {option} {saved[option]}: resume it with the same"
@@ -139,8 +193,12 @@ class MetricsLog:
         self.path = Path(run_dir) / "metrics.csv"
         self.rows = []
         if resume_step is not None and self.path.exists():
-            with open(self.path, newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_step]
+            self.rows, num_damaged = read_metrics(self.path)
+            self.rows = [row for row in self.rows if int(row["step"]) <= resume_step]
+            if num_damaged:
+                backup = self.path.with_name("metrics.damaged.csv")
+                shutil.copyfile(self.path, backup)
+                print(f"{self.path}: {num_damaged} damaged lines are left out; the old file is {backup}")
         self.writer = SummaryWriter(str(run_dir), purge_step=None if resume_step is None else resume_step + 1)
 
     def write(self, step: int, metrics: Dict[str, float]) -> None:
@@ -154,3 +212,30 @@ class MetricsLog:
             table = csv.DictWriter(file, names)
             table.writeheader()
             table.writerows(self.rows)
+
+
+def read_metrics(path: Path) -> Tuple[List[Dict[str, str]], int]:
+    """The valid rows of a metrics.csv, by column name, and the number of lines that are damaged.
+
+    A valid row has the columns of the first line, a whole number as step, and numbers or nothing in the others.
+    """
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    names = lines[0].split(",") if lines else []
+    is_header = "step" in names and len(set(names)) == len(names) and "".join(names).isprintable()
+    if not is_header or "\ufffd" in lines[0]:
+        return [], len(lines)
+    rows = [
+        dict(zip(names, cells))
+        for cells in (line.split(",") for line in lines[1:])
+        if len(cells) == len(names)
+    ]
+    rows = [row for row in rows if _is_metrics_row(row)]
+    return rows, len(lines) - 1 - len(rows)
+
+
+def _is_metrics_row(row: Dict[str, str]) -> bool:
+    try:
+        [float(cell) for cell in row.values() if cell]
+    except ValueError:
+        return False
+    return row["step"].isdecimal() and row["step"].isascii() and len(row["step"]) <= 18

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from dream.data.trajectories import Trajectories, recording_fingerprint
 from dream.models.autoencoder import Encoder
 
 ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames per forward pass
+CHUNK_BYTES = 4 * 2**20  # unit of reading a file for its checksum
 
 
 def to_float_frames(frames_u8: np.ndarray | Tensor, device: torch.device) -> Tensor:
@@ -37,8 +39,9 @@ def encode_recording(
 ) -> np.ndarray:
     """Latents of the whole recording, float16 (N, T, C, h, w), memory-mapped from `folder`/latents.npy.
 
-    `autoencoder`: its fingerprint. `folder`/latents.json describes the source of the latents; they are encoded again if
-    the recording or the autoencoder has changed. Raises InputError if the disk has too little free space.
+    `autoencoder`: its fingerprint. `folder`/latents.json has the source of the latents and the checksum of the file;
+    they are encoded again if the recording or the autoencoder has changed, or if the file is damaged. Raises InputError
+    if the disk has too little free space.
     """
     N, T = trajectories.actions.shape
     source = {
@@ -47,7 +50,12 @@ def encode_recording(
         "shape": [N, T, *encoder.config.latent_shape],
     }
     path, metadata_path = folder / "latents.npy", folder / "latents.json"
-    if not (path.exists() and read_metadata(metadata_path) == source):
+    metadata = read_metadata(metadata_path)
+    is_current = path.exists() and {name: metadata.get(name) for name in source} == source
+    if is_current and file_checksum(path) != metadata.get("crc32"):
+        print(f"{path} is damaged")
+        is_current = False
+    if not is_current:
         folder.mkdir(parents=True, exist_ok=True)
         metadata_path.unlink(missing_ok=True)
         num_bytes = 2 * int(np.prod(source["shape"]))
@@ -66,16 +74,27 @@ def encode_recording(
                     frames = to_float_frames(row[start : start + batch_size], device)
                     with autocast(device):
                         file.write(encoder(frames).half().cpu().numpy().tobytes())
-        metadata_path.write_text(json.dumps(source))
+        with atomic_write(metadata_path, "w") as file:
+            json.dump({**source, "crc32": file_checksum(path)}, file)
     return np.load(path, mmap_mode="c", allow_pickle=False)  # "c": torch warns about read-only arrays
 
 
-def read_metadata(path: Path) -> dict | None:
-    """The content of latents.json; None if the file is missing or incomplete (after a power failure)."""
+def read_metadata(path: Path) -> dict:
+    """The content of latents.json; empty if the file is missing or damaged."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def file_checksum(path: Path) -> int:
+    """CRC-32 of a file, read at about a gigabyte per second."""
+    checksum = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
 
 
 def frames_at(frames: Tensor, positions: Tensor, offset: int, device: torch.device) -> Tensor:

@@ -14,26 +14,43 @@ import numpy as np
 from dream.common.errors import InputError
 
 CHUNK_BYTES = 4 * 2**20  # unit of decompression
+# Arrays up to this size are compared with their checksums when the file is opened, in under a second. Larger ones are
+# the frames of long recordings: reading all of them would take longer than the training step that needs them.
+MAX_CHECKED_BYTES = 2**29
 
 
 def iter_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    """The arrays of an .npz archive: name without ".npy", and the zip directory's entry."""
+    """The arrays of an .npz archive: name without ".npy", and the zip directory's entry.
+
+    Raises zipfile.BadZipFile if another member is damaged, which may be an array whose name has become illegible.
+    """
     for info in archive.infolist():
         if info.filename.endswith(".npy"):
             yield info.filename[: -len(".npy")], info
+        else:
+            compare_checksum(archive, info)
+
+
+def compare_checksum(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raises zipfile.BadZipFile if the checksum of a member of up to MAX_CHECKED_BYTES differs."""
+    if info.file_size <= MAX_CHECKED_BYTES:
+        with archive.open(info) as member:
+            while member.read(CHUNK_BYTES):  # at the end it compares the checksum
+                pass
 
 
 def mmap_member(
     path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, assumptions: list[str]
-) -> np.ndarray:
-    """Memory-maps one array, read only; a compressed one is first unpacked to a temporary file. Nothing is unpickled.
+) -> np.ndarray | None:
+    """Memory-maps one array, read only; a compressed one is first unpacked to a temporary file.
 
-    A large temporary file is reported in `assumptions`. Raises InputError if the member is encrypted or no plain array,
-    zipfile.BadZipFile if the archive is damaged.
+    Returns None if the array holds Python objects: nothing is unpickled. A large temporary file is reported in
+    `assumptions`. Raises InputError if the member is encrypted or no array, BadZipFile if the archive is damaged.
     """
     if info.flag_bits & 1:
         raise InputError(f"{path}: {info.filename} is encrypted: save it without a password")
     if info.compress_type == zipfile.ZIP_STORED:
+        compare_checksum(archive, info)
         with open(path, "rb") as file:
             file.seek(info.header_offset)
             local_header = file.read(30)  # its name and extra field may be longer than in the zip directory
@@ -54,8 +71,8 @@ def mmap_member(
         return _mmap_npy(file, 0, info, path)
 
 
-def _mmap_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    """Memory-maps the .npy data that begins at byte `content` of the file."""
+def _mmap_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) -> np.ndarray | None:
+    """Memory-maps the .npy data that begins at byte `content` of the file; None if they are Python objects."""
     file.seek(content)
     try:
         version = np.lib.format.read_magic(file)
@@ -68,9 +85,7 @@ def _mmap_npy(file: BinaryIO, content: int, info: zipfile.ZipInfo, path: Path) -
             f"{path}: {info.filename} is not a NumPy array ({error}): record or save it again"
         ) from None
     if dtype.hasobject:
-        raise InputError(
-            f"{path}: {info.filename} holds pickled objects, which are never loaded: save plain numbers"
-        )
+        return None
     data = file.tell()
     num_bytes = math.prod(shape) * dtype.itemsize
     available = min(os.fstat(file.fileno()).st_size, content + info.file_size) - data

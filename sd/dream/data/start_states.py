@@ -4,14 +4,15 @@ File format: frames (K, L, C, h, w) latents; actions (K, L); autoencoder, the fi
 encoded them; optional truth/<name> (K,), the game's true state.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dream.common.errors import InputError
-from dream.common.files import atomic_write
+from dream.common.errors import InputError, refuse_damaged
+from dream.common.files import atomic_write, check_zip
 from dream.common.game_info import GameInfo
 from dream.data.splits import window_starts
 from dream.data.trajectories import Trajectories
@@ -75,20 +76,20 @@ def load_start_states(path: Path, model: ModelShape) -> StartStates:
         raise InputError(
             f"no start states at {path}: sd/train_sd.py writes initial_sequence.npz next to its best.pt"
         )
-    try:
+    with refuse_damaged(path, "give an initial_sequence.npz of sd/train_sd.py"):
+        check_zip(path)  # np.load does not compare all checksums
         with np.load(path, allow_pickle=False) as file:
-            frames, actions = file["frames"], file["actions"]
-            autoencoder = str(file["autoencoder"]) if "autoencoder" in file else model.autoencoder
-            game_states = {
-                name.removeprefix("truth/"): file[name].astype(np.float32)
-                for name in file
-                if name.startswith("truth/")
-            }
-    except Exception as error:  # numpy raises many types here (zip, pickle, EOF); all mean an unreadable file
-        raise InputError(
-            f"{path} cannot be read as start states ({type(error).__name__}): give an initial_sequence.npz of "
-            "sd/train_sd.py"
-        ) from None
+            return _read_start_states(path, file, model)
+
+
+def _read_start_states(path: Path, file: Mapping[str, np.ndarray], model: ModelShape) -> StartStates:
+    frames, actions = file["frames"], file["actions"]
+    autoencoder = str(file["autoencoder"]) if "autoencoder" in file else model.autoencoder
+    game_states = {
+        name.removeprefix("truth/"): file[name].astype(np.float32)
+        for name in file
+        if name.startswith("truth/")
+    }
     if autoencoder != model.autoencoder:
         raise InputError(f"{path} was made with another autoencoder: use the file next to the model")
     shape = (model.context_length, *model.latent_shape)

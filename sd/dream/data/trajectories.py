@@ -14,23 +14,19 @@ Memory use does not grow with the recording: frames stay in the file and are rea
 import hashlib
 import json
 import math
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import InputError
+from dream.common.errors import MAX_MESSAGE, InputError, refuse_damaged, shorten
+from dream.data.action_keys import read_action_keys, read_action_names
+from dream.data.array_checks import check_actions, check_frames, check_starts
 from dream.data.npz_mmap import iter_members, mmap_member
 
 FORMAT_VERSION = 1
-MIN_STEPS = 5  # four context frames and the next frame
 DEFAULT_FPS = 15.0
-# Keys of six actions if the file has none, those of the original project: none, forward, left, right, and combinations.
-SIX_ACTION_KEYS = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
-MAX_UNNAMED_ACTIONS = 256
 PREFIX_STEPS = 128  # steps from which `recording_prefix_fingerprint` is computed
 
 
@@ -75,6 +71,11 @@ class Trajectories:
     def width(self) -> int:
         return self.frames.shape[4]
 
+    def print_assumptions(self) -> None:
+        """Prints what is assumed about the file, one line each."""
+        for line in self.assumptions:
+            print(f"assumed: {shorten(line, MAX_MESSAGE)}")
+
 
 def open_trajectories(path: Path | str) -> Trajectories:
     """Opens and checks a recording.
@@ -86,28 +87,35 @@ def open_trajectories(path: Path | str) -> Trajectories:
         raise InputError(
             f"no recording at {path}: make one with ppo/record_trajectories.py, or choose another with --trajectories"
         )
-    assumptions: list[str] = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {
-                key: mmap_member(path, archive, info, assumptions) for key, info in iter_members(archive)
-            }
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError) as error:
-        raise InputError(
-            f"{path} ({path.stat().st_size} bytes) is not a complete .npz file ({error}): copy or record it again"
-        ) from None
+    with refuse_damaged(path, "copy or record it again"):
+        return _open_archive(path)
 
+
+def _open_archive(path: Path) -> Trajectories:
+    assumptions: list[str] = []
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for key, info in iter_members(archive):
+            array = mmap_member(path, archive, info, assumptions)
+            if array is not None:
+                arrays[key] = array
+            elif key in ("frames", "actions"):
+                raise InputError(
+                    f"{path}: {key} holds pickled objects, which are never loaded: save plain numbers"
+                )
+            else:
+                assumptions.append(f"{key} holds pickled objects, which are never loaded: left out")
     for key in ("frames", "actions"):
         if key not in arrays:
             raise InputError(
                 f"{path} has no {key!r}, only {sorted(arrays)}: save both with np.savez(frames=, actions=)"
             )
     frames = arrays.pop("frames")
-    _check_frames(path, frames)
+    check_frames(path, frames)
     N, T = frames.shape[:2]
-    actions = _check_actions(path, arrays.pop("actions"), (N, T))
-    starts = _check_starts(path, arrays.pop("episode_starts", None), (N, T), assumptions)
-    names = _check_names(path, arrays.pop("action_names", None), int(actions.max()), assumptions)
+    actions = check_actions(path, arrays.pop("actions"), (N, T), assumptions)
+    starts = check_starts(path, arrays.pop("episode_starts", None), (N, T), assumptions)
+    names = read_action_names(path, arrays.pop("action_names", None), int(actions.max()), assumptions)
     meta = _read_meta(arrays.pop("meta", None), assumptions)
     # replay/* arrays belong to recordings of play sessions (dream/play/recording.py), not to single frames
     arrays = {key: array for key, array in arrays.items() if not key.startswith("replay/")}
@@ -118,7 +126,7 @@ def open_trajectories(path: Path | str) -> Trajectories:
         actions=actions,
         episode_starts=starts,
         action_names=names,
-        action_keys=_read_action_keys(meta, len(names), assumptions),
+        action_keys=read_action_keys(meta, names, assumptions),
         fps=_read_fps(meta, assumptions),
         meta=meta,
         extras=arrays,
@@ -143,74 +151,6 @@ def recording_prefix_fingerprint(trajectories: Trajectories) -> str:
     digest = hashlib.sha1(trajectories.actions[0, :PREFIX_STEPS].astype(np.int64))
     digest.update(np.ascontiguousarray(trajectories.frames[0, :PREFIX_STEPS:16, :, ::16, ::16]))
     return digest.hexdigest()[:12]
-
-
-def _check_frames(path: Path, frames: np.ndarray) -> None:
-    wanted = "wanted uint8 (N, T, 3, H, W), RGB 0-255"
-    actual = f"{path}: frames are {frames.dtype} {frames.shape}"
-    if frames.ndim != 5:
-        raise InputError(f"{actual}, {wanted}: save them with five axes (rows, time, colour, height, width)")
-    if frames.shape[2] != 3 and frames.shape[4] == 3:
-        raise InputError(f"{actual}, {wanted}: colour is last, save frames.transpose(0, 1, 4, 2, 3)")
-    if frames.shape[2] != 3:
-        raise InputError(f"{actual}, {wanted}: {frames.shape[2]} colours on axis 2, save three")
-    if frames.dtype != np.uint8:
-        raise InputError(f"{actual}, {wanted}: convert them to whole numbers 0-255 of type uint8")
-    if frames.size == 0:
-        raise InputError(f"{actual}, which contains no data, {wanted}: record again")
-    if frames.shape[1] < MIN_STEPS:
-        raise InputError(
-            f"{actual}: rows of {frames.shape[1]} steps, wanted at least {MIN_STEPS}: record longer rows"
-        )
-
-
-def _check_actions(path: Path, actions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    actual = f"{path}: actions are {actions.dtype} {actions.shape}"
-    if not np.issubdtype(actions.dtype, np.integer):
-        raise InputError(f"{actual}, wanted integers (N, T): save the index of each action")
-    if actions.shape != shape:
-        raise InputError(f"{actual}, wanted {shape} (N, T) as in frames: save one action for every frame")
-    actions = np.array(actions, np.int64)
-    if actions.min() < 0:
-        raise InputError(
-            f"{actual} from {actions.min()} to {actions.max()}, wanted 0 or more: count actions from 0"
-        )
-    return actions
-
-
-def _check_starts(
-    path: Path, starts: np.ndarray | None, shape: tuple[int, int], assumptions: list[str]
-) -> np.ndarray:
-    if starts is None:
-        assumptions.append("no episode_starts in the file: every row is treated as one episode")
-        starts = np.zeros(shape, bool)
-        starts[:, 0] = True
-    if starts.dtype != bool or starts.shape != shape:
-        raise InputError(
-            f"{path}: episode_starts are {starts.dtype} {starts.shape}, wanted bool {shape}: convert them"
-        )
-    return np.array(starts)
-
-
-def _check_names(
-    path: Path, names: np.ndarray | None, max_action: int, assumptions: list[str]
-) -> tuple[str, ...]:
-    if names is None:
-        if max_action >= MAX_UNNAMED_ACTIONS:
-            raise InputError(
-                f"{path}: actions go up to {max_action}: number them 0, 1, 2 ..., or name them all in action_names"
-            )
-        assumptions.append(f"no action_names in the file: {max_action + 1} actions without names")
-        return tuple(f"action_{i}" for i in range(max_action + 1))
-    if names.dtype.kind not in "US" or names.ndim != 1:
-        raise InputError(
-            f"{path}: action_names are {names.dtype} {names.shape}, wanted a list of text: save one name per action"
-        )
-    if max_action >= len(names):
-        raise InputError(
-            f"{path}: actions go up to {max_action}, but there are {len(names)} action_names: name them all"
-        )
-    return tuple(str(name) if names.dtype.kind == "U" else name.decode(errors="replace") for name in names)
 
 
 def _read_meta(text: np.ndarray | None, assumptions: list[str]) -> dict:
@@ -238,31 +178,6 @@ def _read_fps(meta: dict, assumptions: list[str]) -> float:
     reason = "no fps in the file" if fps is None else f"fps is {fps!r} in the file"
     assumptions.append(f"{reason}: {DEFAULT_FPS:g} frames per second are assumed")
     return DEFAULT_FPS
-
-
-def _read_action_keys(meta: dict, num_actions: int, assumptions: list[str]) -> tuple[tuple[str, ...], ...]:
-    action_keys = meta.get("action_keys")
-    if (
-        isinstance(action_keys, list)
-        and len(action_keys) == num_actions
-        and all(isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in action_keys)
-    ):
-        return tuple(tuple(keys) for keys in action_keys)
-    reason = (
-        "no action_keys in the file"
-        if action_keys is None
-        else f"action_keys do not fit {num_actions} actions"
-    )
-    if num_actions == len(SIX_ACTION_KEYS):
-        assumptions.append(
-            f"{reason}: the six actions are assumed to be none, up, left, right, up+left, up+right"
-        )
-        return SIX_ACTION_KEYS
-    assumptions.append(f"{reason}: action 0 is on key 0, action 1 on key 1 ... (from 10 on: F1, F2 ...)")
-    # More actions than keys: a name that no key has. Empty keys would make it the action of no key held.
-    return tuple(
-        (str(i) if i < 10 else f"f{i - 9}" if i < 22 else f"no key {i}",) for i in range(num_actions)
-    )
 
 
 def _read_record_envs(meta: dict, num_rows: int, assumptions: list[str]) -> int | None:

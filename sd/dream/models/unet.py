@@ -37,11 +37,6 @@ class UNetConfig:
     prediction_type: str = "x0"  # "regression": the same network without noise as input (an ablation)
     use_flow: bool = False  # predict a residual on the warped last frame
 
-    @classmethod
-    def from_dict(cls, saved: dict) -> "UNetConfig":
-        """Inverse of `dataclasses.asdict`. Raises TypeError or KeyError if `saved` is not such a dict."""
-        return cls(**{**saved, "channels": tuple(saved["channels"])})
-
 
 def timestep_embedding(t: Tensor, size: int) -> Tensor:
     """Sinusoidal features (B, size) of t (B,), 0-1, at frequencies from half a turn to 64 turns."""

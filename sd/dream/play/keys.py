@@ -4,14 +4,19 @@
 "space", "z").
 """
 
+import re
 from collections.abc import Collection, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from dream.common.errors import InputError
+from dream.common.key_names import NO_KEY_WORDS, split_keys, to_pygame_key
 
 OPPOSITES = (("left", "right"), ("up", "down"))
-NO_KEY_WORDS = ("-", "nothing", "none")  # how a key file spells "no key is held"
+MAX_TEXT = 200  # characters of an action's name or of keys in a key file
+MAX_LISTED = 80  # characters of a list of names in a message
+MAX_BYTES = 16 * 2**20  # of a key file
 MAX_FRAMES = 1_000_000  # of a key file: 18 hours at 15 frames/s, and the list fits into memory
 
 # About ten seconds of driving: keys held, seconds. The run without keys lets the kart coast to a stop.
@@ -44,37 +49,67 @@ def action_for_keys(held: Collection[str], action_keys: Sequence[Collection[str]
     return max(matches, key=lambda action: len(action_keys[action]), default=noop_action(action_keys))
 
 
+class KeyRun(NamedTuple):
+    """A line of a key file: an action or keys, for a number of frames."""
+
+    line: int  # number in the file, from 1
+    text: str  # such as "up+left"
+    num_frames: int
+
+
+def parse_keys_file(path: Path) -> list[KeyRun]:
+    """Reads the lines of a key file, whatever the game; see `read_keys_file`.
+
+    Raises InputError, with the number of the line, if the file cannot be read or a number of frames is wrong.
+    """
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise InputError(
+                f"--keys {path} has more than {MAX_BYTES / 2**20:.0f} MB: use longer runs of frames"
+            )
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
+        raise InputError(f"--keys {path} cannot be read as a text file ({reason})") from None
+    runs, total = [], 0
+    for number, line in enumerate(lines, start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        count = words.pop() if len(words) > 1 and re.fullmatch(r"-?\d+", words[-1]) else "1"
+        if not (count.isascii() and count.isdigit()) or not 1 <= int(count[:10]) <= MAX_FRAMES - total:
+            raise InputError(
+                f"--keys {path}, line {number}: {count[:20]!r} is not a number of frames from 1 to {MAX_FRAMES} in all"
+            )
+        text = " ".join(words)
+        if len(text) > MAX_TEXT or not text.isprintable():
+            raise InputError(
+                f"--keys {path}, line {number}: not an action or keys but {text[:20]!r}; expected e.g. 'up+left 30'"
+            )
+        runs.append(KeyRun(number, text, int(count)))
+        total += int(count)
+    if not runs:
+        raise InputError(f"--keys {path} contains no actions; write lines such as 'up+left 30' or '- 15'")
+    return runs
+
+
 def read_keys_file(
     path: Path, action_names: Sequence[str], action_keys: Sequence[Collection[str]]
 ) -> list[int]:
     """Reads a text file of actions and returns one action per frame. Each line is a run of frames:
 
         forward+left 30   # an action by its name, for 30 frames
-        up+left 30        # or the keys that are held
+        up+left 30        # or the keys that are held; names of other programs too, such as Key.up or ArrowUp
         up                # without a number: one frame
-        - 15              # no key (or: nothing 15)
+        - 15              # no key (or: none, nothing); the minus key is called minus
 
-    Raises InputError with the number of the line that cannot be read.
+    Keys that no action has, or none together, are as in the window: the largest action whose keys are all held, and
+    left with right cancel each other. Raises InputError with the number of the line that cannot be read.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8"
-        raise InputError(f"--keys {path} cannot be read as a text file ({reason})") from None
     actions = []
-    for number, line in enumerate(lines, start=1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        where = f"--keys {path}, line {number}"
-        if len(words) > 2:
-            raise InputError(f"{where}: {line.strip()!r} has too many words; expected e.g. 'up+left 30'")
-        count = words[1] if len(words) == 2 else "1"
-        if not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= MAX_FRAMES - len(actions):
-            raise InputError(f"{where}: {count!r} is not a number of frames from 1 to {MAX_FRAMES} in all")
-        actions += [_parse_action(words[0], action_names, action_keys, where)] * int(count)
-    if not actions:
-        raise InputError(f"--keys {path} contains no actions; write lines such as 'up+left 30' or '- 15'")
+    for run in parse_keys_file(path):
+        where = f"--keys {path}, line {run.line}"
+        actions += [_parse_action(run.text, action_names, action_keys, where)] * run.num_frames
     return actions
 
 
@@ -91,16 +126,28 @@ def demo_actions(action_keys: Sequence[Collection[str]], num_frames: int, fps: f
 
 
 def _parse_action(
-    word: str, action_names: Sequence[str], action_keys: Sequence[Collection[str]], where: str
+    text: str, action_names: Sequence[str], action_keys: Sequence[Collection[str]], where: str
 ) -> int:
-    if word in action_names:
-        return list(action_names).index(word)
-    if word in NO_KEY_WORDS:
+    if text in action_names:
+        return list(action_names).index(text)
+    if text == "-" or text.lower() in NO_KEY_WORDS:
         return noop_action(action_keys)
-    keys, game_keys = word.split("+"), {key for keys in action_keys for key in keys}
-    if not set(keys) <= game_keys:
+    game_keys = {key for keys in action_keys for key in keys}
+    try:
+        names = split_keys(text)
+    except ValueError:
+        names = []
+    # A key that no keyboard has is known by the recording's own name.
+    keys = [name if name in game_keys else to_pygame_key(name, foreign=True) for name in names]
+    if not keys or not game_keys.issuperset(keys):
         raise InputError(
-            f"{where}: {word!r} is neither an action ({', '.join(action_names)}) "
-            f"nor keys of this game ({', '.join(sorted(game_keys)) or 'none'}) joined by '+'"
+            f"{where}: {text[:40]!r} is neither an action ({_listed(action_names)}) "
+            f"nor keys of this game ({_listed(sorted(game_keys)) or 'none'}) joined by '+'"
         )
     return action_for_keys(keys, action_keys)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names with commas between them, in at most MAX_LISTED characters."""
+    text = ", ".join(names)
+    return text if len(text) <= MAX_LISTED else f"{text[: MAX_LISTED - 4]} ..."

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, refuse_damaged
+from dream.common.runs import NEW_RUN
 from dream.data.trajectories import Trajectories, recording_fingerprint
 from dream.models.autoencoder import Decoder, Encoder
-from dream.models.checkpoints import fingerprint, load_autoencoder, load_unet
+from dream.models.checkpoints import fingerprint, load_autoencoder, load_unet, make_unet_config
 from dream.models.unet import UNet, UNetConfig
 
 
@@ -52,11 +53,9 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
     }
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
-        source, unet, earlier_runs = (
-            "the run",
-            UNet(UNetConfig.from_dict(resumed["config"])),
-            resumed["earlier_runs"],
-        )
+        source = "the run"
+        with refuse_damaged(Path(args.output_dir) / "last.pt", NEW_RUN):
+            unet, earlier_runs = UNet(make_unet_config(resumed["config"])), resumed["earlier_runs"]
     elif args.init_from:
         source = args.init_from
         unet, _, checkpoint = load_unet(args.init_from)

@@ -2,13 +2,15 @@
 
 import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from dream.common.distributed import Distributed
-from dream.common.runs import restore_rng_state, rng_state
+from dream.common.errors import refuse_damaged
+from dream.common.runs import NEW_RUN, restore_rng_state, rng_state
 from dream.models.unet import UNet
 from dream.training.adversarial import AdversarialLoss
 from dream.training.optimizer import Optimizer
@@ -70,15 +72,18 @@ class TrainState:
             "best_score": self.best_score,
         }
 
-    def load_state_dict(self, state: dict) -> None:
-        self.unet.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-        self.pool.load_state_dict(state["pool"])
-        self.adversarial.load_state_dict(state["adversarial"])
-        restore_rng_state(state["rng"])
-        self.step, self.elapsed_s, self.best_score = state["step"], state["elapsed_s"], state["best_score"]
+    def load_state_dict(self, state: dict, path: Path) -> None:
+        """Continues from a `state_dict`. `path`: the file that it is from. Raises InputError if it does not fit."""
+        with refuse_damaged(path, NEW_RUN):
+            self.unet.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.generator.set_state(state["generator"])
+            self.pool.load_state_dict(state["pool"])
+            self.adversarial.load_state_dict(state["adversarial"])
+            restore_rng_state(state["rng"])
+            self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            self.best_score = float(state["best_score"])
 
 
 def update_ema(ema: UNet, unet: UNet, decay: float) -> None:

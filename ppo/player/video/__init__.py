@@ -1,0 +1,1 @@
+"""Videos and logs of the keys held, turned into recordings."""
