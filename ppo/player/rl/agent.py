@@ -127,6 +127,12 @@ def load_agent(path: Path) -> Agent:
             raise ValueError(f"{config.num_actions} actions do not fit its weights and names")
         if type(config.frame_skip) is not int or config.frame_skip < 1 or not isinstance(config.game, str):
             raise ValueError(f"frame skip {config.frame_skip!r}, game {config.game!r}")
+        if (
+            type(config.max_frames) is not int
+            or config.max_frames < 1
+            or not isinstance(config.game_settings, dict)
+        ):
+            raise ValueError(f"maximum of {config.max_frames!r} frames, settings {config.game_settings!r}")
         agent = Agent(config)
         agent.load_state_dict(checkpoint["model"])
     return agent.eval()
