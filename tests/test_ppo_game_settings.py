@@ -38,7 +38,7 @@ def test_the_agent_knows_how_its_game_was_played(run_dir):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--game-settings", "period=2"], '--game-settings {"period": 3}'),
+        (["--game-settings", "period=2", "--max-frames", "3"], '--game-settings {"period": 3}'),
         (["--game-settings", "period=3", "--max-frames", "2"], "--max-frames 3"),
         (["--game-settings", "period=3", "--frame-skip", "2"], "--frame-skip 4"),
     ],
@@ -46,7 +46,7 @@ def test_the_agent_knows_how_its_game_was_played(run_dir):
 def test_resume_needs_the_same_game(run_dir, options, message):
     with pytest.raises(InputError) as caught:
         train("--n-epochs", 2, "--output-dir", run_dir, "--resume", *options)
-    assert f"began with {message}" in str(caught.value) or "was written by" in str(caught.value)
+    assert f"began with {message}" in str(caught.value)
 
 
 def test_resume_with_the_same_game(run_dir):
