@@ -17,11 +17,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional
 
-<<<<<<< HEAD
 import player  # noqa: F401  first: it reports packages that are missing
-import numpy as np
-=======
->>>>>>> envs
 import torch
 from player.common.errors import InputError, run_script
 from player.common.startup import ArgumentParser
