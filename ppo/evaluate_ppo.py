@@ -21,7 +21,7 @@ from player.common.agent_view import preprocess_frames
 from player.common.errors import InputError, run_script
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_env
-from player.games.cli import add_game_options, check_game_options, emulator_options
+from player.games.cli import add_game_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME, Game
 from player.games.registry import find_game
 from player.rl.agent import Agent, FrameStack, load_agent
@@ -62,9 +62,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     start_s = time.perf_counter()
     agent = load_agent(Path(args.agent))
-    game = find_game(
-        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
-    )
+    # As the agent was trained, unless the user says otherwise.
+    options = {**find_options(args), "frame_skip": agent.config.frame_skip}
+    if args.game != BUILT_IN_GAME:
+        options["max_frames"] = args.max_frames or agent.config.max_frames
+        options["game_settings"] = options["game_settings"] or agent.config.game_settings
+    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals, **options)
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise InputError(
             f"{args.agent} was trained on {agent.config.game}: choose --game {agent.config.game}"
@@ -72,6 +75,7 @@ def main(args: argparse.Namespace) -> None:
     built_in = game.name == BUILT_IN_GAME
     seeds = [args.seed + i for i in range(args.episodes)]
     print(f"{game.name}{f', track {args.track}' if built_in else ''}: seeds {seeds[0]} to {seeds[-1]}")
+    print(game.describe())
     settings = {"start": "anywhere", "max_seconds": args.max_seconds} if built_in else {}
     num_envs = min(args.episodes, MAX_ENVS) if built_in else 1
     envs = [make_env(game, agent.config.frame_skip, **settings) for _ in range(num_envs)]

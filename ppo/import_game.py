@@ -4,30 +4,22 @@
     python ppo/import_game.py game.smc --integrations DIR      # with your own integration files in DIR/<game>/
     python ppo/import_game.py roms.zip                         # the first known ROM in the archive
 
-A 512-byte copier header is removed. Known games are Super Mario Kart, the games of stable-retro, and those whose SHA-1
-is in a rom.sha in --integrations. The environment variable DREAM_MARIO_KART_DATA selects another data folder.
+A 512-byte copier header is removed, an interleaved ROM (.smd) restored, a zip, gz, xz or bz2 file unpacked. Known games
+are Super Mario Kart, the games of stable-retro, and those whose SHA-1 is in a rom.sha in --integrations. The
+environment variable DREAM_MARIO_KART_DATA selects another data folder.
 """
 
 import argparse
-import lzma
-import struct
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from player.common.errors import InputError, run_script
 from player.common.startup import ArgumentParser
 from player.games.retro.integration import known_hashes, list_states, rom_file_name
+from player.games.retro.rom_archives import is_rom_name, read_roms
+from player.games.retro.rom_layouts import describe_no_rom, is_mega_drive, rom_variants
 from player.games.retro.roms import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, save_rom, sha1_hex
 
-HEADER_BYTES = 512  # size of the header that some copiers of SNES cartridges put in front of the ROM
-MAX_BYTES = 64 * 2**20  # size limit of a file
-# Exceptions of zipfile for a damaged archive; which one depends on where the wrong byte is.
-ZIP_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, OSError, ValueError, LookupError),
-)
 REGIONS = {0: "Japan", 1: "USA", 2: "Europe"}
 TITLE_OFFSETS = (0x7FC0, 0xFFC0)  # offset of the header in a SNES ROM: LoROM, HiROM
 
@@ -43,48 +35,31 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     games = {**known_hashes(args.integrations), MARIO_KART_SHA1: MARIO_KART}
-    largest: Tuple[str, bytes] = ("", b"")
-    for name, content in read_files(args.rom):
-        content = remove_header(content)
-        # The emulator package's SHA-1 of an .nes file is without its 16-byte header.
-        game = games.get(sha1_hex(content)) or games.get(sha1_hex(content[16:]))
-        if game:
-            import_rom(content, game, Path(name).suffix.lower(), args.integrations)
-            return
-        largest = max(largest, (name, content), key=lambda file: len(file[1]))
-    raise InputError(describe_unknown_rom(args.rom, *largest))
+    files: List[Tuple[str, bytes]] = []
+    for name, content in read_roms(args.rom):
+        for variant in rom_variants(content):
+            game = games.get(sha1_hex(variant.content))
+            if (
+                game and "-Nes-" in f"{game}-"
+            ):  # the emulator package's SHA-1 is that of the file without its header
+                raise InputError(f"{name} is {game} without the 16 bytes of its iNES header (NES, 1A): give a ROM "
+                                 "that has them")  # fmt: skip
+            if variant.content.startswith(b"NES\x1a"):
+                game = game or games.get(sha1_hex(variant.content[16:]))
+            if game:
+                if variant.change:
+                    print(f"{name}: {variant.change}")
+                import_rom(variant.content, game, Path(name).suffix.lower(), args.integrations)
+                return
+        files.append((name, content))
+    if not files:
+        raise InputError(f"{args.rom} contains no files: give your ROM")
+    raise InputError(describe_unknown_rom(args.rom, *choose_rom(files)))
 
 
-def read_files(path: Path) -> Iterator[Tuple[str, bytes]]:
-    """Yields name and content of the file, or of each file in a zip archive. Raises InputError if it is unreadable."""
-    if not path.is_file():
-        raise InputError(f"no file {path}: give the path of your ROM")
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes: too large for a cartridge")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: copy your ROM again")
-    if not zipfile.is_zipfile(path):
-        content = path.read_bytes()
-        if content.startswith(b"PK\3\4"):  # a zip archive without the list of files at its end
-            raise InputError(f"{path} is a zip file whose end is missing or damaged: copy it again")
-        yield path.name, content
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if not info.is_dir() and 0 < info.file_size <= MAX_BYTES:
-                    yield info.filename, archive.read(info)
-    except ZIP_ERRORS as problem:
-        raise InputError(f"{path} cannot be unpacked ({problem}): copy it again") from None
-    except RuntimeError as problem:  # a password, or an unknown compression method
-        raise InputError(
-            f"{path} cannot be unpacked ({problem}): unpack it yourself and give the ROM"
-        ) from None
-
-
-def remove_header(content: bytes) -> bytes:
-    """Removes a copier's header, which is recognized by the file's size."""
-    return content[HEADER_BYTES:] if len(content) % 1024 == HEADER_BYTES < len(content) else content
+def choose_rom(files: List[Tuple[str, bytes]]) -> Tuple[str, bytes]:
+    """The file that is most likely the ROM: by its suffix, then by what it contains, then the largest."""
+    return max(files, key=lambda file: (is_rom_name(file[0]), describe_no_rom(file[1]) is None, len(file[1])))
 
 
 def import_rom(content: bytes, game: str, suffix: str, integrations: Optional[str]) -> None:
@@ -100,21 +75,32 @@ def import_rom(content: bytes, game: str, suffix: str, integrations: Optional[st
 
 
 def describe_unknown_rom(path: Path, name: str, content: bytes) -> str:
-    """One line about why nothing was imported. `name`, `content`: of the largest file in `path`."""
-    if not name:
-        return f"{path} contains no files: give your ROM"
-    title, sha1 = snes_title(content), sha1_hex(content)
+    """One line about why nothing was imported. `name`, `content`: of the file in `path` that is the ROM."""
+    shown = name if len(name) <= 60 else f"...{name[-57:]}"
+    shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
+    no_rom = describe_no_rom(content)
+    if no_rom:
+        return f"{shown} is {no_rom}"
+    variant = next(rom_variants(content))
+    title, sha1 = snes_title(variant.content), sha1_hex(variant.content)
     if title and title[0].startswith("SUPER MARIO KART"):
         _, region, revision = title
         return (
-            f"{name} is Super Mario Kart, but {REGIONS.get(region, f'region {region}')}, revision 1.{revision}, "
-            f"{len(content):,} bytes, SHA-1 {sha1}: a hack, an incomplete copy, or not the USA revision that is "
-            f"supported ({MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
+            f"{shown} is Super Mario Kart, but {REGIONS.get(region, f'region {region}')}, revision 1.{revision}, "
+            f"{len(variant.content):,} bytes, SHA-1 {sha1}; supported is the unchanged USA one, "
+            f"{MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1}"
         )
-    kind = f"a SNES cartridge called {title[0]!r}" if title else f"{len(content):,} bytes"
+    kind = f"a SNES cartridge called {title[0]!r}" if title else f"{len(variant.content):,} bytes"
+    if is_mega_drive(variant.content):
+        name_bytes = variant.content[0x120:0x150].decode("ascii", "replace").split()
+        kind = f"a Mega Drive cartridge called {' '.join(name_bytes)[:48]!r}"
+        kind = "".join(letter if letter.isprintable() else "?" for letter in kind)
+    kind += f" ({variant.change})" if variant.change else ""
+    if not title and not is_mega_drive(variant.content) and not is_rom_name(name):
+        return f"{shown} is {kind}, and its name is not that of a ROM, such as .sfc or .md: give your ROM"
     return (
-        f"{name} is {kind}, SHA-1 {sha1}, which is not a known game: write that SHA-1 into DIR/<game>/rom.sha of your "
-        "own integration and add --integrations DIR"
+        f"{shown} is {kind}, SHA-1 {sha1}, no known game: write that SHA-1 into DIR/<game>/rom.sha of your own "
+        "integration and add --integrations DIR"
     )
 
 

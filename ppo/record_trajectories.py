@@ -13,31 +13,33 @@ Mode7Kart's pretrained agent is in ppo/pretrained/; train_ppo.py trains others. 
 import argparse
 import shlex
 import shutil
+import sys
 from pathlib import Path
-from typing import Dict, List, Optional, Set
+from typing import Dict, List, Optional
 
 import player  # noqa: F401  first: it reports packages that are missing
-import numpy as np
 import torch
 from player.common.errors import InputError, run_script
+from player.common.files import locked_folder
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
-from player.games.cli import add_game_options, check_game_options, emulator_options
-from player.games.game import Game
+from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
+from player.games.game import Game, compare_with_agent
 from player.games.registry import find_tracks
+from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.parts import partial_folder
 from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, load_agent
 from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
 from player.rl.collector import RolloutCollector
-from player.window.controllers import GameSession
+from player.window.recording_session import PERSON_STEPS, RecordingSession
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
 # Maximum steps per row. The rows of all environments are written to the disk before the next ones are recorded.
 PART_STEPS = 512
-PERSON_STEPS = 128  # steps per row of a person, who may quit at any moment: an unfinished row is lost
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -60,12 +62,10 @@ def parse_args(argv=None) -> argparse.Namespace:
         "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
     )
     add_game_options(parser, many_tracks=True)
-    parser.add_argument(
-        "--frame-skip", type=int, default=4, help="game frames per step (default: %(default)s)"
-    )
+    add_frame_skip(parser)
     args = parser.parse_args(argv)
-    if min(args.frames, args.n_envs, args.frame_skip) < 1 or args.seed < 0:
-        parser.error("--frames, --n-envs and --frame-skip must be at least 1 and --seed at least 0")
+    if min(args.frames, args.n_envs) < 1 or args.seed < 0:
+        parser.error("--frames and --n-envs must be at least 1 and --seed at least 0")
     check_game_options(parser, args)
     if args.output.suffix != ".npz":
         parser.error(f"--output {args.output}: the name must end in .npz")
@@ -94,23 +94,30 @@ def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, flo
 
 def main(args: argparse.Namespace) -> None:
     game, tracks = find_tracks(
-        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
+        args.game, args.integrations, args.state, args.track, args.rivals, **find_options(args)
     )
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
+    print(game.describe())
     # Parts are written to a folder next to the output; if the process is killed, they stay there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
-    if args.output.exists():
-        raise InputError(f"a recording exists at {args.output}: choose another --output, or remove it")
-    if parts_dir.exists():
+    with locked_folder(parts_dir):
+        check_output(args.output, parts_dir)
+        if args.weights is None:
+            record_person(args, game, tracks, parts_dir)
+        else:
+            record(args, game, tracks, assign_envs(args.weights, args.n_envs), parts_dir)
+
+
+def check_output(output: Path, parts_dir: Path) -> None:
+    """Raises InputError if there is a recording at `output`, or one that was stopped in `parts_dir`."""
+    if output.exists():
+        raise InputError(f"a recording exists at {output}: choose another --output, or remove it")
+    if partial_folder(parts_dir).exists():
         pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
         raise InputError(
             f"a stopped recording exists in {parts_dir}: remove it; or keep what it has recorded by {pack} and "
             "move its trajectories.npz elsewhere"
         )
-    if args.weights is None:
-        record_person(args, game, tracks, parts_dir)
-    else:
-        record(args, game, tracks, assign_envs(args.weights, args.n_envs), parts_dir)
 
 
 def record(
@@ -121,8 +128,8 @@ def record(
     num_parts = -(-args.frames // (K * PART_STEPS))
     steps = -(-args.frames // (K * num_parts))
     # Before torch starts threads and before this process holds an emulator: the workers are forked.
-    envs = make_vector_env(game, K, args.frame_skip, tracks)
-    writer = None
+    envs = make_vector_env(game, K, game.frame_skip, tracks)
+    writer, failure, effects = None, None, ActionEffects([action.name for action in game.actions])
     try:
         needs_agent = any(BEHAVIORS[name].random_fraction < 1 for name in behavior_names)
         agent = make_agent(args, game) if needs_agent else None
@@ -146,12 +153,19 @@ def record(
                 frames, rewards, terminated, truncated, infos = envs.step(actions)
                 rows["rewards"][:, t] = rewards
                 collector.observe(frames, terminated | truncated, infos)
+            effects.add(rows)
             writer.write(part, rows)
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the finished rows")
+    except InputError as problem:  # of the game, in the middle of a recording
+        if writer is None or not has_rows(writer):
+            raise
+        failure = problem
     finally:
         envs.close()
-    finish(args, writer)
+    finish(args, writer, effects)
+    if failure:
+        raise InputError(f"{failure}; the finished rows are in {args.output}")
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
@@ -159,9 +173,8 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     agent = load_agent(args.agent)
     if args.agent == PRETRAINED_AGENT and any(args.track):
         print(f"assumed: the pretrained agent, trained on track 0, can drive {args.track}")
-    if agent.config.frame_skip != args.frame_skip:
-        trained = agent.config.frame_skip
-        print(f"assumed: an agent trained with a step of {trained} frames works with {args.frame_skip}")
+    for line in compare_with_agent(game, agent.config):
+        print(line)
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise InputError(
             f"{args.agent} was trained on {agent.config.game}, not {game.name}: give another --agent "
@@ -174,76 +187,34 @@ def make_writer(
     args: argparse.Namespace, game: Game, tracks: List[dict], drivers: List[str], parts_dir: Path
 ) -> TrajectoryWriter:
     """The writer of the recording. `drivers`: behavior policy of each environment, or "person"."""
-    meta = game.recording_meta(args.frame_skip, tracks, drivers, args.seed)
+    meta = game.recording_meta(tracks, drivers, args.seed)
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
 
 
-def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter]) -> None:
-    """Packs the recording into --output. Raises InputError if nothing is recorded."""
+def has_rows(writer: TrajectoryWriter) -> bool:
+    """Whether anything is recorded."""
+    return any(writer.run_dir.glob("*/epoch_*"))
+
+
+def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter], effects: ActionEffects) -> None:
+    """Packs the recording into --output. Raises InputError if nothing is recorded, or if nothing ever changes in it."""
     if writer is None:
         raise InputError("nothing is recorded: stopped before the first frame")
-    if not any(writer.run_dir.glob("*/epoch_*")):
+    if not has_rows(writer):
         shutil.rmtree(str(writer.run_dir))
         raise InputError("nothing is recorded: stopped before the first row was full")
     path = writer.pack()
     path.replace(args.output)
-    writer.run_dir.rmdir()
     print(f"recorded {args.output}")
+    if effects.is_frozen:
+        raise InputError(
+            f"{args.output}: {effects.problems()[0]}; is another --game-settings or --crop needed?"
+        )
+    for line in effects.problems():
+        print(line, file=sys.stderr)
     print(
         "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
     )
-
-
-class RecordingSession(GameSession):
-    """A session in a window that records what a person does: observation, action and reward of each step.
-
-    A step lasts `decision_frames` game frames, fewer at the end of an episode. Full rows of PERSON_STEPS steps are
-    given to `writer`, which must be set before the first step of the second row.
-    """
-
-    def __init__(self, target_steps: int, **settings) -> None:
-        """`target_steps`: the session is finished after so many steps. `settings`: those of GameSession."""
-        self.target_steps, self.num_written = target_steps, 0
-        self.row: List[dict] = []  # the steps of the current row, arrays by key
-        self.keys_since_decision: Set[str] = set()
-        self.writer: Optional[TrajectoryWriter] = None
-        super().__init__(**settings)
-
-    def step(self, held=frozenset()) -> None:
-        """Advances the game by one frame. A key pressed between two decisions counts for the next one."""
-        if self.ended or self.finished:
-            return
-        if self.num_frames == 0:
-            self.keys_since_decision = set()
-        self.keys_since_decision |= held
-        is_decision = self.num_frames % self.controller.hold_frames == 0
-        if is_decision and len(self.row) == PERSON_STEPS:
-            self.write_row()
-        recorded = {
-            "frames": self.frame_u8.transpose(2, 0, 1),
-            "episode_starts": self.num_frames == 0,
-            "rewards": 0.0,
-        }
-        recorded.update({f"truth/{name}": value for name, value in self.truth.items()})
-        reward_before = self.total_reward
-        super().step(frozenset(self.keys_since_decision))
-        if is_decision:
-            self.keys_since_decision = set()
-            self.row.append({**recorded, "actions": self.action})
-        self.row[-1]["rewards"] += self.total_reward - reward_before
-        num_steps = self.num_written + len(self.row)
-        self.status = f"recorded {num_steps} of {self.target_steps}"
-        step_is_complete = self.num_frames % self.controller.hold_frames == 0 or bool(self.ended)
-        self.finished = num_steps >= self.target_steps and step_is_complete
-
-    def write_row(self) -> None:
-        """Gives the current row to the writer and starts a new one."""
-        rows = {key: np.stack([step[key] for step in self.row])[None] for key in self.row[0]}
-        dtypes = {"frames": np.uint8, "actions": np.int64, "episode_starts": bool}
-        rows = {key: array.astype(dtypes.get(key, np.float32)) for key, array in rows.items()}
-        # Before the row is written, so that after Ctrl-C it is not written again.
-        self.num_written, self.row = self.num_written + len(self.row), []
-        self.writer.write(self.num_written // PERSON_STEPS - 1, rows)
 
 
 def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], parts_dir: Path) -> None:
@@ -256,9 +227,9 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
         state=args.state,
         track=args.track[0],
         rivals=args.rivals,
-        emulator=emulator_options(args),
+        options=find_options(args),
         seed=args.seed,
-        decision_frames=args.frame_skip,
+        decision_frames=game.frame_skip,
     )
     try:
         check_disk_space(
@@ -266,6 +237,7 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
         )
         window = open_window(session)
         session.writer = make_writer(args, game, tracks, ["person"], parts_dir)
+        session.effects = ActionEffects([action.name for action in game.actions])
         window.run()
     except KeyboardInterrupt:
         print("\ninterrupted: keeping the finished rows")
@@ -273,10 +245,10 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
         session.env.close()
     if len(session.row) == PERSON_STEPS:
         session.write_row()
-    finish(args, session.writer)
+    finish(args, session.writer, session.effects)
 
 
-def open_window(session: GameSession):
+def open_window(session: RecordingSession):
     """The Window of a session. Raises InputError if pygame is missing or there is no display."""
     try:
         from player.window.window import Window  # imports pygame, which is optional

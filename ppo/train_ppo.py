@@ -10,9 +10,9 @@ tensorboard --logdir ppo/checkpoints   # after pip install tensorboard
 """
 
 import argparse
+import json
 import shlex
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
@@ -31,7 +31,7 @@ from player.common.runs import (
 from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
-from player.games.cli import add_game_options, check_game_options, emulator_options
+from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME, Game
 from player.games.registry import find_tracks
 from player.recording.disk_space import check_disk_space, recording_bytes
@@ -68,9 +68,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     ppo = PPOConfig()
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_game_options(parser, many_tracks=True)
+    add_frame_skip(parser)
     # fmt: off
     default = "(default: %(default)s)"
-    parser.add_argument("--frame-skip", type=int, default=4, help=f"game frames per step {default}")
     group = parser.add_argument_group("training")
     group.add_argument("--n-envs", type=int, default=16, help=f"environments {default}")
     group.add_argument("--n-epochs", type=int, default=100, help=f"rollouts to train on {default}")
@@ -105,7 +105,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
-    for name in ("frame_skip", "n_envs", "n_epochs", "n_steps", "batch_size", "train_iters"):
+    for name in ("n_envs", "n_epochs", "n_steps", "batch_size", "train_iters"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if not 0 <= args.record_envs <= args.n_envs:
@@ -132,13 +132,14 @@ def main(args: argparse.Namespace) -> None:
         return
     device = pick_device(args.device)
     game, tracks = find_tracks(
-        args.game, args.integrations, args.state, args.track, args.rivals, **emulator_options(args)
+        args.game, args.integrations, args.state, args.track, args.rivals, **find_options(args)
     )
     must_match = options_that_must_match(args, game, tracks)
     resumed = load_resume_state(run_dir, "ppo_run", args.resume, must_match)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
+    print(game.describe())
     # Before torch starts threads and before this process holds an emulator: the workers are forked.
-    envs = make_vector_env(game, args.n_envs + args.explore_envs, args.frame_skip, tracks)
+    envs = make_vector_env(game, args.n_envs + args.explore_envs, game.frame_skip, tracks)
     try:
         train(args, run_dir, device, game, tracks, envs, resumed, must_match)
     finally:
@@ -205,7 +206,7 @@ def train(
         )
         if save_epoch_video:
             path = run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4"
-            try_save_video(stats.rows["frames"][0], path, game.frame_rate / args.frame_skip)
+            try_save_video(stats.rows["frames"][0], path, game.frame_rate / game.frame_skip)
 
     if writer and args.recording_start < min(args.recording_end, args.n_epochs):
         path = writer.pack()
@@ -216,6 +217,9 @@ def train(
 def options_that_must_match(args: argparse.Namespace, game: Game, tracks: list) -> dict:
     """Option -> value that --resume must repeat."""
     must_match = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
+    must_match["--frame-skip"] = game.frame_skip  # the game's own, where the user gave none
+    must_match["--max-frames"] = game.max_frames if game.max_frames > 1 else None
+    must_match["--game-settings"] = json.dumps(game.settings, sort_keys=True) if game.settings else None
     if args.state is not None:  # the names, because "all" may mean more savestates later
         must_match["--state"] = ",".join(track["state"] or args.state for track in tracks)
     if args.actions is not None:  # the content of the file, because it may change
@@ -238,12 +242,13 @@ def make_train_state(args, game: Game, tracks: list, envs, device: torch.device)
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     """A new agent, or that of --checkpoint-model. Raises InputError if it has other actions than the game."""
     names = tuple(action.name for action in game.actions)
+    config = AgentConfig(len(names), names, game.name, game.frame_skip, game.max_frames, game.settings)
     if args.checkpoint_model is None:
-        return Agent(AgentConfig(len(names), names, game.name, args.frame_skip))
+        return Agent(config)
     agent = load_agent(args.checkpoint_model).train()
     if agent.config.action_names != names:
         raise InputError(f"{args.checkpoint_model} has the actions {agent.config.action_names}, not {names}")
-    agent.config = replace(agent.config, game=game.name, frame_skip=args.frame_skip)
+    agent.config = config
     return agent
 
 
@@ -269,7 +274,7 @@ def make_writer(
     run_dir.mkdir(parents=True, exist_ok=True)
     check_disk_space(run_dir, size_left + size)
     behavior_names = ["agent"] * args.record_envs + ["wander"] * args.explore_envs
-    meta = game.recording_meta(args.frame_skip, tracks, behavior_names, args.seed)
+    meta = game.recording_meta(tracks, behavior_names, args.seed)
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
 
 

@@ -18,7 +18,7 @@ from player.common.disk_room import DiskFull
 from player.common.errors import InputError, run_script
 from player.common.startup import ArgumentParser
 from player.common.video import save_video
-from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, emulator_options
+from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME
 from player.window.controllers import GameSession
 
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
     session = GameSession(
         args.game, args.integrations, args.state, args.track, args.rivals, args.policy, args.seed,
-        emulator=emulator_options(args),
+        options=find_options(args),
     )  # fmt: skip
     try:
         if args.headless:

@@ -207,7 +207,7 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
     controllers = make_controllers(env, script, args.agent_path, args.seed)
     real = None
     if args.real:
-        real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings)
+        real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)
     session = PlaySession(env, start, controllers, real)
     driver = args.driver or ("list" if args.headless or args.keys or replay else "person")
     session.set_controller(controllers[DRIVERS.index(driver)])

@@ -20,7 +20,7 @@ import torch
 from dream.common.device import cache_on_device, to_device
 from dream.common.distributed import Distributed
 from dream.common.errors import run_script
-from dream.common.game_info import GameInfo
+from dream.common.game_info import GameInfo, read_environment
 from dream.common.runs import (
     MetricsLog,
     autocast,
@@ -156,7 +156,7 @@ def main(args: argparse.Namespace) -> None:
     training_runs = [*earlier_runs, {**this_run, "prefix_fingerprint": recording_prefix_fingerprint(data)}]
     steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
     schedule = Schedule(args.epochs * steps_per_epoch, args.max_minutes, state.elapsed_s)
-    game = GameInfo(data.action_names, data.action_keys, data.fps)
+    game = GameInfo(data.action_names, data.action_keys, data.fps, read_environment(data.meta))
     run = Run(
         folder=run_dir,
         dist=dist,

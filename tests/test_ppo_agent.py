@@ -8,7 +8,7 @@ from player.rl.agent import STACK, FrameStack
 from ppo_helpers import CPU, NUM_ACTIONS, new_agent
 
 
-@pytest.mark.parametrize(("H", "W"), [(112, 256), (224, 320), (60, 50)])
+@pytest.mark.parametrize(("H", "W"), [(112, 256), (224, 320), (60, 50), (256, 256)])
 def test_view_equals_a_slow_area_average(H, W):
     frame = np.random.default_rng(1).integers(256, size=(H, W, 3), dtype=np.uint8)
     view = preprocess_frame(frame)

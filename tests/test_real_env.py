@@ -1,11 +1,14 @@
 """The real game next to the world model, with a small Gymnasium environment."""
 
+import json
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dream.common.errors import InputError
+from dream.common.game_info import read_environment
 from dream.play.real_env import RealEnv, parse_setting
 from session_helpers import make_session
 from small import open_small_world_model, save_small_world_model
@@ -112,7 +115,7 @@ def test_an_exception_of_the_game_stops_the_game_alone(env, game, failure):
     if failure == "step":
         inner.step = lambda action: 1 / 0
     elif failure == "picture":
-        inner.render = lambda: np.zeros((4, 4), np.float32)
+        inner.render = lambda: "no picture"
     else:
         inner.reset = lambda seed=None, options=None: {}["nothing"]
         session.restart()
@@ -128,7 +131,7 @@ def test_an_exception_of_the_game_stops_the_game_alone(env, game, failure):
 
 
 def test_a_game_without_frames_is_refused(game):
-    with pytest.raises(InputError, match="it renders no frames"):
+    with pytest.raises(InputError, match="it draws nothing"):
         RealEnv("a_game:Blind-v0", 3, game)
 
 
@@ -190,3 +193,85 @@ def test_settings_are_json_or_strings():
         ("flag", True),
         ("x", "1"),
     ]
+
+
+ODD = str(Path(__file__).parent)
+
+
+def recorded_as(name, **changes):
+    return {
+        "game": name,
+        "settings": {},
+        "actions": [0, 1, 2],
+        "frame_skip": 1,
+        "max_frames": 1,
+        "crop": None,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    "odd", ["gray", "floats", "int64", "rgba", "list", "channels first", "grows", "observation dict"]
+)
+def test_pictures_of_other_kinds_are_converted(odd):
+    """As in the recording, but not resized."""
+    real = RealEnv("odd_environments:Odd-v0", 3, ODD, [f"odd={odd}"])
+    for t in range(12):
+        bar = np.zeros(64, bool)
+        bar[2 * t : 2 * t + 8] = True
+        np.testing.assert_array_equal(real.frame_u8[5, :, 0] > 100, bar)
+        assert real.frame_u8.shape == (64, 64, 3) and real.frame_u8.dtype == np.uint8
+        real.step(t % 3)
+    assert not real.error
+    real.close()
+
+
+def test_actions_may_begin_at_another_number():
+    real = RealEnv("odd_environments:Odd-v0", 3, ODD, ["odd=start"])
+    real.step(0)
+    assert not real.error and real.actions == [1, 2, 3]
+    real.close()
+
+
+def test_the_game_is_made_and_stepped_as_it_was_recorded():
+    """The same frames as in ppo/, where the recording says how: settings, frame skip, maximum of frames, actions."""
+    from player.games.registry import find_game
+
+    game = find_game("odd_environments:OddFlicker-v0", game_settings={"period": 2}, actions=None)
+    env = game.make(frame_skip=game.frame_skip)
+    expected = [env.reset(seed=0)[0], *(env.step(0)[0] for _ in range(5))]
+    env.close()
+    environment = read_environment(json.loads(json.dumps(game.recording_meta([], [], 0))))
+    real = RealEnv("odd_environments:OddFlicker-v0", 2, ODD, recorded=environment)
+    for frame in expected:
+        np.testing.assert_array_equal(real.frame_u8, frame)  # 64 x 256 pixels in both
+        real.step(0)
+    real.close()
+    # The settings of the user, and another game, come first.
+    real = RealEnv("odd_environments:OddFlicker-v0", 2, ODD, ["period=3"], environment)
+    assert real.env.unwrapped.period == 3 and real.frame_skip == 4
+    real.close()
+    real = RealEnv("odd_environments:OddFlicker-v0", 2, ODD, recorded={**environment, "game": "Other-v0"})
+    assert real.env.unwrapped.period == 4 and real.frame_skip == 1
+    real.close()
+
+
+def test_some_of_the_actions_were_recorded():
+    name = "odd_environments:Odd-v0"
+    real = RealEnv(name, 2, ODD, recorded=recorded_as(name, actions=[2, 0]))
+    real.step(0)
+    assert real.actions == [2, 0] and not real.error
+    real.close()
+    with pytest.raises(InputError, match="the world model has 2 actions"):
+        RealEnv(name, 2, ODD, recorded=recorded_as(name, actions=[2, 7]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"frame_skip": 0}, {"frame_skip": "4"}, {"max_frames": 10**9}, {"actions": ["0"]}, {"settings": []}, {"crop": [1]},
+     {"settings": {"x": "x" * 20_000}}, {"actions": None}],
+)  # fmt: skip
+def test_a_damaged_description_of_the_environment_is_left_out(changes):
+    assert read_environment({"game": "A-v0", "environment": recorded_as("A-v0")})
+    assert read_environment({"game": "A-v0", "environment": recorded_as("A-v0", **changes)}) == {}
+    assert read_environment({"game": 5, "environment": {}}) == read_environment({"environment": 5}) == {}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import record_trajectories
 from dream.data.trajectories import open_trajectories
+from player.common.errors import InputError
 from player.envs.vector_env import make_env
 from player.games.registry import find_game
 from record_trajectories import PERSON_STEPS, RecordingSession, make_writer, parse_args
@@ -107,7 +108,7 @@ def test_ctrl_c_keeps_the_finished_rows(tmp_path):
         (["--policy", "agent=0"], "--policy agent=0: wanted KIND"),
         (["--policy", "agent=some"], "--policy agent=some: wanted KIND"),
         (["--policy", "random=inf"], "wanted KIND"),
-        (["--frames", 0], "--frames, --n-envs and --frame-skip must be at least 1"),
+        (["--frames", 0], "--frames and --n-envs must be at least 1"),
         (["--output", "recording.txt"], "must end in .npz"),
         (["--policy", "random", "--frames", 10**12], "GB are free"),
     ],
@@ -189,3 +190,33 @@ def test_recording_a_person_needs_a_display(tmp_path, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     output = run(*person)
     assert "recorded" in output and open_trajectories(tmp_path / "a.npz").actions.shape == (1, PERSON_STEPS)
+
+
+def test_rows_before_a_failure_of_the_game_are_kept(tmp_path, monkeypatch):
+    """Its message is the last line."""
+    pytest.importorskip("cv2")
+    monkeypatch.setattr(record_trajectories, "PART_STEPS", 20)
+    flags = ["--game", "odd_environments:Odd-v0", "--game-settings", "odd=raises in step", "--policy", "random",
+             "--frames", "200", "--n-envs", "1", "--frame-skip", "1", "--output", str(tmp_path / "a.npz")]  # fmt: skip
+    with pytest.raises(InputError, match=r"fails in step.*no step; the finished rows are in .*a\.npz"):
+        record_trajectories.main(parse_args(flags))
+    assert open_trajectories(tmp_path / "a.npz").frames.shape[:2] == (1, 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_second_recorder_is_refused_at_the_start(tmp_path):
+    """Two recorders with one --output removed each other's parts, and both lost everything at the end."""
+    flags = ["--policy", "random", "--n-envs", "1", "--frames", "100000", "--output", str(tmp_path / "a.npz")]
+    command = [sys.executable, str(SCRIPT), *flags]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not list((tmp_path / "a.recording").glob("*/epoch_??????")):
+            assert first.poll() is None
+            time.sleep(0.02)
+        second = subprocess.run(command, capture_output=True, text=True)
+        assert second.returncode == 1 and "another process is writing" in second.stderr
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+    assert list((tmp_path / "a.recording").glob("*/epoch_??????"))

@@ -119,6 +119,21 @@ def test_exceptions_of_workers_are_raised(make_envs):
         envs.get_attr("no_such")
 
 
+def test_frames_of_another_size_are_one_clear_error():
+    """For example savestates in which the screen has another resolution."""
+
+    class Wide(CounterEnv):
+        def frame(self):
+            return np.full((2, 4, 3), 1, np.uint8)
+
+    envs = SharedVectorEnv([lambda: CounterEnv(3), lambda: Wide(3)], 2, 2)
+    try:
+        with pytest.raises(InputError, match="different sizes, 3 x 2 and 4 x 2 pixels"):
+            envs.reset(seed=0)
+    finally:
+        envs.close()
+
+
 def kill(envs, number):
     """Kills worker `number`."""
     os.kill(envs.processes[number].pid, signal.SIGKILL)

@@ -8,10 +8,11 @@ import multiprocessing
 import os
 import signal
 import sys
-import traceback
+import time
+import weakref
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
@@ -19,10 +20,13 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from player.common.agent_view import OBS_SIZE, preprocess_frame
+from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
+from player.envs.worker import CLOSE, shared_arrays, worker
 from player.games.game import Game
 
+CLOSE_SECONDS = 10.0  # how long workers may take to close their environments
+TERMINATE_SECONDS = 2.0  # how long they may take after SIGTERM, before they are killed
 MAX_RESTARTS = 20  # worker restarts per run; more indicate a persistent fault
 
 
@@ -88,8 +92,10 @@ class SharedVectorEnv(VectorEnv):
         """`truth_size`: length of `info["truth"]` of one environment. `num_processes`: default one per CPU core.
         `context`: start method of the processes, as in multiprocessing.get_context."""
         env = env_fns[0]()  # only to read its spaces
-        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
-        env.close()
+        try:
+            self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        finally:
+            env.close()
         del env  # a process can hold only one emulator
         self.num_envs = N = len(env_fns)
         self.context, self.env_fns, self.restarts = multiprocessing.get_context(context), env_fns, 0
@@ -108,7 +114,9 @@ class SharedVectorEnv(VectorEnv):
             shared[name] = (self.context.RawArray("B", max(1, size)), dtype, shape)
         self.shared, self.arrays = shared, shared_arrays(shared)
         self.pipes: List[Connection] = []
-        self.processes = []
+        self.processes: List[Any] = []
+        # Also at the end of the program, if nobody calls `close`: multiprocessing would wait for the workers.
+        self.finalizer = weakref.finalize(self, end_workers, self.pipes, self.processes, os.getpid())
         self.worker_env_ids = np.array_split(np.arange(N), min(N, num_processes or num_cores()))
         for env_ids in self.worker_env_ids:
             pipe, process = self.start_worker(env_ids)
@@ -121,7 +129,8 @@ class SharedVectorEnv(VectorEnv):
         env_fns = CloudpickleWrapper([self.env_fns[i] for i in env_ids])
         parent_pipes = [parent_pipe for parent_pipe in (*self.pipes, pipe) if not parent_pipe.closed]
         args = (env_fns, env_ids, self.shared, worker_pipe, parent_pipes)
-        process = self.context.Process(target=worker, args=args, daemon=True)
+        # Not daemonic: such a process may not start others, and environments do.
+        process = self.context.Process(target=worker, args=args, daemon=False)
         process.start()
         worker_pipe.close()
         return pipe, process
@@ -187,6 +196,7 @@ class SharedVectorEnv(VectorEnv):
         env_ids = self.worker_env_ids[number]
         final_obs = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # the last frames received
         self.processes[number].join()
+        kill_group(self.processes[number])  # what its environments have left behind
         exit_code = self.processes[number].exitcode
         print(
             f"\na worker process has ended (exit code {exit_code}): its games are restarted", file=sys.stderr
@@ -207,90 +217,67 @@ class SharedVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends all workers; called by `close`."""
-        for process in self.processes:  # closing a pipe is not enough: workers forked later hold it too
-            process.terminate()
-        for pipe, process in zip(self.pipes, self.processes):
+        self.finalizer()
+
+
+def end_workers(pipes: List[Connection], processes: List[Any], owner: int) -> None:
+    """Asks the workers to close their environments and to end; kills those that do not, and what they leave behind.
+
+    They have CLOSE_SECONDS, then TERMINATE_SECONDS after SIGTERM; Ctrl-C kills them at once. `owner`: id of the process
+    that started them; in any other one, such as a forked copy, nothing happens.
+    """
+    if os.getpid() != owner:
+        return
+    try:
+        for pipe in pipes:
+            with suppress(OSError, ValueError):  # the worker has died, or the pipe is closed
+                pipe.send((CLOSE, None))
+        wait_for_workers(pipes, processes, CLOSE_SECONDS)
+        for process in processes:
+            if process.is_alive():  # a step that does not return, for example
+                process.terminate()
+        wait_for_workers(pipes, processes, TERMINATE_SECONDS)
+    finally:
+        late = sum(process.is_alive() for process in processes)
+        if late:
+            print(f"note: {late} worker processes did not close their games in time: killed", file=sys.stderr)
+        for process in processes:
+            kill_group(process)
+        for pipe, process in zip(pipes, processes):
             pipe.close()
             process.join()
+
+
+def wait_for_workers(pipes: List[Connection], processes: List[Any], seconds: float) -> None:
+    """Returns when all workers have ended, or after `seconds`.
+
+    Answers that they still send, because they were in the middle of a step, are dropped; they would wait otherwise.
+    """
+    deadline = time.monotonic() + seconds
+    open_pipes = [pipe for pipe in pipes if not pipe.closed]
+    while True:
+        alive = [process.sentinel for process in processes if process.is_alive()]
+        remaining = deadline - time.monotonic()
+        if not alive or remaining <= 0:
+            return
+        for ready in wait([*open_pipes, *alive], timeout=remaining):
+            if ready in open_pipes:
+                try:
+                    ready.recv()
+                except Exception:  # the end of the pipe, or an answer that cannot be unpickled
+                    open_pipes.remove(ready)
+
+
+def kill_group(process: Any) -> None:
+    """Kills a worker, if it is running, and all processes of its group, which its environments have started."""
+    if process.is_alive():
+        process.kill()
+    if hasattr(os, "killpg"):
+        with suppress(OSError):  # nothing is left, as a rule
+            if process.pid != os.getpgrp():
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def num_cores() -> int:
     """Number of CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def shared_arrays(shared: Dict[str, tuple]) -> Dict[str, np.ndarray]:
-    """Numpy arrays over shared memory. `shared`: name -> (memory, dtype, shape)."""
-    return {
-        name: np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape)
-        for name, (memory, dtype, shape) in shared.items()
-    }
-
-
-def worker(
-    env_fns: CloudpickleWrapper,
-    env_ids: np.ndarray,
-    shared: Dict[str, tuple],
-    pipe: Connection,
-    parent_pipes: Sequence[Connection],
-) -> None:
-    """Main function of a worker process: runs the environments `env_ids` until the parent ends or closes the pipe.
-
-    Exceptions are sent to the parent as answers. `parent_pipes`: the parent's ends of all pipes. A forked process
-    inherits them and must close them; otherwise the pipes would stay open after the parent has ended.
-    """
-    for parent_pipe in parent_pipes:
-        parent_pipe.close()
-    arrays, envs = shared_arrays(shared), {}
-    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
-        while True:
-            command, argument = pipe.recv()
-            try:
-                envs = envs or {i: make() for i, make in zip(env_ids.tolist(), env_fns.fn)}
-                answer = handle(command, argument, envs, arrays)
-            except Exception as problem:
-                if not isinstance(problem, InputError):
-                    traceback.print_exc()  # the traceback is lost when the parent raises it again
-                answer = problem
-            try:
-                pipe.send(answer)
-            except ConnectionError:
-                raise
-            except Exception as problem:  # the answer cannot be pickled; pickle raises many types
-                pipe.send(RuntimeError(f"{answer!r}: {problem}"))
-
-
-def handle(command: str, argument: Any, envs: Dict[int, gymnasium.Env], arrays: Dict[str, np.ndarray]) -> Any:
-    """Executes one command in a worker and returns the answer. `envs`: env_id -> environment; `arrays`: shared.
-
-    "reset": `argument` is one seed per environment. "step": reads arrays["actions"] and returns env_id -> last frame
-    for the episodes that ended. "get": `argument` is an attribute name; returns the values. "set": `argument` is
-    (name, values).
-    """
-
-    def write_observation(i: int, frame: np.ndarray, info: dict) -> None:
-        arrays["frames"][i], arrays["views"][i] = frame, preprocess_frame(frame)
-        if arrays["truth"].size:
-            arrays["truth"][i] = info["truth"]
-
-    if command == "reset":
-        for (i, env), seed in zip(envs.items(), argument):
-            write_observation(i, *env.reset(seed=seed))
-    elif command == "step":
-        final_obs = {}
-        for i, env in envs.items():
-            frame, reward, terminated, truncated, info = env.step(arrays["actions"][i])
-            arrays["rewards"][i] = reward
-            arrays["terminated"][i], arrays["truncated"][i] = terminated, truncated
-            if terminated or truncated:
-                final_obs[i] = frame.copy()
-                frame, info = env.reset()
-            write_observation(i, frame, info)
-        return final_obs
-    elif command == "get":
-        return [getattr(env, argument) for env in envs.values()]
-    elif command == "set":
-        name, values = argument
-        for env, value in zip(envs.values(), values):
-            setattr(env, name, value)
-    return None

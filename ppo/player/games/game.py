@@ -1,13 +1,14 @@
-"""Game: the interface between a game and the rest of the project. mode7, retro and gymnasium_env each create one.
+"""Game: the interface between a game and the rest of the project. mode7, retro and gymnasium_game each create one.
 
-A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3); its action
-is an index into `Game.actions`; one step runs `frame_skip` frames of the game and returns the sum of their rewards.
+A game's environment is a Gymnasium environment. Its observation is the cropped RGB frame, uint8 (H, W, 3), or the
+pixel-wise maximum of the last `max_frames` frames (see flicker.py); its action is an index into `Game.actions`; one
+step runs `frame_skip` frames of the game and returns the sum of their rewards.
 
 Two things are optional: `info["truth"]`, float32 (len(truth_names),), the game state at the returned frame; and
 `get_state() -> bytes` with `set_state(bytes)`, by which an interrupted training run resumes exactly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -44,26 +45,66 @@ class Game:
 
     name: str
     actions: Tuple[Action, ...]
-    frame_rate: int  # frames per second of the game itself, before frame skip
+    frame_rate: float  # frames per second of the game itself, before frame skip
     make: Callable[..., gymnasium.Env]  # make(frame_skip=4, ...); picklable, for worker processes
     truth_names: Tuple[str, ...] = ()  # names of the values in info["truth"]
     shares_process: bool = False  # whether one process may hold several environments; emulators cannot
     has_buttons: bool = (
         True  # whether `make` accepts buttons_as_actions, for keyboard control of single buttons
     )
+    frame_skip: int = 4  # frames per decision: the user's choice, or the game's default
+    max_frames: int = 1  # each frame is the maximum of so many; `make` already has it
+    settings: Dict[str, Any] = field(default_factory=dict)  # the user's keyword arguments of the environment
+    # How to make and step the same Gymnasium environment elsewhere: settings, actions (its number for each one),
+    # frame_skip, max_frames, crop; None for emulator games.
+    environment: Optional[Dict[str, Any]] = None
+    notes: Tuple[str, ...] = ()  # what was assumed or chosen; one line each, for the user
 
-    def recording_meta(self, frame_skip: int, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
+    def describe(self) -> str:
+        """Lines that tell the user how the game will be recorded."""
+        rate = self.frame_rate / self.frame_skip
+        timing = (
+            f"{self.frame_rate:g} frames per second, frame skip {self.frame_skip}: {rate:g} steps per second"
+        )
+        return "\n".join((timing, *self.notes))
+
+    def recording_meta(self, courses: list, drivers: List[str], seed: int) -> Dict[str, Any]:
         """Metadata of a recording. `courses`: from `find_tracks`; `drivers`: behavior policy of each environment."""
-        return {
+        meta = {
             "game": self.name,
-            "fps": self.frame_rate / frame_skip,
-            "frame_skip": frame_skip,
+            "fps": self.frame_rate / self.frame_skip,
+            "frame_skip": self.frame_skip,
             "action_keys": [list(action.keys) for action in self.actions],
             "courses": courses,
             "record_envs": len(drivers),
             "drivers": drivers,
             "seed": seed,
         }
+        if self.max_frames > 1:
+            meta["max_frames"] = self.max_frames
+        if self.settings:
+            meta["game_settings"] = self.settings
+        if self.environment is not None:
+            meta["environment"] = self.environment
+        return meta
+
+
+def compare_with_agent(game: Game, config: Any) -> List[str]:
+    """Lines that say in which settings a game differs from those of an agent's training. `config`: an AgentConfig."""
+    lines = []
+    if config.frame_skip != game.frame_skip:
+        lines.append(
+            f"assumed: an agent trained with a step of {config.frame_skip} frames works with {game.frame_skip}"
+        )
+    if config.max_frames != game.max_frames:
+        lines.append(
+            f"assumed: an agent trained with --max-frames {config.max_frames} works with {game.max_frames}"
+        )
+    if config.game_settings != game.settings:
+        lines.append(
+            f"assumed: an agent trained with the settings {config.game_settings} works with {game.settings}"
+        )
+    return lines
 
 
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
@@ -92,7 +133,7 @@ def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:
             )
         for button in held:
             if button not in buttons:
-                available = ", ".join(one for one in buttons if one)
+                available = ", ".join(one for one in buttons if one)[:200]
                 raise InputError(
                     f"{path}, line {number}: no button {ascii(button[:40])[1:-1]}; the buttons are {available}"
                 )

@@ -1,29 +1,34 @@
-"""Any Gymnasium environment with rgb_array rendering and discrete actions, such as CarRacing-v3 or package:Env-v0."""
+"""Any Gymnasium environment with pictures and discrete actions, such as CarRacing-v3 or package:Env-v0."""
 
-from functools import partial
-from typing import Any, Optional, Tuple
+import sys
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import gymnasium
 import numpy as np
 
 from player.common.errors import InputError
-from player.games.game import Action, Game, read_actions
+from player.common.pictures import PictureReader, find_picture
+from player.games.flicker import FrameMaximum
+from player.games.gymnasium_open import add_game_path, first_line, open_env
+from player.games.timing import find_timing
 
 WIDTH = 256  # width of a frame, pixels; the height keeps the aspect ratio
 SIZE_MULTIPLE = 16  # the height is a multiple of this, so that it can be halved four times
-KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
-# Environments whose actions have names: name and keys of each, in the environment's order.
-NAMED_ACTIONS = {
-    "CarRacing-v3": (("nothing",), ("right", "right"), ("left", "left"), ("gas", "up"), ("brake", "down")),
-}
+MAX_ASPECT = 4  # largest ratio of height to width, or width to height
 
 
 class GymnasiumGame(gymnasium.Env):
-    """Wraps the environment `name`: the observation is its rendered picture, uint8 (H, 256, 3).
+    """Wraps the environment `name`: the observation is its picture, uint8 (H, 256, 3).
 
     `actions`: for each action of this environment, the number of the wrapped environment's action. `crop`: x, y, width
-    and height of the visible part of the picture, in pixels. One step runs `frame_skip` steps of the wrapped
-    environment, fewer if the episode ends, and sums their rewards.
+    and height of the visible part of the picture, in pixels. `settings`: keyword arguments of the wrapped environment.
+    `game_path`: folder to import it from. `known_notes`: assumptions about its pictures that are not printed, because
+    they were before; None: print none. `picture_size`: height and width to which its pictures are resized if they have
+    another size; None: those of the first one.
+
+    One step runs `frame_skip` steps of the wrapped environment (`substeps` frames each, see `split_steps`), fewer if
+    the episode ends, and sums their rewards. Each picture is the maximum of the last `max_frames` frames. Raises
+    InputError, also in `reset` and `step`, if the environment raises anything or its picture cannot be used.
     """
 
     def __init__(
@@ -31,14 +36,26 @@ class GymnasiumGame(gymnasium.Env):
         name: str,
         actions: Tuple[int, ...],
         crop: Optional[Tuple[int, int, int, int]] = None,
+        settings: Optional[Dict[str, Any]] = None,
+        game_path: Optional[str] = None,
+        substeps: int = 1,
+        known_notes: Optional[Sequence[str]] = (),
+        picture_size: Optional[Tuple[int, int]] = None,
+        max_frames: int = 1,
         frame_skip: int = 4,
     ) -> None:
-        self.game, self.actions, self.crop, self.frame_skip = open_env(name), actions, crop, frame_skip
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frame_rate(self.game) / frame_skip}
+        add_game_path(game_path)  # here too: a spawned worker process starts without it
+        self.name, self.actions, self.crop, self.frame_skip = name, actions, crop, frame_skip
+        self.num_frames, self.max_frames = frame_skip * substeps, max_frames
+        self.game, self.draws = open_env(name, settings)
+        self.reader, self.known_notes = PictureReader(), None if known_notes is None else list(known_notes)
+        self.reader.shape = picture_size
+        self.maximum, self.last_picture = FrameMaximum(max_frames), None
+        rate = find_timing(self.game, settings or {}).frame_rate
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": rate / self.num_frames}
         self.render_mode = "rgb_array"
         try:
-            self.game.reset(seed=0)
-            self.frame = self.observe()
+            self.reset(seed=0)
         except BaseException:
             self.close()
             raise
@@ -47,98 +64,104 @@ class GymnasiumGame(gymnasium.Env):
 
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
-        self.game.reset(seed=seed, options=options)
-        self.frame = self.observe()
+        result = self.call("reset", seed=seed, options=options)
+        self.maximum.clear()
+        # A Gymnasium environment returns the observation and a dict; older ones the observation alone.
+        is_pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
+        self.frame = self.fit(self.maximum.push(self.read_picture(result[0] if is_pair else result)))
         return self.frame.copy(), {}
 
     def step(self, action: Any):
-        total = 0.0
-        for _ in range(self.frame_skip):
-            _, reward, terminated, truncated, _ = self.game.step(self.actions[action])
-            total += float(reward)
+        total, terminated, truncated = 0.0, False, False
+        if self.num_frames >= self.max_frames:
+            self.maximum.clear()
+        for i in range(self.num_frames):
+            result = self.call("step", self.actions[action])
+            if not isinstance(result, tuple) or len(result) != 5:
+                raise InputError(f"{self.name}: step() must return 5 values, as Gymnasium's environments do")
+            observation, reward, terminated, truncated = (
+                result[0],
+                result[1],
+                bool(result[2]),
+                bool(result[3]),
+            )
+            total += self.read_reward(reward)
+            if terminated or truncated or i >= self.num_frames - self.max_frames:
+                picture = self.maximum.push(self.read_picture(observation))
             if terminated or truncated:
                 break
-        self.frame = self.observe()
-        return self.frame.copy(), total, bool(terminated), bool(truncated), {}
+        self.frame = self.fit(picture)
+        return self.frame.copy(), total, terminated, truncated, {}
 
     def render(self) -> np.ndarray:
         return self.frame.copy()
 
     def close(self) -> None:
-        self.game.close()
+        try:
+            self.game.close()
+        except Exception as problem:  # for example because Ctrl-C has already ended its processes
+            print(f"note: {self.name} could not be closed ({first_line(problem)})", file=sys.stderr)
 
-    def observe(self) -> np.ndarray:
-        """The rendered picture, cropped and resized, uint8 (H, WIDTH, 3). Raises InputError if it cannot be used."""
-        import cv2  # imported here because only these games need it
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls a method of the wrapped environment. Raises InputError if it raises anything."""
+        try:
+            return getattr(self.game, method)(*args, **kwargs)
+        except InputError:
+            raise
+        except Exception as problem:
+            kind = type(problem).__name__
+            raise InputError(f"{self.name} fails in {method}(): {kind}: {first_line(problem)}") from None
 
-        picture = np.asarray(self.game.render())
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise InputError(
-                f"the environment renders {picture.dtype} {picture.shape}; expected RGB, uint8 (H, W, 3)"
-            )
-        x, y, width, height = self.crop or (0, 0, *picture.shape[1::-1])
-        cropped = picture[y : y + height, x : x + width]
+    def read_reward(self, reward: Any) -> float:
+        """The reward as a number; 0, with a note, if it is not finite. Raises InputError if it is not one number."""
+        try:
+            is_number = reward is not None and np.size(reward) == 1
+            value = float(np.asarray(reward, np.float64).reshape(-1)[0]) if is_number else None
+        except (TypeError, ValueError):
+            value = None
+        if value is None:
+            raise InputError(f"{self.name}: the reward is {str(reward)[:40]!r}; expected one number")
+        if not np.isfinite(value):
+            self.reader.note("assumed: a reward that is not finite counts as 0")
+            return 0.0
+        return value
+
+    def read_picture(self, observation: Any) -> np.ndarray:
+        """The picture of the wrapped environment, cropped, uint8 (h, w, 3). Raises InputError if it cannot be used."""
+        picture = self.call("render") if self.draws else None
+        if isinstance(picture, (list, tuple)) and not len(picture):
+            picture = self.last_picture  # no new frame since the last call
+        is_observation = picture is None
+        try:
+            picture = find_picture(observation) if is_observation else picture
+            rgb = self.reader.read(picture, is_observation)
+        except InputError as problem:
+            raise InputError(f"{self.name}: {problem}") from None
+        self.last_picture = picture
+        if self.known_notes is not None:
+            for note in self.reader.notes:
+                if note not in self.known_notes:
+                    self.known_notes.append(note)
+                    print(note, file=sys.stderr)
+        x, y, width, height = self.crop or (0, 0, *rgb.shape[1::-1])
+        cropped = rgb[y : y + height, x : x + width]
         if cropped.shape[:2] != (height, width):
             raise InputError(
-                f"--crop does not fit into the picture, which has {picture.shape[1]} x {picture.shape[0]} pixels"
+                f"--crop does not fit into the picture, which has {rgb.shape[1]} x {rgb.shape[0]} pixels"
             )
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise InputError(
+                f"{self.name}: its picture has {width} x {height} pixels: choose a part by --crop"
+            )
+        return cropped
+
+    def fit(self, picture: np.ndarray) -> np.ndarray:
+        """Resizes a picture to uint8 (H, WIDTH, 3); small ones keep their sharp pixels."""
+        import cv2  # imported here because only these games need it
+
+        # A forked worker does not have the threads that OpenCV has started in its parent, and would wait for them.
+        cv2.setNumThreads(1)
+        height, width = picture.shape[:2]
         rows = max(SIZE_MULTIPLE, round(WIDTH * height / width / SIZE_MULTIPLE) * SIZE_MULTIPLE)
-        return cv2.resize(cropped, (WIDTH, rows), interpolation=cv2.INTER_AREA)
-
-
-def open_env(name: str) -> gymnasium.Env:
-    """Makes the Gymnasium environment `name`.
-
-    Raises InputError if that fails, if the environment renders no pictures, or if its actions are not Discrete.
-    """
-    settings = {"continuous": False} if name.startswith("CarRacing") else {}
-    try:
-        env = gymnasium.make(name, render_mode="rgb_array", **settings)
-    except Exception as error:  # an environment's constructor may raise anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"Gymnasium cannot make {name}: {reason}") from None
-    problem = None
-    if not isinstance(env.action_space, gymnasium.spaces.Discrete) or env.action_space.start != 0:
-        problem = f"{name} has actions {env.action_space}; only Discrete actions from 0 are supported"
-    elif "rgb_array" not in env.metadata.get("render_modes", ()):
-        problem = f"{name} renders no pictures (rgb_array is not among its render modes)"
-    if problem:
-        env.close()
-        raise InputError(problem)
-    return env
-
-
-def frame_rate(env: gymnasium.Env) -> int:
-    """Frames per second according to the environment's metadata; 30 if it has none."""
-    return max(1, round(env.metadata.get("render_fps") or 30))
-
-
-def make_game(
-    name: str, crop: Optional[Tuple[int, int, int, int]] = None, actions: Optional[str] = None
-) -> Game:
-    """The Game of a Gymnasium environment.
-
-    crop: x, y, width and height of the visible part of the picture. actions: path of a file for `read_actions`, whose
-    buttons are the numbers of the environment's actions. Raises InputError if the environment cannot be used.
-    """
-    env = open_env(name)
-    numbers, rate = [str(i) for i in range(int(env.action_space.n))], frame_rate(env)
-    env.close()
-    if actions is not None:
-        chosen = read_actions(actions, numbers)
-        for action in chosen:
-            if len(action.buttons) != 1:
-                raise InputError(
-                    f"{actions}: {action.name} must have one button, the number of an action of {name}"
-                )
-    elif name in NAMED_ACTIONS:
-        chosen = tuple(
-            Action(action_name, (number,), tuple(keys))
-            for number, (action_name, *keys) in zip(numbers, NAMED_ACTIONS[name])
-        )
-    else:
-        if len(numbers) > len(KEYS):
-            raise InputError(f"{name} has {len(numbers)} actions: choose some of them with --actions FILE")
-        chosen = tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
-    make = partial(GymnasiumGame, name, tuple(int(action.buttons[0]) for action in chosen), crop)
-    return Game(name, chosen, rate, make, shares_process=True, has_buttons=False)
+        method = cv2.INTER_NEAREST if 2 * width <= WIDTH else cv2.INTER_AREA
+        return cv2.resize(picture, (WIDTH, rows), interpolation=method)

@@ -1,11 +1,11 @@
 """Finds a game by its name: the built-in game, a Gymnasium environment, or an emulator game."""
 
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
-
-import gymnasium
 
 from player.common.errors import InputError
 from player.games.game import BUILT_IN_GAME, Game
+from player.games.gymnasium_open import add_game_path, is_gymnasium_name
 
 
 def find_game(
@@ -14,31 +14,49 @@ def find_game(
     state: Optional[str] = None,
     track: int = 0,
     rivals: int = 0,
-    **emulator: Any,
+    frame_skip: Optional[int] = None,
+    **options: Any,
 ) -> Game:
     """Returns the game called `name`.
 
     "Mode7Kart-v0" is the built-in game; it uses `track` and `rivals`. A name in Gymnasium's registry, or of the form
-    `package:Env-v0`, is a Gymnasium environment. Any other name is an emulator game; it uses `integrations`, `state`
-    and the options of `retro.integration.make_game`.
+    `package:Env-v0` or `NAMESPACE/Env-v0`, is a Gymnasium environment. Any other name is an emulator game; it uses
+    `integrations`, `state` and the options of `retro.integration.make_game`. `frame_skip`: frames per decision; None:
+    the game's default. `options`: see `cli.find_options`.
 
     Raises InputError if the emulator, the game, its ROM or the savestate is missing; the message says what to do.
     """
     if name == BUILT_IN_GAME:
         from player.games.mode7 import env as mode7
 
-        return mode7.make_game(track=track, rivals=rivals)
-    if name in gymnasium.registry or ":" in name:
-        from player.games import gymnasium_env
+        game = mode7.make_game(track=track, rivals=rivals)
+        frame_skip = frame_skip or game.frame_skip
+        settings = {"track": track, "rivals": rivals, "frame_skip": frame_skip}
+        environment = {
+            "settings": settings,
+            "actions": [*range(len(game.actions))],
+            "frame_skip": 1,
+            "max_frames": 1,
+        }
+        return replace(game, frame_skip=frame_skip, environment=environment)
+    add_game_path(options.get("game_path"))
+    if is_gymnasium_name(name):
+        from player.games import gymnasium_game
 
-        if any(option is not None for option in (integrations, state, emulator.pop("scenario", None))):
+        if any(option is not None for option in (integrations, state, options.pop("scenario", None))):
             raise InputError(
                 f"--integrations, --state and --scenario are for emulator games; {name} is a Gymnasium environment"
             )
-        return gymnasium_env.make_game(name, **emulator)
+        return gymnasium_game.make_game(name, frame_skip=frame_skip, **options)
     from player.games.retro import integration
 
-    return integration.make_game(name, integrations=integrations, state=state, **emulator)
+    for option in ("game_settings", "game_path"):
+        if options.pop(option, None):
+            raise InputError(f"--{option.replace('_', '-')} is for Gymnasium environments, and no environment {name} "
+                             "is registered; MODULE:NAME names one in a module")  # fmt: skip
+    return integration.make_game(
+        name, integrations=integrations, state=state, frame_skip=frame_skip, **options
+    )
 
 
 def find_tracks(
@@ -47,7 +65,8 @@ def find_tracks(
     states: Optional[str] = None,
     tracks: Sequence[int] = (0,),
     rivals: int = 0,
-    **emulator: Any,
+    frame_skip: Optional[int] = None,
+    **options: Any,
 ) -> Tuple[Game, List[Dict[str, Any]]]:
     """Returns the game on its first track, and for each track the keyword arguments of `Game.make` that select it.
 
@@ -56,7 +75,10 @@ def find_tracks(
     `find_game`.
     """
     if name == BUILT_IN_GAME:
-        return find_game(name, track=tracks[0], rivals=rivals), [{"track": track} for track in tracks]
+        game = find_game(name, track=tracks[0], rivals=rivals, frame_skip=frame_skip)
+        if len(tracks) > 1:
+            del game.environment["settings"]["track"]
+        return game, [{"track": track} for track in tracks]
     names = [states]
     if states == "all":
         from player.games.retro import integration
@@ -65,5 +87,5 @@ def find_tracks(
     elif states is not None:
         names = states.split(",")
     for state in reversed(names):  # checks all of them, and ends with the game of the first one
-        game = find_game(name, integrations, state, **emulator)
+        game = find_game(name, integrations, state, frame_skip=frame_skip, **options)
     return game, [{"state": state} for state in names]

@@ -1,8 +1,8 @@
 """The agent: maps a stack of four grey frames to action logits and a value. Pure tensors."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ class AgentConfig:
     action_names: Tuple[str, ...]
     game: str
     frame_skip: int
+    max_frames: int = 1  # each picture is the maximum of so many frames
+    game_settings: Dict[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
 
 
 class Agent(nn.Module):
@@ -125,6 +127,12 @@ def load_agent(path: Path) -> Agent:
             raise ValueError(f"{config.num_actions} actions do not fit its weights and names")
         if type(config.frame_skip) is not int or config.frame_skip < 1 or not isinstance(config.game, str):
             raise ValueError(f"frame skip {config.frame_skip!r}, game {config.game!r}")
+        if (
+            type(config.max_frames) is not int
+            or config.max_frames < 1
+            or not isinstance(config.game_settings, dict)
+        ):
+            raise ValueError(f"maximum of {config.max_frames!r} frames, settings {config.game_settings!r}")
         agent = Agent(config)
         agent.load_state_dict(checkpoint["model"])
     return agent.eval()

@@ -101,7 +101,7 @@ class AgentController:
             raise InputError(
                 f"{path} was trained on {config.game}, not {game.name}: choose --game {config.game}"
             )
-        self.hold_frames = config.frame_skip
+        self.hold_frames, self.max_frames = config.frame_skip, config.max_frames
         self.stack = FrameStack(1, torch.device("cpu"))
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -129,7 +129,7 @@ class GameSession:
         policy: Optional[str] = None,
         seed: int = 0,
         decision_frames: Optional[int] = None,
-        emulator: Optional[Dict[str, Any]] = None,
+        options: Optional[Dict[str, Any]] = None,
         settings: Optional[Dict[str, Any]] = None,
     ) -> None:
         """`name`, `integrations`, `state`, `track`, `rivals`: see `find_game`.
@@ -137,7 +137,7 @@ class GameSession:
         `policy`: "random", the path of an agent's best.pt, or None for keyboard control.
         `decision_frames`: if given, the keyboard selects one of the agent's actions every `decision_frames` frames;
         if None, the keyboard controls the console's buttons.
-        `emulator`: options of `retro.integration.make_game`. `settings`: further keyword arguments of `Game.make`.
+        `options`: further keyword arguments of `find_game`. `settings`: further keyword arguments of `Game.make`.
         """
         self.policy, self.seed, self.decision_frames = policy, seed, decision_frames
         self.env: Any = None
@@ -145,7 +145,7 @@ class GameSession:
         self.status = ""  # text that the window shows next to the game's name
         self.settings = settings or {}
         self.hotkeys: Dict[str, Callable[[], None]] = {}  # key name -> function the window calls
-        self.find = partial(find_game, name, integrations, state, rivals=rivals, **(emulator or {}))
+        self.find = partial(find_game, name, integrations, state, rivals=rivals, **(options or {}))
         self.open(track)
 
     def open(self, track: int) -> None:
@@ -163,6 +163,8 @@ class GameSession:
             self.controller = RandomController(self.game, self.seed)
         elif self.policy is not None:
             self.controller = AgentController(self.game, self.policy, self.seed)
+            if self.controller.max_frames != self.game.max_frames:  # what it was trained on
+                self.game = self.find(track=track, max_frames=self.controller.max_frames)
         elif self.decision_frames is not None or not self.game.has_buttons:
             self.controller = ActionController(self.game, self.decision_frames or 1)
         # frame_skip=1 so that every frame can be shown; `step` repeats an action for the controller's hold_frames.

@@ -10,6 +10,7 @@ from typing import Tuple
 import numpy as np
 
 OBS_SIZE = 84  # height and width of the agent's observation, pixels
+MAX_PRODUCT = 2**18  # multiplications of a matrix product above which OpenBLAS starts threads
 GREY = (0.299, 0.587, 0.114)  # luma weights of R, G, B (ITU-R BT.601)
 
 
@@ -43,7 +44,10 @@ def preprocess_frame(frame_u8: np.ndarray) -> np.ndarray:
     H, W, _ = frame_u8.shape
     rows, columns = averaging_matrices(H, W)
     h = rows.shape[1]
-    periods = frame_u8.reshape(H // h, -1, len(columns)).astype(np.float32)  # (H / h, h W / w, 3 w)
+    size = h * W * 3 // len(columns)  # rows of the first product
+    while size * columns.size > MAX_PRODUCT and size % 2 == 0:
+        size //= 2
+    periods = frame_u8.reshape(-1, size, len(columns)).astype(np.float32)  # (H W / (w size), size, 3 w)
     narrow = (periods @ columns).reshape(-1, h, OBS_SIZE)
     return np.rint(rows @ narrow).astype(np.uint8).reshape(OBS_SIZE, OBS_SIZE)
 

@@ -1,7 +1,11 @@
 """The part of a game's description that playing needs; it is stored in the model's checkpoint and in an export."""
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_ENVIRONMENT = 10_000  # characters of its JSON text
 
 
 @dataclass(frozen=True)
@@ -11,6 +15,8 @@ class GameInfo:
     action_names: tuple[str, ...]  # (A,)
     action_keys: tuple[tuple[str, ...], ...]  # (A,), names of the keys that are held together
     fps: float  # frames per second in play
+    # How a Gymnasium environment was recorded: game, settings, actions, frame_skip, max_frames, crop; {} if unknown.
+    environment: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, saved: dict) -> "GameInfo":
@@ -19,7 +25,7 @@ class GameInfo:
             if not isinstance(names, (list, tuple)):  # the letters of a string would become names
                 raise TypeError(f"action names or keys are {type(names).__name__}, wanted lists")
         keys = tuple(tuple(keys) for keys in saved["action_keys"])
-        game = cls(tuple(saved["action_names"]), keys, float(saved["fps"]))
+        game = cls(tuple(saved["action_names"]), keys, float(saved["fps"]), read_environment(saved))
         if len(game.action_names) != len(game.action_keys) or not 0 < game.fps < math.inf:
             raise ValueError(
                 f"{len(game.action_names)} action names for {len(keys)} actions, {game.fps} frames per second"
@@ -28,3 +34,30 @@ class GameInfo:
         if not "".join(names).isprintable():
             raise ValueError("action or key names that are not printable")
         return game
+
+
+def read_environment(saved: dict) -> dict[str, Any]:
+    """The environment in a recording's meta (which also has the game's name) or in a saved GameInfo; {} if there is
+    none, or if it is not what it should be: only the game next to the model needs it."""
+    environment = saved.get("environment")
+    if not isinstance(environment, dict):
+        return {}
+    environment = {"game": saved.get("game"), **environment}
+    counts = (environment.get("frame_skip"), environment.get("max_frames"))
+    actions, crop = environment.get("actions"), environment.get("crop")
+    valid = (
+        isinstance(environment["game"], str)
+        and isinstance(environment.get("settings"), dict)
+        and all(type(count) is int and 1 <= count <= 1000 for count in counts)
+        and isinstance(actions, list)
+        and all(type(action) is int for action in actions)
+        and (
+            crop is None or (isinstance(crop, list) and len(crop) == 4 and all(type(n) is int for n in crop))
+        )
+    )
+    names = ("game", "settings", "actions", "frame_skip", "max_frames", "crop")
+    environment = {name: environment.get(name) for name in names}
+    try:
+        return environment if valid and len(json.dumps(environment)) <= MAX_ENVIRONMENT else {}
+    except (TypeError, ValueError, RecursionError):
+        return {}

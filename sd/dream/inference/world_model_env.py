@@ -13,14 +13,16 @@ from dream.inference.backend import Backend, State
 class WorldModelEnv:
     """A PlayableEnv (play/playable_env.py) that generates its frames.
 
-    Attributes: `action_names`, `action_keys` and `fps` of the game; `frame_shape`: (H, W); `num_generated`: frames
-    generated since a recorded start state; `seed`: of the noise, may be changed between frames.
+    Attributes: `action_names`, `action_keys`, `fps` and `environment` of the game (see GameInfo); `frame_shape`:
+    (H, W); `num_generated`: frames generated since a recorded start state; `seed`: of the noise, may be changed between
+    frames.
     """
 
     def __init__(self, backend: Backend, start_states: StartStates, seed: int) -> None:
         """seed: of the noise that sampling starts from."""
         game = backend.game
         self.action_names, self.action_keys, self.fps = game.action_names, game.action_keys, game.fps
+        self.environment = game.environment
         self.backend, self.frame_shape = backend, backend.frame_shape
         self.start_states, self.seed = start_states, seed
         self.reset(0)

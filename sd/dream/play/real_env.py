@@ -1,10 +1,12 @@
-"""The real game next to the world model: any Gymnasium environment with frames and the same number of actions.
+"""The real game next to the world model: any Gymnasium environment with pictures and the same number of actions.
 
-No game is imported by this package itself; the user names one, and the folder of its code.
+It is made and stepped as it was recorded (settings, frame skip, maximum of frames), where the recording says how. No
+game is imported by this package itself; the user names one, and the folder of its code.
 """
 
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dream.common.errors import InputError
+from dream.common.pictures import PictureReader, find_picture
 
 
 class RealEnv:
@@ -20,12 +23,21 @@ class RealEnv:
     `reset(options={"state": game_state})`. `error`: what stopped the game, or an empty string."""
 
     def __init__(
-        self, game: str, num_actions: int, path: str | None = None, settings: Sequence[str] = ()
+        self,
+        game: str,
+        num_actions: int,
+        path: str | None = None,
+        settings: Sequence[str] = (),
+        recorded: dict[str, Any] | None = None,
     ) -> None:
         """`game`: a Gymnasium id, such as package:Env-v0. `path`: a folder to import it from. `settings`: keyword
-        arguments of the environment, each NAME=VALUE with a JSON value. Raises InputError if the game cannot be
-        made or does not have `num_actions` actions."""
-        kwargs = dict(map(parse_setting, settings))
+        arguments of the environment, each NAME=VALUE with a JSON value. `recorded`: GameInfo.environment; used if it
+        is of the same game. Raises InputError if the game cannot be made or does not have `num_actions` actions."""
+        recorded = recorded if recorded and same_game(recorded["game"], game) else {}
+        kwargs = {**recorded.get("settings", {}), **dict(map(parse_setting, settings))}
+        self.frame_skip, self.crop = recorded.get("frame_skip", 1), recorded.get("crop")
+        self.frames_u8: deque[np.ndarray] = deque(maxlen=recorded.get("max_frames", 1))
+        self.reader, self.prefers_render = PictureReader(), bool(recorded)  # as the recorder does
         if path and not Path(path).is_dir():
             raise InputError(f"--real-path {path} is not a folder")
         if path:
@@ -33,14 +45,22 @@ class RealEnv:
         try:
             import gymnasium
 
-            self.env = gymnasium.make(game, render_mode="rgb_array", **kwargs)
-            self.frame_u8 = self._frame(self.env.reset(seed=0)[0])
+            self.env = None
+            self.env = gymnasium.make(game, render_mode="rgb_array", disable_env_checker=True, **kwargs)
+            self.frame_u8 = self._reset(seed=0)
         except ImportError as problem:
             raise InputError(f"--real {game}: {import_problem(problem, game)}") from None
         except Exception as problem:  # raised by the game; gymnasium alone raises many types
+            if self.env is not None:  # it may have processes behind it
+                self.env.close()
             raise InputError(f"--real {game} cannot be played ({first_line(problem)})") from None
         space = self.env.action_space
-        if getattr(space, "n", None) != num_actions or hasattr(space, "nvec"):
+        first, count = int(getattr(space, "start", 0)), getattr(space, "n", None)
+        is_discrete = count is not None and not hasattr(space, "nvec") and not space.shape
+        self.actions = recorded.get("actions", [*range(first, first + count)] if is_discrete else [])
+        in_range = is_discrete and all(first <= action < first + count for action in self.actions)
+        if len(self.actions) != num_actions or not in_range:
+            self.env.close()
             raise InputError(f"--real {game} takes {space}, but the world model has {num_actions} actions")
         self.accepts_state, self.in_sync, self.error = False, False, ""
 
@@ -55,7 +75,7 @@ class RealEnv:
         """Sets `accepts_state`: whether a reset to any of these game states shows another frame than a plain reset."""
         for game_state in filter(None, game_states):
             try:
-                frame_u8 = self._frame(self.env.reset(seed=0, options={"state": game_state})[0])
+                frame_u8 = self._reset(seed=0, options={"state": game_state})
             except Exception:  # the state of another game, for example
                 return
             if not np.array_equal(frame_u8, self.frame_u8):
@@ -66,39 +86,50 @@ class RealEnv:
         """Resets the game to this state, or to its own start if that is not possible."""
         self.in_sync, self.error = game_state is not None and self.accepts_state, ""
         options = {"state": game_state} if self.in_sync else None
-        self._guarded(lambda: self.env.reset(seed=0, options=options)[0])
+        self._guarded(lambda: self._reset(seed=0, options=options))
 
     def step(self, action: int) -> None:
         """Advances the game by an action; resets it, out of sync, at the end of an episode."""
         self._guarded(lambda: self._step(action))
 
-    def _step(self, action: int) -> Any:
-        observation, _, terminated, truncated, _ = self.env.step(action)
-        if terminated or truncated:
-            self.in_sync, observation = False, self.env.reset()[0]
-        return observation
+    def _reset(self, **kwargs: Any) -> np.ndarray:
+        """Resets the environment and returns its first frame."""
+        self.frames_u8.clear()
+        return self._frame(self.env.reset(**kwargs)[0])
 
-    def _guarded(self, get_observation: Callable[[], Any]) -> None:
+    def _step(self, action: int) -> np.ndarray:
+        """Steps the environment `frame_skip` times and returns the frame."""
+        for _ in range(self.frame_skip):
+            observation, _, terminated, truncated, _ = self.env.step(self.actions[action])
+            if terminated or truncated:
+                self.in_sync = False
+                return self._reset()
+            frame_u8 = self._frame(observation)
+        return frame_u8
+
+    def _guarded(self, get_frame: Callable[[], np.ndarray]) -> None:
         """Updates the frame. An exception raised by the game stops it until the next reset; the session goes on."""
         if not self.error:
             try:
-                self.frame_u8 = self._frame(get_observation())
+                self.frame_u8 = get_frame()
             except Exception as problem:
                 self.in_sync, self.error = False, first_line(problem)
 
     def _frame(self, observation: Any) -> np.ndarray:
-        """Returns the observation if it is a frame, otherwise the rendered frame, uint8 (H, W, 3). Raises ValueError
-        if there is neither."""
-        for candidate in (observation, None):
-            frame = self.env.render() if candidate is None else candidate
-            if (
-                isinstance(frame, np.ndarray)
-                and frame.dtype == np.uint8
-                and frame.shape[2:] == (3,)
-                and frame.size
-            ):
-                return frame.copy()
-        raise ValueError("it renders no frames, uint8 (H, W, 3)")
+        """The observation if it is an RGB frame, otherwise the rendered picture or that in the observation; the maximum
+        of the last `max_frames` of them, cropped, uint8 (H, W, 3). Raises InputError if there is no picture."""
+        picture, is_observation = observation, False
+        is_frame = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)
+        if self.prefers_render or not is_frame:
+            picture = self.env.render()
+        if picture is None:
+            picture, is_observation = find_picture(observation), True
+        frame_u8 = self.reader.read(picture, is_observation)
+        if self.crop:
+            x, y, width, height = self.crop
+            frame_u8 = frame_u8[y : y + height, x : x + width]
+        self.frames_u8.append(frame_u8)
+        return np.maximum.reduce(list(self.frames_u8))
 
     def get_state(self) -> Any:
         """Returns a state for `set_state`; a false value if the game cannot save its state or has stopped."""
@@ -111,6 +142,7 @@ class RealEnv:
             self.in_sync = False
             return
         saved, self.frame_u8, self.in_sync = state
+        self.frames_u8.clear()
         self.error = ""
         self.env.unwrapped.set_state(saved)
 
@@ -144,3 +176,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def same_game(recorded: str, game: str) -> bool:
+    """Whether two names are of the same environment: with and without the module that registers it."""
+    return recorded.rpartition(":")[2] == game.rpartition(":")[2]

@@ -53,6 +53,25 @@ def make_retro_env(package: ModuleType, name: str, **settings: Any) -> Any:
     return package.make(package_game_name(package, name), **settings)
 
 
+def nominal_frame_rate(emulator: Any) -> float:
+    """Frames per second of a running emulator core: 60 (NTSC) or 50 (PAL) if it is within 1 % of that, as all consoles
+    are; otherwise the core's own figure. `emulator`: a RetroEmulator. Raises ValueError if the core has no figure."""
+    rate = float(emulator.get_screen_rate())
+    if not 1 <= rate <= 1000:  # also for nan
+        raise ValueError(f"the emulator's frame rate is {rate}")
+    return next((nominal for nominal in (60.0, 50.0) if abs(rate - nominal) <= nominal / 100), rate)
+
+
+def rom_frame_rate(package: ModuleType, rom: str) -> float:
+    """Frames per second of a ROM; starts its core for a moment. Raises RuntimeError if another emulator is running in
+    this process, or if the core does not accept the ROM."""
+    emulator = package.RetroEmulator(rom)
+    try:
+        return nominal_frame_rate(emulator)
+    finally:
+        del emulator  # a process can hold only one
+
+
 def get_screen(package: ModuleType, env: Any) -> np.ndarray:
     """A copy of the screen of a RetroEnv, uint8 (H, W, 3)."""
     return env.get_screen(apply_rotation=True) if is_stable_retro(package) else env.get_screen()

@@ -3,20 +3,22 @@
 The emulator package is imported when an environment is made; a process can hold only one emulator.
 """
 
+import math
 import os
-from typing import Any, Dict, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import gymnasium
 import numpy as np
 
 from player.common.errors import InputError
+from player.games.flicker import FrameMaximum
 from player.games.game import Action
 from player.games.retro.boot_script import read_script, run_script
-from player.games.retro.compat import emulator_package, get_screen, make_retro_env
+from player.games.retro.compat import emulator_package, get_screen, make_retro_env, nominal_frame_rate
 from player.games.retro.known_games import UNKNOWN_GAME, KnownGame
 from player.games.retro.roms import INTEGRATIONS, data_folder
 
-FRAME_RATE = 60  # NTSC; every supported console is within 0.5 % of it
 POWER_ON = "power-on"  # name of the state in which the console has just been switched on
 MAX_SECONDS = 600  # game time after which an episode is truncated
 
@@ -39,6 +41,7 @@ class RetroGame(gymnasium.Env):
         scenario: Optional[str] = None,
         known: KnownGame = UNKNOWN_GAME,
         frame_skip: int = 4,
+        max_frames: int = 1,
         buttons_as_actions: bool = False,
         endless: bool = False,
         render_mode: Optional[str] = "rgb_array",
@@ -49,14 +52,15 @@ class RetroGame(gymnasium.Env):
         state: name of a savestate file, of one of known.boot_scripts, or POWER_ON; None: the game's default.
         scenario: name of one of known.scenarios, or of a scenario file.
         known: the game's settings.
+        max_frames: each picture is the maximum of so many frames, against flicker.
         buttons_as_actions: the action space is MultiBinary, one bit per button of `buttons`, instead of Discrete.
         endless: no reward and no end of an episode, for making savestates.
 
         Raises InputError if the savestate or the crop does not fit the game.
         """
         assert frame_skip >= 1
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE / frame_skip}
-        self.render_mode, self.frame_skip = render_mode, frame_skip
+        self.render_mode, self.frame_skip, self.max_frames = render_mode, frame_skip, max_frames
+        self._maximum = FrameMaximum(max_frames)
         self._package = emulator_package(name)
         State = self._package.State
         self._crop, self._truth_names, self._screen_shape = crop, truth_names, None
@@ -68,8 +72,12 @@ class RetroGame(gymnasium.Env):
         self._endless = endless
         self._race_reward = known.scenarios[scenario]() if scenario in known.scenarios else None
         file = scenario if scenario and self._race_reward is None else "scenario"
-        self._retro = make_retro_env(self._package, name, state=start, scenario=file, inttype=folders)
+        self._name, self._retro = name, None
         try:
+            with emulator_errors(name):
+                self._retro = make_retro_env(self._package, name, state=start, scenario=file, inttype=folders)
+            self.frame_rate = nominal_frame_rate(self._retro.em)
+            self.metadata = {"render_modes": ["rgb_array"], "render_fps": self.frame_rate / frame_skip}
             self._load_start_state(name, state, known)
             self.buttons = tuple(self._retro.buttons)
             masks = [[button in action.buttons for button in self.buttons] for action in actions]
@@ -103,7 +111,8 @@ class RetroGame(gymnasium.Env):
     def reset(self, *, seed: Optional[int] = None, options: Optional[dict] = None):
         super().reset(seed=seed)
         self._restart()
-        self._frame = self._observe()
+        self._maximum.clear()
+        self._frame = self._maximum.push(self._observe())
         return self._frame.copy(), self._info()
 
     def step(self, action: Any):
@@ -113,22 +122,30 @@ class RetroGame(gymnasium.Env):
         self._frames += self.frame_skip
         em.set_button_mask(np.asarray(action, np.uint8) if by_button else self._masks[action], 0)
         reward = 0.0
-        for _ in range(self.frame_skip):
+        if self.frame_skip >= self.max_frames:
+            self._maximum.clear()
+        for i in range(self.frame_skip):
             em.step()
-            data.update_ram()
-            if self._endless:
-                frame_reward, terminated = 0.0, False
-            elif self._race_reward:
-                frame_reward, terminated = self._race_reward.step(data.lookup_value)
-            else:
-                frame_reward, terminated = data.current_reward(), bool(data.is_done())
+            frame_reward, terminated = self._frame_reward(data)
             reward += frame_reward
+            if terminated or i >= self.frame_skip - self.max_frames:
+                self._frame = self._maximum.push(self._observe())
             if terminated:
                 break
-        self._frame = self._observe()
-        too_long = self._frames >= MAX_SECONDS * FRAME_RATE and not self._endless
+        too_long = self._frames >= MAX_SECONDS * self.frame_rate and not self._endless
         truncated = too_long and not terminated
         return self._frame.copy(), reward, terminated, truncated, self._info()
+
+    def _frame_reward(self, data: Any) -> Tuple[float, bool]:
+        """Reward of a frame, and whether the episode has ended. Raises InputError if a script fails."""
+        with emulator_errors(self._name):
+            data.update_ram()
+            if self._endless:
+                return 0.0, False
+            if self._race_reward:
+                return self._race_reward.step(data.lookup_value)
+            reward = data.current_reward()
+            return reward if math.isfinite(reward) else 0.0, bool(data.is_done())
 
     def render(self) -> Optional[np.ndarray]:
         return self._frame.copy() if self.render_mode == "rgb_array" else None
@@ -182,7 +199,8 @@ class RetroGame(gymnasium.Env):
         return values[name]
 
     def _restart(self) -> None:
-        self._retro.reset()
+        with emulator_errors(self._name):
+            self._retro.reset()
         self._frames = 0  # since the start of the episode
         if self._race_reward:
             self._race_reward.reset(self._retro.data.lookup_value)
@@ -202,6 +220,18 @@ class RetroGame(gymnasium.Env):
             return {}
         values = [self._retro.data.lookup_value(name) for name in self._truth_names]
         return {"truth": np.array(values, np.float32)}
+
+
+@contextmanager
+def emulator_errors(name: str) -> Iterator[None]:
+    """Turns an exception of the emulator package into an InputError with one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as problem:  # C++ code that raises whatever it likes
+        line = " ".join(str(problem).split())[:180] or type(problem).__name__
+        raise InputError(f"{name}: the emulator fails ({line}): check the files of its integration") from None
 
 
 def register_integrations(integrations: Optional[str]) -> Any:

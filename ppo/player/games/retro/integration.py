@@ -7,19 +7,24 @@ searched in this order: `--integrations DIR`, the user's data folder (roms.py), 
 
 import difflib
 import functools
-import gzip
-import json
 import os
-import sys
-import zlib
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import gymnasium
 
 from player.common.errors import InputError
+from player.games.flicker import FLICKERING_SYSTEMS
 from player.games.game import Game, read_actions
-from player.games.retro.compat import emulator_package, package_game_name, rom_finder
-from player.games.retro.env import FRAME_RATE, POWER_ON, RetroGame, register_integrations
+from player.games.retro.compat import emulator_package, package_game_name, rom_finder, rom_frame_rate
+from player.games.retro.env import POWER_ON, RetroGame, register_integrations
+from player.games.retro.integration_files import (
+    check_rom,
+    check_scenario,
+    check_state,
+    default_state,
+    read_hashes,
+    read_variables,
+)
 from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN_GAME, KnownGame, generic_actions
 from player.games.retro.race_reward import VARIABLES
 from player.games.retro.roms import (
@@ -30,11 +35,12 @@ from player.games.retro.roms import (
     MARIO_KART_SHA1,
     build_kart_cart,
     data_folder,
-    sha1_hex,
 )
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
 OTHER_JSON_FILES = ("data", "metadata")  # JSON files of an integration that are not scenarios
+FRAME_SKIP = 4
+_frame_rates: Dict[Tuple[str, int, int], float] = {}  # path, size and time of a ROM -> frames per second
 
 
 def make_game(
@@ -44,12 +50,15 @@ def make_game(
     scenario: Optional[str] = None,
     crop: Optional[Tuple[int, int, int, int]] = None,
     actions: Optional[str] = None,
+    frame_skip: Optional[int] = None,
+    max_frames: Optional[int] = None,
 ) -> Game:
-    """Checks that everything the game needs exists, without opening an emulator, and returns its Game.
+    """Checks that everything the game needs exists and returns its Game.
 
     integrations: folder with the user's integrations. state: savestate from which episodes start. The others override
     the game's settings: scenario: name of the reward and episode end; crop: x, y, width and height of the visible part
-    of the screen, in pixels; actions: path of a file for `read_actions`.
+    of the screen, in pixels; actions: path of a file for `read_actions`; frame_skip; max_frames: each picture is the
+    maximum of so many frames, by default 2 on consoles whose games flicker.
 
     Raises InputError if something is missing or wrong; the message says what to do.
     """
@@ -65,15 +74,17 @@ def make_game(
     if folder is None or name in ("", ".", "..") or os.path.basename(name) != name:
         raise InputError(_missing_game_message(name, integrations))
 
+    if find("metadata.json"):
+        default_state(
+            find("metadata.json"), folder + "metadata.json"
+        )  # checks the file; the package reads it too
     try:
         rom = rom_finder(package)(package_name, folders)
     except FileNotFoundError:
         raise InputError(_missing_rom_message(name)) from None
-    _check_rom(rom, find("rom.sha"))
+    check_rom(rom, find("rom.sha"))
     known = KNOWN_GAMES.get(name, UNKNOWN_GAME)
-    variables = _read_json(find("data.json"), folder + "data.json").get("info", {})
-    if not isinstance(variables, dict):
-        raise InputError(f"{find('data.json')}: its info must be an object of variables by name")
+    variables = read_variables(find("data.json"), folder + "data.json")
     scenario = _find_scenario(scenario, known, folder, find)
     missing = [variable for variable in VARIABLES if variable not in variables]
     if scenario in known.scenarios and missing:
@@ -82,7 +93,8 @@ def make_game(
         )
     state = _find_state(name, state, known, folder, find, folders)
 
-    buttons = package.get_system_info(package.get_romfile_system(rom))["buttons"]
+    system = package.get_romfile_system(rom)
+    buttons = package.get_system_info(system)["buttons"]
     chosen = read_actions(actions, buttons) if actions else known.actions or generic_actions(buttons)
     truth_names = tuple(variable for variable in known.variables if variable in variables)
     make = functools.partial(
@@ -96,7 +108,30 @@ def make_game(
         scenario=scenario,
         known=known,
     )
-    return Game(name, chosen, FRAME_RATE, make, truth_names)
+    frame_rate, notes = _frame_rate(package, rom)
+    frame_skip = frame_skip or FRAME_SKIP
+    if max_frames is None:
+        max_frames = 2 if system in FLICKERING_SYSTEMS and frame_skip > 1 else 1
+    if max_frames > 1:
+        notes.append(f"chosen: each picture is the maximum of {max_frames} frames, against flicker (--max-frames 1 "
+                     "turns it off)")  # fmt: skip
+        make = functools.partial(make, max_frames=max_frames)
+    return Game(
+        name, chosen, frame_rate, make, truth_names, frame_skip=frame_skip, max_frames=max_frames, notes=tuple(notes)
+    )  # fmt: skip
+
+
+def _frame_rate(package: Any, rom: str) -> Tuple[float, List[str]]:
+    """Frames per second of a ROM, as the emulator says, and notes for the user."""
+    status = os.stat(rom)
+    key = (rom, status.st_size, status.st_mtime_ns)
+    try:
+        if key not in _frame_rates:
+            _frame_rates[key] = rom_frame_rate(package, rom)
+    except Exception as problem:  # another emulator is running in this process, or the core has no figure
+        return 60.0, [f"assumed: 60 frames per second (the emulator says: {problem})"]
+    rate = _frame_rates[key]
+    return rate, [] if rate == 60 else [f"the emulator runs this cartridge at {rate:g} frames per second"]
 
 
 def _check_folder(integrations: Optional[str]) -> Optional[str]:
@@ -130,8 +165,7 @@ def known_hashes(integrations: Optional[str] = None) -> Dict[str, str]:
     hashes: Dict[str, str] = {}
     data, folders = emulator_package().data, register_integrations(_check_folder(integrations))
     for name in data.list_games(folders):
-        with open(data.get_file_path(name, "rom.sha", folders)) as file:
-            hashes.update(dict.fromkeys(file.read().lower().split(), name))
+        hashes.update(dict.fromkeys(read_hashes(data.get_file_path(name, "rom.sha", folders)), name))
     return hashes
 
 
@@ -164,9 +198,7 @@ def _find_scenario(scenario: Optional[str], known: KnownGame, folder: str, find:
         raise InputError(
             f"--scenario {scenario} is not in {folder}; available: {', '.join(available) or 'none'}"
         )
-    for script in _read_json(path, folder + name + ".json").get("scripts", []):
-        if find(script) is None:
-            raise InputError(f"{folder}{script} is missing: {name}.json names it")
+    check_scenario(path, folder + name + ".json", find)
     return name
 
 
@@ -187,19 +219,18 @@ def _find_state(
     """
     states, default = sorted({*_state_files(emulator_package(), name, folders), *known.boot_scripts}), None
     if state is None and find("metadata.json"):
-        metadata = _read_json(find("metadata.json"), folder + "metadata.json")
-        default = (metadata.get("default_player_state") or [metadata.get("default_state")])[0]
+        default = default_state(find("metadata.json"), folder + "metadata.json")
         if default is None and name == MARIO_KART:
             raise InputError(
                 f"choose a savestate of {name} by --state: {', '.join(states)}"
                 if states
                 else f"{name} has no savestate yet: `python ppo/make_state.py --game {name} --name NAME` makes one"
             )
-        _check_state(default, "the default state of metadata.json", folder, states, find)
+        check_state(default, "the default state of metadata.json", folder, states, find)
     if state is None and known.boot_scripts and default is None:
         return next(iter(known.boot_scripts))
     if state != POWER_ON and state not in known.boot_scripts:
-        _check_state(state, "--state", folder, states, find)
+        check_state(state, "--state", folder, states, find)
     return state
 
 
@@ -222,51 +253,3 @@ def _missing_rom_message(name: str) -> str:
     """Error message for a game without a ROM."""
     rom = MARIO_KART_ROM if name == MARIO_KART else "your own (its SHA-1 is in rom.sha)"
     return f"no ROM of {name}: `python ppo/import_game.py FILE` imports {rom}"
-
-
-def _check_rom(rom: str, sha_path: Optional[str]) -> None:
-    """Raises InputError for a ROM of an impossible size, which the emulator would start without an error; warns if its
-    SHA-1 is not in rom.sha."""
-    with open(rom, "rb") as file:
-        content = file.read()
-    if rom.endswith(".sfc") and (not content or len(content) % 32768):
-        remedy = "copy it again"
-        if len(content) % 1024 == 512:
-            remedy = f"`python ppo/import_game.py {rom}` removes its 512-byte header"
-        raise InputError(f"{rom} has {len(content):,} bytes, not a multiple of 32,768: {remedy}")
-    if sha_path is not None:
-        with open(sha_path) as file:
-            hashes = file.read().lower().split()
-        sha1 = sha1_hex(content[16:] if rom.endswith(".nes") else content)
-        if sha1 not in hashes:
-            print(f"warning: {rom} (SHA-1 {sha1}) is not the ROM of rom.sha (a hack?)", file=sys.stderr)
-
-
-def _check_state(state: Optional[str], source: str, folder: str, states: List[str], find: Callable) -> None:
-    """Raises InputError if a savestate file is missing or damaged. `source`: where its name comes from."""
-    if state is None:
-        return
-    path = find(state if state.endswith(".state") else state + ".state")
-    if path is None:
-        raise InputError(
-            f"{source} {state} is not in {folder}; the states there: {', '.join(states) or 'none'}"
-        )
-    try:
-        with gzip.open(path) as file:
-            file.read()
-    except (OSError, EOFError, zlib.error) as problem:
-        raise InputError(f"{path} is not a savestate (gzip of the emulator's state): {problem}") from None
-
-
-def _read_json(path: Optional[str], expected_path: str) -> Dict[str, Any]:
-    """Reads a JSON object. `path` is None if the file was not found; the error then names `expected_path`."""
-    if path is None:
-        raise InputError(f"{expected_path} is missing: it is one of the game's integration files")
-    try:
-        with open(path) as file:
-            content = json.load(file)
-    except ValueError as problem:  # invalid JSON or invalid text
-        raise InputError(f"{path} is not JSON: {problem}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return content

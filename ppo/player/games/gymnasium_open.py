@@ -1,0 +1,165 @@
+"""Opens Gymnasium environments by name: packages that register them, the user's own folder, settings, refusals."""
+
+import importlib
+import inspect
+import re
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+import gymnasium
+from gymnasium.envs import registration
+
+from player.common.errors import InputError
+
+# How names begin, the module that registers them, and the package to install.
+PACKAGES = (
+    (("ALE/",), "ale_py", "ale-py"),
+    (("MiniGrid-", "BabyAI-"), "minigrid", "minigrid"),
+    (("MinAtar/",), "minatar.gym", "minatar seaborn"),
+    (("Vizdoom",), "vizdoom.gymnasium_wrapper", "vizdoom"),
+    (("MiniWorld-",), "miniworld", "miniworld"),
+    (("highway-", "merge-", "roundabout-", "parking-", "intersection-", "racetrack-"), "highway_env", "highway-env"),
+    (("FlappyBird-",), "flappy_bird_gymnasium", "flappy-bird-gymnasium"),
+    (("MiniHack-", "NetHack"), "minihack", "minihack"),
+)  # fmt: skip
+CONTINUOUS = ("CarRacing", "LunarLander")  # these have Discrete actions only with continuous=False
+
+
+def package_of(name: str) -> Optional[Tuple[str, str]]:
+    """Module and package to install of a known environment that is not part of Gymnasium, or None."""
+    if name.startswith("ALE/") or "NoFrameskip-v" in name or "Deterministic-v" in name:
+        return PACKAGES[0][1:]
+    return next((one[1:] for one in PACKAGES if name.startswith(one[0])), None)
+
+
+def is_gymnasium_name(name: str) -> bool:
+    """Whether a name is that of a Gymnasium environment: registered, MODULE:NAME, NAMESPACE/NAME, or known by name."""
+    has_namespace = re.fullmatch(r"[A-Za-z][\w-]*/[\w.-]+", name) is not None
+    if name in gymnasium.registry or ":" in name or has_namespace or package_of(name) is not None:
+        return True
+    if re.fullmatch(r"\w+-v[04]", name):  # such as Pong-v4, if ale-py is installed
+        with suppress(Exception):
+            importlib.import_module("ale_py")
+    return name in gymnasium.registry
+
+
+def add_game_path(folder: Optional[str]) -> None:
+    """Adds --game-path to the folders that Python imports from. Raises InputError if it is not a folder."""
+    if folder is None:
+        return
+    path = Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        raise InputError(f"--game-path {folder} is not a folder")
+    if str(path) not in sys.path:
+        sys.path.append(str(path))  # last, so that it hides nothing
+
+
+def open_env(name: str, settings: Optional[Dict[str, Any]] = None) -> Tuple[gymnasium.Env, bool]:
+    """Makes the Gymnasium environment `name`; `settings`: keyword arguments for it.
+
+    Returns it, and whether it draws: if not, its observation must be a picture. Raises InputError if its package is
+    missing, if it cannot be made, or if its actions are not Discrete.
+    """
+    _import_package(name)
+    arguments = with_defaults(name, settings or {})
+    env = _make(name, "rgb_array", arguments)
+    metadata = getattr(env, "metadata", None)
+    modes = (metadata.get("render_modes") if isinstance(metadata, dict) else None) or ()
+    if "rgb_array" not in modes and "rgb_array_list" in modes:
+        env.close()
+        env = _make(name, "rgb_array_list", arguments)
+    problem = _describe_actions(name, env.action_space)
+    if problem:
+        env.close()
+        raise InputError(problem)
+    return env, "rgb_array" in modes or "rgb_array_list" in modes
+
+
+def with_defaults(name: str, settings: Dict[str, Any]) -> Dict[str, Any]:
+    """The keyword arguments of an environment: the user's, and those that give it Discrete actions."""
+    return {**({"continuous": False} if name.startswith(CONTINUOUS) else {}), **settings}
+
+
+def _import_package(name: str) -> None:
+    """Imports the module that registers the environment. Raises InputError if that is not possible."""
+    module, separator, env_name = name.partition(":")
+    package = None
+    if separator:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as problem:
+            where = "name the folder of its file with --game-path DIR, or install its package"
+            if problem.name and not (module + ".").startswith(problem.name + "."):
+                where = f"`pip install` what {module} imports"
+            raise InputError(f"Gymnasium cannot make {name}: no module {problem.name}: {where}") from None
+        except (Exception, SystemExit) as problem:  # the user's module may raise anything
+            raise InputError(f"Gymnasium cannot make {name}: {module} fails: {first_line(problem)}") from None
+        name = env_name
+    elif name not in gymnasium.registry:
+        package = package_of(name)
+    if package:
+        try:
+            registered = importlib.import_module(package[0])
+            if package[0] == "minatar.gym" and name not in gymnasium.registry:
+                registered.register_envs()
+        except (Exception, SystemExit) as problem:
+            missing = getattr(problem, "name", None) == package[0].split(".")[0]
+            reason = "" if missing else f" ({first_line(problem)})"
+            raise InputError(f"{name} needs another package: `pip install {package[1]}`{reason}") from None
+    if "/" in name and name not in gymnasium.registry:
+        namespace = name.split("/")[0] + "/"
+        others = sorted(one for one in gymnasium.registry if one.startswith(namespace))
+        hint = f"; there are {', '.join(others[:5])}, ..." if others else (
+            f": give the module that registers it, --game MODULE:{name}, and its folder with --game-path"
+        )  # fmt: skip
+        raise InputError(f"no environment {name} in Gymnasium{hint}")
+
+
+def _make(name: str, render_mode: str, arguments: Dict[str, Any]) -> gymnasium.Env:
+    """gymnasium.make without its warnings; without `render_mode` if the environment does not accept it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            try:
+                return gymnasium.make(name, render_mode=render_mode, disable_env_checker=True, **arguments)
+            except TypeError as problem:
+                if "render_mode" not in str(problem):
+                    raise
+                return gymnasium.make(name, disable_env_checker=True, **arguments)
+        except (Exception, SystemExit) as problem:  # an environment's constructor may raise anything
+            unknown = [one for one in arguments if f"argument '{one}'" in str(problem)]
+            if unknown:
+                raise InputError(f"--game-settings: {name} has no {unknown[0]}{_accepted(name)}") from None
+            raise InputError(f"Gymnasium cannot make {name}: {first_line(problem)}") from None
+
+
+def _accepted(name: str) -> str:
+    """The settings that an environment accepts, as the end of a message; "" if they are unknown."""
+    try:
+        creator = registration.spec(name.partition(":")[2] or name).entry_point
+        creator = registration.load_env_creator(creator) if isinstance(creator, str) else creator
+        parameters = inspect.signature(creator).parameters.values()
+    except Exception:  # any module may be behind it
+        return ""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [one.name for one in parameters if one.kind in kinds and one.name != "render_mode"]
+    return f"; it has {', '.join(names[:12])}" if names else "; it has none"
+
+
+def _describe_actions(name: str, space: Any) -> Optional[str]:
+    """Why an action space cannot be used, or None if it is Discrete."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return None
+    remedy = "wrap it in an environment of your own that has Discrete actions (--game-path)"
+    if isinstance(space, gymnasium.spaces.Box):
+        remedy = f"if it has a setting for discrete ones, give it by --game-settings; or {remedy}"
+    return f"{name} has actions {' '.join(str(space).split())[:80]}; only Discrete actions are supported: {remedy}"
+
+
+def first_line(problem: BaseException) -> str:
+    """The first line of an exception's message, or its type, at most 160 characters."""
+    lines = str(problem).strip().splitlines()
+    return (lines[0] if lines else type(problem).__name__)[:160]

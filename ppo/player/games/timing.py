@@ -1,0 +1,97 @@
+"""Frame rate and frame skip of a Gymnasium environment, from what it declares about itself.
+
+Skipping is right only in games that run in real time: where a step is a turn, four steps of "left" are a full turn.
+"""
+
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, Optional, Tuple, Union
+
+import gymnasium
+
+FRAME_SKIP = 4  # frames per decision in a game of 60 frames per second
+MAX_TURN_RATE = 15  # at so many frames per second or fewer, every frame is a decision
+ASSUMED_RATE = 30  # frames per second of an environment that declares none
+# Names under which environments and wrappers keep their own frame skip.
+SKIP_NAMES = ("frameskip", "frame_skip", "_frameskip", "_frame_skip", "action_repeat")
+# Base rates, frames per second, of packages whose render_fps does not depend on their own frame skip.
+PACKAGE_RATES = {"ale_py": 60.0, "vizdoom": 35.0}
+
+OwnSkip = Union[
+    int, Tuple[int, int]
+]  # frames per step of the environment itself, or from-to (exclusive), random
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`frame_rate`: steps of the environment per second; `is_declared`: whether it is not only assumed. `frame_skip`:
+    the default for it. `reason`: why that is not FRAME_SKIP, for the user."""
+
+    frame_rate: float
+    frame_skip: int
+    reason: str = ""
+    is_declared: bool = True
+
+
+def find_timing(env: gymnasium.Env, settings: Dict[str, Any]) -> Timing:
+    """The timing of an environment that was made with the keyword arguments `settings`."""
+    skip = own_frame_skip(env, settings)
+    mean_skip = skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) / 2
+    declared = declared_frame_rate(env)
+    package = type(env.unwrapped).__module__.split(".")[0]
+    if package in PACKAGE_RATES:
+        declared = PACKAGE_RATES[package] / mean_skip
+    if mean_skip > 1:
+        frames = skip if isinstance(skip, int) else f"{skip[0]} to {skip[1] - 1}"
+        reason = f"each step of it runs {frames} frames already"
+        return Timing(declared or ASSUMED_RATE, 1, reason, declared is not None)
+    if declared is None:
+        return Timing(ASSUMED_RATE, 1, f"it declares no frame rate; assumed: {ASSUMED_RATE}", False)
+    if isinstance(env.observation_space, (gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete)):
+        return Timing(declared, 1, "turn-based: its observation is a number")
+    if declared <= MAX_TURN_RATE:
+        return Timing(declared, 1, f"it draws {declared:g} frames per second")
+    return Timing(declared, FRAME_SKIP)
+
+
+def declared_frame_rate(env: gymnasium.Env) -> Optional[float]:
+    """Frames per second according to the metadata, or None if there is no usable number."""
+    metadata = getattr(env, "metadata", None)
+    rate = metadata.get("render_fps") if isinstance(metadata, dict) else None
+    try:
+        rate = float(rate)
+    except (TypeError, ValueError):
+        return None
+    return rate if 0.1 <= rate <= 1000 and math.isfinite(rate) else None
+
+
+def own_frame_skip(env: gymnasium.Env, settings: Dict[str, Any]) -> OwnSkip:
+    """How many frames one step of the environment runs; 1 if nothing says otherwise."""
+    for source in _skip_sources(env, settings):
+        for name in SKIP_NAMES:
+            skip = source.get(name)
+            if isinstance(skip, (list, tuple)) and len(skip) == 2 and all(type(end) is int for end in skip):
+                return (skip[0], skip[1]) if skip[1] > skip[0] >= 1 else 1
+            if type(skip) is int and skip >= 1:
+                return skip
+    return 1
+
+
+def _skip_sources(env: gymnasium.Env, settings: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
+    """Where an environment may say that it skips frames, the most specific first."""
+    yield settings
+    inner = env
+    while isinstance(inner, gymnasium.Wrapper):  # such as AtariPreprocessing
+        yield vars(inner)
+        inner = inner.env
+    spec = getattr(env, "spec", None)
+    yield dict(getattr(spec, "kwargs", None) or {})
+    yield vars(inner) if hasattr(inner, "__dict__") else {}
+    metadata = getattr(inner, "metadata", None)
+    yield metadata if isinstance(metadata, dict) else {}
+    try:
+        parameters = inspect.signature(type(inner).__init__).parameters
+    except (TypeError, ValueError):
+        return
+    yield {name: parameter.default for name, parameter in parameters.items()}

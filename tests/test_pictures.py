@@ -1,0 +1,188 @@
+"""Pictures of other kinds than RGB uint8: what is converted, to what, and what is refused."""
+
+import numpy as np
+import pytest
+from dream.common.pictures import PictureReader as SdPictureReader
+from odd_environments import SIZE, Odd
+from player.common.errors import InputError
+from player.common.pictures import PictureReader
+from player.games.registry import find_game
+
+pytest.importorskip("cv2")
+GAME = "odd_environments:Odd-v0"
+
+
+def expected_bar(t: int) -> np.ndarray:
+    """The bar at step t as it is recorded: RGB uint8 (256, 256, 3), each pixel four times as large."""
+    env = Odd()
+    env.t = t
+    return np.repeat(env.bar()[..., None] * np.uint8(255), 3, axis=2).repeat(4, axis=0).repeat(4, axis=1)
+
+
+def play(odd: str, frame_skip=None):
+    """The Game, and its first frames, uint8 (5, H, W, 3)."""
+    game = find_game(GAME, game_settings={"odd": odd}, frame_skip=frame_skip)
+    env = game.make(frame_skip=game.frame_skip)
+    frames = [env.reset(seed=0)[0], *(env.step(i % len(game.actions))[0] for i in range(4))]
+    env.close()
+    return game, np.stack(frames)
+
+
+@pytest.mark.parametrize(
+    ("odd", "note"),
+    [
+        ("", None),
+        ("gray", None),
+        ("gray 1", None),
+        ("bool", None),
+        ("int64", None),
+        ("floats", "white is 1"),
+        ("half floats", "white is 1"),
+        ("floats to 255", "white is 255"),
+        ("rgba", "opacity"),
+        ("rgba without alpha", "opacity"),
+        ("rgba transparent", "opacity"),
+        ("channels first", "channels first"),
+        ("list", "of a list of frames"),
+        ("list mode", "of a list of frames"),
+        ("four dimensions", "of an array of frames"),
+        ("grows", "of another size"),
+        ("start", None),
+        ("negative start", None),
+        ("both ends", None),
+        ("reward array", None),
+        ("same buffer", None),
+    ],
+)
+def test_what_has_one_meaning_is_converted(odd, note):
+    game, frames = play(odd)
+    assert game.frame_skip == 4
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame, expected_bar(4 * i))
+    notes = [line for line in game.notes if line.startswith("assumed")]
+    assert bool(notes) == (note is not None) and (note is None or note in notes[0])
+
+
+@pytest.mark.parametrize("odd", ["observation", "observation gray", "observation dict"])
+def test_an_observation_is_the_picture_of_an_environment_that_draws_nothing(odd):
+    """It declares no frame rate, so its frames are not skipped."""
+    game, frames = play(odd)
+    assert game.frame_skip == 1 and game.frame_rate == 30
+    for i, frame in enumerate(frames):
+        np.testing.assert_array_equal(frame, expected_bar(i))
+
+
+def test_a_list_without_new_frames_repeats_the_last_one():
+    _, frames = play("empty list")
+    for frame in frames:
+        np.testing.assert_array_equal(frame, expected_bar(0))
+
+
+def test_planes_of_0_and_1_become_colors():
+    """The first of six planes has the bar: its color is bright, all else is black."""
+    game, frames = play("planes")
+    assert frames.shape == (5, 128, 256, 3) and any("6 planes" in note for note in game.notes)
+    assert len(np.unique(frames.reshape(-1, 3), axis=0)) == 2
+    np.testing.assert_array_equal(frames[1].max(axis=2) > 100, expected_bar(4)[:128, :, 0] > 0)
+    _, frames = play("bool planes")  # four planes, and not RGBA: the last one is everything but the bar
+    colors = np.unique(frames.reshape(-1, 3), axis=0)
+    assert len(colors) == 2 and colors.max(axis=1).min() > 100
+
+
+def test_small_pictures_keep_sharp_pixels():
+    _, frames = play("small", frame_skip=1)
+    assert frames.shape == (5, 256, 256, 3) and set(np.unique(frames)) == {0, 255}
+
+
+def test_cell_numbers_are_pointed_out():
+    game, _ = play("cell numbers")
+    assert any("nearly black: the brightest value is 3" in note for note in game.notes)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ("nan", "not finite"),
+        ("negative", "from -1 to 1"),
+        ("uint16", "to 65280; expected 0-1 or 0-255"),
+        ("seven channels", r"uint8 \(64, 64, 7\); expected RGB"),
+        ("text", "the picture is"),
+        ("ragged", "the picture is list"),
+        ("no pixels", r"\(0, 64, 3\)"),
+        ("tall", "8 x 64 pixels: choose a part by --crop"),
+        ("nothing", "it draws nothing"),
+        ("observation two", "its observation has 2 pictures .it has left, right"),
+        ("observation none", "its observation has 0 pictures"),
+        ("observation stack", "RGBA, or four frames"),
+        ("multi-discrete", "only Discrete actions are supported: wrap it"),
+        ("tuple", "only Discrete actions are supported: wrap it"),
+        ("box", "only Discrete actions are supported: if it has a setting"),
+        ("reward list", "the reward is"),
+        ("no reward", "the reward is 'None'"),
+        ("text reward", "the reward is"),
+        ("raises in reset", r"fails in reset\(\): ValueError: no reset$"),
+        ("old step", "must return 5 values"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(odd, message):
+    with pytest.raises(InputError, match=message) as caught:
+        find_game(GAME, game_settings={"odd": odd})
+    assert "\n" not in str(caught.value) and len(str(caught.value)) <= 300 and "Odd" in str(caught.value)
+
+
+def test_an_environment_that_fails_later_is_one_line():
+    env = find_game(GAME, game_settings={"odd": "raises in step"}).make(frame_skip=1)
+    env.reset()
+    with pytest.raises(InputError, match=r"fails in step\(\): ValueError: no step$"):
+        for _ in range(60):
+            env.step(0)
+    env.close()
+
+
+def test_a_reward_that_is_not_finite_counts_as_0(capsys):
+    game = find_game(GAME, game_settings={"odd": "nan reward"})
+    assert any("not finite counts as 0" in note for note in game.notes)
+    env = game.make(frame_skip=4)
+    env.reset()
+    assert env.step(0)[1] == 0.0 and not capsys.readouterr().err  # printed once, with the other notes
+    env.close()
+
+
+@pytest.mark.parametrize("reader", [PictureReader, SdPictureReader])
+def test_the_range_of_floats_is_decided_once(reader):
+    """A black first picture decides nothing; a later one cannot change the meaning of white."""
+    reads = reader()
+    black, white = np.zeros((4, 4)), np.ones((4, 4))
+    assert reads.read(black).max() == 0 and reads.read(white).min() == 255
+    assert reads.read(white * 0.5).min() == 128 and reads.read(white * 1.0005).min() == 255
+    with pytest.raises(ValueError, match="white was 1"):
+        reads.read(white * 200)
+    reads = reader()
+    assert reads.read(white * 200).min() == 200 and reads.read(white).min() == 1
+
+
+def test_transparent_parts_are_black():
+    picture = np.zeros((2, 2, 4), np.uint8) + 200
+    picture[0, 0, 3], picture[1, 1, 3] = 0, 255
+    rgb = PictureReader().read(picture)
+    assert rgb[0, 0, 0] == 0 and rgb[1, 1, 0] == 200 and rgb[0, 1, 0] == 200 * 200 // 255
+
+
+def test_later_sizes_are_resized_to_the_first():
+    reader, picture = PictureReader(), np.zeros((SIZE, SIZE, 3), np.uint8)
+    picture[:, 16:32] = 255
+    first = reader.read(picture)
+    np.testing.assert_array_equal(reader.read(picture.repeat(3, axis=0).repeat(2, axis=1)), first)
+    np.testing.assert_array_equal(reader.read(picture[::2, ::2]), first)
+
+
+def test_instances_with_pictures_of_different_sizes(capsys):
+    """The frames of all workers have one shape."""
+    game = find_game(GAME, game_settings={"odd": "size of the instance"})
+    shapes = []
+    for _ in range(3):
+        env = game.make(frame_skip=1)
+        shapes.append(env.reset()[0].shape)
+        env.close()
+    assert len(set(shapes)) == 1
+    assert "of another size" in capsys.readouterr().err  # not seen before
