@@ -20,12 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple, Type
 
+import player  # noqa: F401  first: it reports packages that are missing
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from player.common.agent_view import preprocess_frames
 from player.common.errors import run_script
+from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_env, make_vector_env
 from player.games.game import BUILT_IN_GAME, Game
 from player.games.registry import find_game
@@ -87,9 +89,7 @@ AGENTS = {"ours": Agent, "gymnasium": Float32Agent}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = "(default: %(default)s)"
     parser.add_argument(
         "--output", type=Path, default=Path("benchmark_ppo.json"), help=f"JSON file {default}"

@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
+import player  # noqa: F401  first: it reports packages that are missing
 import gymnasium
 import numpy as np
 import torch
 from player.common.agent_view import preprocess_frames
 from player.common.errors import InputError, run_script
+from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_env
 from player.games.cli import add_game_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME, Game
@@ -34,9 +36,7 @@ EpisodeResult = Dict[str, Any]
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agent", required=True, metavar="FILE", help="the agent, a best.pt of train_ppo.py")
     parser.add_argument(
         "--episodes", type=int, default=20, help="number for each policy (default: %(default)s)"

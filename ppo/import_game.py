@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from player.common.errors import InputError, run_script
+from player.common.startup import ArgumentParser
 from player.games.retro.integration import known_hashes, list_states, rom_file_name
 from player.games.retro.rom_archives import is_rom_name, read_roms
 from player.games.retro.rom_layouts import describe_no_rom, is_mega_drive, rom_variants
@@ -24,9 +25,7 @@ TITLE_OFFSETS = (0x7FC0, 0xFFC0)  # offset of the header in a SNES ROM: LoROM, H
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rom", type=Path, metavar="ROM", help="the ROM, or a .zip that contains it")
     parser.add_argument(
         "--integrations", metavar="DIR", help="folder with your own integrations, DIR/<game>/"

@@ -25,9 +25,11 @@ import shutil
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
+from player.common.startup import ArgumentParser
 from player.games.cli import crop_box
 from player.recording.disk_space import check_disk_space, recording_bytes
 from player.recording.parts import partial_folder
@@ -57,9 +59,7 @@ class Video(NamedTuple):
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of videos and logs")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE.npz", help="file of the recording"

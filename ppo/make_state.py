@@ -13,6 +13,7 @@ import gzip
 from pathlib import Path
 
 from player.common.errors import InputError, run_script
+from player.common.startup import ArgumentParser
 from player.games.game import BUILT_IN_GAME
 from player.games.registry import find_game
 from player.games.retro.compat import emulator_package, package_game_name
@@ -26,9 +27,7 @@ MENU_SETTINGS = {"endless": True, "crop": None}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--game", required=True, help="name of an emulator game, such as SuperMarioKart-Snes")
     parser.add_argument(
         "--name", required=True, help="name of the new savestate, for --state of other scripts"

@@ -17,14 +17,18 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional
 
+import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, run_script
+from player.common.files import locked_folder
+from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
 from player.games.game import Game, compare_with_agent
 from player.games.registry import find_tracks
 from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
+from player.recording.parts import partial_folder
 from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, load_agent
 from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
@@ -40,9 +44,7 @@ PART_STEPS = 512
 
 def parse_args(argv=None) -> argparse.Namespace:
     descriptions = "; ".join(f"{name}: {behavior.description}" for name, behavior in BEHAVIORS.items())
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--frames",
         type=int,
@@ -98,18 +100,24 @@ def main(args: argparse.Namespace) -> None:
     print(game.describe())
     # Parts are written to a folder next to the output; if the process is killed, they stay there.
     parts_dir = args.output.with_name(args.output.stem + ".recording")
-    if args.output.exists():
-        raise InputError(f"a recording exists at {args.output}: choose another --output, or remove it")
-    if parts_dir.exists():
+    with locked_folder(parts_dir):
+        check_output(args.output, parts_dir)
+        if args.weights is None:
+            record_person(args, game, tracks, parts_dir)
+        else:
+            record(args, game, tracks, assign_envs(args.weights, args.n_envs), parts_dir)
+
+
+def check_output(output: Path, parts_dir: Path) -> None:
+    """Raises InputError if there is a recording at `output`, or one that was stopped in `parts_dir`."""
+    if output.exists():
+        raise InputError(f"a recording exists at {output}: choose another --output, or remove it")
+    if partial_folder(parts_dir).exists():
         pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
         raise InputError(
             f"a stopped recording exists in {parts_dir}: remove it; or keep what it has recorded by {pack} and "
             "move its trajectories.npz elsewhere"
         )
-    if args.weights is None:
-        record_person(args, game, tracks, parts_dir)
-    else:
-        record(args, game, tracks, assign_envs(args.weights, args.n_envs), parts_dir)
 
 
 def record(
@@ -197,7 +205,6 @@ def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter], effects
         raise InputError("nothing is recorded: stopped before the first row was full")
     path = writer.pack()
     path.replace(args.output)
-    writer.run_dir.rmdir()
     print(f"recorded {args.output}")
     if effects.is_frozen:
         raise InputError(

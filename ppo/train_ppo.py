@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Optional
 
+import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, refuse_damaged, run_script
 from player.common.runs import (
@@ -27,6 +28,7 @@ from player.common.runs import (
     save_checkpoint,
     seed_everything,
 )
+from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
@@ -64,9 +66,7 @@ FIXED = [
 
 def parse_args(argv=None) -> argparse.Namespace:
     ppo = PPOConfig()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_game_options(parser, many_tracks=True)
     add_frame_skip(parser)
     # fmt: off
@@ -281,8 +281,8 @@ def make_writer(
 def try_save_video(frames, path: Path, fps: float) -> None:
     """Saves frames (T, 3, H, W) as a video; if that fails, prints why and training continues."""
     try:
-        save_video(frames.transpose(0, 2, 3, 1), path, fps)
-    except (ImportError, OSError) as problem:
+        save_video(frames.transpose(0, 2, 3, 1), path, fps, num_frames=len(frames))
+    except (ImportError, OSError, InputError) as problem:
         tqdm.write(f"no video: {problem}")
 
 

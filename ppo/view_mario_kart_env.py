@@ -12,8 +12,11 @@ import time
 from pathlib import Path
 from typing import Iterator, Optional
 
+import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
+from player.common.disk_room import DiskFull
 from player.common.errors import InputError, run_script
+from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME
@@ -21,9 +24,7 @@ from player.window.controllers import GameSession
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     game = parser.add_argument_group("game")
     game.add_argument("--game", default=BUILT_IN_GAME, help=GAME_HELP)
     game.add_argument(
@@ -87,8 +88,8 @@ def open_window(session: GameSession, scale: int):
     """The Window of a session. Raises InputError if pygame is missing or there is no display."""
     try:
         from player.window.window import Window  # imports pygame, which is optional
-    except ImportError:
-        raise InputError("a window needs pygame: `pip install pygame`, or add --headless") from None
+    except (ImportError, OSError) as problem:  # or a library that pygame needs is missing
+        raise InputError(f"a window needs pygame ({problem}): `pip install pygame`, or --headless") from None
     return Window(session, scale)
 
 
@@ -100,9 +101,13 @@ def run_headless(session: GameSession, num_frames: int, record_path: Optional[st
             pass
     else:
         try:
-            save_video(frames, Path(record_path), session.game.frame_rate)
-        except ImportError:
-            raise InputError("--record needs OpenCV: `pip install opencv-python`") from None
+            save_video(frames, Path(record_path), session.game.frame_rate, num_frames=num_frames)
+        except ImportError as problem:
+            raise InputError(
+                f"--record needs OpenCV ({problem}): `pip install opencv-python-headless`"
+            ) from None
+        except DiskFull as problem:
+            raise InputError(f"{problem}: free some space, or record to another disk") from None
         except OSError as problem:
             if problem.errno is not None and not isinstance(problem, (PermissionError, FileExistsError)):
                 raise

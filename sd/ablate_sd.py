@@ -20,6 +20,7 @@ from pathlib import Path
 import train_sd
 from dream.common.errors import InputError, refuse_damaged, run_script
 from dream.common.runs import pick_device
+from dream.common.startup import ArgumentParser
 from dream.evaluation.evaluator import Evaluator, load_evaluator
 from dream.evaluation.frame_quality import evaluate_next_frame, evaluate_rollouts
 from dream.evaluation.lpips import AlexNet, find_lpips_weights, load_alexnet
@@ -62,9 +63,7 @@ VARIANTS = {
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # fmt: off
     paths = parser.add_argument_group("paths")
     paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", metavar="FILE",

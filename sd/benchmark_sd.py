@@ -16,9 +16,11 @@ import sys
 import time
 from pathlib import Path
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 import torch
 from dream.common.errors import InputError, run_script
+from dream.common.startup import ArgumentParser
 from dream.evaluation.reference_network import REFERENCE_STEPS, ReferenceUNet
 from dream.evaluation.report import save_json
 from dream.inference.backend import Backend
@@ -33,9 +35,7 @@ WARMUP_FRAMES = 3
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("benchmark.json"), metavar="FILE",
                         help="JSON file of the results (default: %(default)s)")  # fmt: skip
     for option, name in (

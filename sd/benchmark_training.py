@@ -24,11 +24,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 import torch
 import torch.nn.functional as F
 from dream.common.errors import InputError, run_script
 from dream.common.runs import autocast, pick_device
+from dream.common.startup import ArgumentParser
 from dream.data.splits import train_windows
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.report import save_json
@@ -46,9 +48,7 @@ BASELINE_BATCH = 64
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--trajectories", type=Path, required=True, metavar="FILE", help="recording to train on"
     )

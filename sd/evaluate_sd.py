@@ -16,9 +16,11 @@ import argparse
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import torch
 from dream.common.errors import run_script
 from dream.common.runs import pick_device, seed_everything
+from dream.common.startup import ArgumentParser
 from dream.data.start_states import high_reward_starts
 from dream.evaluation.evaluator import Evaluator, load_evaluator, or_skip_reason
 from dream.evaluation.figures import save_figures
@@ -34,7 +36,7 @@ from dream.evaluation.state_probe import (
     lap_count_on_real_frames,
     train_state_probe,
 )
-from dream.inference.onnx_backend import RUNTIMES
+from dream.inference.runtimes import RUNTIMES
 from dream.inference.select_backend import select_backend
 from dream.models.agent import Agent, load_agent
 
@@ -86,9 +88,7 @@ QUICK = replace(
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # fmt: off
     paths = parser.add_argument_group("paths")
     paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", metavar="FILE",

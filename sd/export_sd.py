@@ -11,16 +11,16 @@ import shlex
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
-from dream.inference.onnx_backend import default_start_states, export_dir
-from dream.inference.select_backend import EXPORT_NEEDS
+from dream.common.startup import ArgumentParser
+from dream.inference.export_folder import default_start_states, export_dir
+from dream.inference.input_files import check_kind
+from dream.inference.select_backend import EXPORT_NEEDS, check_checkpoints
 
 HERE = Path(__file__).resolve().parent
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-path", type=Path, default=HERE / "pretrained" / "model.pt", metavar="FILE",
                         help="diffusion model of train_sd.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--decoder-path", type=Path, metavar="FILE",
@@ -39,6 +39,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    check_checkpoints(args.decoder_path, args.model_path)
+    if not args.float:
+        check_kind("--trajectory-path", args.trajectory_path, "start states")
     try:
         from dream.inference.export import export_model
 

@@ -10,23 +10,28 @@ In the window, H shows all keys, and the mouse drags along the timeline at the l
 import argparse
 from pathlib import Path
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from dream.common.errors import InputError, run_script
+from dream.common.startup import ArgumentParser
 from dream.data.splits import episode_ids
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.window.dataset_index import evenly_spaced
+from dream.window.display import has_display
 
 OUTPUT_DIR = Path(__file__).resolve().parent.parent / "output"
 NUM_SAMPLED_FRAMES = 64  # frames from which the range of pixel values is taken
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(__file__).resolve().parent / "data" / "trajectories.npz"
     parser.add_argument(
-        "--trajectories", type=Path, default=default, metavar="FILE", help="recording to inspect"
+        "--trajectories",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help="recording to inspect (default: %(default)s)",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.png", help="write a contact sheet instead of opening a window"
@@ -40,15 +45,33 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     trajectories = open_trajectories(args.trajectories)
     print_summary(args.trajectories, trajectories)
-    try:
-        from dream.window.contact_sheet import save_sheet
-        from dream.window.dataset_viewer import DatasetViewer
-    except ImportError as problem:
-        raise InputError(f"pygame is not installed ({problem}): pip install -r sd/req.txt") from None
     if args.save is not None:
+        try:
+            from dream.window.contact_sheet import save_sheet
+        except ImportError as problem:
+            raise InputError(f"--save needs pygame ({problem}): pip install -r sd/req.txt") from None
         save_sheet(trajectories, args.trajectories.name, args.save)
+        return
+    viewer = open_viewer(args, trajectories)
+    if isinstance(viewer, str):
+        print(f"no window  ({viewer}): --save sheet.png writes a picture of the frames instead")
     else:
-        DatasetViewer(trajectories, args.trajectories.name, OUTPUT_DIR).run()
+        viewer.run()
+
+
+def open_viewer(args: argparse.Namespace, trajectories: Trajectories):
+    """Returns a DatasetViewer or, if no window can be opened, the reason as a string."""
+    if not has_display():
+        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    try:
+        from dream.window.dataset_viewer import DatasetViewer
+        from dream.window.screen import NoDisplay
+    except (ImportError, OSError) as problem:  # or a library that it needs is missing
+        return f"pygame cannot be imported: {problem}"
+    try:
+        return DatasetViewer(trajectories, args.trajectories.name, OUTPUT_DIR)
+    except NoDisplay as problem:
+        return str(problem)
 
 
 def print_summary(path: Path, trajectories: Trajectories) -> None:

@@ -14,24 +14,24 @@ OpenCV).
 
 import argparse
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from dream.common.errors import InputError, run_script
+from dream.common.mp4 import import_opencv
+from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, default_suffix
-from dream.inference.onnx_backend import default_start_states
-from dream.inference.select_backend import BACKENDS, load_backend
+from dream.inference.export_folder import default_start_states
+from dream.inference.input_files import check_kind
+from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
 from dream.play.controllers import make_controllers
+from dream.play.headless import play_headless, print_times, replay_all
 from dream.play.real_env import RealEnv
-from dream.play.recorder import Recorder
 from dream.play.recording import SAMPLER_SETTINGS, Replay
 from dream.play.session import PlaySession
-from dream.play.timing import FrameTimes
 from dream.window.display import has_display
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +43,7 @@ FALLBACK_SECONDS = 10  # of the video that is recorded if there is no display
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     model = parser.add_argument_group("world model")
@@ -138,14 +138,40 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error(f"--headless --replay repeats the recording unchanged: remove --{ignored[0]}")
     if args.headless and args.driver == "person":
         parser.error("--headless has no keyboard: use --driver list or agent")
+    if args.headless and args.real and args.record and args.record.suffix.lower() == ".npz":
+        parser.error(
+            "--record FILE.npz holds the world model alone: for the game next to it, name an .mp4 or .gif"
+        )
     if args.driver == "agent" and not args.agent_path:
         parser.error("--driver agent needs --agent-path")
     if args.real is None and (args.real_path or args.real_settings):
         parser.error("--real-path and --real-settings need --real")
 
 
+def check_inputs(args: argparse.Namespace) -> None:
+    """Raises InputError if a file is missing or of another kind, before the model is loaded or exported, which takes
+    seconds."""
+    check_checkpoints(args.decoder_path, args.model_path)
+    check_kind("--trajectory-path", args.trajectory_path, "start states")
+    if args.replay:
+        check_kind("--replay", args.replay, "recording")
+    if args.agent_path:
+        check_kind("--agent-path", args.agent_path, "agent")
+    for option in ("trajectory_path", "replay", "agent_path"):
+        path = getattr(args, option)
+        if path and not path.is_file():
+            raise InputError(f"--{option.replace('_', '-')} {path}: there is no such file")
+    if args.record and args.record.is_dir():
+        raise InputError(
+            f"--record {args.record} is a folder: name a file in it, {args.record / 'dream.mp4'}"
+        )
+    if args.record and args.record.suffix.lower() == ".mp4":
+        import_opencv()
+
+
 def load_env(args: argparse.Namespace) -> WorldModelEnv:
     """Loads the world model. Raises InputError if a file is invalid or the start state does not exist."""
+    check_inputs(args)
     backend = load_backend(args.decoder_path, args.model_path, args.steps, args.backend, args.device)
     env = WorldModelEnv.load(backend, args.trajectory_path, args.seed)
     print(f"backend {backend.name}")
@@ -194,57 +220,12 @@ def open_window(args: argparse.Namespace, session: PlaySession):
         return "neither DISPLAY nor WAYLAND_DISPLAY is set"
     try:
         from dream.window.window import NoDisplay, PlayWindow
-    except ImportError as problem:
-        return f"pygame is not installed ({problem})"
+    except (ImportError, OSError) as problem:  # or a library that it needs is missing
+        return f"pygame cannot be imported: {problem}"
     try:
         return PlayWindow(session, args.fps, args.scale, OUTPUT_DIR, args.record)
     except NoDisplay as problem:
         return str(problem)
-
-
-def play_headless(session: PlaySession, num_frames: int, fps: float, record_path: Path | None) -> None:
-    """Plays `num_frames` frames as fast as possible, records them if `record_path` is given, and prints the times."""
-    recorder = Recorder(session, fps)
-    if record_path:
-        recorder.start(record_path)
-    times = FrameTimes()
-    try:
-        for _ in range(num_frames):
-            began = time.perf_counter()
-            session.step()
-            done = time.perf_counter()
-            times.add(done, done - began)
-            times.key_to_frame_s.append(done - began)  # without a window, an action is not delayed
-            recorder.write()
-    finally:  # also after Ctrl-C or on a full disk
-        for recording in recorder.active():
-            recorder.stop(recording)
-        print_times(times, session.env.fps, record_path)
-
-
-def replay_all(path: Path, env: WorldModelEnv) -> None:
-    """Generates a recording again and prints how many of its frames are equal. Raises InputError unless all are."""
-    replay = Replay.load(path, env)
-    num_equal = sum(
-        np.array_equal(frame_u8.transpose(2, 0, 1), recorded)
-        for frame_u8, recorded in zip(replay.run(env), replay.frames, strict=True)
-    )
-    print(f"{num_equal} of {len(replay.frames)} frames are equal to the recording")
-    if num_equal < len(replay.frames):
-        raise InputError("frames differ: another machine, backend or version rounds differently")
-
-
-def print_times(times: FrameTimes, fps: float, record_path: Path | None) -> None:
-    """Prints times per frame and latency. fps: of the game. record_path: of the recording that was written."""
-    if times.num_frames:
-        mean_ms, worst_ms, game_ms = 1000 * times.sum_s / times.num_frames, 1000 * times.worst_s, 1000 / fps
-        print(f"{times.num_frames} frames, {mean_ms:.1f} ms a frame, worst {worst_ms:.1f} ms "
-              f"(the game: {game_ms:.1f} ms a frame)")  # fmt: skip
-    if times.key_to_frame_s:
-        median_ms, p95_ms = 1000 * np.quantile(times.key_to_frame_s, [0.5, 0.95])
-        print(f"latency from key press to frame: median {median_ms:.1f} ms, 95th percentile {p95_ms:.1f} ms")
-    if times.num_frames and record_path:
-        print(f"recorded {record_path}")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -31,6 +32,7 @@ from dream.common.runs import (
     save_checkpoint,
     seed_everything,
 )
+from dream.common.startup import ArgumentParser
 from dream.data.latents import to_float_frames
 from dream.data.splits import split_episodes
 from dream.data.trajectories import Trajectories, open_trajectories, recording_fingerprint
@@ -58,9 +60,7 @@ VALIDATION_FRAMES = 96
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     groups = add_training_options(parser, "output_autoencoder", 50, "crops", batch_size=4, rate=2e-3)
     groups["paths"].add_argument(
         "--init-from",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import dream  # noqa: F401  first: it reports packages that are missing
 import torch
 from dream.common.device import cache_on_device, to_device
 from dream.common.distributed import Distributed
@@ -29,6 +30,7 @@ from dream.common.runs import (
     save_checkpoint,
     seed_everything,
 )
+from dream.common.startup import ArgumentParser
 from dream.data.latents import encode_recording
 from dream.data.splits import split_episodes, train_windows
 from dream.data.start_states import save_start_states
@@ -55,9 +57,7 @@ ROLLOUTS_FROM = 0.25
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     groups = add_training_options(parser, "output_sd", 100, "windows", batch_size=16, rate=1e-3)
     paths, learning = groups["paths"], groups["learning"]
     # fmt: off

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from dream.inference.backend import State
-from dream.inference.onnx_backend import METADATA, source_hash
+from dream.inference.export_folder import METADATA, source_hash, write_metadata
 
 RUNTIMES = ["openvino", "onnxruntime"]
 
@@ -19,4 +19,4 @@ def psnr_db(one: State, other: State) -> float:
 def fake_export(decoder: Path, model: Path, starts: Path, folder: Path) -> None:
     """Replaces `export_model`, which takes seconds: writes only the hash of the source files."""
     saved = json.loads((folder / METADATA).read_text())
-    (folder / METADATA).write_text(json.dumps({**saved, "source_hash": source_hash(decoder, model)}))
+    write_metadata(folder, {**saved, "source_hash": source_hash(decoder, model)})

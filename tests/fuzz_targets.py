@@ -20,6 +20,7 @@ from dream.models.agent import load_agent as load_sd_agent
 from dream.models.checkpoints import fingerprint, load_autoencoder_part, load_unet
 from dream.play.keys import read_keys_file
 from fuzz import Target
+from fuzz_export_targets import EXPORT_TARGETS
 from fuzz_video_targets import VIDEO_TARGETS
 from player.games.game import read_actions
 from player.recording.pack import pack_trajectories
@@ -285,4 +286,5 @@ TARGETS = {
     "keys_file": Target(make_keys, load_keys, has_checksum=False, is_valid=are_actions),
     "actions_file": Target(make_actions, load_actions, has_checksum=False, is_valid=are_actions_of_a_game),
     **VIDEO_TARGETS,
+    **EXPORT_TARGETS,
 }

@@ -10,7 +10,8 @@ import torch
 from backend_helpers import RUNTIMES, psnr_db
 from dream.evaluation.exported_modules import OnnxDecoder, OnnxUNet
 from dream.inference.backend import State, sampling_timesteps
-from dream.inference.onnx_backend import OnnxBackend, export_dir, matches_source
+from dream.inference.export_folder import export_dir, matches_source
+from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.select_backend import load_backend
 from dream.inference.torch_backend import CudaBackend, TorchBackend
 from dream.inference.world_model_env import WorldModelEnv

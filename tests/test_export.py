@@ -10,7 +10,8 @@ from backend_helpers import fake_export, psnr_db
 from dream.common.errors import InputError
 from dream.common.runs import load_checkpoint, save_checkpoint
 from dream.inference import export
-from dream.inference.onnx_backend import GRAPHS, METADATA, OnnxBackend, export_dir, matches_source
+from dream.inference.export_folder import GRAPHS, METADATA, export_dir, matches_source, write_metadata
+from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.select_backend import load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from pretrained import PRETRAINED
@@ -75,7 +76,7 @@ def test_without_start_states_a_model_is_exported_unquantized(copied, monkeypatc
         if not there:
             starts.unlink()
         metadata = export_dir(model) / METADATA
-        metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "source_hash": "others"}))
+        write_metadata(metadata.parent, {**json.loads(metadata.read_text()), "source_hash": "others"})
         load_backend(decoder, model, backend="openvino")
     assert calls == [starts, None]
 

@@ -142,21 +142,39 @@ def test_playing_ends_at_the_last_frame(recording, monkeypatch):
     assert drawn == [0, 39, 38, 37, 37, 38, 39]
 
 
-def test_without_a_display_it_names_save(recording, monkeypatch):
+def test_without_a_display_the_summary_is_enough(recording, monkeypatch, capsys):
+    """It printed the summary, and then ended with an error."""
+
     def no_display(*_):
         raise pygame.error("No available video device")
 
     monkeypatch.setattr(pygame.display, "set_mode", no_display)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    with pytest.raises(InputError, match="--save"):
-        run("--trajectories", recording)
+    run("--trajectories", recording)
+    said = capsys.readouterr().out
+    assert "Test-v0" in said and "no window  (No available video device): --save sheet.png" in said
     monkeypatch.undo()
-    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform.startswith("linux"):
+        run("--trajectories", recording)
+        assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in capsys.readouterr().out
+    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")  # SDL's silent fallback
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "set_mode", lambda *_: None)
-    with pytest.raises(InputError, match="--save"):
-        run("--trajectories", recording)
+    run("--trajectories", recording)
+    assert "no window  (no display): --save sheet.png" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "dream.window.dataset_viewer", None)
+    run("--trajectories", recording)
+    assert "pygame cannot be imported" in capsys.readouterr().out
+
+
+def test_help_tells_no_default_that_does_not_exist(capsys):
+    with pytest.raises(SystemExit):
+        inspect_trajectories.parse_args(["--help"])
+    said = capsys.readouterr().out
+    assert "None" not in said and "trajectories.npz)" in said
 
 
 def test_picture_that_cannot_be_written(recording, tmp_path, capsys):

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import player  # noqa: F401 (registers the game)
 import gymnasium
 import numpy as np
-import player  # noqa: F401 (registers the game)
 import pytest
 from gymnasium.utils.env_checker import check_env
 from mode7_helpers import ACTION, angle_difference, drive, make_started_env, rollout, state_by_name

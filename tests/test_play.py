@@ -1,7 +1,7 @@
 """Video files, the frame limiter, and play_sd.py with a fake environment."""
 
-import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,13 +178,10 @@ def test_without_a_display_the_driver_is_kept(env, monkeypatch, tmp_path):
 
 
 def test_a_full_disk_keeps_what_was_recorded(env, monkeypatch, tmp_path, capsys):
-    from dream.play import recording
-
     usage = iter([10**9, 10**9, 1000])
-    monkeypatch.setattr(recording.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(usage)))
-    with pytest.raises(OSError, match="disk is full") as caught:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(usage)))
+    with pytest.raises(InputError, match=r"take\.npz: the disk is full: .*free some space"):
         play("--headless", "--record", tmp_path / "take.npz")
-    assert caught.value.errno == errno.ENOSPC and caught.value.filename.endswith("take.npz")
     assert "128 frames" in capsys.readouterr().out
     assert open_trajectories(tmp_path / "take.npz").num_frames == 128
     assert os.listdir(tmp_path) == ["take.npz"]
@@ -233,6 +230,26 @@ def test_without_opencv_videos_are_gifs(env, monkeypatch, tmp_path):
     with pytest.raises(InputError, match="opencv-python"):
         play("--headless", "--frames", 2, "--record", tmp_path / "video.mp4")
     assert os.listdir(tmp_path) == ["output"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')",
+        "raise OSError('libc.so.6: version GLIBC_2.34 not found')",
+    ],
+)
+def test_opencv_that_cannot_be_loaded_is_as_if_it_were_not_there(env, monkeypatch, tmp_path, code):
+    """On a server without libGL, the GIF that the README promises was a traceback."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "cv2.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.delitem(sys.modules, "cv2")
+    monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
+    play("--fps", 6, "--model-path", tmp_path / "model.pt")
+    assert os.listdir(tmp_path / "output") == ["dream.gif"]
+    with pytest.raises(InputError, match=r"cannot be loaded here.*not found|cannot be loaded here.*libGL"):
+        play("--headless", "--frames", 2, "--record", tmp_path / "video.mp4")
 
 
 def test_interrupted_headless_play_keeps_the_video(env, monkeypatch, tmp_path, capsys):

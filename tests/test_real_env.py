@@ -66,6 +66,8 @@ def game(tmp_path, monkeypatch):
     folder = tmp_path / "somewhere"
     folder.mkdir()
     (folder / "a_game.py").write_text(textwrap.dedent(GAME))
+    (folder / "needy_game.py").write_text("import a_physics_engine.core")
+    (folder / "broken_game.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield str(folder)
     sys.modules.pop("a_game", None)
@@ -156,7 +158,21 @@ def test_a_game_that_is_not_in_sync_says_so(env, game):
 @pytest.mark.parametrize(
     ("name", "num_actions", "path", "settings", "output"),
     [
-        ("nowhere:Line-v0", 3, None, [], "--real-path"),
+        (
+            "nowhere:Line-v0",
+            3,
+            None,
+            [],
+            "there is no package nowhere here: name the folder .* with --real-path",
+        ),
+        (
+            "needy_game:Line-v0",
+            3,
+            "game",
+            [],
+            "it needs the package a_physics_engine: pip install a_physics_engine",
+        ),
+        ("broken_game:Line-v0", 3, "game", [], r"cannot be imported \(libGL\.so\.1"),
         ("a_game:Line-v0", 3, "no folder", [], "is not a folder"),
         ("a_game:Other-v0", 3, "game", [], "cannot be played"),
         ("a_game:Line-v0", 3, "game", ["colour=red"], "cannot be played"),

@@ -202,3 +202,21 @@ def test_rows_before_a_failure_of_the_game_are_kept(tmp_path, monkeypatch):
         record_trajectories.main(parse_args(flags))
     assert open_trajectories(tmp_path / "a.npz").frames.shape[:2] == (1, 20)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_second_recorder_is_refused_at_the_start(tmp_path):
+    """Two recorders with one --output removed each other's parts, and both lost everything at the end."""
+    flags = ["--policy", "random", "--n-envs", "1", "--frames", "100000", "--output", str(tmp_path / "a.npz")]
+    command = [sys.executable, str(SCRIPT), *flags]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not list((tmp_path / "a.recording").glob("*/epoch_??????")):
+            assert first.poll() is None
+            time.sleep(0.02)
+        second = subprocess.run(command, capture_output=True, text=True)
+        assert second.returncode == 1 and "another process is writing" in second.stderr
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+    assert list((tmp_path / "a.recording").glob("*/epoch_??????"))

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from dream.common.errors import InputError
 from dream.inference import select_backend as backends
-from dream.inference.onnx_backend import export_dir
+from dream.inference.export_folder import export_dir
 from dream.inference.select_backend import load_backend
 from dream.inference.torch_backend import CudaBackend, TorchBackend
 from small import CPU
@@ -33,6 +33,10 @@ def test_the_backend_is_the_fastest_that_is_there(copied, monkeypatch):
         load_backend(decoder, model)
     there = {"openvino"}
     with pytest.raises(InputError, match="no export of this model"):
+        load_backend(decoder, model, backend="openvino")
+    export_dir(model).mkdir()
+    (export_dir(model) / "dream.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read as an exported model"):
         load_backend(decoder, model, backend="openvino")
     with pytest.raises(InputError, match="pip install onnxruntime"):
         load_backend(decoder, model, backend="onnxruntime")

@@ -152,6 +152,25 @@ def test_a_failed_save_keeps_the_temporary_file(env, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.glob("session*")] == ["session.writing.npz.frames"]
 
 
+def test_two_recordings_to_one_path_do_not_mix(env, tmp_path):
+    """Two programs once wrote to one temporary file; a link in its place was followed."""
+    (tmp_path / "diary.txt").write_text("dear")
+    (tmp_path / "session.writing.npz.frames").symlink_to(tmp_path / "diary.txt")
+    one, other = make_session(env, ACTIONS), make_session(env, ACTIONS)
+    frames = []
+    for session in (one, other):
+        session.start_recording(SessionRecorder(tmp_path / "session.npz"))
+    for _ in range(3):
+        frames.append(one.frame_u8.transpose(2, 0, 1))
+        one.step()
+    other.step()
+    one.stop_recording()
+    np.testing.assert_array_equal(np.load(tmp_path / "session.npz")["frames"][0], frames)
+    other.stop_recording()
+    assert np.load(tmp_path / "session.npz")["actions"].shape == (1, 1)
+    assert (tmp_path / "diary.txt").read_text() == "dear" and not list(tmp_path.glob("*.frames"))
+
+
 def test_a_recording_without_a_frame_leaves_no_file(env, tmp_path):
     session = make_session(env, ACTIONS)
     session.start_recording(SessionRecorder(tmp_path / "new folder" / "session.npz"))

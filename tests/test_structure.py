@@ -141,7 +141,13 @@ def test_nothing_is_unpickled():
 
 
 @pytest.mark.parametrize(
-    "name", ["errors.py", "files.py", "runs.py", "agent_view.py", "key_names.py", "pictures.py"]
+    "name",
+    [
+        *("errors.py", "files.py", "runs.py", "agent_view.py", "key_names.py"),
+        "disk_room.py",
+        "pictures.py",
+        "startup.py",
+    ],
 )
 def test_twins_are_equal(name):
     """Files that exist on both sides, because they share no code, differ only in the package name."""

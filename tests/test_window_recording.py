@@ -46,14 +46,12 @@ def test_a_video_keeps_its_view(make_window, tmp_path):
 
 
 def test_a_full_disk_ends_the_recording_not_the_session(make_window, monkeypatch, tmp_path):
-    from dream.play import recording
-
     env, usage = FakeEnv(), shutil.disk_usage(tmp_path)
     window = make_window(env)
     send(window, "c")
     for _ in range(70):
         window.step()
-    monkeypatch.setattr(recording.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     for _ in range(80):
         window.step()
     assert window.session.recording is None and len(env.actions) == window.session.num_frames == 150

@@ -1,5 +1,9 @@
 """Plays a game, trains a PPO agent on it and records it. Importing the package registers Mode7Kart-v0."""
 
-import gymnasium
+from player.common.startup import prepare
+
+prepare(min_python=(3, 8))  # before any other package is imported
+
+import gymnasium  # noqa: E402
 
 gymnasium.register("Mode7Kart-v0", entry_point="player.games.mode7.env:Mode7Kart")

@@ -1,2 +1,8 @@
 """The world model: its networks, training, playing and evaluation. A package imports only from packages above it in
 this list: common; models; data; training, inference, play; evaluation, window."""
+
+from dream.common.offline import disable_telemetry
+from dream.common.startup import prepare
+
+prepare(min_python=(3, 10))
+disable_telemetry()

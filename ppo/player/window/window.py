@@ -49,6 +49,7 @@ class Window:
             max_scale = int(min(0.95 * desktop_width / W, (0.9 * desktop_height - BAR_HEIGHT) / H))
             scale = max(1, min(scale, max_scale))
             pygame.display.set_mode((W * scale, H * scale + BAR_HEIGHT), pygame.RESIZABLE)
+            pygame.key.stop_text_input()  # SDL starts it; an input method would keep letters for itself
             pygame.display.set_caption(session.game.name)
         except pygame.error as problem:
             raise InputError(f"no window can be opened here ({problem}): {alternative}") from None

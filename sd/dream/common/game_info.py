@@ -21,6 +21,9 @@ class GameInfo:
     @classmethod
     def from_dict(cls, saved: dict) -> "GameInfo":
         """From the result of `asdict` after a file round trip. Raises KeyError, TypeError or ValueError if invalid."""
+        for names in (saved["action_names"], saved["action_keys"], *saved["action_keys"]):
+            if not isinstance(names, (list, tuple)):  # the letters of a string would become names
+                raise TypeError(f"action names or keys are {type(names).__name__}, wanted lists")
         keys = tuple(tuple(keys) for keys in saved["action_keys"])
         game = cls(tuple(saved["action_names"]), keys, float(saved["fps"]), read_environment(saved))
         if len(game.action_names) != len(game.action_keys) or not 0 < game.fps < math.inf:

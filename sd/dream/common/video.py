@@ -1,20 +1,26 @@
-"""Writes frames to a video file: .mp4 with OpenCV, .gif with Pillow."""
+"""Video files of frames: .mp4 (mp4.py) and .gif (gif.py)."""
 
-import importlib.util
 import os
-from itertools import pairwise
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from dream.common.disk_room import DiskFull, check_room
 from dream.common.errors import InputError
+from dream.common.gif import GifWriter
+from dream.common.mp4 import Mp4Writer, import_opencv
 
 SUFFIXES = (".mp4", ".gif")
 
 
 def default_suffix() -> str:
-    """Suffix of a video file if none is given: .mp4 if OpenCV is installed, else .gif."""
-    return ".mp4" if importlib.util.find_spec("cv2") else ".gif"
+    """Suffix of a video file if none is given: .mp4 if OpenCV is installed and can be loaded, else .gif."""
+    try:
+        import_opencv()
+    except InputError:
+        return ".gif"
+    return ".mp4"
 
 
 def free_path(folder: Path, suffix: str, stem: str = "dream") -> Path:
@@ -30,100 +36,77 @@ def free_path(folder: Path, suffix: str, stem: str = "dream") -> Path:
 class VideoFile:
     """`with VideoFile(path, fps, (H, W)) as video: video.write(frame)`, frame uint8 (H, W, 3), RGB.
 
-    fps: frames per second. scale: factor by which each side is enlarged. Frames go to a temporary file that replaces
-    `path` on closing. Frames written before Ctrl-C or an error are kept, which `atomic_write` (files.py) would not do;
-    a video without frames leaves no file. Raises InputError if the file cannot be opened.
+    fps: frames per second. scale: factor by which each side is enlarged. num_frames: how many frames will be written,
+    if it is known, to ask for the room. Frames go to a temporary file, which is opened and its frames counted before it
+    replaces `path` on closing. Frames written before Ctrl-C, an error or a full disk are kept, which `atomic_write`
+    (files.py) would not do; a video without frames leaves no file.
+
+    Raises InputError if the file cannot be opened, or if the disk has no room for it.
     """
 
-    def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int = 2) -> None:
-        self.path, self.fps, self.frame_shape, self.scale = Path(path), fps, tuple(frame_shape), scale
-        self.num_frames = 0
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        frame_shape: tuple[int, int],
+        scale: int = 2,
+        num_frames: int | None = None,
+    ) -> None:
+        self.path, self.frame_shape = Path(path), tuple(frame_shape)
+        self.num_frames = 0  # written; after `close`, in the file
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
             raise InputError(f"cannot record to {self.path}: the name must end in {' or '.join(SUFFIXES)}")
+        writer = {".gif": GifWriter, ".mp4": Mp4Writer}[suffix]
         self.tmp_path = self.path.with_name(f"{self.path.stem}.writing{suffix}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
                 raise IsADirectoryError("it is a folder")
-            self.tmp_path.touch()
+            frames, pixels = num_frames or 1, frame_shape[0] * frame_shape[1] * scale**2
+            check_room(
+                self.path, frames * pixels * writer.BYTES_PER_PIXEL + 2**16, f"a video of {frames} frames"
+            )
+            self.tmp_path.unlink(missing_ok=True)  # of a process that was killed, or a link to somewhere else
+            self.tmp_path.touch(exist_ok=False)
         except OSError as error:
             raise InputError(f"cannot record to {self.path}: {error.strerror or error}") from None
-        self.encoder = _Gif(self.tmp_path, fps, scale) if suffix == ".gif" else self._open_mp4()
-
-    def _open_mp4(self) -> "_Mp4":
         try:
-            return _Mp4(self.tmp_path, self.fps, self.frame_shape, self.scale)
+            self.encoder = writer(self.tmp_path, fps, self.frame_shape, scale)
         except InputError:
             self.tmp_path.unlink()
             raise
 
     def write(self, frame_u8: np.ndarray) -> None:
-        """Appends a frame, uint8 (H, W, 3), RGB."""
+        """Appends a frame, uint8 (H, W, 3), RGB. Raises DiskFull, while there is room to finish the file."""
         assert frame_u8.dtype == np.uint8 and frame_u8.shape == (*self.frame_shape, 3), frame_u8.shape
-        self.encoder.write(frame_u8)
+        try:
+            self.encoder.write(frame_u8)
+        except DiskFull:
+            raise DiskFull(self.path, f"recording stopped after {self.num_frames} frames") from None
         self.num_frames += 1
 
     def close(self) -> None:
-        """Finishes the temporary file and moves it to `path`. A second call does nothing."""
+        """Finishes the temporary file and moves it to `path`. A second call does nothing.
+
+        Raises DiskFull if it holds fewer frames than were written; those that it holds are kept."""
         if self.encoder is None:
             return
         encoder, self.encoder = self.encoder, None
+        num_written = self.num_frames
         try:
-            encoder.finish()
+            self.num_frames = encoder.finish()
             if self.num_frames:
                 os.replace(self.tmp_path, self.path)
         finally:
-            self.tmp_path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.tmp_path.unlink()
+        if self.num_frames < num_written:
+            kept = f"it holds the first {self.num_frames} of {num_written} frames"
+            raise DiskFull(self.path, kept if self.num_frames else f"none of {num_written} frames is kept")
 
     def __enter__(self) -> "VideoFile":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Mp4:
-    def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int) -> None:
-        try:
-            import cv2
-        except ImportError:
-            raise InputError(
-                "writing an mp4 needs OpenCV: pip install opencv-python, or choose a name that ends in .gif"
-            ) from None
-        H, W = frame_shape
-        self.scale, self.pad = scale, ((0, H * scale % 2), (0, W * scale % 2), (0, 0))
-        size = (W * scale + self.pad[1][1], H * scale + self.pad[0][1])  # the codec accepts even sizes only
-        self.writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
-        if not self.writer.isOpened():
-            raise InputError(f"OpenCV cannot write an mp4 in {path.parent}: choose a name that ends in .gif")
-
-    def write(self, frame_u8: np.ndarray) -> None:
-        large = frame_u8.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-        large = np.pad(large, self.pad, mode="edge")
-        self.writer.write(np.ascontiguousarray(large[:, :, ::-1]))  # RGB -> BGR, OpenCV's order
-
-    def finish(self) -> None:
-        self.writer.release()
-
-
-class _Gif:
-    """Keeps all frames in memory (256 colours, not enlarged) until the end: Pillow writes a GIF in one call."""
-
-    def __init__(self, path: Path, fps: float, scale: int) -> None:
-        self.path, self.fps, self.scale, self.frames = path, fps, scale, []
-
-    def write(self, frame_u8: np.ndarray) -> None:
-        from PIL import Image
-
-        self.frames.append(Image.fromarray(frame_u8).quantize(256, dither=Image.Dither.NONE))
-
-    def finish(self) -> None:
-        if not self.frames:
-            return
-        # GIF durations are multiples of 10 ms. Rounding the times, not the durations, keeps the total length right.
-        times = [round(100 * frame / self.fps) for frame in range(len(self.frames) + 1)]
-        durations_ms = [10 * (end - begin) for begin, end in pairwise(times)]
-        size = (self.frames[0].width * self.scale, self.frames[0].height * self.scale)
-        frames = (frame.resize(size, resample=0) for frame in self.frames)  # 0: nearest neighbour
-        next(frames).save(self.path, save_all=True, append_images=frames, duration=durations_ms, loop=0)

@@ -20,7 +20,7 @@ from dream.data.splits import held_out_masks, split_episodes, training_seeds, wi
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.exported_modules import OnnxDecoder, OnnxUNet
 from dream.evaluation.metrics import quantize_frames
-from dream.inference.onnx_backend import RUNTIMES
+from dream.inference.runtimes import RUNTIMES
 from dream.inference.select_backend import load_backend
 from dream.models.autoencoder import Decoder, Encoder, decode
 from dream.models.checkpoints import load_autoencoder, load_world_model

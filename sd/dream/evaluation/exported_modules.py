@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dream.inference.onnx_backend import Graph, OnnxBackend
+from dream.inference.onnx_backend import OnnxBackend
+from dream.inference.runtimes import Graph
 from dream.models.autoencoder import Decoder, decode
 from dream.models.unet import UNet
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dream.common.offline import matplotlib_cache_in_tmp
 from dream.common.video import VideoFile
 from dream.evaluation.evaluator import Evaluator
 from dream.evaluation.image_grid import save_image_grid
@@ -50,6 +51,7 @@ def plot_psnr_curve(
 ) -> None:
     """Plots PSNR over the frames of rollouts. psnr_curve and copy_curve: (M, F) in dB, of the rollouts and of repeating
     the first frame; the band is the 10th to the 90th percentile."""
+    matplotlib_cache_in_tmp()
     import matplotlib  # here, because it takes a second to import
 
     matplotlib.use("Agg")

@@ -55,3 +55,9 @@ class Backend(Protocol):
 def sampling_timesteps(steps: int) -> Iterator[tuple[np.float32, np.float32]]:
     """Pairs (t, t_next), one per sampling step: evenly spaced from 1, pure noise, to 0."""
     return itertools.pairwise(np.linspace(1, 0, steps + 1, dtype=np.float32))
+
+
+def first_frame(backend: Backend) -> State:
+    """The state after one frame from latents of zeros: a backend that fails in play fails here."""
+    latent, L = np.zeros(backend.latent_shape, np.float32), backend.context_length
+    return backend.step(backend.init_state(np.stack([latent] * L), np.zeros(L, np.int64)), 0, latent)

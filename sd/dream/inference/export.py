@@ -4,9 +4,10 @@ Weights are stored in float16; the denoiser's convolutions are quantized to 8 bi
 """
 
 import copy
-import json
+import glob
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dream.inference.onnx_backend import FORMAT, METADATA, source_hash
+from dream.common.errors import InputError
+from dream.inference.backend import first_frame
+from dream.inference.export_folder import is_export, source_hash, write_metadata
+from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.quantize import collect_calibration_inputs, quantize_convs
 from dream.inference.torch_backend import TorchBackend
 from dream.models.autoencoder import Decoder
@@ -24,6 +28,7 @@ from dream.models.rollout import suppress_small_changes
 from dream.models.unet import AdaGNResBlock, UNet
 
 MIN_HALF_SIZE = 256  # tensors with fewer elements stay in float32
+MIN_PSNR_DB = 25.0  # between a frame of the export and of the model; with 8-bit convolutions it is above 40
 
 
 class TracedFunction(nn.Module):
@@ -89,20 +94,26 @@ def fuse_modulation(unet: UNet) -> UNet:
 
 
 def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None, folder: Path) -> None:
-    """Writes the three graphs and dream.json into `folder`, which is replaced if it exists.
+    """Writes the three graphs and dream.json into `folder`; an export that it holds is replaced by one that works.
 
     starts_path: an initial_sequence.npz, whose start states calibrate the 8-bit ranges (None: no quantization).
-    Raises InputError if a file is missing or damaged, ImportError if one of EXPORT_NEEDS (select_backend.py) is.
+    Raises InputError if a file is missing or damaged, the folder holds other files, or the export does not generate the
+    frames of the model, ImportError if one of EXPORT_NEEDS (select_backend.py) is not installed.
     """
     import onnx
     import onnxruntime  # noqa: F401  for its quantization
     import onnxscript  # noqa: F401  torch.onnx needs it
 
+    folder = Path(os.path.realpath(folder))
+    check_is_replaceable(folder)
     backend = TorchBackend(decoder_path, model_path, None, torch.device("cpu"))
+    if not first_frame(backend).frame.isfinite().all():
+        raise InputError(
+            f"{model_path} generates no finite numbers (damaged, or training diverged): not exported"
+        )
     unet, decoder = backend.unet, backend.decoder
     calibration = collect_calibration_inputs(backend, starts_path) if starts_path else None
     metadata = {
-        "format": FORMAT,
         "source_hash": source_hash(decoder_path, model_path),
         "int8": bool(calibration),
         "game": asdict(backend.game),
@@ -112,9 +123,7 @@ def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None,
         "latent_shape": backend.latent_shape,
         "frame_shape": backend.frame_shape,
     }
-    tmp_path = folder.with_name(folder.name + ".writing")
-    shutil.rmtree(tmp_path, ignore_errors=True)
-    tmp_path.mkdir(parents=True)
+    tmp_path = make_tmp_folder(folder)
     try:
         for name, (function, inputs, outputs) in traced_functions(fuse_modulation(unet), decoder).items():
             # Clones, because two inputs that share a tensor would become one input of the graph.
@@ -125,11 +134,53 @@ def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None,
             if name == "denoise" and calibration:
                 model = quantize_convs(model, calibration)
             onnx.save(without_metadata(to_half_weights(model)), tmp_path / f"{name}.onnx")
-        (tmp_path / METADATA).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(tmp_path, folder)
+        write_metadata(tmp_path, metadata)
+        check_export(tmp_path, backend, model_path)
+        replace_folder(tmp_path, folder)
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def check_export(folder: Path, backend: TorchBackend, model_path: Path) -> None:
+    """Raises InputError unless the export in `folder` generates the first frame of `backend`."""
+    exported = OnnxBackend(folder, "onnxruntime", None)
+    difference = (first_frame(exported).rgb.astype(float) - first_frame(backend).rgb) / 255
+    psnr_db = -10 * np.log10(np.mean(difference**2) + 1e-12)
+    if psnr_db < MIN_PSNR_DB:
+        raise InputError(
+            f"the export of {model_path} generates other frames than the model (PSNR {psnr_db:.0f} dB): not written"
+        )
+
+
+def check_is_replaceable(folder: Path) -> None:
+    """Raises InputError if `folder` exists and is not an export, so that no other files are lost."""
+    if folder.exists() and not is_export(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not an export: name another folder with --output-dir")
+
+
+def make_tmp_folder(folder: Path) -> Path:
+    """Makes an empty folder of this process next to `folder`; removes those of processes that were killed."""
+    for leftover in folder.parent.glob(f"{glob.escape(folder.name)}.*.writing"):
+        if time.time() - leftover.lstat().st_mtime > 3600:  # an export takes a minute at most
+            shutil.rmtree(leftover, ignore_errors=True)
+    tmp_path = folder.with_name(f"{folder.name}.{os.getpid()}.writing")
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    tmp_path.mkdir(parents=True)
+    return tmp_path
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Renames the folder `new` to `folder`. An old one is removed only after that."""
+    old = folder.with_name(f"{folder.name}.{os.getpid()}.old.writing")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def to_half_weights(model):

@@ -1,19 +1,25 @@
-"""Selects the backend that runs a world model: the requested one, or the fastest one on this machine."""
+"""Selects the backend that runs a world model: the requested one, or the fastest one that works on this machine."""
 
 import importlib.util
 import os
 import shutil
 from pathlib import Path
 
-from dream.common.errors import InputError
-from dream.inference.backend import Backend
-from dream.inference.onnx_backend import (
-    RUNTIMES,
-    OnnxBackend,
+from dream.common.errors import InputError, refuse_damaged
+from dream.common.files import check_zip
+from dream.inference import probe
+from dream.inference.backend import Backend, first_frame
+from dream.inference.export_folder import (
+    check_files,
     default_start_states,
     export_dir,
+    is_export,
     matches_source,
+    read_metadata,
 )
+from dream.inference.input_files import check_kind
+from dream.inference.onnx_backend import OnnxBackend
+from dream.inference.runtimes import RUNTIMES, RuntimeUnavailable
 
 BACKENDS = ("auto", "torch", "cuda", *RUNTIMES)
 EXPORT_NEEDS = ("torch", "onnx", "onnxscript", "onnxruntime")
@@ -28,54 +34,122 @@ def load_backend(
 ) -> Backend:
     """Loads a world model in a backend, one of BACKENDS; exports it first if the backend needs an export.
 
-    steps: sampling steps per frame (None: the model's own). device: of the backend "torch": auto, cpu or cuda. Raises
-    InputError if a file, a package or the device is missing, or a file is damaged."""
+    steps: sampling steps per frame (None: the model's own). device: of the backend "torch": auto, cpu or cuda. "auto"
+    takes the fastest backend that works, and prints why faster ones do not. Raises InputError if a file, a package or
+    the device is missing, a file is damaged, or the backend does not work here."""
+    check_checkpoints(decoder_path, model_path)
+    if backend != "auto":
+        try:
+            return open_backend(backend, decoder_path, model_path, steps, device)
+        except RuntimeUnavailable as problem:
+            raise InputError(f"--backend {backend}: {problem}: choose another --backend, or auto") from None
+    names = candidates(decoder_path, model_path, device)
+    failures = []
+    for name in names:
+        try:
+            if name == "torch" and failures:  # a machine where one library crashes may make another one crash
+                probe.try_torch()
+            return open_backend(name, decoder_path, model_path, steps, device, option="--device cuda")
+        except RuntimeUnavailable as problem:
+            failures.append(problem)
+            if name != names[-1]:
+                print(f"note: {problem}: trying the next backend", flush=True)
+    raise InputError(f"{failures[-1]}, and no other backend is installed: {other_backends(names)}")
+
+
+def check_checkpoints(decoder_path: Path, model_path: Path) -> None:
+    """Raises InputError if a checkpoint is missing or is another kind of file. Both may be missing, beside an
+    export."""
+    check_kind("--model-path", model_path, "dream")
+    check_kind("--decoder-path", decoder_path, "decoder")
     scripts = {model_path: "sd/train_sd.py", decoder_path: "sd/train_autoencoder.py"}
     missing = [path for path in scripts if not Path(path).is_file()]
     if len(missing) == 1 or (
         missing and not matches_source(export_dir(model_path), decoder_path, model_path)
     ):
         raise InputError(f"no checkpoint at {missing[0]}: {scripts[missing[0]]} makes one")
-    option = f"--backend {backend}"
-    if backend == "auto":
-        backend = select_backend(decoder_path, model_path, device)
-        option = "--device cuda" if backend == "cuda" else f"--backend {backend}"
-    if not is_available(backend):
+
+
+def open_backend(
+    name: str, decoder_path: Path, model_path: Path, steps: int | None, device: str, option: str = ""
+) -> Backend:
+    """Loads a world model in a backend, one of BACKENDS except "auto". option: what the user has asked for with, if it
+    was not --backend. Raises as `load_backend`, and RuntimeUnavailable if the backend does not work here."""
+    if not is_available(name):
         needs = {
             "torch": "PyTorch (pip install torch, or use .venv/bin/python)",
             "cuda": "PyTorch and an NVIDIA GPU",
         }
-        raise InputError(f"{option} needs {needs.get(backend, f'it installed: pip install {backend}')}")
-    if backend in RUNTIMES:
+        option = option if option and name == "cuda" else f"--backend {name}"
+        raise InputError(f"{option} needs {needs.get(name, f'it installed: pip install {name}')}")
+    if name in RUNTIMES:
         if device == "cuda":
             raise InputError(
-                f"--backend {backend} runs on the CPU: for --device cuda use --backend cuda or torch"
+                f"--backend {name} runs on the CPU: for --device cuda use --backend cuda or torch"
             )
         folder = export_dir(model_path)
         if not matches_source(folder, decoder_path, model_path):
             export(decoder_path, model_path, folder)
-        return OnnxBackend(folder, backend, steps)
-    from dream.common.runs import pick_device
-    from dream.inference.torch_backend import CudaBackend, TorchBackend
-
-    if backend == "cuda":
-        return CudaBackend(decoder_path, model_path, steps, pick_device("cuda"))
+        check_files(
+            folder, read_metadata(folder)
+        )  # so that what fails after this is the fault of the runtime
+        probe.try_runtime(name, folder)
+        return OnnxBackend(folder, name, steps)
+    try:
+        from dream.common.runs import pick_device
+        from dream.inference.torch_backend import CudaBackend, TorchBackend
+    except (ImportError, OSError) as problem:  # a library that PyTorch needs is missing or too old
+        raise RuntimeUnavailable("torch", problem) from None
+    if name == "cuda":
+        backend = CudaBackend(decoder_path, model_path, steps, pick_device("cuda"))
+        try:
+            first_frame(backend)  # the driver or the GPU may be too old for this PyTorch
+        except RuntimeError as problem:
+            raise RuntimeUnavailable("cuda", problem) from None
+        return backend
     return TorchBackend(decoder_path, model_path, steps, pick_device(device))
 
 
 def select_backend(decoder_path: Path, model_path: Path, device: str = "auto") -> str:
-    """Name of the fastest backend: cuda with a GPU; openvino if it is installed and an export exists or can be made;
-    else torch. device: auto, cpu or cuda, as requested by the user."""
+    """Name of the fastest backend that works, as `load_backend` chooses it; prints why faster ones do not.
+
+    device: auto, cpu or cuda, as requested by the user."""
+    names = candidates(decoder_path, model_path, device)
+    folder = export_dir(model_path)
+    for name in names[:-1]:
+        try:
+            if name in RUNTIMES and matches_source(folder, decoder_path, model_path):
+                check_files(folder, read_metadata(folder))
+                probe.try_runtime(name, folder)
+            return name
+        except RuntimeUnavailable as problem:
+            print(f"note: {problem}: trying the next backend", flush=True)
+    return names[-1]
+
+
+def candidates(decoder_path: Path, model_path: Path, device: str = "auto") -> list[str]:
+    """Names of the backends to try, the fastest first, at least one: cuda with a GPU; openvino and onnxruntime where
+    they are installed and an export exists or can be made; torch. device: auto, cpu or cuda, as requested."""
     # nvidia-smi is part of the driver; importing torch to ask for a GPU takes seconds
-    if device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") and is_available("cuda")):
-        return "cuda"
-    if not is_available("openvino"):
-        return "torch"
-    if matches_source(export_dir(model_path), decoder_path, model_path):
-        return "openvino"
-    if has_modules(*EXPORT_NEEDS) and os.access(Path(model_path).parent, os.W_OK):
-        return "openvino"
-    return "torch" if is_available("torch") else "openvino"  # OpenVINO's error then says what is missing
+    if device == "cuda":
+        return ["cuda"]
+    names = ["cuda"] if device == "auto" and shutil.which("nvidia-smi") and is_available("cuda") else []
+    exported = matches_source(export_dir(model_path), decoder_path, model_path)
+    can_export = has_modules(*EXPORT_NEEDS) and os.access(Path(model_path).parent, os.W_OK)
+    if is_available("openvino") and (exported or can_export):
+        names.append("openvino")
+    if is_available("onnxruntime") and (exported or "openvino" in names):
+        names.append("onnxruntime")
+    if is_available("torch"):
+        names.append("torch")
+    # the error of the last resort says what is missing
+    return names or ["openvino" if is_available("openvino") else "torch"]
+
+
+def other_backends(names: list[str]) -> str:
+    """What to install to have a backend that is not one of `names`."""
+    missing = [name for name in ("onnxruntime", "torch") if name not in names]
+    return f"pip install {' or '.join(missing)}" if missing else "try another Python, with other packages"
 
 
 def is_available(backend: str) -> bool:
@@ -91,19 +165,33 @@ def has_modules(*names: str) -> bool:
 
 
 def has_cuda() -> bool:
-    import torch
-
+    """Whether PyTorch can be imported and finds a CUDA device."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return False
     return torch.cuda.is_available()
 
 
 def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
-    """Exports the model into `folder`. Raises InputError if a package for it is missing."""
+    """Exports the model into `folder`. Raises InputError if a package for it is missing or a checkpoint is damaged,
+    RuntimeUnavailable if a package or the disk fails."""
     if not has_modules(*EXPORT_NEEDS):
+        if is_export(folder):
+            read_metadata(folder)  # raises InputError if it is damaged
         raise InputError(
             f"no export of this model at {folder}; to make it: pip install {' '.join(EXPORT_NEEDS)}"
         )
-    from dream.inference.export import export_model
-
+    try:
+        from dream.inference.export import export_model
+    except (ImportError, OSError) as problem:  # a library that PyTorch needs is missing or too old
+        raise RuntimeUnavailable("export", problem) from None
+    for path in (model_path, decoder_path):
+        with refuse_damaged(path, "take it from its training run again"):
+            check_zip(path)  # before a line announces an export
     print(f"exporting the model to {folder} (only once, about 20 seconds)", flush=True)
     starts = default_start_states(model_path)
-    export_model(decoder_path, model_path, starts if starts.is_file() else None, folder)
+    try:
+        export_model(decoder_path, model_path, starts if starts.is_file() else None, folder)
+    except (ImportError, OSError) as problem:  # the same of another package, or a full disk
+        raise RuntimeUnavailable("export", problem) from None

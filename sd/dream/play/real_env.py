@@ -49,12 +49,7 @@ class RealEnv:
             self.env = gymnasium.make(game, render_mode="rgb_array", disable_env_checker=True, **kwargs)
             self.frame_u8 = self._reset(seed=0)
         except ImportError as problem:
-            fix = (
-                "make setup installs it"
-                if problem.name == "gymnasium"
-                else "name its folder with --real-path"
-            )
-            raise InputError(f"--real {game}: no {problem.name or problem}: {fix}") from None
+            raise InputError(f"--real {game}: {import_problem(problem, game)}") from None
         except Exception as problem:  # raised by the game; gymnasium alone raises many types
             if self.env is not None:  # it may have processes behind it
                 self.env.close()
@@ -153,6 +148,19 @@ class RealEnv:
 
     def close(self) -> None:
         self.env.close()
+
+
+def import_problem(problem: ImportError, game: str) -> str:
+    """What is missing, and what to do about it. gymnasium raises its own ImportError for the package of a game."""
+    cause = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
+    name = (cause.name or "").split(".")[0]
+    if not isinstance(cause, ModuleNotFoundError) or not name:
+        return f"its package cannot be imported ({first_line(cause)})"
+    if name == game.partition(":")[0]:
+        return f"there is no package {name} here: name the folder that holds it with --real-path"
+    return f"it needs the package {name}: " + (
+        "make setup installs it" if name == "gymnasium" else f"pip install {name}"
+    )
 
 
 def first_line(problem: Exception) -> str:

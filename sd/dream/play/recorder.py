@@ -26,20 +26,30 @@ class Recorder:
         """The recording in progress of the kind of `suffix`: ".npz", or a video."""
         return self.session.recording if suffix == ".npz" else self.video
 
-    def start(self, path: Path, visible_frames: Callable[[], Sequence[np.ndarray]] | None = None) -> None:
+    def start(
+        self,
+        path: Path,
+        visible_frames: Callable[[], Sequence[np.ndarray]] | None = None,
+        num_frames: int | None = None,
+    ) -> None:
         """Starts an .npz or a video, by the suffix of `path`. `visible_frames` returns the frames of the video, each
-        uint8 (H, W, 3); by default the generated frame. Raises InputError if the file cannot be opened."""
+        uint8 (H, W, 3); by default the real game's, if there is one, and the generated one. `num_frames`: how many the
+        video will have, if it is known. Raises InputError if the file cannot be opened or there is no room
+        for it."""
         if path.suffix.lower() == ".npz":
             self.session.start_recording(SessionRecorder(path))
         else:
-            self.visible_frames = visible_frames or (lambda: [self.session.frame_u8])
-            self.video = VideoFile(path, self.fps, self.video_frame().shape[:2])
+            self.visible_frames = visible_frames or self.all_frames
+            self.video = VideoFile(path, self.fps, self.video_frame().shape[:2], num_frames=num_frames)
+
+    def all_frames(self) -> list[np.ndarray]:
+        real = self.session.real
+        return [*([real.frame_u8] if real else []), self.session.frame_u8]
 
     def video_frame(self) -> np.ndarray:
-        """Returns the visible frames side by side, uint8 (H, W, 3); the generated frame alone if sizes differ."""
-        frames = self.visible_frames()
-        same_size = all(frame.shape == frames[0].shape for frame in frames)
-        return np.hstack(frames) if same_size else self.session.frame_u8
+        """Returns the visible frames side by side, uint8 (H, W, 3), all in the size of the generated one."""
+        H, W, _ = self.session.frame_u8.shape
+        return np.hstack([resize_nearest(frame_u8, H, W) for frame_u8 in self.visible_frames()])
 
     def write(self) -> None:
         """Appends a frame to the video; call it after each step. The .npz is written by the session's step itself."""
@@ -47,10 +57,19 @@ class Recorder:
             self.video.write(self.video_frame())
 
     def stop(self, recording: VideoFile | SessionRecorder) -> str:
-        """Ends a recording; returns a message for the user. Raises OSError if the file cannot be written."""
+        """Ends a recording; returns a message for the user. Raises OSError if the file cannot be written, DiskFull if
+        it is not complete."""
         if recording is self.video:
             self.video = None
             recording.close()
         else:
             self.session.stop_recording()
         return f"saved {recording.path}" if recording.num_frames else "nothing was recorded"
+
+
+def resize_nearest(frame_u8: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The frame, uint8 (H, W, 3), in another size."""
+    H, W, _ = frame_u8.shape
+    if (height, width) == (H, W):
+        return frame_u8
+    return frame_u8[np.arange(height) * H // height][:, np.arange(width) * W // width]

@@ -9,7 +9,6 @@ settings from that frame on and, if an episode begins there, `age`: the frames g
 import errno
 import json
 import math
-import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dream.common.disk_room import DiskFull, free_bytes
 from dream.common.errors import InputError
 from dream.common.files import atomic_write
 from dream.data.npz_mmap import iter_members, mmap_member
@@ -24,10 +24,6 @@ from dream.play.playable_env import PlayableEnv
 
 MIN_FREE_BYTES = 64 * 2**20  # of the disk; recording stops when less would stay free
 SAMPLER_SETTINGS = ("seed", "steps")  # attributes of PlayableEnv that change the generated frames
-
-
-class DiskFull(OSError):
-    """A frame cannot be recorded because the disk is full."""
 
 
 class SessionRecorder:
@@ -42,7 +38,8 @@ class SessionRecorder:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             # open until `close`; unbuffered, because a buffer would retry a failed write on close
-            self.file = open(self.tmp_path, "w+b", buffering=0)  # noqa: SIM115
+            self.tmp_path.unlink(missing_ok=True)  # of a process that was killed, or a link to somewhere else
+            self.file = open(self.tmp_path, "x+b", buffering=0)  # noqa: SIM115
         except OSError as problem:
             raise InputError(f"cannot record to {self.path}: {problem.strerror or problem}") from None
         self.actions: list[int] = []
@@ -72,12 +69,12 @@ class SessionRecorder:
         is then unchanged."""
         pixels = np.ascontiguousarray(frame_u8.transpose(2, 0, 1)).tobytes()
         try:  # `close` writes a second copy of all frames, so as much as is recorded must be free as well
-            free = shutil.disk_usage(self.path.parent).free if self.num_frames % 64 == 0 else math.inf
+            free = free_bytes(self.tmp_path) if self.num_frames % 64 == 0 else math.inf
             if free < self.file.tell() + MIN_FREE_BYTES or self.file.write(pixels) < len(pixels):
                 raise OSError
         except OSError:
             self.file.truncate(self.num_frames * len(pixels))
-            raise DiskFull(errno.ENOSPC, "the disk is full: recording stopped", str(self.path)) from None
+            raise DiskFull(self.path) from None
         settings = sampler_settings(env)
         if self.events[-1]["t"] == self.num_frames:
             self.events[-1].update(settings)
@@ -100,16 +97,18 @@ class SessionRecorder:
         Raises OSError if the .npz cannot be written; the temporary file is kept in that case."""
         if self.file.closed:
             return
-        self.file.close()
-        if self.num_frames:
-            try:
-                self.write()
-            except KeyboardInterrupt:  # a second Ctrl-C must not lose the recording
-                self.write()
-        self.tmp_path.unlink()
+        try:
+            if self.num_frames:
+                try:
+                    self.write()
+                except KeyboardInterrupt:  # a second Ctrl-C must not lose the recording
+                    self.write()
+        finally:
+            self.file.close()
+        self.tmp_path.unlink(missing_ok=True)
 
     def write(self) -> None:
-        """Writes the .npz from the temporary file."""
+        """Writes the .npz from the temporary file, which is this process's own even if another one has replaced it."""
         H, W = self.frame_shape
         T = self.num_frames
         events = [event for event in self.events if event["t"] < T]  # a last episode may have no frame
@@ -120,7 +119,7 @@ class SessionRecorder:
         meta = {"game": "world model", "record_envs": 1, **self.metadata, "replay": events}
         with atomic_write(self.path) as file:
             np.savez(
-                file, frames=np.memmap(self.tmp_path, np.uint8, "r", shape=(1, T, 3, H, W)),
+                file, frames=np.memmap(self.file, np.uint8, "r", shape=(1, T, 3, H, W)),
                 actions=np.array([self.actions], np.int64), episode_starts=episode_starts,
                 action_names=np.array(self.action_names), meta=json.dumps(meta),
                 **{"replay/latents": np.stack(latents), "replay/actions": np.stack(actions)},

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.errors import InputError
 from dream.data.trajectories import Trajectories
 from dream.play.timing import FrameLimiter
 from dream.window.dataset_commands import COMMANDS
@@ -24,7 +23,7 @@ from dream.window.dataset_index import (
     run_starts,
 )
 from dream.window.draw import BAR_HEIGHT
-from dream.window.screen import init_display, open_window
+from dream.window.screen import NoDisplay, init_display, open_window
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
@@ -35,8 +34,7 @@ MESSAGE_S = 3.0  # how long a message is shown
 
 
 class DatasetViewer:
-    """`DatasetViewer(recording, name).run()` shows the recording until the window is closed. Raises InputError if
-    no window can be opened."""
+    """`DatasetViewer(recording, name).run()` shows the recording until the window is closed. Raises NoDisplay."""
 
     def __init__(
         self,
@@ -51,11 +49,9 @@ class DatasetViewer:
         self.bar_height = BAR_HEIGHT + VALUES_HEIGHT * has_values + TIMELINE_HEIGHT
         try:
             self._open()
-        except pygame.error:
+        except pygame.error as problem:
             pygame.quit()
-            raise InputError(
-                "no display to open a window on: write a picture instead with --save sheet.png"
-            ) from None
+            raise NoDisplay(str(problem)) from None
         self.command_of_key = {key: command for command in COMMANDS.values() for key in command.keys}
         self.counts = np.bincount(recording.actions.ravel(), minlength=recording.num_actions)  # (A,)
         self.order = rarest_first(self.counts)

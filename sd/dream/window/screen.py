@@ -27,7 +27,14 @@ def init_display() -> tuple[int, int]:
 def open_window(size: tuple[int, int]) -> None:
     """Opens a window of `size` (width, height) in pixels, which the user can resize. Raises pygame.error."""
     pygame.display.set_icon(icon())
-    pygame.display.set_mode(size, pygame.RESIZABLE)
+    set_mode(size, pygame.RESIZABLE)
+
+
+def set_mode(size: tuple[int, int], flags: int) -> None:
+    """Opens or changes the window. Text input is off: SDL starts it with a window, and an input method for Chinese or
+    Japanese, for example, would keep the letters that the window's keys are. Raises pygame.error."""
+    pygame.display.set_mode(size, flags)
+    pygame.key.stop_text_input()
 
 
 def toggle_full_screen(window_size: tuple[int, int]) -> tuple[int, int]:
@@ -36,8 +43,8 @@ def toggle_full_screen(window_size: tuple[int, int]) -> tuple[int, int]:
     screen = pygame.display.get_surface()
     if not screen.get_flags() & pygame.FULLSCREEN:
         window_size = screen.get_size()
-        pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
+        set_mode((0, 0), pygame.FULLSCREEN)
         return window_size
     for _ in range(2):  # the first call ends full screen; some drivers apply the size on the second only
-        pygame.display.set_mode(window_size, pygame.RESIZABLE)
+        set_mode(window_size, pygame.RESIZABLE)
     return window_size

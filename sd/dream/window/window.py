@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dream.common.disk_room import DiskFull
 from dream.common.video import VideoFile
 from dream.play.recorder import Recorder
-from dream.play.recording import DiskFull, SessionRecorder
+from dream.play.recording import SessionRecorder
 from dream.play.session import PlaySession
 from dream.play.timing import FrameLimiter, FrameTimes
 from dream.window.commands import COMMANDS, command_keys
@@ -130,7 +131,10 @@ class PlayWindow:
         self.times.add(done, done - began)
         if not self.session.human_controls:  # highlight what the controller presses
             self.shown_keys = set(self.env.action_keys[self.session.action])
-        self.recorder.write()
+        try:
+            self.recorder.write()
+        except DiskFull as problem:
+            self.stop_recording(self.recorder.video, f"{problem.strerror}; ")
 
     def rewind_frame(self) -> None:
         """Goes back by one frame; at the end of the history nothing changes."""
@@ -253,6 +257,8 @@ class PlayWindow:
     def stop_recording(self, recording: SessionRecorder | VideoFile, reason: str = "") -> None:
         try:
             self.say(reason + self.recorder.stop(recording))
+        except DiskFull as problem:
+            self.say(str(problem))
         except OSError as problem:
             self.say(f"{reason}{recording.path} cannot be written: {problem}")
 

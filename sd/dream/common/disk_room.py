@@ -1,0 +1,48 @@
+"""The room on a disk, asked for before and while a file is written: most video writers do not notice a full disk.
+
+ppo/player/common/disk_room.py has the same code; the two sides share no Python, and a test keeps the copies equal.
+"""
+
+import errno
+import shutil
+from pathlib import Path
+
+from dream.common.errors import InputError
+
+# What a write on a full disk fails with: no space, a quota, a limit on the size of a file.
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+
+
+class DiskFull(OSError):
+    """The disk is full: a frame cannot be recorded, or a recording holds fewer frames than were given to it."""
+
+    def __init__(self, path: Path, message: str = "recording stopped") -> None:
+        super().__init__(errno.ENOSPC, "the disk is full: " + message, str(path))
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+def free_bytes(path: Path) -> int:
+    """How many bytes the file `path` may still grow by: the free space of its disk, and the limit of `ulimit -f`."""
+    path = Path(path).absolute()
+    folder = next(folder for folder in path.parents if folder.exists())
+    free = shutil.disk_usage(str(folder)).free
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return free
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return free
+    return max(0, min(free, limit - (path.stat().st_size if path.exists() else 0)))
+
+
+def check_room(path: Path, bytes_needed: float, what: str) -> None:
+    """Raises InputError if the disk of `path` has less room. `what`: the content, for the message."""
+    free = free_bytes(path)
+    if free < bytes_needed:
+        raise InputError(
+            f"{path}: {what} needs about {bytes_needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free: free some space, "
+            "or choose another disk"
+        )
