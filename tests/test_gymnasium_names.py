@@ -1,7 +1,6 @@
 """Names of Gymnasium environments: packages that are missing, files of the user, real packages where installed."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 import textwrap
@@ -197,7 +196,5 @@ def test_vizdoom_leaves_no_process(tmp_path):
     command = [sys.executable, str(SCRIPT), "--game", "VizdoomBasic-v1", "--policy", "random", "--n-envs", "2",
                "--frames", "30", "--output", str(tmp_path / "a.npz")]  # fmt: skip
     # Returns only when no process holds its output any more.
-    result = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, check=False, env={**os.environ}
-    )
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -5,7 +5,7 @@ import pytest
 from dream.common.pictures import PictureReader as SdPictureReader
 from odd_environments import SIZE, Odd
 from player.common.errors import InputError
-from player.common.pictures import PictureReader
+from player.common.pictures import PictureReader, find_picture
 from player.games.registry import find_game
 
 pytest.importorskip("cv2")
@@ -186,3 +186,46 @@ def test_instances_with_pictures_of_different_sizes(capsys):
         env.close()
     assert len(set(shapes)) == 1
     assert "of another size" in capsys.readouterr().err  # not seen before
+
+
+@pytest.mark.parametrize("reader", [PictureReader, SdPictureReader])
+def test_no_other_exception(reader):
+    """Arrays of any shape and type, and things that are none; the seed is fixed."""
+    rng = np.random.default_rng(0)
+    dtypes = (np.uint8, np.int8, np.uint16, np.int64, np.float16, np.float64, bool, object, "U3")
+    results = {"read": 0, "refused": 0}
+    for _ in range(3000):
+        shape = rng.choice([0, 1, 2, 3, 4, 5, 64], rng.integers(5))
+        values = rng.random(tuple(shape)) * rng.choice([0, 1, 1.5, 100, 300]) - rng.choice([0, 0, 0, 0.5])
+        values = np.asarray(np.rint(values) if rng.random() < 0.5 else values)
+        with np.errstate(invalid="ignore"):  # negative numbers as uint8
+            picture = values.astype(dtypes[rng.integers(len(dtypes))])
+        others = ([picture], (picture, None), picture.tolist(), None, "text")
+        picture = others[rng.integers(5)] if rng.random() < 0.3 else picture
+        try:
+            rgb = reader().read(picture, bool(rng.integers(2)))
+            assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.size
+            results["read"] += 1
+        except ValueError as problem:
+            assert type(problem).__name__ == "InputError", repr(problem)
+            assert "\n" not in str(problem) and len(str(problem)) <= 300
+            results["refused"] += 1
+    assert min(results.values()) > 200
+
+
+def test_a_picture_in_a_tuple_or_dict_is_found():
+    picture = np.zeros((8, 8, 3), np.uint8)
+    for observation in (picture, {"a": picture, "b": 5}, (picture, [1, [2]]), (np.float32(1), picture)):
+        assert find_picture(observation) is picture
+    for observation in (
+        (picture, picture),
+        {"a": 5},
+        (),
+        [1, [2]],
+        None,
+        "text",
+        np.zeros(3),
+        np.zeros((1, 9)),
+    ):
+        with pytest.raises(InputError, match="it draws nothing"):
+            find_picture(observation)

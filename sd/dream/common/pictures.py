@@ -51,13 +51,10 @@ class PictureReader:
             self.notes.append(line)
 
     def _last_frame(self, picture: Any) -> np.ndarray:
-        if isinstance(picture, (list, tuple)) and len(picture) and np.ndim(picture[-1]) >= 2:
+        if isinstance(picture, (list, tuple)) and len(picture) and to_array(picture[-1]).ndim >= 2:
             self.note("assumed: of a list of frames, the last one is the picture")
             picture = picture[-1]
-        try:
-            array = np.asarray(picture)
-        except Exception:  # objects of other libraries raise many types
-            array = np.asarray(None)
+        array = to_array(picture)
         if array.ndim == 4 and len(array):
             self.note("assumed: of an array of frames, the last one is the picture")
             array = array[-1]
@@ -139,14 +136,30 @@ def is_binary(array: np.ndarray) -> bool:
 
 
 def find_picture(observation: Any) -> Any:
-    """The only picture in an observation: the array itself, or the only one in a dict. Raises InputError otherwise."""
-    if not isinstance(observation, dict):
-        if np.ndim(observation) in (2, 3) and min(np.shape(observation)[:2]) >= 2:
-            return observation
-        raise InputError(f"it draws nothing, and its observation, {type(observation).__name__} "
-                         f"{np.shape(observation)}, is no picture")  # fmt: skip
-    found = {name: value for name, value in observation.items() if np.ndim(value) in (2, 3)}
-    if len(found) != 1:
-        names = ", ".join(map(str, list(observation)[:9]))
+    """The only picture in an observation: the array itself, or the only one in a dict or tuple. Raises InputError
+    otherwise."""
+    if isinstance(observation, (dict, tuple)):
+        named = observation if isinstance(observation, dict) else dict(enumerate(observation))
+        found = [value for value in named.values() if is_picture_shape(value)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(str(name)[:20] for name in [*named][:9])
         raise InputError(f"it draws nothing, and its observation has {len(found)} pictures (it has {names})")
-    return next(iter(found.values()))
+    if is_picture_shape(observation):
+        return observation
+    array = to_array(observation)
+    raise InputError(f"it draws nothing, and its observation, {array.dtype} {array.shape}, is no picture")
+
+
+def is_picture_shape(value: Any) -> bool:
+    """Whether a value is an array of two or three dimensions, the first two of at least 2."""
+    shape = to_array(value).shape
+    return len(shape) in (2, 3) and min(shape[:2]) >= 2
+
+
+def to_array(value: Any) -> np.ndarray:
+    """The value as an array; an array of one object if it is none, such as nested lists of different lengths."""
+    try:
+        return np.asarray(value)
+    except Exception:  # objects of other libraries raise many types
+        return np.asarray(None)
