@@ -119,7 +119,7 @@ def test_invalid_options_are_refused(tmp_path, options, error):
 
 
 def test_leftovers_of_a_killed_recording_are_reported(tmp_path):
-    (tmp_path / "a.recording").mkdir()
+    (tmp_path / "a.recording" / "trajectories.partial").mkdir(parents=True)
     run("--frames", 10, "--output", tmp_path / "a.npz", error="--pack-only --output-dir")
 
 

@@ -45,8 +45,9 @@ class ActionEffects:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether no action has ever changed the picture."""
-        return bool(self.uses.sum() >= MIN_USES and not self.has_changed.any())
+        """Whether the picture has never changed although several actions were used."""
+        several = self.uses.sum() >= MIN_USES and np.count_nonzero(self.uses) > 1
+        return bool(several and not self.has_changed.any())
 
     def problems(self) -> List[str]:
         """One line for each reason why the actions cannot be learned; an empty list if there is none."""
