@@ -83,7 +83,7 @@ def test_view_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(disk_room, "free_bytes", lambda path: 10**5)
-        with pytest.raises(InputError, match=r"film\.mp4: this video needs about .* MB, 0\.1 MB are free"):
+        with pytest.raises(InputError, match=r"this video needs about .* MB in .*, 0\.1 MB are free"):
             record(tmp_path / "film.mp4", frames=10_000)
     with monkeypatch.context() as patch:
         patch.setattr(video, "free_bytes", lambda path: 1000)

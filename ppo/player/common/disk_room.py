@@ -43,6 +43,10 @@ def check_room(path: Path, bytes_needed: float, what: str) -> None:
     free = free_bytes(path)
     if free < bytes_needed:
         raise InputError(
-            f"{path}: {what} needs about {bytes_needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free: free some space, "
-            "or choose another disk"
+            f"{what} needs about {_size(bytes_needed)} in {path.parent}, {_size(free)} are free: free some space, "
+            "record fewer frames, or choose another disk"
         )
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
