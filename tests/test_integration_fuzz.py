@@ -1,5 +1,7 @@
 """Damaged files of an emulator integration: one line each, no other exception, no hang. The damage is seeded."""
 
+import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 from integration_fuzz import FILES, NAME, make_integration, mutate
 from player.common.errors import InputError
 from player.games.registry import find_game
+from player.games.retro import trial
+from player.games.retro.trial import try_game
 
 pytestmark = pytest.mark.emulator
 MAX_SECONDS = 20
@@ -90,6 +94,10 @@ def test_many_damaged_files(folder, capsys):
         ("scenario.json", '{"done": {"variables": {"lives": {"op": "zero", "reference": "x"}}}}', "must be a number"),
         ("scenario.json", '{"done": {"nodes": {"a": {"variables": 5}}}}', "variables of done must be an object"),
         ("scenario.json", '{"crop": ["a"]}', "crop must be four numbers"),
+        ("scenario.json", '{"crop": []}', "crop must be four numbers"),  # crashes the emulator
+        ("scenario.json", '{"reward": {"script": "ua:reward"}}', "must be lua:FUNCTION"),  # crashes it, too
+        ("scenario.json", '{"actions": [["A"]]}', "actions must be a list of lists of lists"),
+        ("scenario.json", '{"rewards": [5]}', "rewards must be a list of objects"),
         ("reward.lua", "function reward() error('x') end", "the emulator fails (Lua call failed"),
         ("reward.lua", "function reward(", "the emulator fails (Lua call failed"),
     ],
@@ -115,4 +123,22 @@ def test_an_archive_under_the_name_of_a_rom_is_refused(folder, magic, kind):
     """The emulator would start it without an error."""
     (folder / NAME / "rom.md").write_bytes(magic + bytes(9999))
     with pytest.raises(InputError, match=f"is a {kind} archive, not a ROM"):
+        play(folder)
+
+
+def crash(**settings):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes end otherwise on Windows")
+def test_a_crash_of_the_emulator_is_one_line():
+    with pytest.raises(InputError, match=r"MyGame: the emulator crashes \(signal 11\)"):
+        try_game("MyGame", crash)
+    try_game("MyGame", lambda **settings: 1 / 0)  # what can be reported is reported later
+
+
+def test_a_script_that_never_returns_is_one_line(folder, monkeypatch):
+    monkeypatch.setattr(trial, "TRIAL_SECONDS", 0.5)
+    (folder / NAME / "reward.lua").write_text("function reward() while true do end end")
+    with pytest.raises(InputError, match="the emulator does not answer"):
         play(folder)

@@ -194,7 +194,7 @@ def test_no_other_exception(reader):
     rng = np.random.default_rng(0)
     dtypes = (np.uint8, np.int8, np.uint16, np.int64, np.float16, np.float64, bool, object, "U3")
     results = {"read": 0, "refused": 0}
-    for _ in range(3000):
+    for _ in range(1000):
         shape = rng.choice([0, 1, 2, 3, 4, 5, 64], rng.integers(5))
         values = rng.random(tuple(shape)) * rng.choice([0, 1, 1.5, 100, 300]) - rng.choice([0, 0, 0, 0.5])
         values = np.asarray(np.rint(values) if rng.random() < 0.5 else values)
@@ -210,7 +210,7 @@ def test_no_other_exception(reader):
             assert type(problem).__name__ == "InputError", repr(problem)
             assert "\n" not in str(problem) and len(str(problem)) <= 300
             results["refused"] += 1
-    assert min(results.values()) > 200
+    assert min(results.values()) > 70
 
 
 def test_a_picture_in_a_tuple_or_dict_is_found():

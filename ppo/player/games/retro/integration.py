@@ -36,6 +36,7 @@ from player.games.retro.roms import (
     build_kart_cart,
     data_folder,
 )
+from player.games.retro.trial import try_game
 
 MARIO_KART_ROM = f"your own Super Mario Kart (USA; {MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1})"
 OTHER_JSON_FILES = ("data", "metadata")  # JSON files of an integration that are not scenarios
@@ -108,6 +109,10 @@ def make_game(
         scenario=scenario,
         known=known,
     )
+    if not all(
+        _is_trusted(package, path) for path in (rom, find("data.json"), find("scenario.json"), folder)
+    ):
+        try_game(name, make)
     frame_rate, notes = _frame_rate(package, rom)
     frame_skip = frame_skip or FRAME_SKIP
     if max_frames is None:
@@ -119,6 +124,11 @@ def make_game(
     return Game(
         name, chosen, frame_rate, make, truth_names, frame_skip=frame_skip, max_frames=max_frames, notes=tuple(notes)
     )  # fmt: skip
+
+
+def _is_trusted(package: Any, path: Optional[str]) -> bool:
+    """Whether a file or folder of an integration comes with the emulator package or with the project."""
+    return path is None or _belongs_to_project(path) or package.data.path() in os.path.abspath(path)
 
 
 def _frame_rate(package: Any, rom: str) -> Tuple[float, List[str]]:

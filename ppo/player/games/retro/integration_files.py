@@ -79,19 +79,35 @@ def check_scenario(path: Optional[str], expected_path: str, find: Callable[[str]
         part = scenario.get(name, {})
         require(isinstance(part, dict), f"{name} must be an object")
         _check_condition(part, name, require)
-    for name in ("actions", "crop", "rewards"):
-        require(isinstance(scenario.get(name, []), list), f"{name} must be a list")
-    crop = scenario.get("crop", [])
-    crop = crop if crop and isinstance(crop[0], list) else [crop]
-    require(all(isinstance(box, list) and all(type(one) is int and 0 <= one < 2**16 for one in box) for box in crop),
-            "crop must be four numbers of pixels")  # fmt: skip
+    # The emulator package reads these without any check, and crashes.
+    crop = scenario.get("crop", [0, 0, 0, 0])
+    require(isinstance(crop, list), "crop must be a list")
+    boxes = crop if crop and isinstance(crop[0], list) else [crop]  # one for each player, or one
+    for box in boxes:
+        is_box = (
+            isinstance(box, list) and len(box) == 4 and all(type(n) is int and 0 <= n < 2**16 for n in box)
+        )
+        require(is_box, "crop must be four numbers of pixels")
+    rewards = scenario.get("rewards", [])
+    require(isinstance(rewards, list) and all(isinstance(one, dict) for one in rewards), "rewards must be a list of "
+            "objects")  # fmt: skip
+    for part in rewards:
+        _check_condition(part, "rewards", require)
+    groups = scenario.get("actions", [])
+    is_nested = isinstance(groups, list) and all(
+        isinstance(group, list)
+        and all(isinstance(held, list) and all(isinstance(button, str) for button in held) for held in group)
+        for group in groups
+    )
+    require(is_nested, "actions must be a list of lists of lists of buttons")
 
 
 def _check_condition(part: dict, name: str, require: Callable[[bool, str], None]) -> None:
     """Checks the reward or the end of an episode. `require`: (condition, problem) raises InputError if it is false."""
     variables, nodes = part.get("variables", {}), part.get("nodes", {})
     require(isinstance(variables, dict) and isinstance(nodes, dict), f"variables of {name} must be an object")
-    require(isinstance(part.get("script", ""), str), f"script of {name} must be a string")
+    script = part.get("script", "lua:")
+    require(isinstance(script, str) and script.startswith("lua:"), f"script of {name} must be lua:FUNCTION")
     require(isinstance(part.get("condition", ""), str), f"condition of {name} must be a string")
     for variable, rule in variables.items():
         short = f"{name} of {_shorten(variable, 40)!r}"
