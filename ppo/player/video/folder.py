@@ -75,7 +75,7 @@ def is_copy(path: Path, other: Path) -> bool:
 
 
 def _check_logs(sources: List[Source]) -> None:
-    """Raises InputError if a log is missing or is no table. Videos that cannot be opened, and are not used, need none."""
+    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none."""
     missing = []
     for source in sources:
         if not any(_can_open(path) for path in source.videos):

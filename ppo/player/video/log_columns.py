@@ -22,7 +22,7 @@ FRAME_WORDS = frozenset(
      "framenumber", "frame_#"]
 )  # fmt: skip
 # Fields of events by which a key may be known; a log can have several of them.
-NAME_WORDS = ("key", "key_name", "keyname", "keysym", "keycode", "key_code", "code")
+NAME_WORDS = ("key", "key_name", "keyname", "keysym", "keycode", "key_code", "code", "key_sym", "sym", "name")
 KEY_WORDS = (
     "keys", "key", "keys_held", "held_keys", "keys_pressed", "pressed_keys", "keys_down", *NAME_WORDS[1:], "held",
     "pressed", "button", "buttons",
@@ -30,13 +30,13 @@ KEY_WORDS = (
 EVENT_WORDS = (
     "event", "event_type", "eventtype", "event_name", "type", "state", "state_name", "key_state", "keystate", "action",
     "key_event", "key_action", "kind", "direction", "status", "pressed", "is_pressed", "down", "is_down", "press",
-    "up/down", "down/up", "press/release", "message", "msg", "value", "state_code",
+    "up/down", "down/up", "up_down", "updown", "up/dn", "press/release", "message", "msg", "value", "state_code",
 )  # fmt: skip
-# Columns by which a line holds until its own end and not until the next line: not supported, and not ignored either.
+# Columns by which a line does not hold until the next one, but until its own end: not supported, and not ignored either.
 SPAN_WORDS = frozenset(
     ["duration", "end", "release", "until", "stop", "to", "hold", "dwell", "length", "press_duration", "key_duration",
      *(f"{word}_time" for word in ("end", "release", "hold", "dwell", "stop", "up")), "time_end", "t_end", "time_up",
-     "time_held", "held_for", "end_frame", "stop_frame", "frame_end", "last_frame", "to_frame", "release_frame"]
+     "time_held", "held_for", "released", "released_keys", "keys_released", "keys_up", "end_frame", "stop_frame", "frame_end", "last_frame", "to_frame", "release_frame"]
 )  # fmt: skip
 INDEX_WORDS = frozenset(
     ["", "index", "id", "row", "no", "nr", "#", "n"]
