@@ -84,7 +84,9 @@ DIALECTS = {
     "a hook of Windows": "time_ms,vkCode,name,message\n".replace("name", "keyName")
     + lines("{t},38,VK_UP,{keys}", up="WM_KEYDOWN", none="WM_KEYUP", scale=1000),
     "pygame": "time,event,key\n" + lines("{t},{keys},K_UP", up="pygame.KEYDOWN", none="pygame.KEYUP"),
-    "the module keyboard": lines('{{"event_type": "{keys}", "scan_code": 72, "name": "up", "time": {t}}}', "down", "up"),
+    "the module keyboard": lines(
+        '{{"event_type": "{keys}", "scan_code": 72, "name": "up", "time": {t}}}', up="down", none="up"
+    ),
     "AutoHotkey": "Time,Key,UpDown\n" + lines("{t},Up,{keys}", up="D", none="U"),
     "Tk": "time,event,keysym\n" + lines("{t},{keys},Up", up="EventType.KeyPress", none="EventType.KeyRelease"),
     "JSON lines": lines('{{"t": {t}, "key": "up", "event": "{keys}"}}', up="press", none="release"),
@@ -168,6 +170,7 @@ def test_nothing_is_said_about_a_plain_log(tmp_path, dialect):
         ("time,keys,action\n0,up,jump\n9,,run\n", "columns that are not used: action"),
         ("time,keys\n0,up\n11,", "its last line may be cut off"),
         ("time,keys,paused\n0,up,0\n9,,1\n", "columns that are not used: paused"),
+        ("index,time,keys,player\n0,0,up,1\n1,9,up,1\n", "columns that are not used: player"),
         ("time,keys,player\n0,up,1\n9,left,1\n", "columns that are not used: player"),
     ],
 )

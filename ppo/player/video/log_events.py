@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Set, Tuple
 
 from player.common.errors import InputError
 from player.common.key_names import is_no_key, split_keys, to_pygame_key
-from player.video.log_columns import EVENT_WORDS, Columns, is_other_event, parse_event
+from player.video.log_columns import EVENT_WORDS, Columns, is_index, is_other_event, is_span, parse_event
 from player.video.log_text import Row
 
 ADVICE = "write the columns time,key,event with down and up, or time,keys with all keys held"
@@ -52,7 +52,8 @@ def find_event_column(path: Path, columns: Columns, rows: List[Row], keys_column
             return i
         _refuse_unclear(path, columns.header[i], [(number, cells[i]) for number, cells in rows], values[i])
     for i in values:
-        if _may_be_events([(cells[keys_column], cells[i]) for _, cells in rows]):
+        is_known = is_index(columns.header[i]) or is_span(columns.header[i])
+        if not is_known and _may_be_events([(cells[keys_column], cells[i]) for _, cells in rows]):
             raise InputError(
                 f"{path}: does the column {columns.header[i][:40]!r} say whether a key goes down or up? Name it event, "
                 "with down and up, or remove it"
