@@ -33,7 +33,7 @@ class RuntimeUnavailable(InputError):
     `runtime`: a key of TITLES. `reason`: the last line of the runtime's own message."""
 
     def __init__(self, runtime: str, reason: object) -> None:
-        self.reason = last_line(reason)
+        self.runtime, self.reason = runtime, last_line(reason)
         super().__init__(f"{TITLES[runtime]} does not work here ({self.reason})")
 
 
