@@ -102,10 +102,6 @@ def run_headless(session: GameSession, num_frames: int, record_path: Optional[st
     else:
         try:
             save_video(frames, Path(record_path), session.game.frame_rate, num_frames=num_frames)
-        except ImportError as problem:
-            raise InputError(
-                f"--record needs OpenCV ({problem}): `pip install opencv-python-headless`"
-            ) from None
         except DiskFull as problem:
             raise InputError(f"{problem}: free some space, or record to another disk") from None
         except OSError as problem:
