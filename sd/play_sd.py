@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dream.common.errors import InputError, run_script
+from dream.common.errors import InputError, run_script, shorten
 from dream.common.limits import MAX_STEPS
 from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, check_opencv, default_suffix
@@ -223,11 +223,11 @@ def open_window(args: argparse.Namespace, session: PlaySession):
     try:
         from dream.window.window import NoDisplay, PlayWindow
     except (ImportError, OSError) as problem:  # or a library that it needs is missing
-        return f"pygame cannot be imported: {problem}"
+        return f"pygame cannot be imported: {shorten(problem, 150)}"
     try:
         return PlayWindow(session, args.fps, args.scale, OUTPUT_DIR, args.record)
     except NoDisplay as problem:
-        return str(problem)
+        return shorten(problem, 150)
 
 
 @contextmanager

@@ -169,5 +169,6 @@ def test_a_gpu_that_pytorch_cannot_use_is_left_alone(exported, monkeypatch, caps
 
 def test_last_line():
     assert last_line(RuntimeError("Exception from core.cpp:126:\nstoi\n\n")) == "stoi"
+    assert last_line("") == "no reason given"
     assert last_line(KeyError()) == "KeyError" and len(last_line("x" * 500)) == 120
     assert last_line("\x1b[31mred") == "?[31mred"

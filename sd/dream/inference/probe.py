@@ -63,7 +63,7 @@ def try_in_child(code: str, runtime: str, *arguments: str) -> None:
         return
     words = child.stderr.decode(errors="replace").strip()
     if child.returncode == 1:  # a Python exception, or the child's own message
-        raise RuntimeUnavailable(runtime, words or "no reason given")
+        raise RuntimeUnavailable(runtime, words)
     if child.returncode:
         crash = f"it crashes: {exit_name(child.returncode)}"
         raise RuntimeUnavailable(runtime, f"{crash}, {last_line(words)}" if words else crash)
