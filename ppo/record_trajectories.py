@@ -201,7 +201,7 @@ def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter], effects
     if writer is None:
         raise InputError("nothing is recorded: stopped before the first frame")
     if not has_rows(writer):
-        shutil.rmtree(str(writer.run_dir))
+        shutil.rmtree(str(writer.run_dir), ignore_errors=True)  # but for the lock, on Windows
         raise InputError("nothing is recorded: stopped before the first row was full")
     path = writer.pack()
     path.replace(args.output)
