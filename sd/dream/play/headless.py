@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.disk_room import FULL, DiskFull
-from dream.common.errors import InputError
+from dream.common.disk_room import DiskFull
+from dream.common.errors import DISK_FULL_ERRNOS, InputError
 from dream.play.playable_env import PlayableEnv
 from dream.play.recorder import Recorder
 from dream.play.recording import Replay
@@ -50,7 +50,7 @@ def stop_all(recorder: Recorder) -> OSError | None:
             recorder.stop(recording)
         except OSError as error:
             problem = error
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL_ERRNOS:
                 problem = OSError(f"{recording.path} cannot be written ({error.strerror or error})")
             elif not isinstance(error, DiskFull):
                 problem = DiskFull(recording.path)
