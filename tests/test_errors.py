@@ -29,7 +29,6 @@ def test_shorten_keeps_what_fits():
     [
         ValueError("bad"),
         KeyError("x"),
-        MemoryError(),
         RecursionError(),
         OSError(errno.EINVAL, "seek"),
         OSError(),
@@ -73,7 +72,7 @@ def test_errors_about_the_disk_or_the_user_pass_through(error):
             "File name too long: choose another path",
         ),
         (MemoryError(), "error: out of memory"),
-        (KeyboardInterrupt(), "interrupted: everything saved so far is kept"),
+        (KeyboardInterrupt(), "interrupted"),
     ],
 )
 @pytest.mark.parametrize("can_resume", [False, True])
@@ -88,6 +87,19 @@ def test_a_script_ends_in_one_line_with_an_exit_code(error, wanted, can_resume):
     line = caught.value.code
     assert wanted in line and "\n" not in line and len(line) < 320
     assert "--resume" not in line or can_resume
+
+
+def test_too_little_memory_is_not_called_damage():
+    """A user whose GPU is full must not throw a run away; a damaged header may also ask for more than there is."""
+    with (
+        pytest.raises(InputError, match="does not fit in memory"),
+        refuse_damaged("a.npz", "record it again"),
+    ):
+        raise MemoryError
+    with pytest.raises(torch.OutOfMemoryError), refuse_damaged("last.pt", "start a new run"):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(SystemExit, match="the GPU is out of memory"):
+        run_script(lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

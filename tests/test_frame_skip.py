@@ -31,7 +31,7 @@ def squares(frame) -> int:
 @pytest.mark.parametrize(("period", "frame_skip"), [(2, None), (3, None), (4, None), (2, 3), (4, 2), (4, 8)])
 def test_all_objects_that_are_drawn_in_turn_are_seen(period, frame_skip, capsys):
     game = find_game(FLICKER, game_settings={"period": period}, frame_skip=frame_skip)
-    assert game.frame_skip == frame_skip or (4 and game.max_frames == period)
+    assert game.frame_skip == (frame_skip or 4) and game.max_frames == period
     assert f"the maximum of {period} frames, against flicker" in game.describe()
     steps = -(-period // game.frame_skip)  # after so many steps, a whole period has been drawn
     assert {squares(frame) for frame in frames_of(game, 8)[steps:]} == {period}

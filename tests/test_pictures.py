@@ -161,6 +161,38 @@ def test_the_range_of_floats_is_decided_once(reader):
     assert reads.read(white * 200).min() == 200 and reads.read(white).min() == 1
 
 
+@pytest.mark.parametrize("reader", [PictureReader, SdPictureReader])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, bool])
+def test_opaque_floats_of_0_and_1_are_colors(reader, dtype):
+    """A first picture of red on black, in four channels; greys follow."""
+    reads, picture = reader(), np.zeros((4, 4, 4), dtype)
+    assert reads.read(picture).max() == 0  # decides nothing
+    picture[..., 3] = 1
+    assert reads.read(picture).max() == 0
+    picture[0, 0, 0] = 1
+    np.testing.assert_array_equal(reads.read(picture)[0, :2], [[255, 0, 0], [0, 0, 0]])
+    if dtype is not bool:
+        picture[1, 1, :3] = 0.5
+        assert reads.read(picture)[1, 1].tolist() == [128] * 3
+    assert any("opacity" in note for note in reads.notes) and not any("planes" in n for n in reads.notes)
+
+
+@pytest.mark.parametrize("reader", [PictureReader, SdPictureReader])
+def test_four_planes_are_decided_by_a_picture_that_cannot_be_rgba(reader):
+    reads, planes = reader(), np.zeros((4, 4, 4), np.float32)
+    planes[0, 0, 3] = 1  # of the fourth plane alone: an object, or black on a transparent ground
+    assert reads.read(planes)[0, 0].max() > 100
+    planes[1, 1, 0] = 1
+    assert len(np.unique(reads.read(planes).reshape(-1, 3), axis=0)) == 3
+    planes[..., 3] = 1  # cannot change the meaning any more
+    assert len(np.unique(reads.read(planes).reshape(-1, 3), axis=0)) == 1
+    reads, planes = reader(), np.zeros((4, 4, 4), np.float32)
+    planes[0, 0, 3] = 1
+    reads.read(planes)
+    planes[1:] = (0.25, 0.5, 0.75, 1)  # colors after all
+    assert reads.read(planes)[2, 2].tolist() == [64, 128, 191]
+
+
 def test_transparent_parts_are_black():
     picture = np.zeros((2, 2, 4), np.uint8) + 200
     picture[0, 0, 3], picture[1, 1, 3] = 0, 255

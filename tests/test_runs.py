@@ -43,6 +43,13 @@ def test_atomic_write_removes_the_temporary_files_of_killed_processes(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(["a.txt", *kept])
 
 
+def test_a_damaged_last_checkpoint_leads_to_a_new_run(tmp_path):
+    """The advice to run without --resume would end in the advice to use --resume."""
+    (tmp_path / "last.pt").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"damaged .*start a new run in another --output-dir"):
+        load_resume_state(tmp_path, "a_run", True, {})
+
+
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need rights there")
 def test_atomic_write_does_not_follow_a_link_in_place_of_its_temporary_file(tmp_path):
     """In a folder that others can write, a prepared link would make the script overwrite any file of its user."""

@@ -44,6 +44,10 @@ class Behind(gymnasium.Env):
         self.t += 1
         if self.t > 2 and self.fault == "error":
             raise ValueError("broken")
+        if self.t == 3 and self.fault == "dies after a fork":
+            if os.fork() == 0:  # as some games start theirs: it holds all that the worker has opened
+                time.sleep(1000)
+            os._exit(3)
         if self.t > 2 and self.fault == "hangs in step":
             self.write("hangs")
             time.sleep(1000)
@@ -68,10 +72,10 @@ RUN = """
 import sys
 sys.path[:0] = {paths!r}
 import numpy as np
-from player.envs import vector_env
+from player.envs import vector_env, worker_exit
 from behind import Behind
 if __name__ == "__main__":
-    vector_env.CLOSE_SECONDS = vector_env.TERMINATE_SECONDS = 0.5
+    worker_exit.CLOSE_SECONDS = worker_exit.TERMINATE_SECONDS = 0.5
     envs = vector_env.SharedVectorEnv([lambda: Behind(fault=sys.argv[1])] * 2, 0, 2)
     try:
         envs.reset(seed=0)
@@ -132,6 +136,14 @@ def test_environments_are_closed_before_the_workers_end(start, fault, end):
     started, closed = ({line[1] for line in lines if line[0] == word} for word in ("started", "closed"))
     assert len(started) == 3 and started == closed  # one to read its spaces, and two
     assert not living_children(lines)
+
+
+def test_a_dead_worker_is_replaced_although_a_process_that_it_forked_holds_its_pipe(start):
+    process, log = start("dies after a fork", 4)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert errors.count("a worker process has ended (exit code 3): its games are restarted") == 2
+    assert not living_children(log())
 
 
 @pytest.mark.parametrize("fault", ["hangs in close", "fails in close", "forgets"])

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 MAX_MESSAGE = 300  # characters
-# Of the OSErrors that wrong sizes and positions in a file cause; all others are about the path or the disk.
-DAMAGE_ERRNOS = (None, errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM)
+# errno of the OSErrors that damaged content causes: wrong sizes and positions.
+DAMAGE_ERRNOS = (None, errno.EINVAL, errno.EOVERFLOW)
+# What a write on a full disk fails with: no space, a quota, a limit on the size of a file.
+DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
 
 class InputError(ValueError):
@@ -39,17 +41,26 @@ def refuse_damaged(path: Path, advice: str) -> Iterator[None]:
     """Turns every exception that reading a damaged file can cause into an InputError that names the file.
 
     `advice`: what to do, such as "record it again". Errors that are not about the content (PermissionError, a full
-    disk ...) and KeyboardInterrupt pass through.
+    disk, a GPU without memory ...) and KeyboardInterrupt pass through.
     """
     try:
         yield
     except InputError:
         raise
+    except MemoryError:
+        raise InputError(
+            f"{path} does not fit in memory: it is damaged, or too large for this machine"
+        ) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno not in DAMAGE_ERRNOS:
+        if (isinstance(error, OSError) and error.errno not in DAMAGE_ERRNOS) or _is_gpu_error(error):
             raise
         reason = shorten(error, 100) or type(error).__name__
         raise InputError(f"{path} is damaged or of another kind ({reason}): {advice}") from None
+
+
+def _is_gpu_error(error: Exception) -> bool:
+    """Whether PyTorch reports an error of the GPU; this module does not import PyTorch."""
+    return type(error).__name__ in ("OutOfMemoryError", "AcceleratorError") or "CUDA error" in str(error)
 
 
 def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
@@ -62,17 +73,22 @@ def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        resume = "; continue with the same command and --resume, unless no epoch was finished"
-        sys.exit("interrupted: everything saved so far is kept" + (resume if can_resume else ""))
+        kept = ": finished epochs are kept; continue with the same command and --resume" if can_resume else ""
+        sys.exit("interrupted" + kept)
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it; the last flush must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         place = shorten(error.filename or "while reading or writing", 200)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL_ERRNOS:
             again = "use --resume" if can_resume else "run the command again"
             sys.exit(f"error: the disk is full ({place}): free some space and {again}")
-        sys.exit(f"error: {place}: {error.strerror or error}: choose another path, or correct this one")
+        reason = shorten(error.strerror or error, 100)
+        sys.exit(f"error: {place}: {reason}: choose another path, or correct this one")
     except MemoryError:
         sys.exit("error: out of memory: close other programs, or use smaller sizes and batches")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch.cuda's
+            raise
+        sys.exit("error: the GPU is out of memory: close other programs, or use smaller batches")

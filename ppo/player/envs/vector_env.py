@@ -6,13 +6,11 @@ torch, which would make every worker process large and slow to start.
 
 import multiprocessing
 import os
-import signal
 import sys
-import time
 import weakref
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
@@ -22,11 +20,11 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
-from player.envs.worker import CLOSE, shared_arrays, worker
+from player.envs import worker_exit
+from player.envs.worker import shared_arrays, worker
+from player.envs.worker_exit import end_workers, kill_group, receive
 from player.games.game import Game
 
-CLOSE_SECONDS = 10.0  # how long workers may take to close their environments
-TERMINATE_SECONDS = 2.0  # how long they may take after SIGTERM, before they are killed
 MAX_RESTARTS = 20  # worker restarts per run; more indicate a persistent fault
 
 
@@ -50,8 +48,6 @@ class StateWrapper(gymnasium.Wrapper):
 
 def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
     """Creates one environment of `game` in this process. `settings` are passed to `game.make`."""
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and terminates its workers
     return StateWrapper(game.make(frame_skip=frame_skip, **settings))
 
 
@@ -65,7 +61,8 @@ def make_vector_env(
     """
     track_of_env = [tracks[i % len(tracks)] if len(tracks) > 1 else {} for i in range(num_envs)]
     env_fns = [partial(make_env, game, frame_skip, **settings, **track) for track in track_of_env]
-    return SharedVectorEnv(env_fns, len(game.truth_names), None if game.shares_process else num_envs)
+    num_processes = None if game.shares_process else num_envs
+    return SharedVectorEnv(env_fns, len(game.truth_names), num_processes, spaces=game.spaces)
 
 
 class SharedVectorEnv(VectorEnv):
@@ -88,15 +85,12 @@ class SharedVectorEnv(VectorEnv):
         truth_size: int = 0,
         num_processes: Optional[int] = None,
         context: Optional[str] = None,
+        spaces: Optional[Tuple[gymnasium.Space, gymnasium.Space]] = None,
     ) -> None:
         """`truth_size`: length of `info["truth"]` of one environment. `num_processes`: default one per CPU core.
-        `context`: start method of the processes, as in multiprocessing.get_context."""
-        env = env_fns[0]()  # only to read its spaces
-        try:
-            self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
-        finally:
-            env.close()
-        del env  # a process can hold only one emulator
+        `context`: start method of the processes, as in multiprocessing.get_context. `spaces`: observation and action
+        space of one environment; None: one is made to read them."""
+        self.single_observation_space, self.single_action_space = spaces or read_spaces(env_fns[0])
         self.num_envs = N = len(env_fns)
         self.context, self.env_fns, self.restarts = multiprocessing.get_context(context), env_fns, 0
         shapes = {
@@ -173,7 +167,7 @@ class SharedVectorEnv(VectorEnv):
         answers = []
         for number, pipe in enumerate(self.pipes):
             try:
-                answers.append(pipe.recv())
+                answers.append(receive(pipe, self.processes[number]))
             except (EOFError, OSError):
                 answers.append(self.restart_worker(number, command))
         for answer in answers:
@@ -195,9 +189,12 @@ class SharedVectorEnv(VectorEnv):
             )
         env_ids = self.worker_env_ids[number]
         final_obs = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # the last frames received
-        self.processes[number].join()
-        kill_group(self.processes[number])  # what its environments have left behind
-        exit_code = self.processes[number].exitcode
+        process = self.processes[number]
+        if process.is_alive():  # it has closed its pipe, and is about to end, or hangs
+            process.join(worker_exit.TERMINATE_SECONDS)
+        kill_group(process)  # also what its environments have left behind
+        process.join()
+        exit_code = process.exitcode
         print(
             f"\na worker process has ended (exit code {exit_code}): its games are restarted", file=sys.stderr
         )
@@ -206,7 +203,7 @@ class SharedVectorEnv(VectorEnv):
         self.pipes[number], self.processes[number] = self.start_worker(env_ids)
         try:
             self.pipes[number].send(("reset", [None] * len(env_ids)))
-            answer = self.pipes[number].recv()
+            answer = receive(self.pipes[number], self.processes[number])
         except (EOFError, OSError):
             return InputError("a worker process has ended, and its replacement, too: out of memory?")
         if isinstance(answer, BaseException):
@@ -220,62 +217,13 @@ class SharedVectorEnv(VectorEnv):
         self.finalizer()
 
 
-def end_workers(pipes: List[Connection], processes: List[Any], owner: int) -> None:
-    """Asks the workers to close their environments and to end; kills those that do not, and what they leave behind.
-
-    They have CLOSE_SECONDS, then TERMINATE_SECONDS after SIGTERM; Ctrl-C kills them at once. `owner`: id of the process
-    that started them; in any other one, such as a forked copy, nothing happens.
-    """
-    if os.getpid() != owner:
-        return
+def read_spaces(make: Callable[[], gymnasium.Env]) -> Tuple[gymnasium.Space, gymnasium.Space]:
+    """Observation and action space of an environment. It is closed: a process can hold only one emulator."""
+    env = make()
     try:
-        for pipe in pipes:
-            with suppress(OSError, ValueError):  # the worker has died, or the pipe is closed
-                pipe.send((CLOSE, None))
-        wait_for_workers(pipes, processes, CLOSE_SECONDS)
-        for process in processes:
-            if process.is_alive():  # a step that does not return, for example
-                process.terminate()
-        wait_for_workers(pipes, processes, TERMINATE_SECONDS)
+        return env.observation_space, env.action_space
     finally:
-        late = sum(process.is_alive() for process in processes)
-        if late:
-            print(f"note: {late} worker processes did not close their games in time: killed", file=sys.stderr)
-        for process in processes:
-            kill_group(process)
-        for pipe, process in zip(pipes, processes):
-            pipe.close()
-            process.join()
-
-
-def wait_for_workers(pipes: List[Connection], processes: List[Any], seconds: float) -> None:
-    """Returns when all workers have ended, or after `seconds`.
-
-    Answers that they still send, because they were in the middle of a step, are dropped; they would wait otherwise.
-    """
-    deadline = time.monotonic() + seconds
-    open_pipes = [pipe for pipe in pipes if not pipe.closed]
-    while True:
-        alive = [process.sentinel for process in processes if process.is_alive()]
-        remaining = deadline - time.monotonic()
-        if not alive or remaining <= 0:
-            return
-        for ready in wait([*open_pipes, *alive], timeout=remaining):
-            if ready in open_pipes:
-                try:
-                    ready.recv()
-                except Exception:  # the end of the pipe, or an answer that cannot be unpickled
-                    open_pipes.remove(ready)
-
-
-def kill_group(process: Any) -> None:
-    """Kills a worker, if it is running, and all processes of its group, which its environments have started."""
-    if process.is_alive():
-        process.kill()
-    if hasattr(os, "killpg"):
-        with suppress(OSError):  # nothing is left, as a rule
-            if process.pid != os.getpgrp():
-                os.killpg(process.pid, signal.SIGKILL)
+        env.close()
 
 
 def num_cores() -> int:

@@ -58,6 +58,8 @@ class Game:
     # How to make and step the same Gymnasium environment elsewhere: settings, actions (its number for each one),
     # frame_skip, max_frames, crop; None for emulator games.
     environment: Optional[Dict[str, Any]] = None
+    # Observation and action space of what `make` makes; None: it must be made to know them.
+    spaces: Optional[Tuple[gymnasium.Space, gymnasium.Space]] = None
     notes: Tuple[str, ...] = ()  # what was assumed or chosen; one line each, for the user
 
     def describe(self) -> str:

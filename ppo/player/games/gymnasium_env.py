@@ -17,14 +17,15 @@ SIZE_MULTIPLE = 16  # the height is a multiple of this, so that it can be halved
 MAX_ASPECT = 4  # largest ratio of height to width, or width to height
 
 
-class GymnasiumGame(gymnasium.Env):
+class GymnasiumEnv(gymnasium.Env):
     """Wraps the environment `name`: the observation is its picture, uint8 (H, 256, 3).
 
     `actions`: for each action of this environment, the number of the wrapped environment's action. `crop`: x, y, width
     and height of the visible part of the picture, in pixels. `settings`: keyword arguments of the wrapped environment.
-    `game_path`: folder to import it from. `known_notes`: assumptions about its pictures that are not printed, because
-    they were before; None: print none. `picture_size`: height and width to which its pictures are resized if they have
-    another size; None: those of the first one.
+    `game_path`: folder to import it from. `printed_notes`: assumptions about its pictures that have been printed
+    already; others are printed once, unless `prints_notes` is false. `picture_size`: height and width to which its
+    pictures are resized if they have another size; None: those of the first one. `opened`: the result of `open_env`, if
+    the wrapped environment has been opened already; it is then closed with this one.
 
     One step runs `frame_skip` steps of the wrapped environment (`substeps` frames each, see `split_steps`), fewer if
     the episode ends, and sums their rewards. Each picture is the maximum of the last `max_frames` frames. Raises
@@ -39,17 +40,19 @@ class GymnasiumGame(gymnasium.Env):
         settings: Optional[Dict[str, Any]] = None,
         game_path: Optional[str] = None,
         substeps: int = 1,
-        known_notes: Optional[Sequence[str]] = (),
+        printed_notes: Sequence[str] = (),
+        prints_notes: bool = True,
         picture_size: Optional[Tuple[int, int]] = None,
         max_frames: int = 1,
         frame_skip: int = 4,
+        opened: Optional[Tuple[gymnasium.Env, bool]] = None,
     ) -> None:
         add_game_path(game_path)  # here too: a spawned worker process starts without it
         self.name, self.actions, self.crop, self.frame_skip = name, actions, crop, frame_skip
         self.num_frames, self.max_frames = frame_skip * substeps, max_frames
-        self.game, self.draws = open_env(name, settings)
-        self.reader, self.known_notes = PictureReader(), None if known_notes is None else list(known_notes)
-        self.reader.shape = picture_size
+        self.game, self.draws = opened or open_env(name, settings)
+        self.reader, self.printed_notes = PictureReader(picture_size), list(printed_notes)
+        self.prints_notes = prints_notes
         self.maximum, self.last_picture = FrameMaximum(max_frames), None
         rate = find_timing(self.game, settings or {}).frame_rate
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": rate / self.num_frames}
@@ -138,10 +141,10 @@ class GymnasiumGame(gymnasium.Env):
         except InputError as problem:
             raise InputError(f"{self.name}: {problem}") from None
         self.last_picture = picture
-        if self.known_notes is not None:
+        if self.prints_notes:
             for note in self.reader.notes:
-                if note not in self.known_notes:
-                    self.known_notes.append(note)
+                if note not in self.printed_notes:
+                    self.printed_notes.append(note)
                     print(note, file=sys.stderr)
         x, y, width, height = self.crop or (0, 0, *rgb.shape[1::-1])
         cropped = rgb[y : y + height, x : x + width]

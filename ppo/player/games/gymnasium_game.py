@@ -1,7 +1,7 @@
 """Makes the Game of a Gymnasium environment: actions, frame skip, assumptions about its pictures, flicker."""
 
 from functools import partial
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import gymnasium
 import numpy as np
@@ -10,9 +10,9 @@ from player.common.errors import InputError
 from player.common.pictures import NEARLY_BLACK
 from player.games.flicker import PROBE_FRAMES, flicker_period
 from player.games.game import Action, Game, read_actions
-from player.games.gymnasium_env import GymnasiumGame
+from player.games.gymnasium_env import GymnasiumEnv
 from player.games.gymnasium_open import add_game_path, open_env, with_defaults
-from player.games.timing import MAX_TURN_RATE, Timing, find_timing, own_frame_skip
+from player.games.timing import MAX_TURN_RATE, Timing, find_timing, own_frame_skip, wrapper_frame_skip
 
 KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
 # Environments whose actions have names: name and keys of each, in the environment's order.
@@ -21,15 +21,31 @@ NAMED_ACTIONS = {
 }
 
 
-def split_steps(env: gymnasium.Env, settings: Dict[str, Any]) -> int:
-    """Frames per step of an Atari environment (ALE) that skips a fixed number of frames itself; otherwise 1.
+def split_steps(
+    name: str, env: gymnasium.Env, settings: Dict[str, Any]
+) -> Tuple[int, Optional[Tuple[gymnasium.Env, bool]]]:
+    """Frames per step of an Atari environment (ALE) that skips a fixed number of frames itself, and the environment
+    opened again with frameskip=1; otherwise 1 and None.
 
-    Its own skip shows only every fourth frame, so what flickers is lost: it is opened with frameskip=1 instead, and
-    its frames are run here.
+    Its own skip shows only every fourth frame, so what flickers is lost: its frames are run here instead. That is not
+    done if a wrapper skips frames, or if frameskip=1 does not reach ALE: they would then be skipped twice.
     """
     skip = own_frame_skip(env, settings)
-    is_ale = type(env.unwrapped).__module__.split(".")[0] == "ale_py"
-    return skip if is_ale and isinstance(skip, int) else 1
+    if not is_ale(env) or not isinstance(skip, int) or skip == 1 or wrapper_frame_skip(env) != 1:
+        return 1, None
+    try:
+        opened = open_env(name, {**settings, "frameskip": 1})
+    except InputError:  # the user's function that makes it has no such argument
+        return 1, None
+    if is_ale(opened[0]) and vars(opened[0].unwrapped).get("_frameskip") == 1:
+        return skip, opened
+    opened[0].close()
+    return 1, None
+
+
+def is_ale(env: gymnasium.Env) -> bool:
+    """Whether an environment is of the Arcade Learning Environment, with or without wrappers."""
+    return type(env.unwrapped).__module__.split(".")[0] == "ale_py"
 
 
 def make_game(
@@ -51,27 +67,32 @@ def make_game(
     """
     add_game_path(game_path)
     settings = dict(game_settings or {})
-    env, _ = open_env(name, settings)
+    opened = open_env(name, settings)
+    env = opened[0]
     try:
-        timing, substeps = find_timing(env, settings), split_steps(env, settings)
+        timing, is_atari = find_timing(env, settings), is_ale(env)
         first, number = int(env.action_space.start), int(env.action_space.n)
-        is_atari = type(env.unwrapped).__module__.split(".")[0] == "ale_py"
-    finally:
+        chosen = choose_actions(name, [str(first + i) for i in range(number)], actions)
+        has_random_skip = isinstance(own_frame_skip(env, settings), tuple)
+        substeps, split = split_steps(name, env, settings)
+    except BaseException:
         env.close()
-    chosen = choose_actions(name, [str(first + i) for i in range(number)], actions)
+        raise
+    if split:
+        env.close()
     env_actions = tuple(int(action.buttons[0]) for action in chosen)
     make_settings = {**settings, "frameskip": 1} if substeps > 1 else settings
     make = partial(
-        GymnasiumGame, name, env_actions, crop, settings=make_settings, game_path=game_path, substeps=substeps
+        GymnasiumEnv, name, env_actions, crop, settings=make_settings, game_path=game_path, substeps=substeps
     )
-    notes, period, picture_size = probe(make)
+    notes, period, picture_size, spaces = probe(make, split or opened)
     frame_skip = frame_skip or timing.frame_skip
     if max_frames is None:
         # A slow or turn-based game repeats its pictures for other reasons: four turns to the left, for example.
         is_fast = timing.is_declared and timing.frame_rate * substeps > MAX_TURN_RATE
         needed = max(period if is_fast else 1, 2 if is_atari else 1)
         max_frames = needed if frame_skip * substeps > 1 else 1
-    make = partial(make, known_notes=notes, picture_size=picture_size, max_frames=max_frames)
+    make = partial(make, printed_notes=notes, picture_size=picture_size, max_frames=max_frames)
     environment = {
         "settings": with_defaults(name, make_settings),
         "actions": list(env_actions),
@@ -81,12 +102,15 @@ def make_game(
     }
     lines = describe_choices(timing, frame_skip, max_frames)
     if is_atari and substeps == 1 and timing.reason and max_frames == 1:
+        remedy = "make it with frameskip=1 in your own code, and its wrappers without frame skip"
+        if has_random_skip:
+            remedy = "--game-settings frameskip=1 leaves it to here"
         lines.append(
-            "note: what flickers is lost in its own frame skip; --game-settings frameskip=1 leaves it to here"
+            f"note: what flickers is lost in its own frame skip, unless its wrappers merge frames; {remedy}"
         )
     return Game(
         name, chosen, timing.frame_rate, make, shares_process=True, has_buttons=False, frame_skip=frame_skip,
-        max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes),
+        max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes), spaces=spaces,
     )  # fmt: skip
 
 
@@ -110,13 +134,15 @@ def choose_actions(name: str, numbers: List[str], file: Optional[str]) -> Tuple[
     return tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
 
 
-def probe(make: Any) -> Tuple[List[str], int, Tuple[int, int]]:
-    """Plays some frames with the first action. Returns assumptions about the pictures, the period of flicker, and
-    height and width of the pictures.
+def probe(
+    make: Callable[..., GymnasiumEnv], opened: Tuple[gymnasium.Env, bool]
+) -> Tuple[List[str], int, Tuple[int, int], Tuple[gymnasium.Space, gymnasium.Space]]:
+    """Plays some frames with the first action. Returns assumptions about the pictures, the period of flicker, height
+    and width of the pictures, and the spaces of observations and actions.
 
-    `make`: of a GymnasiumGame. Raises InputError if a picture cannot be used.
+    `opened`: of `open_env`; it is closed. Raises InputError if a picture cannot be used.
     """
-    game = make(known_notes=None, frame_skip=1, max_frames=1)
+    game = make(opened=opened, prints_notes=False, frame_skip=1, max_frames=1)
     try:
         game.num_frames = 1  # every frame, also of an environment with substeps
         frames: List[np.ndarray] = []
@@ -134,7 +160,7 @@ def probe(make: Any) -> Tuple[List[str], int, Tuple[int, int]]:
         if 0 < game.reader.brightest < NEARLY_BLACK:
             notes.append(f"warning: nearly black: the brightest value is {game.reader.brightest} of 255; are "
                          "these numbers of cells, and not colors?")  # fmt: skip
-        return notes, period, game.reader.shape
+        return notes, period, game.reader.shape, (game.observation_space, game.action_space)
     finally:
         game.close()
 

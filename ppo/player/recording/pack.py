@@ -26,7 +26,6 @@ from player.recording.parts import (
     check_part,
     finished_parts,
     flush_folder,
-    part_layout,
     partial_folder,
     read_metadata,
     remove_parts,
@@ -68,9 +67,7 @@ def pack_trajectories(run_dir: Path) -> Path:
         return target
     metadata = read_metadata(run_dir)
     kept_epochs = [epoch for epoch in (packed.epochs if packed else []) if epoch < min(parts)]
-    for path in parts.values():
-        check_part(path, metadata)
-    layouts = {path.name: part_layout(path) for path in parts.values()}
+    layouts = {path.name: check_part(path, metadata) for path in parts.values()}
     if kept_epochs:
         layouts[FILE_NAME] = packed.layout
     layout = layouts[parts[min(parts)].name]
@@ -128,7 +125,7 @@ def read_packed(path: Path) -> Optional[PackedFile]:
     if not path.exists():
         return None
     with refuse_damaged(path, DAMAGED_ADVICE):
-        layout = {}
+        layout, shape = {}, None
         with zipfile.ZipFile(str(path)) as archive:
             for key in (name[: -len(".npy")] for name in archive.namelist()):
                 if key not in ("action_names", "meta"):
@@ -139,6 +136,8 @@ def read_packed(path: Path) -> Optional[PackedFile]:
         arrays = {key: np.lib.format.read_array(text, allow_pickle=False) for key, text in texts.items()}
         action_names = [str(name) for name in arrays["action_names"]]
         meta = json.loads(str(arrays["meta"]))
+        if shape is None:
+            raise ValueError("it has no arrays")
         if shape[0] != meta["record_envs"] * len(meta["epochs"]):
             raise InputError(f"{shape[0]} rows are not those of {len(meta['epochs'])} epochs")
         return PackedFile(layout, action_names, meta["record_envs"], meta["epochs"])

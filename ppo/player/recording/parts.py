@@ -135,8 +135,8 @@ def part_layout(part: Path) -> Layout:
     return {key: (dtype, shape[1:]) for key, (dtype, shape) in layout.items()}
 
 
-def check_part(part: Path, metadata: dict) -> None:
-    """Raises InputError unless the arrays of an epoch that every recording has fit the metadata of `read_metadata`."""
+def check_part(part: Path, metadata: dict) -> Layout:
+    """The layout of an epoch. Raises InputError unless the arrays that every recording has fit the `metadata`."""
     layout = part_layout(part)
     with refuse_damaged(part, "remove it to keep the other epochs"):
         for key, (dtype, _) in REQUIRED_ARRAYS.items():
@@ -146,6 +146,7 @@ def check_part(part: Path, metadata: dict) -> None:
         K, num_names = metadata["meta"]["record_envs"], len(metadata["action_names"])
         if len(actions) != K or actions.min() < 0 or actions.max() >= num_names:
             raise ValueError(f"actions {actions.shape} of {K} environments, wanted 0 to {num_names - 1}")
+    return layout
 
 
 def check_equal(recorded: dict, found: dict, source: str) -> None:

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from dream.common.errors import InputError
 
-# What a write on a full disk fails with: no space, a quota, a limit on the size of a file.
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-
 
 class DiskFull(OSError):
     """The disk is full: a frame cannot be recorded, or a recording holds fewer frames than were given to it."""

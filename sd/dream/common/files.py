@@ -75,19 +75,27 @@ def locked_folder(folder: Path) -> Iterator[None]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_NAME
-    with open(path, "a") as file:
-        # The file may have been removed by the process that held the lock when this one opened it.
-        if not (_lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
-            raise InputError(
-                f"another process is writing to {folder}: wait for its end, or choose another folder"
-            )
-        try:
-            yield
-        finally:
-            if os.name != "nt":  # there an open file cannot be removed
-                with suppress(OSError):
-                    path.unlink()
-                    folder.rmdir()
+
+    def remove() -> None:
+        with suppress(OSError):
+            path.unlink()
+            folder.rmdir()
+
+    try:
+        with open(path, "a") as file:
+            # The file may have been removed by the process that held the lock when this one opened it.
+            if not (_lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+                raise InputError(
+                    f"another process is writing to {folder}: wait for its end, or choose another folder"
+                )
+            try:
+                yield
+            finally:
+                if os.name != "nt":  # while it is locked
+                    remove()
+    finally:
+        if os.name == "nt":  # an open file cannot be removed there
+            remove()
 
 
 def check_zip(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dream.common.disk_room import FULL
+from dream.common.errors import DISK_FULL_ERRNOS
 
 
 class GifWriter:
@@ -58,7 +58,7 @@ class GifWriter:
                     written += file.write(content[written : written + 2**20])
                 os.fsync(file.fileno())
         except OSError as problem:
-            if problem.errno not in FULL:
+            if problem.errno not in DISK_FULL_ERRNOS:
                 raise
             return min(written, len(content) - 1)
         with Image.open(self.path) as image:

@@ -19,12 +19,13 @@ class PictureReader:
 
     What has only one meaning is converted, and `notes` gets one line for each assumption; anything else raises
     InputError. The meaning of float values (0-1 or 0-255) and of four channels is decided once, by the first picture
-    that is not black, so that it cannot change from frame to frame.
+    that has only one meaning, so that it cannot change from frame to frame.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, picture_size: Optional[Tuple[int, int]] = None) -> None:
+        """`picture_size`: height and width of all results; None: those of the first picture."""
         self.notes: List[str] = []
-        self.shape: Optional[Tuple[int, int]] = None  # height and width of the first picture
+        self.shape = picture_size
         self.brightest = 0  # largest value of all pictures so far, 0-255
         self._float_max: Optional[int] = None  # 1 or 255: what white is in float pictures
         self._has_planes: Optional[bool] = None  # whether four channels are planes of 0 and 1, not RGBA
@@ -77,10 +78,11 @@ class PictureReader:
 
     def _to_rgb(self, array: np.ndarray, is_observation: bool) -> np.ndarray:
         channels = array.shape[2]
-        if channels == 4 and self._has_planes is None and array.any():
-            # Floats of 0 and 1 alone; colors of four channels would also have values between them.
-            self._has_planes = array.dtype.kind in "bf" and is_binary(array)
-        if channels not in (1, 3, 4) or (channels == 4 and self._has_planes):
+        if channels == 4 and self._has_planes is None:
+            self._has_planes = has_planes(array)
+        # While both are possible, nothing but the fourth plane is set; as RGBA, the picture would be black.
+        is_undecided = channels == 4 and self._has_planes is None and array.any()
+        if channels not in (1, 3, 4) or (channels == 4 and self._has_planes) or is_undecided:
             return self._color_planes(array)
         values = self._to_uint8(array)
         if channels == 1:
@@ -128,6 +130,18 @@ class PictureReader:
         colors = [colorsys.hsv_to_rgb(i / planes, 1.0 if i % 2 else 0.6, 1.0) for i in range(planes)]
         table = np.rint(np.array([(0, 0, 0), *colors]) * 255).astype(np.uint8)  # (N + 1, 3), black first
         return table[((array != 0) * np.arange(1, planes + 1)).max(axis=2)]
+
+
+def has_planes(array: np.ndarray) -> Optional[bool]:
+    """Whether the four channels of a picture (H, W, 4) are planes of 0 and 1, not RGBA; None if both are possible."""
+    if array.dtype.kind not in "bf" or not is_binary(array):
+        return False if array.any() else None
+    colors, alpha = array[..., :3].any(axis=2), array[..., 3] != 0
+    if alpha.all():
+        return False  # opaque
+    if not colors.any():
+        return None
+    return bool((colors & ~alpha).any())  # colors that are all invisible would be of no use
 
 
 def is_binary(array: np.ndarray) -> bool:

@@ -20,6 +20,9 @@ import torch
 from dream.common.errors import InputError, refuse_damaged
 from dream.common.files import atomic_write, check_zip, locked_folder
 
+# What to do if last.pt cannot be resumed from.
+NEW_RUN = "start a new run in another --output-dir (from this run's best model: see --help)"
+
 
 def pick_device(name: str) -> torch.device:
     """The device for `auto`, `cpu` or `cuda`. Raises InputError if cuda is requested and not available."""
@@ -69,23 +72,25 @@ class _Writer:
         self.file.flush()
 
 
-def load_checkpoint(path: Path, kind: str, hint: str) -> dict:
+def load_checkpoint(path: Path, kind: str, hint: str, advice: str = "") -> dict:
     """Loads a dict of tensors and plain Python values on the CPU; code in the file is never executed.
 
     `kind`: the required value of the dict's "kind". `hint`: the command that makes such a file, for error messages.
+    `advice`: what to do about a damaged one (by default: make it again with `hint`).
     Raises InputError if the file is missing, damaged, unsafe, or of another kind, or if a number is not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}: {hint} makes one")
-    with refuse_damaged(path, f"make it again with {hint}"):
+    advice = advice or f"make it again with {hint}"
+    with refuse_damaged(path, advice):
         check_zip(path)  # torch.load does not compare the checksums
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         actual = checkpoint.get("kind") if isinstance(checkpoint, dict) else type(checkpoint).__name__
         if actual != kind:
             raise InputError(f"{path} holds {actual!r}, wanted {kind!r}: {hint} makes one")
         if not _is_finite(checkpoint):
-            raise InputError(f"{path} holds numbers that are not finite: make it again with {hint}")
+            raise InputError(f"{path} holds numbers that are not finite: {advice}")
     return checkpoint
 
 
@@ -113,9 +118,6 @@ def exclusive_run(main: Callable[[argparse.Namespace], None]) -> Callable[[argpa
     return locked
 
 
-NEW_RUN = "start a new run in another --output-dir"
-
-
 def load_resume_state(
     run_dir: Path, kind: str, resume: bool, must_match: Dict[str, object]
 ) -> Optional[dict]:
@@ -131,7 +133,7 @@ def load_resume_state(
                 f"{run_dir} already contains a run: continue it with --resume, or choose another --output-dir"
             )
         return None
-    last = load_checkpoint(path, kind, "the same command without --resume")
+    last = load_checkpoint(path, kind, "the same command without --resume", NEW_RUN)
     if not isinstance(last.get("must_match"), dict):
         raise InputError(f"{path} was written by an older version: {NEW_RUN}")
     saved = last["must_match"]

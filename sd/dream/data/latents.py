@@ -1,7 +1,6 @@
 """Frames to latents: conversions, the latents of a whole recording cached in the run's folder, windows of them."""
 
 import json
-import shutil
 import zlib
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dream.common.device import to_device
-from dream.common.errors import InputError
+from dream.common.disk_room import check_room
 from dream.common.files import atomic_write
 from dream.common.runs import autocast
 from dream.data.trajectories import Trajectories, recording_fingerprint
@@ -60,11 +59,7 @@ def encode_recording(
         metadata_path.unlink(missing_ok=True)
         num_bytes = 2 * int(np.prod(source["shape"]))
         print(f"encoding the recording to {path}: {num_bytes / 1e9:.2f} GB", flush=True)
-        if num_bytes > shutil.disk_usage(folder).free:
-            raise InputError(
-                f"not enough disk space in {folder} for {num_bytes / 1e9:.2f} GB of latents: free some space, or "
-                "choose another --output-dir"
-            )
+        check_room(path, num_bytes, "the encoded recording")
         with atomic_write(path) as file:
             header = {"descr": "<f2", "fortran_order": False, "shape": tuple(source["shape"])}
             np.lib.format.write_array_header_1_0(file, header)

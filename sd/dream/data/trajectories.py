@@ -161,7 +161,7 @@ def _read_meta(text: np.ndarray | None, assumptions: list[str]) -> dict:
         meta = json.loads(text.item())
         if not isinstance(meta, dict):
             raise ValueError(f"{type(meta).__name__}, wanted an object")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         assumptions.append(f"meta is not readable as a JSON object ({error}): ignored")
         return {}
     version = meta.get("format_version", FORMAT_VERSION)
