@@ -1,5 +1,6 @@
 """Reads a log of keys as a table: the time and the keys of each line, and whether a key goes down or up."""
 
+import re
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Set, Tuple
 
@@ -8,6 +9,7 @@ from player.video.log_columns import (
     KEY_WORDS,
     NAME_WORDS,
     Columns,
+    at_time,
     find_columns,
     is_index,
     is_number,
@@ -41,6 +43,9 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     """
     text = decode(path, notes)
     columns, rows, is_csv = _find_table(path, text)
+    if is_csv:
+        rows = [(number, _join_fraction(columns, cells)) for number, cells in rows]
+    columns = _choose_time(columns, rows)
     rows = keep_key_events(path, columns, rows, notes)
     if not rows:
         raise InputError(f"{path} has no lines after the first: {EXPECTED}")
@@ -57,7 +62,8 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     if columns.key_columns:
         return table._replace(keys=[_held_names(path, columns, row) for row in rows])
     names = _name_columns(columns, rows)
-    event = find_event_column(path, columns, rows, names[0])
+    _refuse_numbers(path, columns, rows, names[0])
+    event = find_event_column(path, columns, rows, names[0], notes)
     _check_unused(path, columns, {names[0], event, columns.time, columns.fraction}, notes)
     if event is None:
         return table._replace(keys=[cells[names[0]] for _, cells in rows])
@@ -85,6 +91,37 @@ def _find_table(path: Path, text: str) -> Tuple[Columns, List[Row], bool]:
         if columns is not None:
             return columns, list(csv_rows(path, text, delimiter, number)), True
     raise InputError(f"{path}: the first line must be time,keys or frame,keys, found {found[:60]!r}")
+
+
+def _join_fraction(columns: Columns, cells: List[str]) -> List[str]:
+    """A line with one cell too many because Python's logging puts a comma before the milliseconds: 12:00:00,125."""
+    i = columns.time
+    is_split = len(cells) > len(columns.header) and re.fullmatch(r"(?:.*[T ])?\d\d?:\d\d:\d\d", cells[i])
+    if not is_split or not re.fullmatch(r"\d{3}", cells[i + 1]):
+        return cells
+    return [*cells[:i], f"{cells[i]}.{cells[i + 1]}", *cells[i + 2 :]]
+
+
+def _choose_time(columns: Columns, rows: List[Row]) -> Columns:
+    """The columns with a time that counts from the start, if there is one besides dates and seconds since 1970."""
+    if columns.is_frame or columns.fraction is not None or len(columns.times) < 2:
+        return columns
+    cells = {i: [cells[i] for _, cells in rows if i < len(cells)] for i in columns.times}
+    dates = [i for i in columns.times if any(re.match(r"\d{4}[-/.]|\d{9,}", cell) for cell in cells[i])]
+    others = [i for i in columns.times if i not in dates and all(cells[i])]
+    return at_time(columns, others[0]) if columns.time in dates and others else columns
+
+
+def _refuse_numbers(path: Path, columns: Columns, rows: List[Row], keys: int) -> None:
+    """Raises InputError if the cells of keys are codes of buttons, or whether something is pressed."""
+    cells = {cells[keys] for _, cells in rows if cells[keys]}
+    is_number_of = columns.header[keys] in ("button", "buttons", "code", *NAME_WORDS[4:6])
+    are_states = len(cells) > 1 and cells <= {"0", "1", "true", "false", "True", "False"}
+    if are_states or (cells and is_number_of and all(map(is_number, cells))):
+        raise InputError(
+            f"{path}: the column {columns.header[keys]!r} has numbers, found {min(cells)!r}: write names of keys, such "
+            "as up, or a column of 0 or 1 for each key, such as time,up,left"
+        )
 
 
 def _join_more(path: Path, number: int, cells: List[str], last: Optional[int], num_columns: int) -> List[str]:
