@@ -186,7 +186,7 @@ def read_videos(folder: Path, fps: float) -> List[Video]:
 
 def print_notes(notes: List[str]) -> None:
     for note in notes:
-        print(note if note.startswith(("assumed: ", "left out: ")) else f"note: {note}")
+        print(note if note.startswith(("assumed: ", "left out: ", "warning: ")) else f"note: {note}")
 
 
 def check_crop(crop: Optional[Tuple[int, ...]], videos: List[Video]) -> None:

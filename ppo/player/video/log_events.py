@@ -74,10 +74,12 @@ def find_event_column(
         if values[i] != {True, False} or is_index(name) or is_span(name):
             continue
         pairs = [(cells[keys_column], bool(parse_event(cells[i]))) for _, cells in rows]
-        if _are_turns(pairs):
+        # Whether a game is paused is 0 first; the first event of a key is that it goes down.
+        are_words = not all(re.fullmatch(r"[012](?:\.0)?|true|false", cell, re.IGNORECASE) for cell in cells_of)
+        if _are_turns(pairs, are_words):
             notes.append(f"assumed: {path.name}: the column {name[:40]!r} says whether a key goes down or up")
             return i
-        if not all(re.fullmatch(r"[012](?:\.0)?|true|false", cell, re.IGNORECASE) for cell in cells_of):
+        if are_words:
             _refuse_unnamed(path, name)
     for i in values:
         is_known = is_index(columns.header[i]) or is_span(columns.header[i])
@@ -93,11 +95,14 @@ def _refuse_unnamed(path: Path, name: str) -> None:
     )
 
 
-def _are_turns(pairs: List[Tuple[str, bool]]) -> bool:
-    """Whether of (key, goes down) each key that goes up went down before; a key held when the log begins may go up."""
+def _are_turns(pairs: List[Tuple[str, bool]], may_begin_up: bool) -> bool:
+    """Whether in pairs of (key, goes down) each key that goes up went down before.
+
+    `may_begin_up`: a key that was held when the log began may go up first.
+    """
     last: Dict[str, bool] = {}
     for key, is_down in pairs:
-        if not is_down and not last.get(key, True):
+        if not is_down and not last.get(key, may_begin_up):
             return False
         last[key] = is_down
     downs = {key for key, is_down in pairs if is_down}

@@ -1,10 +1,12 @@
 """Reads a log of keys as a table: the time and the keys of each line, and whether a key goes down or up."""
 
 import re
+from itertools import islice
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from player.common.errors import InputError
+from player.common.key_names import is_no_key, to_pygame_key
 from player.video.log_columns import (
     KEY_WORDS,
     NAME_WORDS,
@@ -21,6 +23,7 @@ from player.video.log_events import find_event_column, keep_key_events
 from player.video.log_text import Row, csv_rows, decode, is_json, json_rows
 
 EXPECTED = "write lines of time,keys or frame,keys"
+MAX_PREAMBLE = 20  # lines before the names of the columns
 DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -42,7 +45,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     Raises InputError, with the line number, if the file has no such table.
     """
     text = decode(path, notes)
-    columns, rows, is_csv = _find_table(path, text)
+    columns, rows, is_csv = _find_table(path, text, notes)
     if is_csv:
         rows = [(number, _join_fraction(columns, cells)) for number, cells in rows]
     columns = _choose_time(columns, rows)
@@ -71,7 +74,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
     return table._replace(keys=[key for key, _ in events], is_down=[is_down for _, is_down in events])
 
 
-def _find_table(path: Path, text: str) -> Tuple[Columns, List[Row], bool]:
+def _find_table(path: Path, text: str, notes: List[str]) -> Tuple[Columns, List[Row], bool]:
     """The columns, the lines after the header, and whether the file is CSV (else JSON)."""
     if is_json(text):
         names, rows = json_rows(path, text, KEY_WORDS)
@@ -83,14 +86,43 @@ def _find_table(path: Path, text: str) -> Tuple[Columns, List[Row], bool]:
             )
         return columns, rows, False
     found = ""
+    first_rows: Dict[str, List[Row]] = {}
     # `up,left` in the first line of values is no reason to take a comma for the delimiter: the header decides.
     for delimiter in DELIMITERS:
-        number, cells = next(csv_rows(path, text, delimiter), (0, []))
+        first_rows[delimiter] = list(islice(csv_rows(path, text, delimiter), MAX_PREAMBLE + 1))
+        number, cells = first_rows[delimiter][0] if first_rows[delimiter] else (0, [])
         found = found or delimiter.join(cells)
         columns = find_columns(cells)
         if columns is not None:
             return columns, list(csv_rows(path, text, delimiter, number)), True
+    for delimiter, some in first_rows.items():
+        for number, cells in some[1:]:
+            columns = find_columns(cells)
+            if columns is not None:
+                notes.append(f"assumed: {path.name}: the columns are named in line {number}")
+                return columns, list(csv_rows(path, text, delimiter, number)), True
+    for delimiter, some in first_rows.items():
+        names = _names_without_header([cells for _, cells in some])
+        columns = find_columns(names)
+        if columns is not None:
+            notes.append(f"assumed: {path.name} has no first line with the columns {','.join(names)}")
+            return columns, list(csv_rows(path, text, delimiter)), True
     raise InputError(f"{path}: the first line must be time,keys or frame,keys, found {found[:60]!r}")
+
+
+def _names_without_header(rows: List[List[str]]) -> List[str]:
+    """The columns of a log without a line of names: time,keys or time,key,event; empty if it is neither."""
+    size = len(rows[0]) if rows else 0
+    if size not in (2, 3) or any(len(cells) != size for cells in rows):
+        return []
+    has_times = all(re.fullmatch(r"-?\d+(?:\.\d+)?|(?:\d+:)?\d+:\d\d(?:\.\d+)?", cells[0]) for cells in rows)
+    names = {cells[1] for cells in rows if cells[1]}
+    are_keys = all(is_no_key(name) or to_pygame_key(name, True) or "+" in name for name in names)
+    has_name = any(not name.isdigit() for name in names)
+    has_events = size == 2 or {parse_event(cells[2]) for cells in rows} == {True, False}
+    return ["time", "keys" if size == 2 else "key", "event"][:size] if (
+        has_times and are_keys and has_name and has_events
+    ) else []
 
 
 def _join_fraction(columns: Columns, cells: List[str]) -> List[str]:
