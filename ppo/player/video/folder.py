@@ -49,7 +49,7 @@ def _note_equal_logs(sources: List[Source], notes: List[str]) -> None:
         twin = next((other for other in logs[:i] if is_copy(log, other)), None)
         if twin is not None:
             notes.append(
-                f"warning: {log.name} is a copy of {twin.name}: if their videos show the same, move one elsewhere, or it "
+                f"warning: {log.name} is a copy of {twin.name}: if their videos show the same, move one away, or it "
                 "is learned from twice"
             )
 
@@ -59,7 +59,7 @@ def _by_suffix(paths: List[Path]) -> List[Path]:
 
 
 def _find_log(video: Path) -> Path:
-    """`a.csv` or another of LOG_SUFFIXES in any case for a.mp4, or else `a.mp4.csv`; one with text before an empty one."""
+    """`a.csv` or another of LOG_SUFFIXES in any case for a.mp4, else `a.mp4.csv`; empty ones come last."""
     names = {path.name: path for path in video.parent.iterdir() if path.is_file()}
     found = [
         names[name]

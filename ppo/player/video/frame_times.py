@@ -68,7 +68,7 @@ def _refuse_by_name_or_content(path: Path) -> None:
         return  # reported by the decoder
     if start == b"\xff\xd8\xff":
         raise InputError(
-            f"{path} is a row of JPEG pictures without times: if their rate is constant, such as 30 a second, convert it: "
+            f"{path} is JPEG pictures without times: if their rate is constant, such as 30 a second, convert it: "
             f"{_convert_command(path, '-f mjpeg -r 30 ')}"
         )
 

@@ -39,8 +39,8 @@ EVENT_WORDS = (
 )  # fmt: skip
 # Columns by which a line holds until its own end and not until the next line: not supported, and not ignored either.
 SPAN_WORDS = frozenset(
-    ["to", "up", "length", "up_time", "time_up", "uptime", "time_held", "held_for", "held_time", "keys_up", "last_frame",
-     "to_frame", "frame_to", "to_time", "time_to", "off", "off_time", "time_off", "key_up_time", "up_at", "t2", "time2"]
+    ["to", "up", "length", "up_time", "time_up", "uptime", "time_held", "held_for", "held_time", "keys_up",
+     "last_frame", "to_frame", "frame_to", "to_time", "time_to", "off", "off_time", "time_off", "key_up_time", "up_at", "t2", "time2"]
 )  # fmt: skip
 _SPAN = re.compile(
     r"(?:^|_)(?:duration|dur|hold|holding|dwell|end|ends|ended|ending|stop|stopped|finish|finished|until|till|"
@@ -66,7 +66,9 @@ class Columns(NamedTuple):
 
     header: List[str]  # normalized names of all columns
     time: int  # if there are several columns of times, see `times`, the first that counts from the video's start
-    times: List[int]  # all columns of times, the likeliest first: frame numbers, then times that count from the start
+    times: List[
+        int
+    ]  # all columns of times, the likeliest first: frame numbers, then times that count from the start
     fraction: Optional[int]  # column with the fraction of a second that is added to `time`, such as usec
     fraction_digits: int  # 3, 6 or 9
     is_frame: bool  # `time` has frame numbers
@@ -107,7 +109,9 @@ def find_columns(cells: List[str]) -> Optional[Columns]:
     digits = 0 if fraction is None else FRACTION_DIGITS[_time_unit(header[fraction]) or ""]
     names = [cells[i] for i in key_columns]
     all_times = [*frames, *(i for i, _ in times if i not in fractions)]
-    return Columns(header, time, all_times, fraction, digits, bool(frames), unit or None, keys, key_columns, names)
+    return Columns(
+        header, time, all_times, fraction, digits, bool(frames), unit or None, keys, key_columns, names
+    )
 
 
 def at_time(columns: Columns, time: int) -> Columns:

@@ -75,7 +75,9 @@ def find_event_column(
             continue
         pairs = [(cells[keys_column], bool(parse_event(cells[i]))) for _, cells in rows]
         # Whether a game is paused is 0 first; the first event of a key is that it goes down.
-        are_words = not all(re.fullmatch(r"[012](?:\.0)?|true|false", cell, re.IGNORECASE) for cell in cells_of)
+        are_words = not all(
+            re.fullmatch(r"[012](?:\.0)?|true|false", cell, re.IGNORECASE) for cell in cells_of
+        )
         if _are_turns(pairs, are_words):
             notes.append(f"assumed: {path.name}: the column {name[:40]!r} says whether a key goes down or up")
             return i

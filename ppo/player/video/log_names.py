@@ -32,7 +32,7 @@ def clean_cell(cell: str) -> str:
     cell = re.sub(r"(?<=\S)\s+and\s+(?=\S)", "+", cell, flags=re.IGNORECASE)
     cell = _FROM_CHAR.sub(lambda match: repr(match.group(2)), cell)
     bare = cell.strip("<>()[]{}'\" ").lower()
-    return "" if re.fullmatch(r"[-—–_.]{2,}|[—–]", cell) or bare in NO_KEY_CELLS else cell
+    return "" if re.fullmatch(r"[-\u2013\u2014_.]{2,}|[\u2013\u2014]", cell) or bare in NO_KEY_CELLS else cell
 
 
 class KeyNames:

@@ -120,9 +120,11 @@ def _names_without_header(rows: List[List[str]]) -> List[str]:
     are_keys = all(is_no_key(name) or to_pygame_key(name, True) or "+" in name for name in names)
     has_name = any(not name.isdigit() for name in names)
     has_events = size == 2 or {parse_event(cells[2]) for cells in rows} == {True, False}
-    return ["time", "keys" if size == 2 else "key", "event"][:size] if (
-        has_times and are_keys and has_name and has_events
-    ) else []
+    return (
+        ["time", "keys" if size == 2 else "key", "event"][:size]
+        if (has_times and are_keys and has_name and has_events)
+        else []
+    )
 
 
 def _join_fraction(columns: Columns, cells: List[str]) -> List[str]:

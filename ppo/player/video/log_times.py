@@ -89,7 +89,7 @@ def video_seconds(
     first, last = float(seconds.min()), float(seconds.max())
     if len(seconds) > 2 and last - first < MIN_SPAN and length > 100 * MIN_SPAN:
         raise InputError(
-            f"{path}: all its times, {first:.6g} to {last:.6g} s, are within {MIN_SPAN} s, its video has {length:.6g} s: "
+            f"{path}: all its times, {first:.6g} to {last:.6g} s, are within {MIN_SPAN} s, the video has {length:.6g}: "
             f"{ADVICE}"
         )
     if first >= length or last < 0:
@@ -122,7 +122,7 @@ def _read_values(path: Path, table: LogTable) -> Tuple[np.ndarray, str]:
     commas = [i for i, text in enumerate(table.times) if "," in text]
     if kinds[0] == "number" and commas and all(_THOUSANDS.fullmatch(table.times[i]) for i in commas):
         raise InputError(
-            f"{path}, line {table.lines[commas[0]]}: is {table.times[commas[0]]!r} more than a thousand, or a fraction? "
+            f"{path}, line {table.lines[commas[0]]}: is {table.times[commas[0]]!r} a thousand or more, or a fraction? "
             "write times without separators and with a point, such as 1000 or 1.000"
         )
     if kinds[0] == "clock":  # a time of day goes on after midnight
