@@ -51,12 +51,16 @@ def _find_log(video: Path) -> Path:
 
 
 def _without_copies(sources: List[Source], notes: List[str]) -> List[Source]:
-    """The sources without videos that are in another one too; of the sources that share one, one with a log keeps it."""
+    """The sources without videos that are in another one too; one with a log keeps what it shares.
+
+    Damaged copies stay, so that each of them is reported as damaged.
+    """
     kept: Dict[Path, Source] = {}  # by log: the names before the suffix differ
     for source in sorted(sources, key=lambda source: not source.log.is_file()):
         others = [path for other in kept.values() for path in other.videos]
         twins = {
-            path: next((other for other in others if is_copy(path, other)), None) for path in source.videos
+            path: next((other for other in others if is_copy(path, other) and _can_open(other)), None)
+            for path in source.videos
         }
         notes += [f"left out: {path.name} is a copy of {twin.name}" for path, twin in twins.items() if twin]
         videos = [path for path, twin in twins.items() if twin is None]
@@ -71,7 +75,7 @@ def is_copy(path: Path, other: Path) -> bool:
 
 
 def _check_logs(sources: List[Source]) -> None:
-    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none: they are not used."""
+    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none."""
     missing = []
     for source in sources:
         if not any(_can_open(path) for path in source.videos):

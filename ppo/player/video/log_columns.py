@@ -22,7 +22,7 @@ FRAME_WORDS = frozenset(
      "framenumber", "frame_#"]
 )  # fmt: skip
 # Fields of events by which a key may be known; a log can have several of them.
-NAME_WORDS = ("key", "key_name", "keyname", "keysym", "keycode", "key_code", "code")
+NAME_WORDS = ("key", "key_name", "keyname", "keysym", "keycode", "key_code", "code", "key_sym", "sym", "name")
 KEY_WORDS = (
     "keys", "key", "keys_held", "held_keys", "keys_pressed", "pressed_keys", "keys_down", *NAME_WORDS[1:], "held",
     "pressed", "button", "buttons",
@@ -30,13 +30,14 @@ KEY_WORDS = (
 EVENT_WORDS = (
     "event", "event_type", "eventtype", "event_name", "type", "state", "state_name", "key_state", "keystate", "action",
     "key_event", "key_action", "kind", "direction", "status", "pressed", "is_pressed", "down", "is_down", "press",
-    "up/down", "down/up", "press/release", "message", "msg", "value", "state_code",
+    "up/down", "down/up", "up_down", "updown", "up/dn", "press/release", "message", "msg", "value", "state_code",
 )  # fmt: skip
 # Columns by which a line holds until its own end and not until the next line: not supported, and not ignored either.
 SPAN_WORDS = frozenset(
     ["duration", "end", "release", "until", "stop", "to", "hold", "dwell", "length", "press_duration", "key_duration",
      *(f"{word}_time" for word in ("end", "release", "hold", "dwell", "stop", "up")), "time_end", "t_end", "time_up",
-     "time_held", "held_for", "end_frame", "stop_frame", "frame_end", "last_frame", "to_frame", "release_frame"]
+     "time_held", "held_for", "released", "released_keys", "keys_released", "keys_up",
+     "end_frame", "stop_frame", "frame_end", "last_frame", "to_frame", "release_frame"]
 )  # fmt: skip
 INDEX_WORDS = frozenset(
     ["", "index", "id", "row", "no", "nr", "#", "n"]
@@ -90,7 +91,7 @@ def find_columns(cells: List[str]) -> Optional[Columns]:
         used = {time, *fractions, *frames}
         key_columns = [i for i, cell in enumerate(cells) if i not in used and to_pygame_key(cell, True)]
         others = {header[i] for i in range(len(header)) if i not in used and i not in key_columns}
-        if not key_columns or not all(name in INDEX_WORDS or name.startswith("unnamed") for name in others):
+        if not key_columns or not all(map(is_index, others)):
             return None
     fraction = fractions[0] if fractions else None
     digits = 0 if fraction is None else FRACTION_DIGITS[_time_unit(header[fraction]) or ""]
@@ -127,6 +128,11 @@ def is_span(name: str) -> bool:
     """Whether a column says how long a line holds, such as `duration` or `end_time_ms`."""
     word, _, unit = name.rpartition("_")
     return name in SPAN_WORDS or (unit in UNIT_OF_WORD and word in SPAN_WORDS)
+
+
+def is_index(name: str) -> bool:
+    """Whether a column counts the lines, or has no name."""
+    return name in INDEX_WORDS or name.startswith("unnamed")
 
 
 def is_number(cell: str) -> bool:

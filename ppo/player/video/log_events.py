@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Set, Tuple
 
 from player.common.errors import InputError
 from player.common.key_names import is_no_key, split_keys, to_pygame_key
-from player.video.log_columns import EVENT_WORDS, Columns, is_other_event, parse_event
+from player.video.log_columns import EVENT_WORDS, Columns, is_index, is_other_event, is_span, parse_event
 from player.video.log_text import Row
 
 ADVICE = "write the columns time,key,event with down and up, or time,keys with all keys held"
@@ -51,13 +51,20 @@ def find_event_column(path: Path, columns: Columns, rows: List[Row], keys_column
         if len(rows) == 1 and None not in values[i]:
             return i
         _refuse_unclear(path, columns.header[i], [(number, cells[i]) for number, cells in rows], values[i])
-    for i, parsed in values.items():
-        if parsed == {True, False}:
+    for i in values:
+        is_known = is_index(columns.header[i]) or is_span(columns.header[i])
+        if not is_known and _may_be_events([(cells[keys_column], cells[i]) for _, cells in rows]):
             raise InputError(
                 f"{path}: does the column {columns.header[i][:40]!r} say whether a key goes down or up? Name it event, "
-                "or remove it"
+                "with down and up, or remove it"
             )
     return None
+
+
+def _may_be_events(pairs: List[Tuple[str, str]]) -> bool:
+    """Whether the second of (key, value) is always one of two values, and both occur with one of the keys."""
+    values = {value for _, value in pairs}
+    return len(values) == 2 and len(set(pairs)) > len({key for key, _ in pairs})
 
 
 def refuse_events_in_cells(path: Path, lines: List[int], cells: List[str]) -> None:

@@ -1,15 +1,15 @@
 """Reads a log of keys as a table: the time and the keys of each line, and whether a key goes down or up."""
 
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Set, Tuple
 
 from player.common.errors import InputError
 from player.video.log_columns import (
-    INDEX_WORDS,
     KEY_WORDS,
     NAME_WORDS,
     Columns,
     find_columns,
+    is_index,
     is_number,
     is_span,
     join_time,
@@ -58,7 +58,7 @@ def read_table(path: Path, notes: List[str]) -> LogTable:
         return table._replace(keys=[_held_names(path, columns, row) for row in rows])
     names = _name_columns(columns, rows)
     event = find_event_column(path, columns, rows, names[0])
-    _check_unused(path, columns, {*names[:1], event, columns.time, columns.fraction}, columns.keys[1:], notes)
+    _check_unused(path, columns, {names[0], event, columns.time, columns.fraction}, notes)
     if event is None:
         return table._replace(keys=[cells[names[0]] for _, cells in rows])
     events = [_read_event(path, number, cells, names, event) for number, cells in rows]
@@ -144,13 +144,9 @@ def _read_event(path: Path, number: int, cells: List[str], names: List[int], eve
     return key, is_down
 
 
-def _check_unused(path: Path, columns: Columns, used: set, other_names: List[int], notes: List[str]) -> None:
+def _check_unused(path: Path, columns: Columns, used: Set[Optional[int]], notes: List[str]) -> None:
     """Notes the columns that are not used. Raises InputError if one of them says how long a key is held."""
-    unused = [
-        name
-        for i, name in enumerate(columns.header)
-        if i not in used and name not in INDEX_WORDS and not name.startswith("unnamed")
-    ]
+    unused = [name for i, name in enumerate(columns.header) if i not in used and not is_index(name)]
     spans = [name for name in unused if is_span(name)]
     if spans:
         raise InputError(
