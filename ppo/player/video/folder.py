@@ -51,7 +51,7 @@ def _find_log(video: Path) -> Path:
 
 
 def _without_copies(sources: List[Source], notes: List[str]) -> List[Source]:
-    """The sources without videos that are in another one too; of the sources that share one, one with a log keeps it."""
+    """The sources without videos that are in another one too; of those that share one, one with a log keeps it."""
     kept: Dict[Path, Source] = {}  # by log: the names before the suffix differ
     for source in sorted(sources, key=lambda source: not source.log.is_file()):
         others = [path for other in kept.values() for path in other.videos]
@@ -71,7 +71,7 @@ def is_copy(path: Path, other: Path) -> bool:
 
 
 def _check_logs(sources: List[Source]) -> None:
-    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none: they are not used."""
+    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none: they are unused."""
     missing = []
     for source in sources:
         if not any(_can_open(path) for path in source.videos):
