@@ -1,12 +1,9 @@
 """Environments whose wrappers skip frames themselves: no frame is skipped twice, and the rate is the true one."""
 
-import types
-
 import gymnasium
 import numpy as np
 import pytest
 from odd_environments import Flicker
-from player.games import gymnasium_game
 from player.games.registry import find_game
 
 pytest.importorskip("cv2")
@@ -107,7 +104,3 @@ def test_an_environment_is_opened_once_to_know_it():
     game = find_game("WrappedAtari-v0", game_settings={"frameskip": 1})
     assert Atari.opened == 1 and game.frame_skip == 4
     assert game.spaces[0].shape == (256, 256, 3) and game.spaces[1].n == 2
-
-
-def test_atari_is_recognized_by_its_module():
-    assert gymnasium_game.is_ale(types.SimpleNamespace(unwrapped=Atari()))
