@@ -3,7 +3,8 @@
     python ppo/import_video.py FOLDER --output output/mine.npz
     python ppo/import_video.py FOLDER --output output/mine.npz --fps 20 --size 256x144 --crop 0,40,1920,1040
 
-FOLDER contains videos (.mp4 .mkv .webm .avi .mov) and for each a log of the same name, such as a.mp4 and a.csv:
+FOLDER contains videos (.mp4 .mkv .webm .avi .mov) and for each a log of the same name, such as a.mp4 and a.csv (or .tsv
+.txt .jsonl .json):
 
     time,keys            or   frame,keys         or   time,key,event
     0,                        0,                      1.25,up,down
@@ -19,9 +20,9 @@ largest action that is contained in it. Of videos with the same name before the 
 """
 
 import argparse
-import filecmp
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -31,17 +32,17 @@ from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
 from player.common.startup import ArgumentParser
 from player.games.cli import crop_box
+from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
 from player.recording.parts import partial_folder
 from player.recording.trajectory_writer import TrajectoryWriter
 from player.video.actions import action_name, nearest_action, select_actions
+from player.video.folder import find_sources
 from player.video.frame_times import Clip, read_clip, read_pictures
 from player.video.key_log import Keys, read_log
 from player.video.steps import Steps, choose_steps
 from tqdm import tqdm
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # the first that can be read is used
-LOG_SUFFIXES = (".csv", ".CSV", ".tsv", ".txt")
 ROW_STEPS = 128  # steps per row of the recording; an incomplete row at the end of a video is dropped
 SIZE_MULTIPLE = 16  # width and height are multiples of this, so that the autoencoder can halve them
 
@@ -123,7 +124,8 @@ def record(
 ) -> None:
     """Writes --output. `actions`: sets of keys. `size`: of the frames, width and height.
 
-    Raises InputError if a recording exists, or if the disk has too little free space.
+    Prints a warning to stderr if nothing can be learned from the recording, such as one action in all steps. Raises
+    InputError if a recording exists, or if the disk has too little free space.
     """
     for path in (args.output, partial_folder(parts_dir)):
         if path.exists():
@@ -134,14 +136,18 @@ def record(
         "game": args.folder.resolve().name, "fps": args.fps, "frame_skip": 1, "record_envs": 1, "seed": 0,
         "action_keys": [sorted(keys) for keys in actions], "videos": [video.clip.path.name for video in videos],
     }  # fmt: skip
-    writer = TrajectoryWriter(parts_dir, [action_name(keys) for keys in actions], meta)
+    names = [action_name(keys) for keys in actions]
+    writer, effects = TrajectoryWriter(parts_dir, names, meta), ActionEffects(names)
     try:
         rows = (row for video in videos for row in video_rows(video, args.crop, actions, size))
         for number, row in enumerate(tqdm(rows, total=num_rows, unit="row")):
+            effects.add(row)
             writer.write(number, row)
         writer.pack().replace(args.output)
     finally:  # an incomplete recording is not kept, because the videos are still there
         shutil.rmtree(str(parts_dir), ignore_errors=True)
+    for line in effects.problems():
+        print(line if line.startswith("warning: ") else f"warning: {line}", file=sys.stderr)
 
 
 def read_videos(folder: Path, fps: float) -> List[Video]:
@@ -152,16 +158,14 @@ def read_videos(folder: Path, fps: float) -> List[Video]:
     """
     videos: List[Video] = []
     problems: List[str] = []
-    groups = find_videos(folder)
-    for paths in groups:
+    left_out: List[str] = []
+    sources = find_sources(folder, left_out)
+    print_notes(left_out)
+    for source in sources:
         clip, notes = None, []
-        for path in paths:
+        for path in source.videos:
             if clip is not None:
                 notes.append(f"left out: {path.name} has the same name before the suffix as {clip.path.name}")
-                continue
-            twin = next((video.clip.path for video in videos if is_copy(path, video.clip.path)), None)
-            if twin is not None:
-                notes.append(f"left out: {path.name} is a copy of {twin.name}")
                 continue
             try:
                 clip = read_clip(path, notes)
@@ -169,44 +173,19 @@ def read_videos(folder: Path, fps: float) -> List[Video]:
                 problems.append(str(problem))
                 notes.append(f"left out: {problem}")
         if clip is not None:
-            log = read_log(find_log(clip.path), clip.times, clip.length, notes)
+            log = read_log(source.log, clip.times, clip.length, notes)
             steps = choose_steps(clip, log, fps, notes)
             videos.append(Video(clip, steps, log.keys_at(steps.key_times)))
-        for note in notes if len(groups) > 1 or clip is not None else []:
-            print(note if note.startswith(("assumed: ", "left out: ")) else f"note: {note}")
+        if len(sources) > 1 or clip is not None:  # else the error below says the same
+            print_notes(notes)
     if not videos:
         raise InputError(problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""))
     return videos
 
 
-def find_videos(folder: Path) -> List[List[Path]]:
-    """The paths of the videos in `folder`, those with the same name before the suffix together; VIDEO_SUFFIXES first.
-
-    Raises InputError if there are none.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give one with videos and a .csv for each")
-    groups: Dict[str, List[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        # Names with a dot in front are hidden; macOS writes ._a.mp4, which is no video, for a.mp4 on other disks.
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            groups.setdefault(path.stem, []).append(path)
-    if not groups:
-        raise InputError(f"no video in {folder} ({' '.join(VIDEO_SUFFIXES)})")
-    return [
-        sorted(paths, key=lambda path: VIDEO_SUFFIXES.index(path.suffix.lower())) for paths in groups.values()
-    ]
-
-
-def find_log(video: Path) -> Path:
-    """The path of a video's log, `.csv` if there is none."""
-    paths = [video.with_suffix(suffix) for suffix in LOG_SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
-
-
-def is_copy(path: Path, other: Path) -> bool:
-    """Whether two files are the same byte for byte."""
-    return path.stat().st_size == other.stat().st_size and filecmp.cmp(str(path), str(other), shallow=False)
+def print_notes(notes: List[str]) -> None:
+    for note in notes:
+        print(note if note.startswith(("assumed: ", "left out: ")) else f"note: {note}")
 
 
 def check_crop(crop: Optional[Tuple[int, ...]], videos: List[Video]) -> None:

@@ -21,6 +21,7 @@ from player.games.retro.env import POWER_ON, register_integrations
 from player.games.retro.known_games import KNOWN_GAMES, UNKNOWN_GAME
 from player.games.retro.roms import data_folder, write_data_file
 from player.window.controllers import PAD_KEYS, ButtonController, GameSession
+from player.window.open_window import open_window
 
 # No end of an episode, because menus are not a race, and the whole screen, because menus fill it.
 MENU_SETTINGS = {"endless": True, "crop": None}
@@ -109,13 +110,9 @@ class SavestateSession(GameSession):
 
 def make_by_hand(args: argparse.Namespace) -> None:
     """Opens a window in which the user plays and saves. Raises InputError if nothing was saved."""
-    try:
-        from player.window.window import Window  # imports pygame, which is optional
-    except ImportError:
-        raise InputError("a window needs pygame: `pip install pygame`, or give a --script") from None
     session = SavestateSession(args)
     try:
-        Window(session, args.scale, "give a --script").run()
+        open_window(session, args.scale, "give a --script").run()
     finally:
         session.env.close()
     if not session.num_saved:

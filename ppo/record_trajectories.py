@@ -33,6 +33,7 @@ from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, load_agent
 from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
 from player.rl.collector import RolloutCollector
+from player.window.open_window import open_window
 from player.window.recording_session import PERSON_STEPS, RecordingSession
 from tqdm import tqdm
 
@@ -40,6 +41,7 @@ HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
 # Maximum steps per row. The rows of all environments are written to the disk before the next ones are recorded.
 PART_STEPS = 512
+WINDOW_SCALE = 4  # with --policy person: screen pixels per pixel of the game
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -235,7 +237,7 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
         check_disk_space(
             args.output.parent, 2 * recording_bytes(1, target_steps, *session.frame_u8.shape[:2])
         )
-        window = open_window(session)
+        window = open_window(session, WINDOW_SCALE, "choose another --policy")
         session.writer = make_writer(args, game, tracks, ["person"], parts_dir)
         session.effects = ActionEffects([action.name for action in game.actions])
         window.run()
@@ -246,15 +248,6 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
     if len(session.row) == PERSON_STEPS:
         session.write_row()
     finish(args, session.writer, session.effects)
-
-
-def open_window(session: RecordingSession):
-    """The Window of a session. Raises InputError if pygame is missing or there is no display."""
-    try:
-        from player.window.window import Window  # imports pygame, which is optional
-    except ImportError:
-        raise InputError("--policy person needs pygame: `pip install pygame`") from None
-    return Window(session, scale=4, alternative="--policy person needs one; the others do not")
 
 
 if __name__ == "__main__":

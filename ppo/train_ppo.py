@@ -282,7 +282,7 @@ def try_save_video(frames, path: Path, fps: float) -> None:
     """Saves frames (T, 3, H, W) as a video; if that fails, prints why and training continues."""
     try:
         save_video(frames.transpose(0, 2, 3, 1), path, fps, num_frames=len(frames))
-    except (ImportError, OSError, InputError) as problem:
+    except (OSError, InputError) as problem:
         tqdm.write(f"no video: {problem}")
 
 

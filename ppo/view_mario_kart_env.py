@@ -21,6 +21,7 @@ from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME
 from player.window.controllers import GameSession
+from player.window.open_window import open_window
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -79,18 +80,9 @@ def main(args: argparse.Namespace) -> None:
         if args.headless:
             run_headless(session, args.frames, args.record)
         else:
-            open_window(session, args.scale).run()
+            open_window(session, args.scale, "add --headless").run()
     finally:
         session.env.close()
-
-
-def open_window(session: GameSession, scale: int):
-    """The Window of a session. Raises InputError if pygame is missing or there is no display."""
-    try:
-        from player.window.window import Window  # imports pygame, which is optional
-    except (ImportError, OSError) as problem:  # or a library that pygame needs is missing
-        raise InputError(f"a window needs pygame ({problem}): `pip install pygame`, or --headless") from None
-    return Window(session, scale)
 
 
 def run_headless(session: GameSession, num_frames: int, record_path: Optional[str]) -> None:
@@ -102,10 +94,6 @@ def run_headless(session: GameSession, num_frames: int, record_path: Optional[st
     else:
         try:
             save_video(frames, Path(record_path), session.game.frame_rate, num_frames=num_frames)
-        except ImportError as problem:
-            raise InputError(
-                f"--record needs OpenCV ({problem}): `pip install opencv-python-headless`"
-            ) from None
         except DiskFull as problem:
             raise InputError(f"{problem}: free some space, or record to another disk") from None
         except OSError as problem:

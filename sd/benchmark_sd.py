@@ -20,6 +20,7 @@ import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 import torch
 from dream.common.errors import InputError, run_script
+from dream.common.limits import MAX_STEPS
 from dream.common.startup import ArgumentParser
 from dream.evaluation.reference_network import REFERENCE_STEPS, ReferenceUNet
 from dream.evaluation.report import save_json
@@ -65,8 +66,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args.backends = args.backends.split(",")
     for name in set(args.backends) - set(BACKENDS[1:]):
         parser.error(f"--backends {name}: choose from {', '.join(BACKENDS[1:])}")
-    if min(args.frames, args.rounds, args.starts + 1, args.steps or 1) < 1:
-        parser.error("--frames, --rounds and --steps must be at least 1 and --starts at least 0")
+    if min(args.frames, args.rounds, args.starts + 1) < 1:
+        parser.error("--frames and --rounds must be at least 1 and --starts at least 0")
+    if args.steps is not None and not 1 <= args.steps <= MAX_STEPS:
+        parser.error(f"--steps must be from 1 to {MAX_STEPS}")
     return args
 
 

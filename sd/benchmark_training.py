@@ -34,6 +34,7 @@ from dream.common.startup import ArgumentParser
 from dream.data.splits import train_windows
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.evaluation.report import save_json
+from dream.inference.runtimes import last_line
 from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import load_autoencoder
 from dream.models.unet import UNet, UNetConfig
@@ -120,11 +121,8 @@ def main(args: argparse.Namespace) -> None:
         "autoencoder": results["train_autoencoder.py"] / results["plain autoencoder"],
         "diffusion": results["train_sd.py"] / results["plain diffusion"],
     }
-    scaling = {
-        script: results[name] / results[script]
-        for script in batches
-        if (name := f"{script} by {args.processes} processes") in results
-    }
+    of_many = {script: results.get(f"{script} by {args.processes} processes") for script in batches}
+    scaling = {script: rate / results[script] for script, rate in of_many.items() if rate}
     report = {
         "samples_per_second": results,
         "ratio": ratios,
@@ -160,9 +158,7 @@ def optimized_loop(
         command += ["--autoencoder-dir", args.autoencoder_dir, "--flow-pretrain", 0]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
     if done.returncode:
-        raise InputError(
-            f"{script} failed with exit code {done.returncode}: {done.stderr.strip().splitlines()[-1]}"
-        )
+        raise InputError(f"{script} failed with exit code {done.returncode}: {last_line(done.stderr)}")
     with open(run_dir / "metrics.csv", newline="") as file:
         return int(list(csv.DictReader(file))[-1]["step"]) * batch / args.seconds
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import dream  # noqa: F401  first: it reports packages that are missing
 import torch
 from dream.common.errors import run_script
+from dream.common.limits import MAX_STEPS
 from dream.common.runs import pick_device, seed_everything
 from dream.common.startup import ArgumentParser
 from dream.data.start_states import high_reward_starts
@@ -125,8 +126,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
-    if any(number is not None and number < 1 for number in (args.steps, args.num_long_rollouts)):
-        parser.error("--steps and --num-long-rollouts must be at least 1")
+    if args.steps is not None and not 1 <= args.steps <= MAX_STEPS:
+        parser.error(f"--steps must be from 1 to {MAX_STEPS}")
+    if args.num_long_rollouts is not None and args.num_long_rollouts < 1:
+        parser.error("--num-long-rollouts must be at least 1")
     if args.horizons and min(args.horizons) < WINDOW:
         parser.error(f"--horizons must be at least {WINDOW}")
     if args.only_long and args.agent_path:

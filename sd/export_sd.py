@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dream.common.errors import InputError, run_script
 from dream.common.startup import ArgumentParser
+from dream.inference import probe
 from dream.inference.export_folder import default_start_states, export_dir
 from dream.inference.input_files import check_kind
 from dream.inference.select_backend import EXPORT_NEEDS, check_checkpoints
@@ -42,6 +43,7 @@ def main(args: argparse.Namespace) -> None:
     check_checkpoints(args.decoder_path, args.model_path)
     if not args.float:
         check_kind("--trajectory-path", args.trajectory_path, "start states")
+    probe.try_export_packages()  # a crash in this process would be without a word
     try:
         from dream.inference.export import export_model
 

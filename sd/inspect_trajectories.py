@@ -4,7 +4,8 @@
     python sd/inspect_trajectories.py --trajectories path/to/trajectories.npz
     python sd/inspect_trajectories.py --save sheet.png     # a contact sheet instead of a window
 
-In the window, H shows all keys, and the mouse drags along the timeline at the lower edge.
+In the window, H shows all keys, and the mouse drags along the timeline at the lower edge. Where no window can be
+opened, only the summary is printed, with exit code 0.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import dream  # noqa: F401  first: it reports packages that are missing
 import numpy as np
-from dream.common.errors import InputError, run_script
+from dream.common.errors import InputError, run_script, shorten
 from dream.common.startup import ArgumentParser
 from dream.data.splits import episode_ids
 from dream.data.trajectories import Trajectories, open_trajectories
@@ -54,7 +55,7 @@ def main(args: argparse.Namespace) -> None:
         return
     viewer = open_viewer(args, trajectories)
     if isinstance(viewer, str):
-        print(f"no window  ({viewer}): --save sheet.png writes a picture of the frames instead")
+        print(f"no window ({viewer}): --save sheet.png writes a picture of the frames instead")
     else:
         viewer.run()
 
@@ -67,11 +68,11 @@ def open_viewer(args: argparse.Namespace, trajectories: Trajectories):
         from dream.window.dataset_viewer import DatasetViewer
         from dream.window.screen import NoDisplay
     except (ImportError, OSError) as problem:  # or a library that it needs is missing
-        return f"pygame cannot be imported: {problem}"
+        return f"pygame cannot be imported: {shorten(problem, 150)}"
     try:
         return DatasetViewer(trajectories, args.trajectories.name, OUTPUT_DIR)
     except NoDisplay as problem:
-        return str(problem)
+        return shorten(problem, 150)
 
 
 def print_summary(path: Path, trajectories: Trajectories) -> None:

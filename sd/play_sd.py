@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dream.common.errors import InputError, run_script
-from dream.common.mp4 import import_opencv
+from dream.common.errors import InputError, run_script, shorten
+from dream.common.limits import MAX_STEPS
 from dream.common.startup import ArgumentParser
-from dream.common.video import SUFFIXES, default_suffix
+from dream.common.video import SUFFIXES, check_opencv, default_suffix
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import check_kind
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
@@ -122,6 +122,8 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         value, minimum = getattr(args, name), 0 if name in ("start", "seed") else 1
         if value is not None and value < minimum:
             parser.error(f"--{name} {value}: must be {minimum} or more")
+    if args.steps and args.steps > MAX_STEPS:
+        parser.error(f"--steps {args.steps}: must be {MAX_STEPS} or fewer")
     if args.fps is not None and not 0.1 <= args.fps <= 1000:
         parser.error(f"--fps {args.fps}: must be 0.1 to 1000 frames per second")
     if not 1 <= args.scale <= 16:
@@ -166,7 +168,7 @@ def check_inputs(args: argparse.Namespace) -> None:
             f"--record {args.record} is a folder: name a file in it, {args.record / 'dream.mp4'}"
         )
     if args.record and args.record.suffix.lower() == ".mp4":
-        import_opencv()
+        check_opencv()
 
 
 def load_env(args: argparse.Namespace) -> WorldModelEnv:
@@ -221,11 +223,11 @@ def open_window(args: argparse.Namespace, session: PlaySession):
     try:
         from dream.window.window import NoDisplay, PlayWindow
     except (ImportError, OSError) as problem:  # or a library that it needs is missing
-        return f"pygame cannot be imported: {problem}"
+        return f"pygame cannot be imported: {shorten(problem, 150)}"
     try:
         return PlayWindow(session, args.fps, args.scale, OUTPUT_DIR, args.record)
     except NoDisplay as problem:
-        return str(problem)
+        return shorten(problem, 150)
 
 
 @contextmanager

@@ -3,11 +3,10 @@
     python sd/train_sd.py --trajectories ppo/checkpoints/RUN/trajectories.npz --max-minutes 45
     python sd/train_sd.py --trajectories FILE --epochs 1 --epoch-samples 32      # tiny: seconds
     python sd/train_sd.py --trajectories FILE --max-minutes 90 --resume          # continues, 90 minutes in all
-    tensorboard --logdir sd/output_sd           # after pip install tensorboard
 
 Needs the encoder.pt and decoder.pt of train_autoencoder.py. Writes into --output-dir: best.pt and, at the end,
 final.pt (the model), copies of encoder.pt and decoder.pt, initial_sequence.npz (start states for play_sd.py),
-last.pt (to resume from), metrics.csv, previews/ and latents.npy (the encoded recording)."""
+last.pt (to resume from), metrics.csv, curves for tensorboard, previews/ and latents.npy (the encoded recording)."""
 
 import argparse
 import shlex
@@ -21,6 +20,7 @@ from dream.common.device import cache_on_device, to_device
 from dream.common.distributed import Distributed
 from dream.common.errors import run_script
 from dream.common.game_info import GameInfo, read_environment
+from dream.common.limits import MAX_STEPS
 from dream.common.runs import (
     MetricsLog,
     autocast,
@@ -99,8 +99,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     check_training_options(parser, args)
     if args.flow_pretrain is None:
         args.flow_pretrain = 0.0 if args.init_from else 0.1
-    if args.sampling_steps < 1:
-        parser.error("--sampling-steps must be at least 1")
+    if not 1 <= args.sampling_steps <= MAX_STEPS:
+        parser.error(f"--sampling-steps must be from 1 to {MAX_STEPS}")
     if len(args.channels or ()) > 2 or any(c < GROUP_SIZE or c % GROUP_SIZE for c in args.channels or ()):
         parser.error(f"--channels wants one or two multiples of {GROUP_SIZE}")
     if not (0 <= args.flow_pretrain < 1 and 0 <= args.off_data <= 1 and 0 <= args.pure_noise_fraction <= 1):

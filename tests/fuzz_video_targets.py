@@ -15,6 +15,8 @@ LOGS = {
     "log_frames": {"header": "frame,keys\n", "up": "Key.up+'w'"},
     "log_dates": {"line": "2024-10-20T14:03:{s:02}.5Z;\"{keys}\"\n", "header": "Time;Keys\n", "up": "['up', 'left']"},
     "log_events": {"line": "{s},ArrowUp,{keys}\n", "header": "time,key,event\n", "up": "down", "none": "up"},
+    "log_json": {"line": '{{"t": {s}, "key": "ArrowUp", "event": "{keys}"}}\n', "header": "", "up": "press",
+                 "none": "release"},
 }  # fmt: skip
 
 

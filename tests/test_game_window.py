@@ -1,5 +1,6 @@
 """view_mario_kart_env.py: the window with SDL's dummy driver, and the keyboard."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import view_mario_kart_env as view
+from player.common.errors import InputError
 from player.games.game import Action, Game
 from player.games.registry import find_game
 from player.window.controllers import ButtonController, GameSession
@@ -167,3 +169,25 @@ def test_missing_display_is_one_line():
     done = subprocess.run([sys.executable, view.__file__], env=bare, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "--headless" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["view_mario_kart_env", "record_trajectories", "make_state"])
+def test_pygame_that_cannot_be_loaded_is_one_line(script, tmp_path, monkeypatch):
+    """A missing library was a traceback in two of three scripts, and one hid the reason."""
+    monkeypatch.delitem(sys.modules, "player.window.window", raising=False)
+    monkeypatch.delitem(sys.modules, "pygame", raising=False)
+    (tmp_path / "pygame.py").write_text("raise OSError('libSDL2.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    module, argv = importlib.import_module(script), []
+    if script == "record_trajectories":
+        argv = ["--policy", "person", "--frames", "200", "--output", str(tmp_path / "mine.npz")]
+    elif script == "make_state":
+        argv = ["--game", "Mode7Kart-v1", "--name", "Start"]
+        monkeypatch.setattr(module, "register_integrations", lambda _: None)
+        monkeypatch.setattr(module, "state_path", lambda *_: tmp_path / "none.state")
+        monkeypatch.setattr(module, "SavestateSession", lambda args: GameSession())
+    with pytest.raises(
+        InputError, match=r"a window needs pygame \(libSDL2.so: cannot open .*, or (add|choose|give)"
+    ):
+        module.main(module.parse_args(argv))
+    assert not (tmp_path / "mine.npz").exists()

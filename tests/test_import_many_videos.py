@@ -3,6 +3,7 @@
 import shutil
 
 import import_video
+import numpy as np
 import pytest
 from player.common.errors import InputError
 from player.video.frame_times import read_clip
@@ -39,6 +40,58 @@ def test_the_same_video_twice_is_recorded_once(folder, video, capsys):
     assert data.meta["videos"] == ["b (1).mp4"]  # sorted by name
     printed = capsys.readouterr().out
     assert "left out: b.mp4 is a copy of b (1).mp4" in printed and "left out: b.mkv is a copy" in printed
+
+
+def test_of_copies_the_one_with_a_log_is_used(folder, video, capsys):
+    """The copy comes first by name; without a log it ended the import."""
+    for name in ("b (1).mp4", "a.mkv"):
+        shutil.copy(video, folder / name)
+    assert import_folder(folder).meta["videos"] == ["b.mp4"]
+    assert "left out: b (1).mp4 is a copy of b.mp4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("log", [None, "seconds,buttons held\n0,up\n"])
+def test_logs_are_looked_for_before_videos_are_decoded(folder, tmp_path, monkeypatch, log):
+    """A missing log was noticed minutes later."""
+    write_video(folder / "c.mp4", [(30, 1 / 30)])
+    if log is not None:
+        (folder / "c.csv").write_text(log)
+    monkeypatch.setattr(import_video, "read_clip", lambda path, notes: pytest.fail("a video was decoded"))
+    message = r"c\.csv: the first line must be" if log else r"no log of keys at .*c\.csv: make one"
+    with pytest.raises(InputError, match=message):
+        import_folder(folder)
+
+
+@pytest.mark.parametrize(("up", "none"), [("up", "up"), ("up", "")])
+def test_one_action_in_all_steps_is_warned_of(folder, capsys, up, none):
+    write_log(folder / "b.csv", 12, up=up, none=none)
+    data = import_folder(folder)
+    errors = capsys.readouterr().err
+    assert data.num_rows == 1
+    assert ("warning: up is the action of every step" in errors) == (none == "up")
+    assert ("warning" in errors) == (none == "up")
+
+
+def test_a_picture_that_never_changes_is_warned_of(folder, capsys):
+    writer = cv2.VideoWriter(str(folder / "b.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 30, (64, 32))
+    for _ in range(360):
+        writer.write(np.full((32, 64, 3), 90, np.uint8))
+    writer.release()
+    import_folder(folder)
+    assert "warning: the picture never changed in 127 steps" in capsys.readouterr().err
+
+
+def test_a_log_may_be_json_lines(folder):
+    (folder / "b.csv").unlink()
+    write_log(
+        folder / "b.jsonl",
+        12,
+        '{{"t": {s}, "key": "up", "event": "{keys}"}}\n',
+        "",
+        up="press",
+        none="release",
+    )
+    assert agreement(import_folder(folder)) == 1.0
 
 
 def test_one_video_of_a_name_is_used(folder, tmp_path, capsys):

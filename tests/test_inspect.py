@@ -152,7 +152,7 @@ def test_without_a_display_the_summary_is_enough(recording, monkeypatch, capsys)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     run("--trajectories", recording)
     said = capsys.readouterr().out
-    assert "Test-v0" in said and "no window  (No available video device): --save sheet.png" in said
+    assert "Test-v0" in said and "no window (No available video device): --save sheet.png" in said
     monkeypatch.undo()
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
@@ -164,7 +164,7 @@ def test_without_a_display_the_summary_is_enough(recording, monkeypatch, capsys)
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "set_mode", lambda *_: None)
     run("--trajectories", recording)
-    assert "no window  (no display): --save sheet.png" in capsys.readouterr().out
+    assert "no window (no display): --save sheet.png" in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "dream.window.dataset_viewer", None)
     run("--trajectories", recording)
     assert "pygame cannot be imported" in capsys.readouterr().out

@@ -71,6 +71,33 @@ DIALECTS = {
     "events": "time,key,event\n" + lines("{t},up,{keys}", up="down", none="up"),
     "events of a browser": "timestamp;type;code\n" + lines("{t};{keys};ArrowUp", up="keydown", none="keyup"),
     "events with repeats": "frame,key,pressed\n" + lines("{t:.0f},Key.up,{keys}\n", up="1", none="0", scale=60),
+    "events of evdev": "time,type,code,value\n" + lines("{t},EV_KEY,KEY_UP,{keys}", up="1", none="0"),
+    "repeats of evdev": "time,type,code,value\n"
+    + lines("{t},EV_KEY,KEY_UP,{keys}\n{t},EV_SYN,SYN_REPORT,0", up="2", none="0"),
+    "evdev in numbers": "sec,usec,type,code,value\n"
+    + lines("17294330{clock},250000,1,KEY_UP,{keys}", up="1", none="0"),
+    "constant type": "time,type,key,pressed\n" + lines("{t},EV_KEY,KEY_UP,{keys}", up="1", none="0"),
+    "a browser with all fields": "type,code,key,repeat,shiftKey,timeStamp\n"
+    + lines("{keys},ArrowUp,ArrowUp,false,false,{t:.1f}", up="keydown", none="keyup", scale=1000),
+    "a browser with the mouse": "timeStamp,type,code,x\n"
+    + lines("{t},{keys},ArrowUp,\n{t},mousemove,,5", up="keydown", none="keyup", scale=1000),
+    "a hook of Windows": "time_ms,vkCode,name,message\n".replace("name", "keyName")
+    + lines("{t},38,VK_UP,{keys}", up="WM_KEYDOWN", none="WM_KEYUP", scale=1000),
+    "pygame": "time,event,key\n" + lines("{t},{keys},K_UP", up="pygame.KEYDOWN", none="pygame.KEYUP"),
+    "Tk": "time,event,keysym\n" + lines("{t},{keys},Up", up="EventType.KeyPress", none="EventType.KeyRelease"),
+    "JSON lines": lines('{{"t": {t}, "key": "up", "event": "{keys}"}}', up="press", none="release"),
+    "JSON lines of states": lines('{{"t": {t}, "keys": [{keys}]}}', up='"up"'),
+    "JSON lines of a dict": lines('{{"time": {t}, "keys": {{"up": {keys}, "a": false}}}}', up="true", none="false"),
+    "JSON lines of Minecraft": lines('{{"milli": {t:.0f}, "mouse": {{"x": 5, "buttons": []}}, "isGuiOpen": false, '
+    '"keyboard": {{"keys": [{keys}], "chars": ""}}}}', up='"key.keyboard.up"', offset=1729433002.25, scale=1000),
+    "JSON lines of Wayland": lines('{{"time_stamp": {t:.0f}, "event_name": "KEYBOARD_KEY", "event_type": 300, '
+    '"key_name": "KEY_UP", "key_code": 103, "state_name": "{keys}"}}', up="PRESSED", none="RELEASED", scale=1000),
+    "a list of JSON": "[\n" + lines('{{"t": {t}, "key": "up", "down": {keys}}},', up="true", none="false").strip(",\n")
+    + "\n]\n",
+    "a column per key": "frame,UP,a,space\n" + lines("{t:.0f},{keys},0,0", up="1", none="0", scale=60),
+    "dicts": "time,keys\n" + lines("{t},\"{{'up': {keys}, 'a': False}}\"", up="True", none="False"),
+    "assignments": "time,keys\n" + lines('{t},"up={keys},a=0"', up="1", none="0"),
+    "no key": "time,keys\n" + lines("{t},{keys}", none="no key"),
 }  # fmt: skip
 
 
@@ -138,6 +165,8 @@ def test_nothing_is_said_about_a_plain_log(tmp_path, dialect):
         ("time,keys,mouse_x\n0,up,5\n9,,6\n", "columns that are not used: mouse_x"),
         ("time,keys,action\n0,up,jump\n9,,run\n", "columns that are not used: action"),
         ("time,keys\n0,up\n11,", "its last line may be cut off"),
+        ("time,keys,paused\n0,up,0\n9,,1\n", "columns that are not used: paused"),
+        ("time,keys,player\n0,up,1\n9,left,1\n", "columns that are not used: player"),
     ],
 )
 def test_what_is_odd_is_noted(tmp_path, content, note):
@@ -176,6 +205,19 @@ def test_what_is_odd_is_noted(tmp_path, content, note):
         ("time,keys\n0,5,up\n", "line 2: more columns"),  # a decimal comma
         ("time,key,duration\n0,up,5\n", "a column 'duration'"),
         ("time,key,event\n0,up,down\n6,up,sideways\n", "line 3: expected a key and down or up"),
+        ("time,key,evt\n0,up,1\n6,up,0\n", "does the column 'evt' say whether a key goes down or up"),
+        ("time,key,pressed\n0,up,1\n3,left,1\n", "no key ever goes up"),
+        ("time,type,key\n0,256,up\n6,257,up\n", "line 2: expected a key and down or up"),
+        ("time,key,event\n0,up,begin\n6,up,finish\n", "line 2: expected a key and down or up"),
+        ("time,keys\n0,up pressed\n6,up released\n", "line 2: 'up pressed' is an event"),
+        ("time,keys\n0,{w down}\n6,{w up}\n", "line 2: .* is an event"),
+        ("time,keys\n0,w down\n6,w up\n", "line 2: .* is an event"),
+        ("time,key,hold_ms\n0,up,500\n6,up,200\n", "a column 'hold_ms'"),
+        ("time,up,left\n0,1,0\n6,0.5,0\n", "line 3: '0.5' in a column of one key"),
+        ("time,keys\n0,w:5\n", "line 2: .*stand next to a name"),
+        ('{"t": 0, "value": 1}\n', "must have the fields time .* and keys, found 't, value'"),
+        ('{"t": 0, "keys": "up"}\n{"t": 6, "ke\n', "line 2: no JSON"),
+        ('{"t": 0, "keys": "up"}\n[6]\n', "line 2: write one object a line"),
         ("time,key,event\n0,up,down\n6,,up\n", "line 3: expected a key and down or up"),
         ("time,keys\n", "no lines after the first"),
         ("0,up\n6,\n", "first line must be time,keys or frame,keys, found '0,up'"),

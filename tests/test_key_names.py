@@ -96,6 +96,11 @@ def test_names_of_pygame_stay(monkeypatch):
         ("['+', ',']", ["+", ","]), ("'w'+'a'", ["w", "a"]), ("'w','a'", ["w", "a"]), ("[4]", ["[4]"]),
         ("left shift up", ["left shift", "up"]), ("left_shift+up", ["left_shift", "up"]),
         ("ctrl left", ["ctrl", "left"]), ("shift+left", ["shift", "left"]), ("None+up", ["up"]),
+        ("no key", []), ("No Keys", []), ("no_key", []), ("not pressed", []), ("released", []), ("['no key']", []),
+        ("{'w': True, 'a': False}", ["w"]), ('{"w":true,"Key.up":1}', ["w", "Key.up"]), ("w=1,a=0", ["w"]),
+        ("left_shift:1 a:0", ["left_shift"]), ("{}", []), ("dict(w=True, a=False)", ["w"]), ("{':': True}", [":"]),
+        ("[':', '=']", [":", "="]), (":", [":"]), ("shift+=", ["shift", "="]), ("a, :", ["a", ":"]),
+        ("shift =", ["shift", "="]),
     ],
 )  # fmt: skip
 def test_texts_of_several_keys(text, names):
@@ -105,6 +110,15 @@ def test_texts_of_several_keys(text, names):
 @pytest.mark.parametrize("text", ["up++left", "up+", "+up", "+up+"])
 def test_a_separator_without_a_key_is_refused(text):
     with pytest.raises(ValueError, match="a key is missing"):
+        split_keys(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["w=5", "{'w': None}", "{'w' : 2}", "w:left", "sc:0x48", "w=1,a", "keys: up"]
+)
+def test_a_value_that_is_not_true_or_false_is_refused(text):
+    """They gave the keys "w", ":" and "5"."""
+    with pytest.raises(ValueError, match="stand next to a name"):
         split_keys(text)
 
 

@@ -269,6 +269,7 @@ def interrupt():
     [
         "--frames 10",
         "--headless --frames 0",
+        "--steps 1001",
         "--fps 0",
         "--scale 17",
         "--start -1",

@@ -1,8 +1,10 @@
 """Runtimes that do not work on a machine: an import error, an exception, a crash. Playing goes on with another one."""
 
+import shutil
 import sys
 from types import ModuleType
 
+import export_sd
 import pytest
 from dream.common.errors import InputError
 from dream.inference import probe, runtimes, select_backend
@@ -60,8 +62,31 @@ def test_the_last_backend_of_all_is_torch(exported, monkeypatch, capsys):
     assert load_backend(*exported[:2], device="cpu").name == "torch cpu"
     assert capsys.readouterr().out.count("does not work here (no): trying the next backend") == 2
     monkeypatch.setattr(select_backend, "has_modules", lambda *names: names == ("openvino",))
-    with pytest.raises(InputError, match=r"no other backend is installed: pip install onnxruntime or torch"):
+    with pytest.raises(
+        InputError, match=r"no backend works here \(OpenVINO: no\): pip install onnxruntime or torch"
+    ):
         load_backend(*exported[:2])
+
+
+def test_the_last_error_names_every_backend_that_failed(exported, monkeypatch, capsys):
+    """It said "no other backend is installed" where all were installed and had failed."""
+
+    def fail(name, *_, **__):
+        raise RuntimeUnavailable(name, f"{name} lacks a library " + "x" * 200)
+
+    monkeypatch.setattr(select_backend, "open_backend", fail)
+    monkeypatch.setattr(probe, "try_torch", lambda: None)
+    monkeypatch.setattr(select_backend, "has_modules", lambda *names: True)
+    monkeypatch.setattr(select_backend, "has_cuda", lambda: False)
+    with pytest.raises(InputError) as refused:
+        load_backend(*exported[:2])
+    said = str(refused.value)
+    assert said.startswith("no backend works here (OpenVINO: openvino lacks") and len(said) <= 300, said
+    assert "ONNX Runtime: onnxruntime lacks" in said and "PyTorch: torch lacks" in said, said
+    assert "try another Python" in said and " ... " in said and "installed" not in said
+    assert capsys.readouterr().out.count("trying the next backend") == 2
+    with pytest.raises(InputError, match=r"PyTorch on the GPU: cuda lacks .*: leave out --device cuda"):
+        load_backend(*exported[:2], device="cuda")
 
 
 @pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
@@ -81,6 +106,43 @@ def test_the_runtime_s_fault_is_not_the_file_s(exported, runtime, monkeypatch):
 def test_a_runtime_that_works_passes(exported, runtime):
     pytest.importorskip(runtime)
     probe.try_runtime(runtime, export_dir(exported[1]))
+
+
+@pytest.fixture
+def broken_onnxruntime(tmp_path, monkeypatch):
+    """A module `onnxruntime` that ends the process on import."""
+    pytest.importorskip("onnx")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "onnxruntime.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGILL)"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    probe.try_export_packages.cache_clear()
+    yield
+    probe.try_export_packages.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal on Windows")
+def test_a_first_export_where_onnx_runtime_crashes(copied, broken_onnxruntime, capsys):
+    """The export imports it into this process, which ended without a word."""
+    decoder, model, _ = copied
+    shutil.rmtree(export_dir(model))
+    assert load_backend(decoder, model, device="cpu").name == "torch cpu"
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "ONNX Runtime does not work here (it crashes: SIGILL)" in printed, (
+        printed
+    )
+    with pytest.raises(InputError, match=r"ONNX Runtime does not work here \(it crashes: SIGILL\)"):
+        export_sd.main(export_sd.parse_args(["--model-path", str(model)]))
+    assert not export_dir(model).exists()
+
+
+def test_packages_that_export_pass():
+    pytest.importorskip("onnxruntime")
+    probe.try_export_packages.cache_clear()
+    probe.try_export_packages()
 
 
 def test_torch_that_cannot_be_imported_is_said_in_one_line(exported, monkeypatch):
@@ -107,5 +169,6 @@ def test_a_gpu_that_pytorch_cannot_use_is_left_alone(exported, monkeypatch, caps
 
 def test_last_line():
     assert last_line(RuntimeError("Exception from core.cpp:126:\nstoi\n\n")) == "stoi"
+    assert last_line("") == "no reason given"
     assert last_line(KeyError()) == "KeyError" and len(last_line("x" * 500)) == 120
     assert last_line("\x1b[31mred") == "?[31mred"

@@ -46,7 +46,7 @@ def test_a_script_imports_its_own_package_first(name):
 @pytest.mark.parametrize(
     "name", ["sd/play_sd.py", "sd/train_sd.py", "ppo/train_ppo.py", "ppo/import_video.py"]
 )
-def test_without_packages_the_way_out_is_named(name):
+def test_without_packages_the_advice_is_printed(name):
     """`python sd/play_sd.py` with the system's Python was a traceback."""
     said = one_line(run("-S", "-s", name))  # -S: no site-packages
     assert said.startswith(f"error: {sys.executable} has no package ")
@@ -89,10 +89,11 @@ def test_an_old_python_can_read_so_far():
         ROOT / "sd/dream/__init__.py",
         common / "__init__.py",
         common / "startup.py",
+        common / "errors.py",
         common / "offline.py",
     ]
     for path in (*files, *SCRIPTS):
-        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 8))
+        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 6))
 
 
 def test_other_programs_keep_their_own_hook():
@@ -123,16 +124,16 @@ def test_every_script_reports_options_in_this_way():
         assert "argparse.ArgumentParser(" not in path.read_text(encoding="utf-8"), path
 
 
-def test_the_way_out_depends_on_the_environment(monkeypatch, tmp_path):
+def test_the_advice_depends_on_the_environment(monkeypatch, tmp_path):
     monkeypatch.setattr(startup, "ROOT", str(tmp_path))
     monkeypatch.setattr(startup, "VENV", str(tmp_path / ".venv"))
-    assert startup.way_out().startswith("make setup")
+    assert startup.install_advice().startswith("make setup")
     folder = tmp_path / ".venv" / ("Scripts" if os.name == "nt" else "bin")
     folder.mkdir(parents=True)
     (folder / "python").touch()
     monkeypatch.setattr(sys, "argv", ["sd/play_sd.py"])
-    assert startup.way_out().startswith("use ") and startup.way_out().endswith(
+    assert startup.install_advice().startswith("use ") and startup.install_advice().endswith(
         os.path.join("sd", "play_sd.py")
     )
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    assert startup.way_out().startswith("make setup")
+    assert startup.install_advice().startswith("make setup")

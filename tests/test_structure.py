@@ -145,6 +145,7 @@ def test_nothing_is_unpickled():
     [
         *("errors.py", "files.py", "runs.py", "agent_view.py", "key_names.py"),
         "disk_room.py",
+        "mp4.py",
         "pictures.py",
         "startup.py",
     ],

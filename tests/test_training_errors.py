@@ -161,7 +161,8 @@ def test_options_out_of_range_are_refused_before_anything_is_loaded(script, opti
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--sampling-steps", 0), ("--channels", 24), ("--flow-pretrain", 1), ("--off-data", 1.5),
+    [("--sampling-steps", 0), ("--sampling-steps", 1001), ("--channels", 24),
+     ("--flow-pretrain", 1), ("--off-data", 1.5),
      ("--pure-noise-fraction", -1), ("--gan-weight", -1), ("--rollout-length", -1), ("--rollout-length-start", 65)],
 )  # fmt: skip
 def test_model_options_out_of_range(option, value, capsys):

@@ -1,6 +1,8 @@
 """Videos on a disk that is nearly full: refused at the start, or as many frames as there is room for; never a file that
 cannot be opened. A limit on the size of a file stands for the disk's end: writes fail in the same way."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -138,6 +140,32 @@ def test_headless_play_ends_with_an_error_and_the_first_frames(env, tmp_path, mo
     assert "recorded" not in capsys.readouterr().out and path.stat().st_size > 0
     if path.suffix == ".mp4":
         assert count(path) == 24
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("name", ["film.mp4", "film.npz"])
+def test_another_error_of_the_disk_says_its_own_reason(env, tmp_path, monkeypatch, name, code):
+    """A folder that has become read-only got the advice to free some space."""
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code), "a.tmp")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(InputError) as refused:
+        play("--headless", "--frames", 9, "--record", tmp_path / name)
+    reason = f"{tmp_path / name} cannot be written ({os.strerror(code)}): record to another file"
+    assert str(refused.value) == reason
+
+
+def test_a_disk_that_is_full_at_the_end_is_said_to_be_full(env, tmp_path, monkeypatch):
+    """The .npz is written at the end: without a room for it, the error is not a DiskFull of our own."""
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(InputError, match=r"film\.npz: the disk is full: .*free some space"):
+        play("--headless", "--frames", 9, "--record", tmp_path / "film.npz")
 
 
 def test_the_window_says_that_a_video_is_not_complete(make_window, tmp_path, monkeypatch):

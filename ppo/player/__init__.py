@@ -1,8 +1,8 @@
 """Plays a game, trains a PPO agent on it and records it. Importing the package registers Mode7Kart-v0."""
 
-from player.common.startup import prepare
+from player.common.startup import report_startup_errors
 
-prepare(min_python=(3, 8))  # before any other package is imported
+report_startup_errors(min_python=(3, 8))  # before any other package is imported
 
 import gymnasium  # noqa: E402
 

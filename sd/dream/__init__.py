@@ -2,7 +2,7 @@
 this list: common; models; data; training, inference, play; evaluation, window."""
 
 from dream.common.offline import disable_telemetry
-from dream.common.startup import prepare
+from dream.common.startup import report_startup_errors
 
-prepare(min_python=(3, 10))
+report_startup_errors(min_python=(3, 10))
 disable_telemetry()

@@ -55,6 +55,12 @@ class ActionEffects:
             return [
                 f"the picture never changed in {self.uses.sum()} steps: nothing can be learned from this recording"
             ]
+        used = np.flatnonzero(self.uses)
+        if self.uses.sum() >= MIN_USES and used.size == 1:
+            return [
+                f"warning: {self.names[used[0]]} is the action of every step: what actions do cannot be learned from "
+                "this recording"
+            ]
         without = np.flatnonzero((self.uses >= MIN_USES) & ~self.has_changed)
         lines = []
         if without.size:

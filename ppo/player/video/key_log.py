@@ -7,6 +7,7 @@ import numpy as np
 
 from player.common.errors import InputError, refuse_damaged
 from player.common.key_names import MAX_NAME, is_printable_name, split_keys, to_pygame_key
+from player.video.log_events import refuse_events_in_cells
 from player.video.log_table import LogTable, read_table
 from player.video.log_times import video_seconds
 
@@ -38,6 +39,8 @@ def read_log(path: Path, frame_times: np.ndarray, length: float, notes: List[str
     """
     with refuse_damaged(path, "write the log again"):
         table = read_table(path, notes)
+        if table.is_down is None:
+            refuse_events_in_cells(path, table.lines, table.keys)
         times = video_seconds(path, table, frame_times, length, notes)
         names = _KeyNames(path)
         cells = [

@@ -11,7 +11,8 @@ from typing import Dict, List, Tuple
 import numpy as np
 
 from player.common.errors import InputError
-from player.video.log_table import UNIT_OF_WORD, LogTable
+from player.video.log_columns import UNIT_OF_WORD
+from player.video.log_table import LogTable
 
 PER_SECOND: Dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -26,7 +27,7 @@ _DATE = re.compile(
 )
 
 
-def parse_time(text: str) -> "Tuple[float, str]":
+def parse_time(text: str) -> Tuple[float, str]:
     """A time as a number and its kind: "number", a unit of PER_SECOND, "clock" (seconds), "date" (seconds since 1970).
 
     Raises ValueError if it is none of them.
@@ -91,7 +92,7 @@ def video_seconds(
     return seconds
 
 
-def _read_values(path: Path, table: LogTable) -> "Tuple[np.ndarray, str]":
+def _read_values(path: Path, table: LogTable) -> Tuple[np.ndarray, str]:
     values, kinds = [], []
     for number, text in zip(table.lines, table.times):
         try:

@@ -5,6 +5,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from dream.common.limits import MAX_FRAME_SKIP
+
 MAX_ENVIRONMENT = 10_000  # characters of its JSON text
 
 
@@ -48,7 +50,7 @@ def read_environment(saved: dict) -> dict[str, Any]:
     valid = (
         isinstance(environment["game"], str)
         and isinstance(environment.get("settings"), dict)
-        and all(type(count) is int and 1 <= count <= 1000 for count in counts)
+        and all(type(count) is int and 1 <= count <= MAX_FRAME_SKIP for count in counts)
         and isinstance(actions, list)
         and all(type(action) is int for action in actions)
         and (

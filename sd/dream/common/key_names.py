@@ -11,23 +11,12 @@ import re
 from typing import Dict, List, Optional
 
 MAX_NAME = 40  # characters of a key's name
+# Texts for no key at all, in lower case with spaces in place of "_" and "-".
 NO_KEY_WORDS = frozenset(
-    [
-        "none",
-        "nothing",
-        "nan",
-        "null",
-        "nil",
-        "na",
-        "n/a",
-        "no",
-        "undefined",
-        "no_key",
-        "noop",
-        "idle",
-        "released",
-    ]
-)
+    ["none", "nothing", "nan", "null", "nil", "na", "n/a", "no", "undefined", "noop", "no op", "idle", "released",
+     "no key", "no keys", "no input", "nokey", "not pressed", "not held", "none pressed", "none held",
+     "nothing pressed", "no key pressed", "no keys pressed", "no keys held", "all released", "key released"]
+)  # fmt: skip
 ARROWS = ("up", "down", "left", "right")
 # Names of pygame's constants K_*; a single printable character is a name too.
 PYGAME_KEYS = frozenset(
@@ -81,6 +70,14 @@ _PREFIX = re.compile(
 )
 _PYNPUT_REPR = re.compile(r"<(Key\.\w+): .*?>(?:>)?(?=\s*(?:[,\]})+;|&]|$))")  # str([Key.up]) in Python
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])+'|"(?:\\.|[^"\\])+\"""")
+_STATE = re.compile(  # `'w': True` of a dict, `w=1`
+    rf"""\s*({_QUOTED.pattern}|[^\s:='"]+)\s*[:=]\s*(?:(true|1|1\.0)|false|0|0\.0)\s*(?:[,;|&\s]|$)""",
+    re.IGNORECASE,
+)
+# A colon or equals sign that is attached to something else, so that it is no key of its own.
+_ASSIGNMENT = re.compile(
+    r"[^\s,;|&+\[({][:=]|[:=][^\s,;|&+\])}]|[:=]\s*(?:true|false|0|1)\b|''\s*[:=]", re.IGNORECASE
+)
 _ARROW_SIGNS = {"↑": "up", "↓": "down", "←": "left", "→": "right"}
 
 
@@ -111,6 +108,11 @@ def _spellings() -> Dict[str, str]:
 
 
 _TABLE = _spellings()
+
+
+def is_no_key(text: str) -> bool:
+    """Whether `text` says that no key is held, such as "none" or "no key"; an empty text does not."""
+    return " ".join(re.split(r"[\s_-]+", text.strip().lower())) in NO_KEY_WORDS
 
 
 def is_printable_name(name: str) -> bool:
@@ -187,14 +189,17 @@ def _unescape(text: str) -> str:
 def split_keys(text: str) -> List[str]:
     """The names of the keys in a text such as `up+left`, `up,left`, `up left`, `['up', 'left']`, `+`, `up++`.
 
-    No names for the words of NO_KEY_WORDS and an empty text or list. "left shift" is one key. Raises ValueError if a
-    separator stands where a key should be, as in `up++left`.
+    Of states such as `{'up': True, 'left': False}` or `up=1,left=0`, those that are true. No names for the words of
+    NO_KEY_WORDS and an empty text or list. "left shift" is one key. Raises ValueError if a separator stands where a key
+    should be, as in `up++left`, and for another ":" or "=" next to a name.
     """
     text = _PYNPUT_REPR.sub(r"\1", text.strip())
-    if not text or text.lower() in NO_KEY_WORDS:
+    if not text or is_no_key(text):
         return []
     if to_pygame_key(text) is not None:
         return [text]
+    if _ASSIGNMENT.search(_QUOTED.sub("''", text)):
+        return _split_states(text)
     items = re.fullmatch(r"(?:frozenset|set|list|tuple|deque)?\(?([\[({])(.*?)[\])}]\)?", text, re.DOTALL)
     if items or re.fullmatch(r"(?:frozenset|set|list|tuple)\(\)", text):
         return _split_items(items.group(2)) if items else []
@@ -210,6 +215,24 @@ def split_keys(text: str) -> List[str]:
     return [name for part in parts for name in (["+"] if part == "+" else _split_words(part))]
 
 
+def _split_states(text: str) -> List[str]:
+    """The keys whose value is true in `{'up': True, 'left': False}` or `up=1,left=0`."""
+    braces = re.fullmatch(r"(?:dict\()?\{(.*)\}\)?|dict\((.*)\)", text, re.DOTALL)
+    rest = (braces.group(1) or braces.group(2) or "") if braces else text
+    names: List[str] = []
+    while rest.strip():
+        match = _STATE.match(rest)
+        if match is None:
+            raise ValueError(
+                f"{text!r}: ':' and '=' stand next to a name: write the keys held, such as up+left"
+            )
+        name, is_held = match.group(1), match.group(2) is not None
+        if is_held:
+            names.append(name[1:-1] if name[0] in "'\"" and len(name) > 2 and "\\" not in name else name)
+        rest = rest[match.end() :]
+    return names
+
+
 def _split_items(text: str) -> List[str]:
     """The items of a list. A quoted item is one key, whatever characters it has."""
     names: List[str] = []
@@ -217,7 +240,7 @@ def _split_items(text: str) -> List[str]:
         item = match.group()
         is_quoted = item[0] in "'\"" and len(item) > 2
         names += _split_words(item) if not is_quoted else [item if "\\" in item else item[1:-1]]
-    return [name for name in names if name.lower() not in NO_KEY_WORDS]
+    return [name for name in names if not is_no_key(name)]
 
 
 def _split_words(text: str) -> List[str]:
@@ -235,7 +258,7 @@ def _split_words(text: str) -> List[str]:
             names.append(" ".join(words[:size]))
             words = words[size:]
     split = [word for name in names for word in _split_hyphens(name)]
-    return [name for name in split if name.lower() not in NO_KEY_WORDS]
+    return [name for name in split if not is_no_key(name)]
 
 
 def _split_hyphens(name: str) -> List[str]:

@@ -1,9 +1,12 @@
 """Writes mp4 files with OpenCV, which notices neither a full disk nor a frame that it cannot encode.
 
-So the room on the disk is watched, and a finished file is opened and its frames are counted."""
+So the room on the disk is watched, and a finished file is opened and its frames are counted.
+ppo/player/common/mp4.py has the same code; the two sides share no Python, and a test keeps the copies equal.
+"""
 
 from pathlib import Path
 from types import ModuleType
+from typing import Tuple
 
 import numpy as np
 
@@ -23,7 +26,7 @@ def import_opencv() -> ModuleType:
         fix = "pip install opencv-python"
         if not isinstance(problem, ModuleNotFoundError):  # a library that it needs is missing
             fix = f"it cannot be loaded here ({shorten(problem, 100)}); pip install opencv-python-headless needs less"
-        raise InputError(f"an mp4 needs OpenCV: {fix}; or choose a name that ends in .gif") from None
+        raise InputError(f"an mp4 needs OpenCV: {fix}") from None
     return cv2
 
 
@@ -32,7 +35,7 @@ class Mp4Writer:
 
     BYTES_PER_PIXEL = 0.05  # of a frame of a game, as a rule
 
-    def __init__(self, path: Path, fps: float, frame_shape: tuple[int, int], scale: int) -> None:
+    def __init__(self, path: Path, fps: float, frame_shape: Tuple[int, int], scale: int) -> None:
         """Raises InputError if OpenCV is missing or cannot write there."""
         cv2 = import_opencv()
         H, W = frame_shape
@@ -42,7 +45,7 @@ class Mp4Writer:
         self.max_frame_bytes = MAX_BYTES_PER_PIXEL * size[0] * size[1]
         self.writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
         if not self.writer.isOpened():
-            raise InputError(f"OpenCV cannot write an mp4 in {path.parent}: choose a name that ends in .gif")
+            raise InputError(f"OpenCV cannot write an mp4 in {path.parent}: choose another folder")
 
     def write(self, frame_u8: np.ndarray) -> None:
         """Raises DiskFull, before the frame is written, while there is still room to finish the file."""

@@ -12,6 +12,15 @@ from dream.common.gif import GifWriter
 from dream.common.mp4 import Mp4Writer, import_opencv
 
 SUFFIXES = (".mp4", ".gif")
+GIF_INSTEAD = "; or choose a name that ends in .gif"
+
+
+def check_opencv() -> None:
+    """Raises InputError, which names the alternative, if no mp4 can be written here."""
+    try:
+        import_opencv()
+    except InputError as problem:
+        raise InputError(f"{problem}{GIF_INSTEAD}") from None
 
 
 def default_suffix() -> str:
@@ -73,9 +82,9 @@ class VideoFile:
             raise InputError(f"cannot record to {self.path}: {error.strerror or error}") from None
         try:
             self.encoder = writer(self.tmp_path, fps, self.frame_shape, scale)
-        except InputError:
+        except InputError as problem:  # of OpenCV
             self.tmp_path.unlink()
-            raise
+            raise InputError(f"{problem}{GIF_INSTEAD}") from None
 
     def write(self, frame_u8: np.ndarray) -> None:
         """Appends a frame, uint8 (H, W, 3), RGB. Raises DiskFull, while there is room to finish the file."""

@@ -32,11 +32,12 @@ def iter_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInf
 
 
 def compare_checksum(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Raises zipfile.BadZipFile if the checksum of a member of up to MAX_CHECKED_BYTES differs."""
-    if info.file_size <= MAX_CHECKED_BYTES:
-        with archive.open(info) as member:
-            while member.read(CHUNK_BYTES):  # at the end it compares the checksum
-                pass
+    """Raises zipfile.BadZipFile if a member's size is wrong or, up to MAX_CHECKED_BYTES, its checksum."""
+    with archive.open(info) as member:  # compares its two names
+        if info.header_offset + info.compress_size > os.fstat(archive.fp.fileno()).st_size:
+            raise zipfile.BadZipFile(f"{info.filename} is larger than the file")
+        while info.file_size <= MAX_CHECKED_BYTES and member.read(CHUNK_BYTES):  # at the end: the checksum
+            pass
 
 
 def mmap_member(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from dream.common.errors import InputError, shorten
 from dream.common.game_info import GameInfo
+from dream.common.limits import MAX_CONTEXT, MAX_STEPS
 from dream.inference.runtimes import ArrayType, Graph, last_line
 
 FORMAT = 5
 GRAPHS = ("warp", "denoise", "decode")
 METADATA = "dream.json"
 MAX_METADATA_BYTES = 2**20
-MAX_STEPS = 1000  # sampling steps per frame
 
 
 def default_start_states(model_path: Path) -> Path:
@@ -79,7 +79,7 @@ def check_types(metadata: dict) -> None:
         "autoencoder": type(metadata["autoencoder"]) is str,
         "int8": type(metadata["int8"]) is bool,
         "steps": is_count(metadata["steps"], MAX_STEPS),
-        "context": is_count(metadata["context"], 1000),
+        "context": is_count(metadata["context"], MAX_CONTEXT),
         "latent_shape": is_shape(metadata["latent_shape"], 3),
         "frame_shape": is_shape(metadata["frame_shape"], 2),
         "graphs": type(metadata["graphs"]) is dict and set(metadata["graphs"]) == set(GRAPHS),

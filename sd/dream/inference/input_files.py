@@ -10,7 +10,7 @@ import numpy as np
 
 from dream.common.errors import InputError
 
-# Kinds of files: what one is called in messages. The first six are values of "kind" in a checkpoint.
+# Kinds of files: what one is called in messages. The first seven are values of "kind" in a checkpoint.
 WORDS = {
     "dream": "a diffusion model",
     "encoder": "an encoder",

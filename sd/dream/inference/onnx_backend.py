@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dream.inference import probe
 from dream.inference.backend import State, first_frame, sampling_timesteps
 from dream.inference.export_folder import GRAPHS, check_files, check_graphs, damaged, read_metadata
 from dream.inference.runtimes import RuntimeUnavailable, load_graphs
@@ -18,9 +19,11 @@ class OnnxBackend:
         """folder: of the export. runtime: a key of RUNTIMES. steps: sampling steps per frame (None: the model's own).
 
         Raises InputError if the folder is not a valid export, RuntimeUnavailable if the files are those that were
-        exported, but the runtime is not installed or does not work here."""
+        exported, but the runtime is not installed or does not work here. A runtime that crashes does so in a child
+        process first."""
         metadata = read_metadata(folder)
-        check_files(folder, metadata)
+        check_files(folder, metadata)  # so that what fails after this is the fault of the runtime
+        probe.try_runtime(runtime, folder)
         self.game, self.autoencoder = metadata["game"], metadata["autoencoder"]
         self.latent_shape, self.frame_shape = metadata["latent_shape"], metadata["frame_shape"]
         self.context_length, self.steps = metadata["context"], 1

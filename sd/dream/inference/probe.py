@@ -2,8 +2,9 @@
 
 A native library can end the process without a word: by an instruction that an old CPU does not have, or because it
 misreads the list of CPUs in a container. The child loads the smallest graph of the export with the settings of play and
-runs it once; that takes 0.4 s."""
+runs it once; that takes 0.4 s. Before an export, the child tries the packages that make it."""
 
+import functools
 import json
 import signal
 import subprocess
@@ -16,25 +17,41 @@ from dream.inference.export_folder import GRAPHS
 from dream.inference.runtimes import RuntimeUnavailable, last_line, load_graphs
 
 TIMEOUT_S = 120.0
-CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dream.inference import probe; probe.run_child()"
+SHAPES = {"x": (1, 4, 8, 8), "weight": (8, 4, 3, 3), "y": (1, 8, 6, 6)}  # of a convolution and its output
+SET_PATH = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+RUN_GRAPH = SET_PATH + "from dream.inference import probe; probe.run_graph()"
+RUN_TORCH = (
+    SET_PATH + "import torch; torch.nn.functional.conv2d(torch.ones(1, 4, 8, 8), torch.ones(8, 4, 3, 3))"
+)
+# dream comes first: it disables the telemetry of ONNX Runtime
+RUN_CONVOLUTION = SET_PATH + "from dream.inference import probe; probe.run_convolution()"
 
 
 def try_runtime(runtime: str, folder: Path) -> None:
     """Loads and runs a graph of the export in `folder` in a child process. runtime: a key of RUNTIMES.
 
     Raises RuntimeUnavailable if that fails."""
-    try_in_child([sys.executable, "-c", CODE, json.dumps(sys.path), runtime, str(folder)], runtime)
+    try_in_child(RUN_GRAPH, runtime, runtime, str(folder))
 
 
+@functools.cache  # of success only
 def try_torch() -> None:
     """Runs a convolution of PyTorch in a child process. Raises RuntimeUnavailable if that fails."""
-    code = "import torch; torch.nn.functional.conv2d(torch.ones(1, 4, 8, 8), torch.ones(8, 4, 3, 3))"
-    set_path = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    try_in_child([sys.executable, "-c", set_path + code, json.dumps(sys.path)], "torch")
+    try_in_child(RUN_TORCH, "torch")
 
 
-def try_in_child(command: list[str], runtime: str) -> None:
-    """Runs a command. Raises RuntimeUnavailable with the last line of its output unless it ends with exit code 0."""
+@functools.cache  # of success only
+def try_export_packages() -> None:
+    """Tries in child processes what an export imports into this one: PyTorch, and onnx with ONNX Runtime.
+
+    A package that is not installed passes. Raises RuntimeUnavailable if one cannot be loaded here or crashes."""
+    try_torch()
+    try_in_child(RUN_CONVOLUTION, "onnxruntime")
+
+
+def try_in_child(code: str, runtime: str, *arguments: str) -> None:
+    """Runs Python code. Raises RuntimeUnavailable with the last line of its output unless it ends with exit code 0."""
+    command = [sys.executable, "-c", code, json.dumps(sys.path), *arguments]
     try:
         child = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -46,7 +63,7 @@ def try_in_child(command: list[str], runtime: str) -> None:
         return
     words = child.stderr.decode(errors="replace").strip()
     if child.returncode == 1:  # a Python exception, or the child's own message
-        raise RuntimeUnavailable(runtime, words or "no reason given")
+        raise RuntimeUnavailable(runtime, words)
     if child.returncode:
         crash = f"it crashes: {exit_name(child.returncode)}"
         raise RuntimeUnavailable(runtime, f"{crash}, {last_line(words)}" if words else crash)
@@ -60,8 +77,8 @@ def exit_name(returncode: int) -> str:
         return f"exit code {returncode & 0xFFFFFFFF:#x}"
 
 
-def run_child() -> None:
-    """What the child does. Arguments: the module search path as JSON, the runtime, the folder of the export."""
+def run_graph() -> None:
+    """What the child of `try_runtime` does. Arguments: module search path as JSON, runtime, folder of the export."""
     runtime, folder = sys.argv[2], Path(sys.argv[3])
     try:
         _, (graph,) = load_graphs(runtime, [folder / f"{GRAPHS[-1]}.onnx"])
@@ -70,3 +87,22 @@ def run_child() -> None:
         sys.exit(problem.reason)
     except Exception as problem:  # the runtimes raise many types
         sys.exit(last_line(problem))
+
+
+def run_convolution() -> None:
+    """What the child of `try_export_packages` does: makes and runs a graph of one convolution in ONNX Runtime."""
+    try:
+        import onnx
+        import onnxruntime
+    except ModuleNotFoundError:  # the export itself says what is missing
+        return
+    except (ImportError, OSError) as problem:
+        sys.exit(last_line(problem))
+    value = onnx.helper.make_tensor_value_info
+    types = {name: value(name, onnx.TensorProto.FLOAT, shape) for name, shape in SHAPES.items()}
+    node = onnx.helper.make_node("Conv", ["x", "weight"], ["y"])
+    graph = onnx.helper.make_graph([node], "convolution", [types["x"], types["weight"]], [types["y"]])
+    # the oldest versions that an export could have: this asks about the machine, not about these packages' versions
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session.run(None, {name: np.ones(SHAPES[name], np.float32) for name in ("x", "weight")})

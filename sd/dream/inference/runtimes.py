@@ -33,7 +33,7 @@ class RuntimeUnavailable(InputError):
     `runtime`: a key of TITLES. `reason`: the last line of the runtime's own message."""
 
     def __init__(self, runtime: str, reason: object) -> None:
-        self.reason = last_line(reason)
+        self.runtime, self.reason = runtime, last_line(reason)
         super().__init__(f"{TITLES[runtime]} does not work here ({self.reason})")
 
 
@@ -68,9 +68,10 @@ def last_line(problem: object) -> str:
     """The last line of an exception's or a process's message, in 120 printable characters at most.
 
     The last one, because a runtime's message begins with where in its source the error was found. The name of its type
-    if it has none."""
+    if it has none, "no reason given" for a process."""
     lines = [line for line in str(problem).splitlines() if line.strip()]
-    return shorten(lines[-1] if lines else type(problem).__name__, 120)
+    name = "no reason given" if isinstance(problem, str) else type(problem).__name__
+    return shorten(lines[-1] if lines else name, 120)
 
 
 def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:

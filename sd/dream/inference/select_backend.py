@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dream.common.errors import InputError, refuse_damaged
+from dream.common.errors import InputError, refuse_damaged, shorten
 from dream.common.files import check_zip
 from dream.inference import probe
 from dream.inference.backend import Backend, first_frame
@@ -19,7 +19,7 @@ from dream.inference.export_folder import (
 )
 from dream.inference.input_files import check_kind
 from dream.inference.onnx_backend import OnnxBackend
-from dream.inference.runtimes import RUNTIMES, RuntimeUnavailable
+from dream.inference.runtimes import RUNTIMES, TITLES, RuntimeUnavailable
 
 BACKENDS = ("auto", "torch", "cuda", *RUNTIMES)
 EXPORT_NEEDS = ("torch", "onnx", "onnxscript", "onnxruntime")
@@ -51,10 +51,11 @@ def load_backend(
                 probe.try_torch()
             return open_backend(name, decoder_path, model_path, steps, device, option="--device cuda")
         except RuntimeUnavailable as problem:
-            failures.append(problem)
-            if name != names[-1]:
-                print(f"note: {problem}: trying the next backend", flush=True)
-    raise InputError(f"{failures[-1]}, and no other backend is installed: {other_backends(names)}")
+            if str(problem) not in map(str, failures):  # the export of two backends fails for one reason
+                failures.append(problem)
+                if name != names[-1]:
+                    print(f"note: {problem}: trying the next backend", flush=True)
+    raise no_backend_works(failures, device)
 
 
 def check_checkpoints(decoder_path: Path, model_path: Path) -> None:
@@ -90,10 +91,6 @@ def open_backend(
         folder = export_dir(model_path)
         if not matches_source(folder, decoder_path, model_path):
             export(decoder_path, model_path, folder)
-        check_files(
-            folder, read_metadata(folder)
-        )  # so that what fails after this is the fault of the runtime
-        probe.try_runtime(name, folder)
         return OnnxBackend(folder, name, steps)
     try:
         from dream.common.runs import pick_device
@@ -146,10 +143,16 @@ def candidates(decoder_path: Path, model_path: Path, device: str = "auto") -> li
     return names or ["openvino" if is_available("openvino") else "torch"]
 
 
-def other_backends(names: list[str]) -> str:
-    """What to install to have a backend that is not one of `names`."""
-    missing = [name for name in ("onnxruntime", "torch") if name not in names]
-    return f"pip install {' or '.join(missing)}" if missing else "try another Python, with other packages"
+def no_backend_works(failures: list[RuntimeUnavailable], device: str) -> InputError:
+    """The error to raise where every backend that is installed fails: which ones, why, and what to do.
+
+    device: auto, cpu or cuda, as requested by the user."""
+    reasons = [f"{TITLES[each.runtime]}: {shorten(each.reason, 150 // len(failures))}" for each in failures]
+    missing = [name for name in ("onnxruntime", "torch") if not is_available(name)]
+    advice = f"pip install {' or '.join(missing)}" if missing else "try another Python, with other packages"
+    if device == "cuda":
+        advice = "leave out --device cuda"
+    return InputError(f"no backend works here ({'; '.join(reasons)}): {advice}")
 
 
 def is_available(backend: str) -> bool:
@@ -182,13 +185,14 @@ def export(decoder_path: Path, model_path: Path, folder: Path) -> None:
         raise InputError(
             f"no export of this model at {folder}; to make it: pip install {' '.join(EXPORT_NEEDS)}"
         )
+    for path in (model_path, decoder_path):
+        with refuse_damaged(path, "take it from its training run again"):
+            check_zip(path)  # before a line announces an export
+    probe.try_export_packages()
     try:
         from dream.inference.export import export_model
     except (ImportError, OSError) as problem:  # a library that PyTorch needs is missing or too old
         raise RuntimeUnavailable("export", problem) from None
-    for path in (model_path, decoder_path):
-        with refuse_damaged(path, "take it from its training run again"):
-            check_zip(path)  # before a line announces an export
     print(f"exporting the model to {folder} (only once, about 20 seconds)", flush=True)
     starts = default_start_states(model_path)
     try:

@@ -11,6 +11,7 @@ from torch import nn
 
 from dream.common.errors import InputError, refuse_damaged
 from dream.common.game_info import GameInfo
+from dream.common.limits import MAX_CONTEXT, MAX_STEPS
 from dream.common.runs import load_checkpoint
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.unet import PREDICTION_TYPES, UNet, UNetConfig
@@ -25,9 +26,8 @@ MAX_SETTINGS = {
     "encoder_blocks": 64,
     "decoder_blocks": 64,
     "latent_channels": 64,
-    "context": 64,
+    "context": MAX_CONTEXT,
 }
-MAX_STEPS = 1000  # sampling steps per frame
 
 Module = TypeVar("Module", bound=nn.Module)
 Config = TypeVar("Config")

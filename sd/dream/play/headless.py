@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.disk_room import DiskFull
-from dream.common.errors import InputError
+from dream.common.errors import DISK_FULL_ERRNOS, InputError
 from dream.play.playable_env import PlayableEnv
 from dream.play.recorder import Recorder
 from dream.play.recording import Replay
@@ -37,19 +37,23 @@ def play_headless(session: PlaySession, num_frames: int, fps: float, record_path
         problem = stop_all(recorder) or problem
         print_times(times, session.env.fps, None if problem else record_path)
     if problem:
-        raise InputError(f"{problem}: free some space, or record to another disk")
+        full = isinstance(problem, DiskFull)
+        advice = "free some space, or record to another disk" if full else "record to another file"
+        raise InputError(f"{problem}: {advice}")
 
 
 def stop_all(recorder: Recorder) -> OSError | None:
-    """Ends all recordings; returns what went wrong."""
+    """Ends all recordings; returns what went wrong: DiskFull, or an OSError with the path and the reason."""
     problem = None
     for recording in recorder.active():
         try:
             recorder.stop(recording)
-        except DiskFull as full:
-            problem = full
         except OSError as error:
-            problem = OSError(f"{recording.path} cannot be written ({error.strerror or error})")
+            problem = error
+            if error.errno not in DISK_FULL_ERRNOS:
+                problem = OSError(f"{recording.path} cannot be written ({error.strerror or error})")
+            elif not isinstance(error, DiskFull):
+                problem = DiskFull(recording.path)
     return problem
 
 

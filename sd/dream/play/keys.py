@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dream.common.errors import InputError
-from dream.common.key_names import NO_KEY_WORDS, split_keys, to_pygame_key
+from dream.common.key_names import is_no_key, split_keys, to_pygame_key
 
 OPPOSITES = (("left", "right"), ("up", "down"))
 MAX_TEXT = 200  # characters of an action's name or of keys in a key file
@@ -130,7 +130,7 @@ def _parse_action(
 ) -> int:
     if text in action_names:
         return list(action_names).index(text)
-    if text == "-" or text.lower() in NO_KEY_WORDS:
+    if text == "-" or is_no_key(text):
         return noop_action(action_keys)
     game_keys = {key for keys in action_keys for key in keys}
     try:

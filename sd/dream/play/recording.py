@@ -19,6 +19,7 @@ import numpy as np
 from dream.common.disk_room import DiskFull, free_bytes
 from dream.common.errors import InputError
 from dream.common.files import atomic_write
+from dream.common.limits import MAX_STEPS
 from dream.data.npz_mmap import iter_members, mmap_member
 from dream.play.playable_env import PlayableEnv
 
@@ -175,7 +176,10 @@ class Replay:
         for event in self.events:
             steps = event["steps"]
             numbers = (event["t"], event["seed"], steps, event.get("age", 0))
-            if not all(type(number) is int and number >= 0 for number in numbers) or not 1 <= steps <= 1000:
+            if (
+                not all(type(number) is int and number >= 0 for number in numbers)
+                or not 1 <= steps <= MAX_STEPS
+            ):
                 raise ValueError(f"invalid event {event}")
         is_valid = {
             "frames": self.frames.shape[2:] == tuple(env.frame_shape) and self.frames.dtype == np.uint8,
