@@ -30,8 +30,7 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    tmp_path = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    tmp_path = temporary_path(path)
     try:
         with open(tmp_path, mode.replace("w", "x"), newline=newline) as file:  # "x": the file must be new
             yield file
@@ -43,14 +42,18 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
             tmp_path.unlink()
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes the temporary files of `path` whose process was killed while it wrote them."""
-    for tmp_path in path.parent.glob(escape(path.name) + ".*.writing"):
-        process_id = tmp_path.name[len(path.name) + 1 : -len(".writing")]
-        is_own = process_id == str(os.getpid())  # of an earlier process with the same number
+def temporary_path(path: Path, suffix: str = ".writing") -> Path:
+    """`<name>.<process id><suffix>` next to `path`, for a file that will replace it; no other process uses it.
+
+    Removes those of processes that were killed, and whatever is in the place of the returned one.
+    """
+    for tmp_path in path.parent.glob(f"{escape(path.name)}.*{escape(suffix)}"):
+        process_id = tmp_path.name[len(path.name) + 1 : -len(suffix)]
+        is_own = process_id == str(os.getpid())  # of an earlier process with the same number, or a link
         if process_id.isdecimal() and (is_own or not _is_running(int(process_id))):
             with suppress(OSError):
                 tmp_path.unlink()
+    return path.with_name(f"{path.name}.{os.getpid()}{suffix}")
 
 
 def _is_running(process_id: int) -> bool:

@@ -5,6 +5,7 @@ ppo/player/common/errors.py has the same code; the two sides share no Python, an
 
 import errno
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,8 @@ def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
 
     `can_resume`: whether the script has --resume, for the advice in the message.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in place of the one that startup.py sets
     try:
         main()
     except InputError as error:
