@@ -37,6 +37,12 @@ def shorten(text: object, length: int) -> str:
     return line[: length - end - 5] + " ... " + line[-end:]
 
 
+def first_line(problem: BaseException, length: int = 160) -> str:
+    """The first line of an exception's message, or the name of its type, as `shorten` gives it."""
+    lines = str(problem).strip().splitlines()
+    return shorten(lines[0] if lines else type(problem).__name__, length)
+
+
 @contextmanager
 def refuse_damaged(path: Path, advice: str) -> Iterator[None]:
     """Turns every exception that reading a damaged file can cause into an InputError that names the file.
