@@ -23,7 +23,7 @@ from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_env
 from player.games.cli import add_game_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME, Game
-from player.games.registry import find_game
+from player.games.registry import find_game, same_game
 from player.rl.agent import Agent, FrameStack, load_agent
 
 MAX_ENVS = 32  # environments of Mode7Kart stepped together; a process can hold only one emulator
@@ -62,15 +62,20 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     start_s = time.perf_counter()
     agent = load_agent(Path(args.agent))
-    # As the agent was trained, unless the user says otherwise.
+    # As the agent was trained, unless the user says otherwise; settings are those of its own game alone.
     options = {**find_options(args), "frame_skip": agent.config.frame_skip}
-    if args.game != BUILT_IN_GAME:
+    is_own_game = same_game(args.game, agent.config.game)
+    if is_own_game and args.game != BUILT_IN_GAME:
         options["max_frames"] = args.max_frames or agent.config.max_frames
         options["game_settings"] = options["game_settings"] or agent.config.game_settings
     game = find_game(args.game, args.integrations, args.state, args.track, args.rivals, **options)
     if agent.config.action_names != tuple(action.name for action in game.actions):
         raise InputError(
             f"{args.agent} was trained on {agent.config.game}: choose --game {agent.config.game}"
+        )
+    if not is_own_game:
+        print(
+            f"assumed: an agent trained on {agent.config.game} can play {game.name}, whose actions are the same"
         )
     built_in = game.name == BUILT_IN_GAME
     seeds = [args.seed + i for i in range(args.episodes)]

@@ -13,15 +13,14 @@ import argparse
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from player.common.errors import InputError, run_script
+from player.common.errors import InputError, run_script, shorten
 from player.common.startup import ArgumentParser
 from player.games.retro.integration import known_hashes, list_states, rom_file_name
 from player.games.retro.rom_archives import is_rom_name, read_roms
-from player.games.retro.rom_layouts import describe_no_rom, is_mega_drive, rom_variants
+from player.games.retro.rom_layouts import describe_no_rom, find_snes_header, is_mega_drive, rom_variants
 from player.games.retro.roms import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, save_rom, sha1_hex
 
 REGIONS = {0: "Japan", 1: "USA", 2: "Europe"}
-TITLE_OFFSETS = (0x7FC0, 0xFFC0)  # offset of the header in a SNES ROM: LoROM, HiROM
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -76,44 +75,30 @@ def import_rom(content: bytes, game: str, suffix: str, integrations: Optional[st
 
 def describe_unknown_rom(path: Path, name: str, content: bytes) -> str:
     """One line about why nothing was imported. `name`, `content`: of the file in `path` that is the ROM."""
-    shown = name if len(name) <= 60 else f"...{name[-57:]}"
-    shown = "".join(letter if letter.isprintable() else "?" for letter in shown)
+    shown = shorten(name, 60)
     no_rom = describe_no_rom(content)
     if no_rom:
         return f"{shown} is {no_rom}"
     variant = next(rom_variants(content))
-    title, sha1 = snes_title(variant.content), sha1_hex(variant.content)
-    if title and title[0].startswith("SUPER MARIO KART"):
-        _, region, revision = title
+    header, sha1 = find_snes_header(variant.content), sha1_hex(variant.content)
+    if header and header.title.startswith("SUPER MARIO KART"):
+        region = REGIONS.get(header.region, f"region {header.region}")
         return (
-            f"{shown} is Super Mario Kart, but {REGIONS.get(region, f'region {region}')}, revision 1.{revision}, "
+            f"{shown} is Super Mario Kart, but {region}, revision 1.{header.revision}, "
             f"{len(variant.content):,} bytes, SHA-1 {sha1}; supported is the unchanged USA one, "
             f"{MARIO_KART_BYTES:,} bytes, SHA-1 {MARIO_KART_SHA1}"
         )
-    kind = f"a SNES cartridge called {title[0]!r}" if title else f"{len(variant.content):,} bytes"
+    kind = f"a SNES cartridge called {header.title!r}" if header else f"{len(variant.content):,} bytes"
     if is_mega_drive(variant.content):
-        name_bytes = variant.content[0x120:0x150].decode("ascii", "replace").split()
-        kind = f"a Mega Drive cartridge called {' '.join(name_bytes)[:48]!r}"
-        kind = "".join(letter if letter.isprintable() else "?" for letter in kind)
+        title = shorten(variant.content[0x120:0x150].decode("ascii", "replace"), 48)
+        kind = f"a Mega Drive cartridge called {title!r}"
     kind += f" ({variant.change})" if variant.change else ""
-    if not title and not is_mega_drive(variant.content) and not is_rom_name(name):
+    if not header and not is_mega_drive(variant.content) and not is_rom_name(name):
         return f"{shown} is {kind}, and its name is not that of a ROM, such as .sfc or .md: give your ROM"
     return (
         f"{shown} is {kind}, SHA-1 {sha1}, no known game: write that SHA-1 into DIR/<game>/rom.sha of your own "
         "integration and add --integrations DIR"
     )
-
-
-def snes_title(content: bytes) -> Optional[Tuple[str, int, int]]:
-    """Title, region and revision from the header of a SNES cartridge, or None if there is no valid header."""
-    for offset in TITLE_OFFSETS:
-        header = content[offset : offset + 32]
-        if len(header) < 32:
-            continue
-        checksums = int.from_bytes(header[28:30], "little"), int.from_bytes(header[30:32], "little")
-        if sum(checksums) == 0xFFFF and all(32 <= byte < 127 for byte in header[:21]):
-            return header[:21].decode("ascii").strip(), header[25], header[27]
-    return None
 
 
 if __name__ == "__main__":

@@ -178,6 +178,67 @@ class Turns(gymnasium.Env):
         return frame
 
 
+class Template(gymnasium.Env):
+    """As Gymnasium's own template: it refuses every render mode that it does not declare. White moves on black."""
+
+    action_space = spaces.Discrete(3)
+    observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
+
+    def __init__(self, render_mode=None):
+        assert render_mode is None or render_mode in self.metadata["render_modes"]
+        self.render_mode, self.t = render_mode, 0
+
+    def reset(self, seed=None, options=None):
+        self.t = 0
+        return self.picture(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.picture(), 0.0, False, False, {}
+
+    def render(self):
+        return {"ansi": "####", "rgb_array_list": [self.picture()], "rgb_array": self.picture()}.get(
+            self.render_mode
+        )
+
+    def picture(self):
+        picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+        picture[:, 2 * self.t : 2 * self.t + 8] = 255
+        return picture
+
+
+TEMPLATE_MODES = {
+    "Human": ["human"],
+    "Ansi": ["ansi"],
+    "List": ["rgb_array_list"],
+    "Both": ["human", "rgb_array"],
+}
+for template, template_modes in TEMPLATE_MODES.items():
+    one = type(template, (Template,), {"metadata": {"render_modes": template_modes, "render_fps": 60}})
+    gymnasium.register(f"Template{template}-v0", one)
+    # Made by a function, which declares nothing.
+    gymnasium.register(f"Template{template}Function-v0", lambda render_mode=None, one=one: one(render_mode))
+
+
+class WithoutMode(Template):
+    """As environments for older versions of Gymnasium: no argument render_mode, and observations of another kind."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 60}  # noqa: RUF012
+    observation_space = spaces.Box(0, 1, (2,), np.float32)
+
+    def __init__(self):
+        super().__init__("rgb_array")
+
+    def reset(self, seed=None, options=None):
+        super().reset()
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        super().step(action)
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
+gymnasium.register("TemplateWithoutMode-v0", WithoutMode)
 gymnasium.register("Odd-v0", Odd)
 gymnasium.register("OddSkip-v0", Odd, kwargs={"skip": 4})
 gymnasium.register("OddFlicker-v0", Flicker)

@@ -1,12 +1,10 @@
 """Environments whose wrappers skip frames themselves: no frame is skipped twice, and the rate is the true one."""
 
-import types
-
 import gymnasium
 import numpy as np
 import pytest
 from odd_environments import Flicker
-from player.games import gymnasium_game
+from player.envs.vector_env import make_vector_env
 from player.games.registry import find_game
 
 pytest.importorskip("cv2")
@@ -22,7 +20,10 @@ class Atari(gymnasium.Env):
 
     def __init__(self, render_mode=None, frameskip=4):
         Atari.opened += 1
-        self._frameskip, self.frame = frameskip, 0
+        self._frameskip, self.frame, self.ale = frameskip, 0, self
+
+    def getEpisodeFrameNumber(self):
+        return self.frame
 
     def reset(self, seed=None, options=None):
         self.frame = 0
@@ -85,6 +86,7 @@ def frames_of_a_step(game) -> int:
         ("WrappedSkip-v0", {}, 15, 4, False),
         ("WrappedSkip-v0", {"name": "_skip"}, 15, 4, False),
         ("WrappedSkip-v0", {"name": "skip"}, 15, 4, False),
+        ("WrappedSkip-v0", {"name": "k"}, 15, 4, False),  # counted by ALE
         ("WrappedSkip-v0", {"inner": 4}, 3.75, 16, False),  # the user's own choice
     ],
 )
@@ -106,8 +108,6 @@ def test_an_environment_is_opened_once_to_know_it():
     Atari.opened = 0
     game = find_game("WrappedAtari-v0", game_settings={"frameskip": 1})
     assert Atari.opened == 1 and game.frame_skip == 4
+    make_vector_env(game, 2, 4).close()
+    assert Atari.opened == 1
     assert game.spaces[0].shape == (256, 256, 3) and game.spaces[1].n == 2
-
-
-def test_atari_is_recognized_by_its_module():
-    assert gymnasium_game.is_ale(types.SimpleNamespace(unwrapped=Atari()))

@@ -117,7 +117,7 @@ def test_a_damaged_rom_sha_is_only_a_warning(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("magic", "kind"), [(b"PK\3\4", "zip"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar")]
+    ("magic", "kind"), [(b"PK\3\4", "zip"), (b"7z\xbc\xaf\x27\x1c", "7-Zip"), (b"Rar!\x1a\x07", "RAR")]
 )
 def test_an_archive_under_the_name_of_a_rom_is_refused(folder, magic, kind):
     """The emulator would start it without an error."""

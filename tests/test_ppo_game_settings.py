@@ -72,6 +72,25 @@ def test_evaluation_plays_the_game_as_in_training(run_dir, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.parametrize("game", ["odd_environments:OddTurns-v0", "FrozenLake-v1", "Mode7Kart-v0"])
+def test_evaluation_with_another_game_names_the_agents_game(run_dir, game):
+    """Not settings of the agent's game, which the user has not given."""
+    with pytest.raises(InputError, match=f"was trained on {FLICKER}: choose --game {FLICKER}") as caught:
+        evaluate_ppo.main(evaluate_ppo.parse_args(["--agent", str(run_dir / "best.pt"), "--game", game]))
+    assert "--game-settings" not in str(caught.value)
+
+
+def test_evaluation_with_a_game_of_the_same_actions_says_so(run_dir, monkeypatch, capsys):
+    def make_env(game, frame_skip, **settings):
+        raise InputError("enough")
+
+    monkeypatch.setattr(evaluate_ppo, "make_env", make_env)
+    flags = ["--agent", str(run_dir / "best.pt"), "--episodes", "1", "--game", "CartPole-v1"]
+    with pytest.raises(InputError, match="enough"):
+        evaluate_ppo.main(evaluate_ppo.parse_args(flags))
+    assert f"an agent trained on {FLICKER} can play CartPole-v1" in capsys.readouterr().out
+
+
 def test_differences_from_the_training_are_named(run_dir):
     config = load_agent(run_dir / "best.pt").config
     assert compare_with_agent(find_game(FLICKER, game_settings={"period": 3}), config) == []

@@ -1,5 +1,7 @@
 """Videos of ppo/: odd sizes, a full disk, files that are checked before they get their name."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -68,7 +70,7 @@ def test_ctrl_c_keeps_the_frames_before_it(tmp_path):
 
 def test_a_link_at_the_temporary_name_is_not_followed(tmp_path):
     (tmp_path / "diary.txt").write_text("dear")
-    (tmp_path / "film.writing.mp4").symlink_to(tmp_path / "diary.txt")
+    (tmp_path / f"film.mp4.{os.getpid()}.writing.mp4").symlink_to(tmp_path / "diary.txt")
     save_video(noise(3), tmp_path / "film.mp4", 15)
     assert (tmp_path / "diary.txt").read_text() == "dear" and count(tmp_path / "film.mp4") == 3
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from dream.common.errors import InputError
 from dream.common.game_info import read_environment
-from dream.play.real_env import RealEnv, parse_setting
+from dream.play.gymnasium_open import parse_setting
+from dream.play.real_env import RealEnv
 from session_helpers import make_session
 from small import open_small_world_model, save_small_world_model
 

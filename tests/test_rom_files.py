@@ -10,8 +10,9 @@ import zipfile
 import import_game
 import numpy as np
 import pytest
-from player.common.errors import InputError
-from player.games.retro import rom_archives
+from player.common.errors import InputError, first_line
+from player.games.retro import rom_archives, rom_layouts
+from player.games.retro.integration_files import check_rom
 from player.games.retro.rom_layouts import rom_variants
 
 
@@ -177,3 +178,20 @@ def test_a_nes_rom_without_its_header_is_refused(emulator, tmp_path):
     assert "without the 16 bytes of its iNES header" in refusal(path, folder.parent)
     path.write_bytes(b"NES\x1a\x01\x01".ljust(16, b"\0") + content)
     run_import_game(path, folder.parent)
+
+
+@pytest.mark.parametrize("archive", rom_layouts.ARCHIVES, ids=lambda archive: archive.kind)
+def test_an_archive_in_the_place_of_a_rom_is_refused(archive, tmp_path):
+    """The emulator would take it for a ROM; the advice is what import_game.py can do with it."""
+    rom = tmp_path / "rom.sfc"
+    rom.write_bytes(archive.magic + bytes(32768 - len(archive.magic)))
+    with pytest.raises(InputError, match=f"is a {archive.kind}, not a ROM") as caught:
+        check_rom(str(rom), None)
+    assert ("import_game.py` unpacks it" in str(caught.value)) == (archive in rom_archives.UNPACKERS or (
+        archive is rom_layouts.ZIP))  # fmt: skip
+
+
+def test_messages_show_the_first_line_of_an_exception():
+    assert first_line(ValueError("a\nb")) == "a" and first_line(KeyError()) == "KeyError"
+    assert first_line(ValueError("\n a\x00" + "b" * 99 + "end"), 20).startswith("a?bb")
+    assert first_line(ValueError("x" * 99 + "end"), 20).endswith("end")

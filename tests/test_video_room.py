@@ -95,7 +95,7 @@ def test_an_mp4_that_cannot_be_opened_gets_no_name(tmp_path):
 def test_a_link_at_the_temporary_name_is_not_followed(tmp_path):
     (tmp_path / "diary.txt").write_text("dear")
     for suffix in (".mp4", ".gif"):
-        (tmp_path / f"film.writing{suffix}").symlink_to(tmp_path / "diary.txt")
+        (tmp_path / f"film{suffix}.{os.getpid()}.writing{suffix}").symlink_to(tmp_path / "diary.txt")
         with VideoFile(tmp_path / f"film{suffix}", 15, SHAPE) as video:
             video.write(np.zeros((*SHAPE, 3), np.uint8))
         assert count(tmp_path / f"film{suffix}") == 1

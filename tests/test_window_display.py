@@ -84,7 +84,7 @@ def test_a_lost_display_loses_no_recording(screen, tmp_path):
         "--record",
         tmp_path / "all.npz",
     )
-    tmp_frames = tmp_path / "all.writing.npz.frames"
+    tmp_frames = tmp_path / f"all.npz.{screen.window.pid}.frames"
     wait_until(lambda: tmp_frames.exists() and tmp_frames.stat().st_size > 10 * 3 * 112 * 256)
     screen.server.kill()
     _, errors = screen.window.communicate(timeout=3600)

@@ -17,6 +17,21 @@ from player.common.errors import InputError
 LOCK_NAME = ".lock"
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it. Raises InputError if one of them is a file, OSError if it cannot be made."""
+    check_no_file_above(Path(folder) / "any")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def check_no_file_above(path: Path) -> None:
+    """Raises InputError if `path` cannot be written because one of the folders in it is a file.
+
+    The system calls that "File exists" or "Not a directory", of a path that may be new."""
+    above = next((each for each in Path(path).parents if os.path.lexists(str(each))), None)
+    if above is not None and above.exists() and not above.is_dir():
+        raise InputError(f"{above} is a file, not a folder: choose another path")
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) -> Iterator[IO]:
     """`with atomic_write(path) as file: file.write(...)`: writes `path` completely or not at all.
@@ -26,12 +41,11 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
     Several processes may write the same file at the same time; the last one to finish wins. A symbolic link that
     somebody has put in the place of the temporary file is not followed.
 
-    `mode` and `newline` are those of `open`. Raises OSError if the file cannot be written.
+    `mode` and `newline` are those of `open`. Raises OSError if the file cannot be written, InputError as `make_folder`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    tmp_path = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    make_folder(path.parent)
+    tmp_path = temporary_path(path)
     try:
         with open(tmp_path, mode.replace("w", "x"), newline=newline) as file:  # "x": the file must be new
             yield file
@@ -43,14 +57,18 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
             tmp_path.unlink()
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes the temporary files of `path` whose process was killed while it wrote them."""
-    for tmp_path in path.parent.glob(escape(path.name) + ".*.writing"):
-        process_id = tmp_path.name[len(path.name) + 1 : -len(".writing")]
-        is_own = process_id == str(os.getpid())  # of an earlier process with the same number
+def temporary_path(path: Path, suffix: str = ".writing") -> Path:
+    """`<name>.<process id><suffix>` next to `path`, for a file that will replace it; no other process uses it.
+
+    Removes those of processes that were killed, and whatever is in the place of the returned one.
+    """
+    for tmp_path in path.parent.glob(f"{escape(path.name)}.*{escape(suffix)}"):
+        process_id = tmp_path.name[len(path.name) + 1 : -len(suffix)]
+        is_own = process_id == str(os.getpid())  # of an earlier process with the same number, or a link
         if process_id.isdecimal() and (is_own or not _is_running(int(process_id))):
             with suppress(OSError):
                 tmp_path.unlink()
+    return path.with_name(f"{path.name}.{os.getpid()}{suffix}")
 
 
 def _is_running(process_id: int) -> bool:
@@ -73,7 +91,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     that ends. Raises InputError if another process holds it.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / LOCK_NAME
 
     def remove() -> None:

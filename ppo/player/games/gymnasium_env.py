@@ -6,10 +6,10 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import gymnasium
 import numpy as np
 
-from player.common.errors import InputError
+from player.common.errors import InputError, first_line, shorten
 from player.common.pictures import PictureReader, find_picture
 from player.games.flicker import FrameMaximum
-from player.games.gymnasium_open import add_game_path, first_line, open_env
+from player.games.gymnasium_open import add_game_path, open_env
 from player.games.timing import find_timing
 
 WIDTH = 256  # width of a frame, pixels; the height keeps the aspect ratio
@@ -123,7 +123,7 @@ class GymnasiumEnv(gymnasium.Env):
         except (TypeError, ValueError):
             value = None
         if value is None:
-            raise InputError(f"{self.name}: the reward is {str(reward)[:40]!r}; expected one number")
+            raise InputError(f"{self.name}: the reward is {shorten(reward, 40)!r}; expected one number")
         if not np.isfinite(value):
             self.reader.note("assumed: a reward that is not finite counts as 0")
             return 0.0

@@ -12,7 +12,14 @@ from player.games.flicker import PROBE_FRAMES, flicker_period
 from player.games.game import Action, Game, read_actions
 from player.games.gymnasium_env import GymnasiumEnv
 from player.games.gymnasium_open import add_game_path, open_env, with_defaults
-from player.games.timing import MAX_TURN_RATE, Timing, find_timing, own_frame_skip, wrapper_frame_skip
+from player.games.timing import (
+    MAX_TURN_RATE,
+    PACKAGE_RATES,
+    Timing,
+    find_timing,
+    own_frame_skip,
+    wrapper_frame_skip,
+)
 
 KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
 # Environments whose actions have names: name and keys of each, in the environment's order.
@@ -41,6 +48,20 @@ def split_steps(
         return skip, opened
     opened[0].close()
     return 1, None
+
+
+def count_ale_frames(env: gymnasium.Env, action: int) -> Optional[int]:
+    """Frames that one step of an ALE environment with all its wrappers runs, by ALE's own counter; None if it has none.
+
+    Wrappers may skip frames without an attribute that says so.
+    """
+    try:
+        env.reset(seed=0)
+        before = env.unwrapped.ale.getEpisodeFrameNumber()
+        env.step(action)
+        return int(env.unwrapped.ale.getEpisodeFrameNumber() - before)
+    except Exception:  # the probe says what is wrong
+        return None
 
 
 def is_ale(env: gymnasium.Env) -> bool:
@@ -73,8 +94,16 @@ def make_game(
         timing, is_atari = find_timing(env, settings), is_ale(env)
         first, number = int(env.action_space.start), int(env.action_space.n)
         chosen = choose_actions(name, [str(first + i) for i in range(number)], actions)
-        has_random_skip = isinstance(own_frame_skip(env, settings), tuple)
-        substeps, split = split_steps(name, env, settings)
+        skip = own_frame_skip(env, settings)
+        has_random_skip = isinstance(skip, tuple)
+        counted = count_ale_frames(env, first) if is_atari and isinstance(skip, int) else None
+        if counted and counted > skip:  # in wrappers
+            timing = Timing(
+                PACKAGE_RATES["ale_py"] / counted, 1, f"each step of it runs {counted} frames already"
+            )
+            substeps, split = 1, None
+        else:
+            substeps, split = split_steps(name, env, settings)
     except BaseException:
         env.close()
         raise

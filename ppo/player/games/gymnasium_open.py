@@ -7,12 +7,12 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
 from gymnasium.envs import registration
 
-from player.common.errors import InputError
+from player.common.errors import InputError, first_line, shorten
 
 # How names begin, the module that registers them, and the package to install.
 PACKAGES = (
@@ -65,17 +65,16 @@ def open_env(name: str, settings: Optional[Dict[str, Any]] = None) -> Tuple[gymn
     """
     _import_package(name)
     arguments = with_defaults(name, settings or {})
-    env = _make(name, "rgb_array", arguments)
-    metadata = getattr(env, "metadata", None)
-    modes = (metadata.get("render_modes") if isinstance(metadata, dict) else None) or ()
-    if "rgb_array" not in modes and "rgb_array_list" in modes:
+    env, mode = _make(name, _render_modes(_creator(name)), arguments)
+    modes = _render_modes(env)
+    if mode == "rgb_array" and "rgb_array" not in modes and "rgb_array_list" in modes:
         env.close()
-        env = _make(name, "rgb_array_list", arguments)
+        env, mode = _make(name, modes, arguments)
     problem = _describe_actions(name, env.action_space)
     if problem:
         env.close()
         raise InputError(problem)
-    return env, "rgb_array" in modes or "rgb_array_list" in modes
+    return env, mode is not None and ("rgb_array" in modes or "rgb_array_list" in modes)
 
 
 def with_defaults(name: str, settings: Dict[str, Any]) -> Dict[str, Any]:
@@ -118,31 +117,61 @@ def _import_package(name: str) -> None:
         raise InputError(f"no environment {name} in Gymnasium{hint}")
 
 
-def _make(name: str, render_mode: str, arguments: Dict[str, Any]) -> gymnasium.Env:
-    """gymnasium.make without its warnings; without `render_mode` if the environment does not accept it."""
+def _make(name: str, modes: Sequence[str], arguments: Dict[str, Any]) -> Tuple[gymnasium.Env, Optional[str]]:
+    """gymnasium.make without its warnings. Returns the environment and the render mode that was asked for.
+
+    `modes`: the render modes that it declares; () if they are unknown. Many environments raise an exception for any
+    other mode: the next one is then tried, and at last none (its observations may be pictures).
+    """
+    problem = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
+        for mode in modes_to_try(modes):
+            keywords = arguments if mode is None else {"render_mode": mode, **arguments}
             try:
-                return gymnasium.make(name, render_mode=render_mode, disable_env_checker=True, **arguments)
-            except TypeError as problem:
-                if "render_mode" not in str(problem):
-                    raise
-                return gymnasium.make(name, disable_env_checker=True, **arguments)
-        except (Exception, SystemExit) as problem:  # an environment's constructor may raise anything
-            unknown = [one for one in arguments if f"argument '{one}'" in str(problem)]
-            if unknown:
-                raise InputError(f"--game-settings: {name} has no {unknown[0]}{_accepted(name)}") from None
-            raise InputError(f"Gymnasium cannot make {name}: {first_line(problem)}") from None
+                try:
+                    return gymnasium.make(name, disable_env_checker=True, **keywords), mode
+                except TypeError as refusal:
+                    if "render_mode" not in str(refusal):
+                        raise
+                    return gymnasium.make(name, disable_env_checker=True, **arguments), mode
+            except (Exception, SystemExit) as error:  # an environment's constructor may raise anything
+                problem = problem or error
+                if isinstance(error, gymnasium.error.UnregisteredEnv):
+                    break
+    unknown = [one for one in arguments if f"argument '{one}'" in str(problem)]
+    if unknown:
+        raise InputError(f"--game-settings: {name} has no {unknown[0]}{_accepted(name)}")
+    raise InputError(f"Gymnasium cannot make {name}: {first_line(problem)}")
+
+
+def modes_to_try(modes: Sequence[str]) -> List[Optional[str]]:
+    """Render modes in the order in which they are tried, of an environment that declares `modes` (() = unknown)."""
+    known: List[Optional[str]] = [mode for mode in ("rgb_array", "rgb_array_list") if mode in modes]
+    return [*(known if modes else ["rgb_array", "rgb_array_list"]), None]
+
+
+def _render_modes(source: Any) -> Tuple[str, ...]:
+    """The render modes that an environment, or its class, declares; () if it declares none."""
+    metadata = getattr(source, "metadata", None)
+    modes = metadata.get("render_modes") if isinstance(metadata, dict) else None
+    return tuple(modes) if isinstance(modes, (list, tuple, set)) else ()
+
+
+def _creator(name: str) -> Any:
+    """The class or function that makes an environment; None if it is not found."""
+    try:
+        creator = registration.spec(name.partition(":")[2] or name).entry_point
+        return registration.load_env_creator(creator) if isinstance(creator, str) else creator
+    except Exception:  # any module may be behind it
+        return None
 
 
 def _accepted(name: str) -> str:
     """The settings that an environment accepts, as the end of a message; "" if they are unknown."""
     try:
-        creator = registration.spec(name.partition(":")[2] or name).entry_point
-        creator = registration.load_env_creator(creator) if isinstance(creator, str) else creator
-        parameters = inspect.signature(creator).parameters.values()
-    except Exception:  # any module may be behind it
+        parameters = inspect.signature(_creator(name)).parameters.values()
+    except (TypeError, ValueError):
         return ""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = [one.name for one in parameters if one.kind in kinds and one.name != "render_mode"]
@@ -156,10 +185,4 @@ def _describe_actions(name: str, space: Any) -> Optional[str]:
     remedy = "wrap it in an environment of your own that has Discrete actions (--game-path)"
     if isinstance(space, gymnasium.spaces.Box):
         remedy = f"if it has a setting for discrete ones, give it by --game-settings; or {remedy}"
-    return f"{name} has actions {' '.join(str(space).split())[:80]}; only Discrete actions are supported: {remedy}"
-
-
-def first_line(problem: BaseException) -> str:
-    """The first line of an exception's message, or its type, at most 160 characters."""
-    lines = str(problem).strip().splitlines()
-    return (lines[0] if lines else type(problem).__name__)[:160]
+    return f"{name} has actions {shorten(space, 80)}; only Discrete actions are supported: {remedy}"

@@ -59,6 +59,11 @@ def find_game(
     )
 
 
+def same_game(name: str, other: str) -> bool:
+    """Whether two names are of the same game: with and without the module that registers it."""
+    return name.rpartition(":")[2] == other.rpartition(":")[2]
+
+
 def find_tracks(
     name: str,
     integrations: Optional[str] = None,

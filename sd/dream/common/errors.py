@@ -5,6 +5,7 @@ ppo/player/common/errors.py has the same code; the two sides share no Python, an
 
 import errno
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,12 @@ def shorten(text: object, length: int) -> str:
         return line
     end = length // 2  # the end of a message says what to do
     return line[: length - end - 5] + " ... " + line[-end:]
+
+
+def first_line(problem: BaseException, length: int = 160) -> str:
+    """The first line of an exception's message, or the name of its type, as `shorten` gives it."""
+    lines = str(problem).strip().splitlines()
+    return shorten(lines[0] if lines else type(problem).__name__, length)
 
 
 @contextmanager
@@ -68,6 +75,8 @@ def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
 
     `can_resume`: whether the script has --resume, for the advice in the message.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in place of the one that startup.py sets
     try:
         main()
     except InputError as error:

@@ -1,11 +1,10 @@
 """The part of a game's description that playing needs; it is stored in the model's checkpoint and in an export."""
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from dream.common.limits import MAX_FRAME_SKIP
+from dream.common.limits import MAX_FPS, MAX_FRAME_SKIP, MIN_FPS
 
 MAX_ENVIRONMENT = 10_000  # characters of its JSON text
 
@@ -28,7 +27,7 @@ class GameInfo:
                 raise TypeError(f"action names or keys are {type(names).__name__}, wanted lists")
         keys = tuple(tuple(keys) for keys in saved["action_keys"])
         game = cls(tuple(saved["action_names"]), keys, float(saved["fps"]), read_environment(saved))
-        if len(game.action_names) != len(game.action_keys) or not 0 < game.fps < math.inf:
+        if len(game.action_names) != len(game.action_keys) or not MIN_FPS <= game.fps <= MAX_FPS:
             raise ValueError(
                 f"{len(game.action_names)} action names for {len(keys)} actions, {game.fps} frames per second"
             )

@@ -1,5 +1,6 @@
 """Largest values of settings that are read from files: larger ones are damage, or would take hours or all memory."""
 
-MAX_STEPS = 1000  # sampling steps per frame
+MAX_STEPS = 100  # sampling steps per frame
+MIN_FPS, MAX_FPS = 0.1, 1000  # frames per second
 MAX_CONTEXT = 64  # frames that the next one is predicted from
 MAX_FRAME_SKIP = 1000  # frames of the game per decision, and frames that are merged into one picture

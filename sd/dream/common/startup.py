@@ -7,6 +7,7 @@ ppo/player/common/startup.py has the same code; the two sides share no Python, a
 
 import argparse
 import os
+import signal
 import sys
 from typing import NoReturn, Tuple
 
@@ -33,11 +34,22 @@ def report_startup_errors(min_python: Tuple[int, int]) -> None:
     if main is None or os.path.dirname(os.path.abspath(main)) != SIDE:
         return  # imported by another program, or by a worker process
     sys.excepthook = print_error
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
+        signal.signal(signal.SIGINT, _interrupted)  # until `run_script`
+    for stream in (sys.stdout, sys.stderr):  # a file name or key that the terminal's encoding lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     if sys.version_info[:2] < min_python:
         wanted, found = ".".join(map(str, min_python)), ".".join(map(str, sys.version_info[:3]))
         sys.exit(
             f"error: this needs Python {wanted} or newer, and {sys.executable} is {found}: {install_advice()}"
         )
+
+
+def _interrupted(*_: object) -> None:
+    """Handles Ctrl-C while packages load: a KeyboardInterrupt can abort the process inside of PyTorch's import."""
+    os.write(2, b"interrupted\n")
+    os._exit(128 + signal.SIGINT)
 
 
 def print_error(kind: type, problem: BaseException, traceback: object) -> None:

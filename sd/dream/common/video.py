@@ -8,6 +8,7 @@ import numpy as np
 
 from dream.common.disk_room import DiskFull, check_room
 from dream.common.errors import InputError
+from dream.common.files import make_folder, temporary_path
 from dream.common.gif import GifWriter
 from dream.common.mp4 import Mp4Writer, import_opencv
 
@@ -35,9 +36,7 @@ def default_suffix() -> str:
 def free_path(folder: Path, suffix: str, stem: str = "dream") -> Path:
     """The first of `<stem>_001<suffix>`, `<stem>_002<suffix>` ... that neither exists nor is being written."""
     number = 1
-    while (folder / f"{stem}_{number:03d}{suffix}").exists() or any(
-        folder.glob(f"{stem}_{number:03d}.writing{suffix}*")
-    ):
+    while any(folder.glob(f"{stem}_{number:03d}{suffix}*")):  # a temporary file has the name in its own
         number += 1
     return folder / f"{stem}_{number:03d}{suffix}"
 
@@ -67,19 +66,20 @@ class VideoFile:
         if suffix not in SUFFIXES:
             raise InputError(f"cannot record to {self.path}: the name must end in {' or '.join(SUFFIXES)}")
         writer = {".gif": GifWriter, ".mp4": Mp4Writer}[suffix]
-        self.tmp_path = self.path.with_name(f"{self.path.stem}.writing{suffix}")
+        self.tmp_path = temporary_path(self.path, f".writing{suffix}")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             if self.path.is_dir():
                 raise IsADirectoryError("it is a folder")
             frames, pixels = num_frames or 1, frame_shape[0] * frame_shape[1] * scale**2
             check_room(
                 self.path, frames * pixels * writer.BYTES_PER_PIXEL + 2**16, f"a video of {frames} frames"
             )
-            self.tmp_path.unlink(missing_ok=True)  # of a process that was killed, or a link to somewhere else
             self.tmp_path.touch(exist_ok=False)
         except OSError as error:
-            raise InputError(f"cannot record to {self.path}: {error.strerror or error}") from None
+            raise InputError(
+                f"cannot record to {self.path}: {error.strerror or error}: choose another path"
+            ) from None
         try:
             self.encoder = writer(self.tmp_path, fps, self.frame_shape, scale)
         except InputError as problem:  # of OpenCV

@@ -34,6 +34,9 @@ def check_actions(
 ) -> np.ndarray:
     """Actions as int64 indices (N, T) = `shape`. Raises InputError if that is not what they are."""
     actual = f"{path}: actions are {actions.dtype} {actions.shape}"
+    if actions.shape == (*shape, 1):
+        assumptions.append(f"actions {actions.shape} have a last axis of one: read without it")
+        actions = actions[..., 0]
     if actions.ndim == 3 and actions.shape[:2] == shape:
         actions = _one_hot_actions(actual, np.asarray(actions), assumptions)
     if actions.shape != shape:
@@ -51,17 +54,31 @@ def check_actions(
     return actions
 
 
+def note_constant(frames: np.ndarray, actions: np.ndarray, assumptions: list[str]) -> None:
+    """Notes if the recording shows no effect of actions: a single action, or the same picture everywhere."""
+    if actions.min() == actions.max():
+        assumptions.append(
+            f"action {actions.min()} is the only one in the file: nothing can be learned about keys"
+        )
+    N, T = actions.shape
+    sample = frames[:: -(-N // 8), :: -(-T // 8)]  # at most 64 frames
+    if sample.shape[0] * sample.shape[1] > 1 and (sample == sample[0, 0]).all():
+        assumptions.append(
+            "all frames that were compared are the same picture: nothing can be learned from it"
+        )
+
+
 def _one_hot_actions(actual: str, actions: np.ndarray, assumptions: list[str]) -> np.ndarray:
     """Indices (N, T) of one-hot actions (N, T, A). Raises InputError if several buttons, or none, can be held."""
+    N, T, A = actions.shape
     is_binary = actions.dtype.kind in "buif" and np.isin(actions, (0, 1)).all()
     if is_binary and (actions.sum(axis=2) == 1).all():
         assumptions.append(f"actions {actions.shape} are one-hot: read as the index of the 1")
         return actions.argmax(axis=2)
     if is_binary:  # buttons held at the same time
         raise InputError(
-            f"{actual}, several of which are 1 at once: number the combinations, for example with "
-            "sets, index = np.unique(actions.reshape(-1, actions.shape[2]), axis=0, return_inverse=True); "
-            "actions = index.reshape(actions.shape[:2])"
+            f"{actual}, with none or several 1 in some steps: number the combinations, by actions = "
+            f"np.unique(actions.reshape(-1, {A}), axis=0, return_inverse=True)[1].reshape({N}, {T})"
         )
     raise InputError(f"{actual}, wanted integers (N, T): save the index of each action")
 

@@ -13,7 +13,6 @@ Memory use does not grow with the recording: frames stay in the file and are rea
 
 import hashlib
 import json
-import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.errors import MAX_MESSAGE, InputError, refuse_damaged, shorten
+from dream.common.limits import MAX_FPS, MIN_FPS
 from dream.data.action_keys import read_action_keys, read_action_names
-from dream.data.array_checks import check_actions, check_frames, check_starts
+from dream.data.array_checks import check_actions, check_frames, check_starts, note_constant
 from dream.data.npz_mmap import iter_members, mmap_member
 
 FORMAT_VERSION = 1
@@ -114,6 +114,7 @@ def _open_archive(path: Path) -> Trajectories:
     check_frames(path, frames)
     N, T = frames.shape[:2]
     actions = check_actions(path, arrays.pop("actions"), (N, T), assumptions)
+    note_constant(frames, actions, assumptions)
     starts = check_starts(path, arrays.pop("episode_starts", None), (N, T), assumptions)
     names = read_action_names(path, arrays.pop("action_names", None), int(actions.max()), assumptions)
     meta = _read_meta(arrays.pop("meta", None), assumptions)
@@ -173,7 +174,7 @@ def _read_meta(text: np.ndarray | None, assumptions: list[str]) -> dict:
 def _read_fps(meta: dict, assumptions: list[str]) -> float:
     fps = meta.get("fps")
     is_number = isinstance(fps, (int, float)) and not isinstance(fps, bool)  # JSON's true is an int in Python
-    if is_number and math.isfinite(fps) and fps > 0:
+    if is_number and MIN_FPS <= fps <= MAX_FPS:
         return float(fps)
     reason = "no fps in the file" if fps is None else f"fps is {fps!r} in the file"
     assumptions.append(f"{reason}: {DEFAULT_FPS:g} frames per second are assumed")

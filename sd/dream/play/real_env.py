@@ -4,7 +4,6 @@ It is made and stepped as it was recorded (settings, frame skip, maximum of fram
 game is imported by this package itself; the user names one, and the folder of its code.
 """
 
-import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dream.common.errors import InputError
+from dream.common.errors import InputError, first_line
 from dream.common.pictures import PictureReader, find_picture
+from dream.play.gymnasium_open import import_problem, open_env, parse_setting
 
 
 class RealEnv:
@@ -37,16 +37,15 @@ class RealEnv:
         kwargs = {**recorded.get("settings", {}), **dict(map(parse_setting, settings))}
         self.frame_skip, self.crop = recorded.get("frame_skip", 1), recorded.get("crop")
         self.frames_u8: deque[np.ndarray] = deque(maxlen=recorded.get("max_frames", 1))
-        self.reader, self.prefers_render = PictureReader(), bool(recorded)  # as the recorder does
+        self.reader, self.prefers_render, self.last_picture = PictureReader(), bool(recorded), None
         if path and not Path(path).is_dir():
             raise InputError(f"--real-path {path} is not a folder")
         if path:
             sys.path.append(str(path))
         try:
-            import gymnasium
-
             self.env = None
-            self.env = gymnasium.make(game, render_mode="rgb_array", disable_env_checker=True, **kwargs)
+            self.env, has_mode, draws = open_env(game, kwargs)
+            self.renders = draws if recorded else has_mode  # as the recorder does
             self.frame_u8 = self._reset(seed=0)
         except ImportError as problem:
             raise InputError(f"--real {game}: {import_problem(problem, game)}") from None
@@ -120,10 +119,15 @@ class RealEnv:
         of the last `max_frames` of them, cropped, uint8 (H, W, 3). Raises InputError if there is no picture."""
         picture, is_observation = observation, False
         is_frame = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)
-        if self.prefers_render or not is_frame:
+        if self.renders and (self.prefers_render or not is_frame):
             picture = self.env.render()
+            if isinstance(picture, (list, tuple)) and not len(picture):
+                picture = self.last_picture  # no new frame since the last call
+        elif not is_frame:
+            picture = None
         if picture is None:
             picture, is_observation = find_picture(observation), True
+        self.last_picture = picture
         frame_u8 = self.reader.read(picture, is_observation)
         if self.crop:
             x, y, width, height = self.crop
@@ -148,34 +152,6 @@ class RealEnv:
 
     def close(self) -> None:
         self.env.close()
-
-
-def import_problem(problem: ImportError, game: str) -> str:
-    """What is missing, and what to do about it. gymnasium raises its own ImportError for the package of a game."""
-    cause = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
-    name = (cause.name or "").split(".")[0]
-    if not isinstance(cause, ModuleNotFoundError) or not name:
-        return f"its package cannot be imported ({first_line(cause)})"
-    if name == game.partition(":")[0]:
-        return f"there is no package {name} here: name the folder that holds it with --real-path"
-    return f"it needs the package {name}: " + (
-        "make setup installs it" if name == "gymnasium" else f"pip install {name}"
-    )
-
-
-def first_line(problem: Exception) -> str:
-    return (str(problem) or type(problem).__name__).splitlines()[0]
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Splits NAME=VALUE; the value is read as JSON, or else taken as a string."""
-    name, equals, value = text.partition("=")
-    if not name.isidentifier() or not equals:
-        raise InputError(f"--real-settings {text!r}: expected NAME=VALUE, such as track=1")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def same_game(recorded: str, game: str) -> bool:

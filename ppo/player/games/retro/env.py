@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 import gymnasium
 import numpy as np
 
-from player.common.errors import InputError
+from player.common.errors import InputError, shorten
 from player.games.flicker import FrameMaximum
 from player.games.game import Action
 from player.games.retro.boot_script import read_script, run_script
@@ -230,7 +230,7 @@ def emulator_errors(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as problem:  # C++ code that raises whatever it likes
-        line = " ".join(str(problem).split())[:180] or type(problem).__name__
+        line = shorten(problem, 180) or type(problem).__name__  # not its first line: that is a title
         raise InputError(f"{name}: the emulator fails ({line}): check the files of its integration") from None
 
 

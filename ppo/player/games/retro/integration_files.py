@@ -11,15 +11,14 @@ import sys
 import zlib
 from typing import Any, Callable, Dict, List, Optional
 
-from player.common.errors import InputError
+from player.common.errors import InputError, first_line, shorten
+from player.games.retro.rom_layouts import UNPACK, find_archive
 from player.games.retro.roms import sha1_hex
 
 MAX_TEXT_BYTES = 2**22  # of a JSON file, a script or rom.sha
 MAX_STATE_BYTES = 2**26  # of a savestate, unpacked
 MAX_DEPTH = 20  # of nested JSON
 TYPE = re.compile("[<>=|]{1,2}[uidn][1-8]")  # of a variable: byte order, kind, bytes
-# How archives begin; the emulator would take one for a ROM without an error.
-ARCHIVES = ((b"PK\3\4", "zip"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar"), (b"\x1f\x8b", "gz"))
 
 
 def read_json(path: Optional[str], expected_path: str) -> Dict[str, Any]:
@@ -30,7 +29,7 @@ def read_json(path: Optional[str], expected_path: str) -> Dict[str, Any]:
     try:
         content = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as problem:  # invalid JSON or invalid text
-        raise InputError(f"{path} is not JSON: {_shorten(problem)}") from None
+        raise InputError(f"{path} is not JSON: {first_line(problem, 100)}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object")
     if _depth(content) > MAX_DEPTH:
@@ -54,7 +53,7 @@ def read_variables(path: Optional[str], expected_path: str) -> Dict[str, dict]:
         elif type(variable.get("mask", 0)) is not int or not 0 <= variable.get("mask", 0) < 2**64:
             problem = "has a mask that is not a number"
         if problem:
-            raise InputError(f"{path}: {_shorten(name, 40)!r} {problem}")
+            raise InputError(f"{path}: {shorten(name, 40)!r} {problem}")
     return variables
 
 
@@ -71,8 +70,8 @@ def check_scenario(path: Optional[str], expected_path: str, find: Callable[[str]
             "of file names")  # fmt: skip
     for script in scripts:
         inside = script not in ("", ".", "..") and not set(script) & set("/\\\0")
-        require(inside, f"scripts must be names of files in its folder, not {_shorten(script, 40)!r}")
-        require(find(script) is not None, f"{_shorten(script, 60)} is missing, a script that it names")
+        require(inside, f"scripts must be names of files in its folder, not {shorten(script, 40)!r}")
+        require(find(script) is not None, f"{shorten(script, 60)} is missing, a script that it names")
         text = _read(find(script), MAX_TEXT_BYTES)
         require(b"\0" not in text, f"its script {script} is damaged")
     for name in ("reward", "done"):
@@ -110,7 +109,7 @@ def _check_condition(part: dict, name: str, require: Callable[[bool, str], None]
     require(isinstance(script, str) and script.startswith("lua:"), f"script of {name} must be lua:FUNCTION")
     require(isinstance(part.get("condition", ""), str), f"condition of {name} must be a string")
     for variable, rule in variables.items():
-        short = f"{name} of {_shorten(variable, 40)!r}"
+        short = f"{name} of {shorten(variable, 40)!r}"
         require(isinstance(rule, dict), f"{short} must be an object")
         for key, value in rule.items():
             if key in ("op", "measurement"):
@@ -140,9 +139,10 @@ def check_rom(rom: str, sha_path: Optional[str]) -> None:
     error; warns if its SHA-1 is not in rom.sha."""
     with open(rom, "rb") as file:
         content = file.read()
-    for magic, kind in ARCHIVES:
-        if content.startswith(magic) and not rom.endswith(".zip"):
-            raise InputError(f"{rom} is a {kind} archive, not a ROM: `python ppo/import_game.py` unpacks it")
+    archive = find_archive(content)  # the emulator would take it for a ROM without an error
+    if archive and not rom.endswith(".zip"):
+        remedy = "`python ppo/import_game.py` unpacks it" if archive.is_unpacked else UNPACK
+        raise InputError(f"{rom} is a {archive.kind}, not a ROM: {remedy}")
     if not content:
         raise InputError(f"{rom} is empty: copy it again")
     if rom.endswith(".sfc") and len(content) % 32768:
@@ -169,15 +169,15 @@ def check_state(state: Optional[str], source: str, folder: str, states: List[str
     inside = state not in ("", ".", "..") and not set(state) & set("/\\\0")
     path = find(state if state.endswith(".state") else state + ".state") if inside else None
     if path is None:
-        available = _shorten(", ".join(states), 120) or "none"
-        raise InputError(f"{source} {_shorten(state, 60)} is not in {folder}; the states there: {available}")
+        available = shorten(", ".join(states), 120) or "none"
+        raise InputError(f"{source} {shorten(state, 60)} is not in {folder}; the states there: {available}")
     try:
         with gzip.open(path) as file:
             if len(file.read(MAX_STATE_BYTES + 1)) > MAX_STATE_BYTES:
                 raise EOFError(f"more than {MAX_STATE_BYTES} bytes")
     except (OSError, EOFError, zlib.error) as problem:
         raise InputError(
-            f"{path} is not a savestate (gzip of the emulator's state): {_shorten(problem)}"
+            f"{path} is not a savestate (gzip of the emulator's state): {first_line(problem, 100)}"
         ) from None
 
 
@@ -200,9 +200,3 @@ def _depth(value: Any) -> int:
                  for one in (inner.values() if isinstance(inner, dict) else inner)]  # fmt: skip
         depth += 1
     return depth
-
-
-def _shorten(text: Any, length: int = 100) -> str:
-    """The first line of a text, printable and at most `length` characters."""
-    line = (str(text).splitlines() or [""])[0][:length]
-    return "".join(letter if letter.isprintable() else "?" for letter in line)

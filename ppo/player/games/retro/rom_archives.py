@@ -10,7 +10,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Iterator, List, Tuple
 
-from player.common.errors import InputError
+from player.common.errors import InputError, first_line
+from player.games.retro.rom_layouts import BZIP2, GZIP, XZ, ZIP, find_archive
 
 MAX_BYTES = 64 * 2**20  # size limit of a file, also unpacked
 MAX_TOTAL_BYTES = 512 * 2**20  # of all files in an archive together
@@ -64,9 +65,10 @@ def _unpack(
     name: str, content: bytes, label: str, levels: int, budget: List[int]
 ) -> Iterator[Tuple[str, bytes]]:
     """The files in `content`, or itself. `label`: for messages. `levels`: archives in one another that are left."""
-    unpacker = next((unpack for magic, unpack in UNPACKERS.items() if content.startswith(magic)), None)
+    archive = find_archive(content)
+    unpacker = UNPACKERS.get(archive)
     is_zip = zipfile.is_zipfile(io.BytesIO(content))
-    if not is_zip and content.startswith(b"PK\3\4"):  # a zip archive without the list of files at its end
+    if not is_zip and archive is ZIP:  # a zip archive without the list of files at its end
         raise InputError(f"{label} is a zip file whose end is missing or damaged: copy it again")
     if not is_zip and unpacker is None:
         yield name, content
@@ -77,7 +79,9 @@ def _unpack(
         try:
             unpacked = unpacker(content)
         except ARCHIVE_ERRORS as problem:
-            raise InputError(f"{label} cannot be unpacked ({_line(problem)}): copy it again") from None
+            raise InputError(
+                f"{label} cannot be unpacked ({first_line(problem, 100)}): copy it again"
+            ) from None
         yield from _unpack(PurePosixPath(name).stem, unpacked, label, levels - 1, budget)
         return
     for inner_name, inner in _unzip(content, label, budget):
@@ -101,10 +105,10 @@ def _unzip(content: bytes, label: str, budget: List[int]) -> Iterator[Tuple[str,
         raise
     except RuntimeError as problem:  # a password, or an unknown compression method
         raise InputError(
-            f"{label} cannot be unpacked ({_line(problem)}): unpack it yourself and give the ROM"
+            f"{label} cannot be unpacked ({first_line(problem, 100)}): unpack it yourself and give the ROM"
         ) from None
     except ARCHIVE_ERRORS as problem:
-        raise InputError(f"{label} cannot be unpacked ({_line(problem)}): copy it again") from None
+        raise InputError(f"{label} cannot be unpacked ({first_line(problem, 100)}): copy it again") from None
 
 
 def _limited(file) -> bytes:
@@ -130,12 +134,7 @@ def _unxz(content: bytes) -> bytes:
         return _limited(file)
 
 
-# How a packed file begins -> function that unpacks it.
-UNPACKERS = {b"\x1f\x8b": _gunzip, b"BZh": _unbzip, b"\xfd7zXZ\0": _unxz}
-
-
-def _line(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:100] or type(problem).__name__
+UNPACKERS = {GZIP: _gunzip, BZIP2: _unbzip, XZ: _unxz}
 
 
 def is_rom_name(name: str) -> bool:

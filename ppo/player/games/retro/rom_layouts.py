@@ -6,12 +6,10 @@ from typing import Iterator, Optional, Tuple
 HEADER_BYTES = 512  # size of the header that copiers of cartridges put in front of the ROM
 SMD_BLOCK = 16 * 1024  # bytes of an interleaved block of a Super Magic Drive dump: odd bytes, then even bytes
 BANK_HALF, HIROM_MODES = 32 * 1024, (0x21, 0x31, 0x25, 0x35)  # SNES: half a bank in bytes; map modes
-# How other files begin that are given for ROMs: what it is, and what to do.
+LOROM_HEADER, HIROM_HEADER = 0x7FC0, 0xFFC0  # offsets of the header in a SNES ROM
 UNPACK = "unpack it, and give the ROM or a zip of it"
+# How other files begin that are given for ROMs: what it is, and what to do.
 NO_ROMS: Tuple[Tuple[bytes, str, str], ...] = (
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", f"{UNPACK} (`7z x FILE`)"),
-    (b"Rar!\x1a\x07", "a RAR archive", f"{UNPACK} (`unrar x FILE`)"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard archive", f"{UNPACK} (`zstd -d FILE`)"),
     (b"MComprHD", "a CHD disc image", "only cartridges can be imported"),
     (b"CISO", "a disc image", "only cartridges can be imported"),
     (b"PATCH", "an IPS patch", "apply it to the original ROM, and give the result"),
@@ -26,6 +24,30 @@ NO_ROMS: Tuple[Tuple[bytes, str, str], ...] = (
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A kind of archive: how it begins, and the command that unpacks it; "" if rom_archives.py does."""
+
+    magic: bytes
+    kind: str
+    command: str = ""
+
+    @property
+    def is_unpacked(self) -> bool:
+        """Whether import_game.py unpacks it."""
+        return not self.command
+
+
+ZIP, GZIP = Archive(b"PK\3\4", "zip archive"), Archive(b"\x1f\x8b", "gzip archive")
+BZIP2, XZ = Archive(b"BZh", "bzip2 archive"), Archive(b"\xfd7zXZ\0", "xz archive")
+ARCHIVES = (
+    *(ZIP, GZIP, BZIP2, XZ),
+    Archive(b"7z\xbc\xaf\x27\x1c", "7-Zip archive", "7z x FILE"),
+    Archive(b"Rar!\x1a\x07", "RAR archive", "unrar x FILE"),
+    Archive(b"\x28\xb5\x2f\xfd", "Zstandard archive", "zstd -d FILE"),
+)
+
+
+@dataclass(frozen=True)
 class Variant:
     """A ROM that a file may stand for: `change` says what was done to it ("" = nothing)."""
 
@@ -33,8 +55,16 @@ class Variant:
     change: str = ""
 
 
+def find_archive(content: bytes) -> Optional[Archive]:
+    """The kind of archive that a file is, by how it begins; None if it is none."""
+    return next((archive for archive in ARCHIVES if content.startswith(archive.magic)), None)
+
+
 def describe_no_rom(content: bytes) -> Optional[str]:
     """What a file is that cannot be a ROM, and what to do; None if it may be a ROM."""
+    archive = find_archive(content)
+    if archive and not archive.is_unpacked:
+        return f"a {archive.kind}: {UNPACK} (`{archive.command}`)"
     start = content[:16].lstrip().lower()
     for magic, kind, remedy in NO_ROMS:
         if content.startswith(magic) or (magic.startswith(b"<") and start.startswith(magic.lower())):
@@ -93,21 +123,42 @@ def deinterleave_snes(content: bytes) -> Optional[bytes]:
     Such a dump holds the upper 32 KiB of all banks of 64 KiB, and then the lower ones.
     """
     half = len(content) // 2
-    if half % BANK_HALF or half == 0 or snes_map_mode(content, 0x7FC0) not in HIROM_MODES:
+    if half % BANK_HALF or half == 0 or not _is_hirom(read_snes_header(content, LOROM_HEADER)):
         return None
     upper, lower = content[:half], content[half:]
     starts = range(0, half, BANK_HALF)
     restored = b"".join(lower[i : i + BANK_HALF] + upper[i : i + BANK_HALF] for i in starts)
-    return restored if snes_map_mode(restored, 0xFFC0) in HIROM_MODES else None
+    return restored if _is_hirom(read_snes_header(restored, HIROM_HEADER)) else None
 
 
-def snes_map_mode(content: bytes, offset: int) -> Optional[int]:
-    """How the cartridge is mapped, from the header at `offset`; None if there is no valid header."""
+@dataclass(frozen=True)
+class SnesHeader:
+    """What a SNES cartridge says about itself. `map_mode`: how it is mapped into the console's memory."""
+
+    title: str
+    map_mode: int
+    region: int
+    revision: int
+
+
+def read_snes_header(content: bytes, offset: int) -> Optional[SnesHeader]:
+    """The header at `offset`; None if there is no valid one."""
     header = content[offset : offset + 32]
     if len(header) < 32:
         return None
     checksums = int.from_bytes(header[28:30], "little"), int.from_bytes(header[30:32], "little")
-    return header[21] if sum(checksums) == 0xFFFF and all(32 <= byte < 127 for byte in header[:21]) else None
+    if sum(checksums) != 0xFFFF or not all(32 <= byte < 127 for byte in header[:21]):
+        return None
+    return SnesHeader(header[:21].decode("ascii").strip(), header[21], header[25], header[27])
+
+
+def find_snes_header(content: bytes) -> Optional[SnesHeader]:
+    """The header of a SNES cartridge; None if it has no valid one."""
+    return read_snes_header(content, LOROM_HEADER) or read_snes_header(content, HIROM_HEADER)
+
+
+def _is_hirom(header: Optional[SnesHeader]) -> bool:
+    return header is not None and header.map_mode in HIROM_MODES
 
 
 def swap_bytes(content: bytes) -> Optional[bytes]:
