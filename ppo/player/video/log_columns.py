@@ -39,8 +39,9 @@ EVENT_WORDS = (
 )  # fmt: skip
 # Columns by which a line holds until its own end and not until the next line: not supported, and not ignored either.
 SPAN_WORDS = frozenset(
-    ["to", "up", "length", "up_time", "time_up", "uptime", "time_held", "held_for", "held_time", "keys_up",
-     "last_frame", "to_frame", "frame_to", "to_time", "time_to", "off", "off_time", "time_off", "key_up_time", "up_at", "t2", "time2"]
+    ["to", "length", "up_time", "time_up", "uptime", "time_held", "held_for", "held_time", "keys_up",
+     "last_frame", "to_frame", "frame_to", "to_time", "time_to", "off", "off_time", "time_off", "key_up_time",
+     "up_at", "t2", "time2"]
 )  # fmt: skip
 _SPAN = re.compile(
     r"(?:^|_)(?:duration|dur|hold|holding|dwell|end|ends|ended|ending|stop|stopped|finish|finished|until|till|"
