@@ -107,6 +107,12 @@ def test_characters_typed_with_shift_do_not_stick(tmp_path, events):
     assert not states[5] and len(states[2]) == 2
 
 
+def test_presses_without_releases_are_noted(tmp_path):
+    notes = []
+    read(tmp_path, "time,key\n0,up\n4,left\n9,up\n", notes)
+    assert len(notes) == 1 and "key presses without releases" in notes[0]
+
+
 def test_lines_a_little_out_of_order_are_sorted(tmp_path):
     notes = []
     log = read(tmp_path, "time,key,event\n1.001,up,down\n1,a,down\n6.02,up,up\n6,a,up\n", notes)

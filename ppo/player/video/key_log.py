@@ -74,6 +74,11 @@ def read_log(path: Path, frame_times: np.ndarray, length: float, notes: List[str
         cells = [names.read(cell, line, is_event) for cell, line in zip(table.keys, table.lines)]
         keys = _held_after_events(table, cells) if is_event else cells
         notes += names.notes()
+        if not is_event and len(keys) > 2 and all(keys):
+            notes.append(
+                f"{path.name}: a key is held from its first line to the end: where no key is held, a line without keys "
+                "is needed; key presses without releases cannot be learned from"
+            )
         return KeyLog(times, keys)
 
 
