@@ -62,6 +62,8 @@ def test_contents(tmp_path, content):
         ("time,key,released_at\n0,up,1\n2,up,3\n", "a column 'released_at'"),
         ("time,keys,time_end\n0,up,1\n2,up,3\n", "a column 'time_end'"),
         ("time,keys,key_release_ts\n0,up,1\n2,up,3\n", "a column 'key_release_ts'"),
+        ("time,key,is_up\n0,up,1\n3,up,0\n6,up,1\n", "does the column 'is_up' say"),
+        ("time,keys,paused\n0,up,0\n3,up,1\n6,up,0\n", "does the column 'paused' say"),
         ("time,key,what\n0,up,down\n3,up,up\n6,up,up\n", "does the column 'what' say"),
         ('time_ms,keys\n0,up\n"1,000",\n"11,000",up\n', "line 3: is '1,000' a thousand or more"),
         ("time,keys\n0,up\n900,\n3599,up\n", "in no unit"),  # of an hour; the video has 12 s

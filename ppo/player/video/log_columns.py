@@ -20,7 +20,7 @@ VIDEO_TIME_WORDS = (
 )  # fmt: skip
 TIME_WORDS = frozenset(
     ["time", "times", "timestamp", "timestamps", "time_stamp", "t", "ts", "event_time", "clock", "datetime",
-     "date_time", "tv", *VIDEO_TIME_WORDS]
+     "date_time", "asctime", "tv", *VIDEO_TIME_WORDS]
 )  # fmt: skip
 FRAME_WORDS = frozenset(
     ["frame", "frames", "frame_number", "frame_no", "frame_nr", "frame_num", "frame_id", "frame_idx", "frame_index",

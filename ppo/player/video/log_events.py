@@ -78,7 +78,8 @@ def find_event_column(
         are_words = not all(
             re.fullmatch(r"[012](?:\.0)?|true|false", cell, re.IGNORECASE) for cell in cells_of
         )
-        if _are_turns(pairs, are_words):
+        is_inverse = re.search(r"(?:^|_)(?:up|lift(?:ed)?|off)(?:_|$)", name) and not are_words
+        if not is_inverse and _are_turns(pairs, are_words):
             notes.append(f"assumed: {path.name}: the column {name[:40]!r} says whether a key goes down or up")
             return i
         if are_words:
