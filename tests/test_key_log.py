@@ -210,7 +210,7 @@ def test_what_is_odd_is_noted(tmp_path, content, note):
         ("time,keys\n0,5,up\n", "line 2: more columns"),  # a decimal comma
         ("time,key,duration\n0,up,5\n", "a column 'duration'"),
         ("time,key,event\n0,up,down\n6,up,sideways\n", "line 3: expected a key and down or up"),
-        ("time,key,evt\n0,up,1\n6,up,0\n", "does the column 'evt' say whether a key goes down or up"),
+        ("time,key,evt\n0,up,0\n6,up,1\n", "does the column 'evt' say whether a key goes down or up"),
         ("time,wParam,key\n0,256,up\n6,257,up\n", "does the column 'w_param' say"),
         ("time,pressed,released\n0,up,\n3,left,\n6,,up\n", "a column 'released'"),
         ("time,key,pressed\n0,up,1\n3,left,1\n", "no key ever goes up"),
@@ -227,7 +227,7 @@ def test_what_is_odd_is_noted(tmp_path, content, note):
         ('{"t": 0, "keys": "up"}\n[6]\n', "line 2: write one object a line"),
         ("time,key,event\n0,up,down\n6,,up\n", "line 3: expected a key and down or up"),
         ("time,keys\n", "no lines after the first"),
-        ("0,up\n6,\n", "first line must be time,keys or frame,keys, found '0,up'"),
+        ("0,up,9\n6,,9\n", "first line must be time,keys or frame,keys, found '0,up,9'"),
         ("time\n0\n", "first line must be"),
         ("", "first line must be"),
         (b"\xff\xfe\x00", "not a CSV file"),
