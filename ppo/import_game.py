@@ -11,13 +11,20 @@ environment variable DREAM_MARIO_KART_DATA selects another data folder.
 
 import argparse
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from player.common.errors import InputError, run_script, shorten
 from player.common.startup import ArgumentParser
 from player.games.retro.integration import known_hashes, list_states, rom_file_name
 from player.games.retro.rom_archives import is_rom_name, read_roms
-from player.games.retro.rom_layouts import describe_no_rom, find_snes_header, is_mega_drive, rom_variants
+from player.games.retro.rom_layouts import (
+    describe_no_rom,
+    find_archive,
+    find_snes_header,
+    is_mega_drive,
+    rom_variants,
+)
+from player.games.retro.rom_padding import known_length
 from player.games.retro.roms import MARIO_KART, MARIO_KART_BYTES, MARIO_KART_SHA1, save_rom, sha1_hex
 
 REGIONS = {0: "Japan", 1: "USA", 2: "Europe"}
@@ -51,14 +58,38 @@ def main(args: argparse.Namespace) -> None:
                 import_rom(variant.content, game, Path(name).suffix.lower(), args.integrations)
                 return
         files.append((name, content))
+    for name, content in files:
+        if import_padded(name, content, games, args.integrations):
+            return
     if not files:
         raise InputError(f"{args.rom} contains no files: give your ROM")
     raise InputError(describe_unknown_rom(args.rom, *choose_rom(files)))
 
 
+def import_padded(name: str, content: bytes, games: Dict[str, str], integrations: Optional[str]) -> bool:
+    """Imports a known ROM (`games`: SHA-1 -> name) that is followed by padding; returns whether it is one."""
+    for variant in rom_variants(content):
+        for skipped in (0, 16) if variant.content.startswith(b"NES\x1a") else (0,):
+            length = known_length(variant.content[skipped:], games)
+            if length is None:
+                continue
+            rom = variant.content[: skipped + length]
+            change = f"{len(variant.content) - len(rom):,} bytes after its end removed"
+            print(f"{name}: {', '.join(filter(None, (variant.change, change)))}")
+            import_rom(rom, games[sha1_hex(rom[skipped:])], Path(name).suffix.lower(), integrations)
+            return True
+    return False
+
+
 def choose_rom(files: List[Tuple[str, bytes]]) -> Tuple[str, bytes]:
     """The file that is most likely the ROM: by its suffix, then by what it contains, then the largest."""
-    return max(files, key=lambda file: (is_rom_name(file[0]), describe_no_rom(file[1]) is None, len(file[1])))
+
+    def rank(file: Tuple[str, bytes]) -> Tuple[bool, bool, bool, int]:
+        name, content = file
+        is_archive = find_archive(content) is not None  # the ROM may be in it
+        return is_rom_name(name), describe_no_rom(content) is None, is_archive, len(content)
+
+    return max(files, key=rank)
 
 
 def import_rom(content: bytes, game: str, suffix: str, integrations: Optional[str]) -> None:

@@ -3,15 +3,18 @@
 sd/dream/common/errors.py has the same code; the two sides share no Python, and a test keeps the copies equal.
 """
 
+import atexit
 import errno
 import os
 import signal
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 MAX_MESSAGE = 300  # characters
+THREAD_SECONDS = 2.0  # how long threads may take to end after the script
 # errno of the OSErrors that damaged content causes: wrong sizes and positions.
 DAMAGE_ERRNOS = (None, errno.EINVAL, errno.EOVERFLOW)
 # What a write on a full disk fails with: no space, a quota, a limit on the size of a file.
@@ -75,6 +78,42 @@ def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
 
     `can_resume`: whether the script has --resume, for the advice in the message.
     """
+    try:
+        _report_errors(main, can_resume)
+    except SystemExit as ending:
+        _end_despite_threads(ending)
+        raise
+    except BaseException as problem:
+        _end_despite_threads(problem)
+        raise
+    _end_despite_threads(None)
+
+
+def _end_despite_threads(problem: Optional[BaseException]) -> None:
+    """Ends the process if threads are left, such as those of a game, for which Python would wait without end.
+
+    `problem`: why `main` has ended; None: it has returned.
+    """
+    left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    for thread in left:
+        thread.join(THREAD_SECONDS / len(left))
+    if not any(thread.is_alive() for thread in left):
+        return
+    code = problem.code if isinstance(problem, SystemExit) else problem and 1
+    if isinstance(problem, SystemExit) and code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    elif problem is not None and not isinstance(problem, SystemExit):
+        sys.excepthook(type(problem), problem, problem.__traceback__)
+    atexit._run_exitfuncs()  # as at a usual end: worker processes are ended, for example
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code or 0)
+
+
+def _report_errors(main: Callable[[], None], can_resume: bool) -> None:
+    """Calls `main` and turns errors that a user can cause into SystemExit with one line."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # in place of the one that startup.py sets
     try:

@@ -22,7 +22,8 @@ from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
 from player.envs import worker_exit
 from player.envs.worker import shared_arrays, worker
-from player.envs.worker_exit import end_workers, kill_group, receive
+from player.envs.worker_exit import end_reason, end_workers, kill_group, receive
+from player.games.closing import close_in_time
 from player.games.game import Game
 
 MAX_RESTARTS = 20  # worker restarts per run; more indicate a persistent fault
@@ -184,9 +185,7 @@ class SharedVectorEnv(VectorEnv):
         """
         self.restarts += 1
         if command != "step" or self.restarts > MAX_RESTARTS:
-            return InputError(
-                "a worker process has ended: out of memory? Start again with fewer environments"
-            )
+            return InputError(f"a worker process has ended: {end_reason(self.processes[number])}")
         env_ids = self.worker_env_ids[number]
         final_obs = {int(i): self.arrays["frames"][i].copy() for i in env_ids}  # the last frames received
         process = self.processes[number]
@@ -205,7 +204,9 @@ class SharedVectorEnv(VectorEnv):
             self.pipes[number].send(("reset", [None] * len(env_ids)))
             answer = receive(self.pipes[number], self.processes[number])
         except (EOFError, OSError):
-            return InputError("a worker process has ended, and its replacement, too: out of memory?")
+            return InputError(
+                f"a worker process has ended, and its replacement, too: {end_reason(self.processes[number])}"
+            )
         if isinstance(answer, BaseException):
             return answer
         self.arrays["rewards"][env_ids], self.arrays["terminated"][env_ids] = 0.0, False
@@ -223,7 +224,7 @@ def read_spaces(make: Callable[[], gymnasium.Env]) -> Tuple[gymnasium.Space, gym
     try:
         return env.observation_space, env.action_space
     finally:
-        env.close()
+        close_in_time(env)
 
 
 def num_cores() -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from player.common.agent_view import preprocess_frame
-from player.common.errors import InputError
+from player.common.errors import InputError, first_line
 
 CLOSE = "close"  # the command that ends a worker
 
@@ -61,7 +61,12 @@ def own_process_group() -> None:
         with suppress(OSError):
             os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(*_: Any) -> None:
+    """Handles SIGTERM. Not by SystemExit, which environments raise, too."""
+    raise KeyboardInterrupt
 
 
 def answer_commands(
@@ -81,6 +86,8 @@ def answer_commands(
                 for i, make in zip(env_ids.tolist(), env_fns.fn):
                     envs[i] = make()
             answer = handle(command, argument, envs, arrays)
+        except SystemExit as problem:  # sys.exit in an environment; its text is lost otherwise
+            answer = InputError(f"the game has called sys.exit({first_line(problem)!r})")
         except Exception as problem:
             if not isinstance(problem, InputError):
                 traceback.print_exc()  # the traceback is lost when the parent raises it again
@@ -98,7 +105,7 @@ def close_envs(envs: Dict[int, gymnasium.Env]) -> None:
     for env in envs.values():
         try:
             env.close()
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             print(f"note: an environment could not be closed ({problem})", file=sys.stderr)
 
 

@@ -75,6 +75,25 @@ def wait_for_workers(pipes: List[Connection], processes: List[Any], seconds: flo
                     open_pipes.remove(ready)
 
 
+def end_reason(process: Any) -> str:
+    """Why a worker has ended without being asked to, by its exit code or signal, and what to do."""
+    process.join(TERMINATE_SECONDS)  # it may have closed its pipe just now
+    code = process.exitcode
+    if code is None:
+        return "it has closed its pipe and hangs, a fault of the game: see what it has printed"
+    if code >= 0:
+        return f"its game has ended the process itself, with exit code {code}: see what it has printed"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if name == "SIGKILL":
+        return "killed (SIGKILL); out of memory? Start again with fewer environments"
+    if name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        return f"another program has ended it ({name}): start again"
+    return f"its game has crashed ({name}), a fault of the game or its libraries: see what it has printed"
+
+
 def kill_group(process: Any) -> None:
     """Kills a worker, if it is running, and all processes of its group, which its environments have started."""
     if process.is_alive():

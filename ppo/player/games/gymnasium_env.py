@@ -8,6 +8,7 @@ import numpy as np
 
 from player.common.errors import InputError, first_line, shorten
 from player.common.pictures import PictureReader, find_picture
+from player.games.closing import close_in_time
 from player.games.flicker import FrameMaximum
 from player.games.gymnasium_open import add_game_path, open_env
 from player.games.timing import find_timing
@@ -101,8 +102,11 @@ class GymnasiumEnv(gymnasium.Env):
 
     def close(self) -> None:
         try:
-            self.game.close()
-        except Exception as problem:  # for example because Ctrl-C has already ended its processes
+            close_in_time(self.game)
+        except (
+            Exception,
+            SystemExit,
+        ) as problem:  # for example because Ctrl-C has already ended its processes
             print(f"note: {self.name} could not be closed ({first_line(problem)})", file=sys.stderr)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +115,7 @@ class GymnasiumEnv(gymnasium.Env):
             return getattr(self.game, method)(*args, **kwargs)
         except InputError:
             raise
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             kind = type(problem).__name__
             raise InputError(f"{self.name} fails in {method}(): {kind}: {first_line(problem)}") from None
 

@@ -1,5 +1,6 @@
 """Makes the Game of a Gymnasium environment: actions, frame skip, assumptions about its pictures, flicker."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from player.common.errors import InputError
 from player.common.pictures import NEARLY_BLACK
+from player.games.closing import close_in_time
 from player.games.flicker import PROBE_FRAMES, flicker_period
 from player.games.game import Action, Game, read_actions
 from player.games.gymnasium_env import GymnasiumEnv
@@ -105,10 +107,11 @@ def make_game(
         else:
             substeps, split = split_steps(name, env, settings)
     except BaseException:
-        env.close()
+        with suppress(Exception):
+            close_in_time(env)
         raise
     if split:
-        env.close()
+        close_in_time(env)
     env_actions = tuple(int(action.buttons[0]) for action in chosen)
     make_settings = {**settings, "frameskip": 1} if substeps > 1 else settings
     make = partial(

@@ -15,6 +15,7 @@ from player.games.retro.rom_layouts import BZIP2, GZIP, XZ, ZIP, find_archive
 
 MAX_BYTES = 64 * 2**20  # size limit of a file, also unpacked
 MAX_TOTAL_BYTES = 512 * 2**20  # of all files in an archive together
+JOIN = "join its parts, as by `cat x.001 x.002 > x.zip`, and give that"
 MAX_ARCHIVES = 3  # archives in one another
 # Exceptions of zipfile and the other unpackers for a damaged archive; which one depends on where the wrong byte is.
 ARCHIVE_ERRORS = (
@@ -69,7 +70,8 @@ def _unpack(
     unpacker = UNPACKERS.get(archive)
     is_zip = zipfile.is_zipfile(io.BytesIO(content))
     if not is_zip and archive is ZIP:  # a zip archive without the list of files at its end
-        raise InputError(f"{label} is a zip file whose end is missing or damaged: copy it again")
+        remedy = JOIN if PurePosixPath(name).suffix[1:].isdigit() else "copy it again"
+        raise InputError(f"{label} is a zip file whose end is missing or damaged: {remedy}")
     if not is_zip and unpacker is None:
         yield name, content
         return
@@ -108,6 +110,8 @@ def _unzip(content: bytes, label: str, budget: List[int]) -> Iterator[Tuple[str,
             f"{label} cannot be unpacked ({first_line(problem, 100)}): unpack it yourself and give the ROM"
         ) from None
     except ARCHIVE_ERRORS as problem:
+        if not content.startswith(ZIP.magic):
+            raise InputError(f"{label} is a part of a split zip archive, or damaged: {JOIN}") from None
         raise InputError(f"{label} cannot be unpacked ({first_line(problem, 100)}): copy it again") from None
 
 

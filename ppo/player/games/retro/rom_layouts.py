@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Iterator, Optional, Tuple
 
+from player.games.retro.other_files import describe_other_file
+
 HEADER_BYTES = 512  # size of the header that copiers of cartridges put in front of the ROM
 SMD_BLOCK = 16 * 1024  # bytes of an interleaved block of a Super Magic Drive dump: odd bytes, then even bytes
 BANK_HALF, HIROM_MODES = 32 * 1024, (0x21, 0x31, 0x25, 0x35)  # SNES: half a bank in bytes; map modes
@@ -69,7 +71,9 @@ def describe_no_rom(content: bytes) -> Optional[str]:
     for magic, kind, remedy in NO_ROMS:
         if content.startswith(magic) or (magic.startswith(b"<") and start.startswith(magic.lower())):
             return f"{kind}: {remedy}"
-    return f"a tar archive: {UNPACK}" if content[257:262] == b"ustar" else None
+    if content[257:262] == b"ustar":
+        return f"a tar archive: {UNPACK}"
+    return None if archive else describe_other_file(content)
 
 
 def rom_variants(content: bytes) -> Iterator[Variant]:
@@ -96,13 +100,17 @@ def remove_header(content: bytes) -> bytes:
 def deinterleave_smd(content: bytes) -> Optional[bytes]:
     """A Mega Drive ROM from a Super Magic Drive dump without its header, or None if it is not one.
 
-    Each block of 16 KiB holds the bytes at odd addresses and then those at even addresses.
+    Each block of 16 KiB holds the bytes at odd addresses and then those at even addresses; some
+    programs write them in the other order.
     """
     if len(content) % SMD_BLOCK or not content:
         return None
     blocks = [content[i : i + SMD_BLOCK] for i in range(0, len(content), SMD_BLOCK)]
-    restored = b"".join(_weave(block[SMD_BLOCK // 2 :], block[: SMD_BLOCK // 2]) for block in blocks)
-    return restored if is_mega_drive(restored) else None
+    halves = [(block[: SMD_BLOCK // 2], block[SMD_BLOCK // 2 :]) for block in blocks]
+    for is_odd_first in (True, False):
+        if is_mega_drive(_weave(*halves[0][:: -1 if is_odd_first else 1])):
+            return b"".join(_weave(*half[:: -1 if is_odd_first else 1]) for half in halves)
+    return None
 
 
 def deinterleave_mgd(content: bytes) -> Optional[bytes]:
