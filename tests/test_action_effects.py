@@ -28,7 +28,7 @@ def screens(picture_of_step, steps=384, num_envs=2, num_actions=3, policy="rando
 def problems(rows, num_actions):
     effects = ActionEffects([str(i) for i in range(num_actions)])
     effects.add(rows)
-    return [line for line in effects.problems() if "no sign" in line or "never change" in line]
+    return [line for line in effects.problems() if "no sign" in line or "actions never change" in line]
 
 
 @pytest.mark.parametrize("policy", ["random", "sticky"])
@@ -45,7 +45,7 @@ def test_an_animated_screen_is_noticed(policy):
 @pytest.mark.parametrize("delay", [0, 1])
 def test_a_screen_on_which_one_action_has_an_effect_is_not_reported(delay):
     rows = screens(lambda t: t // 4 % 2)
-    for frames, actions in zip(rows["frames"], rows["actions"]):
+    for frames, actions in zip(rows["frames"], rows["actions"], strict=True):
         for t in np.flatnonzero(actions[: -1 - delay] == 2):
             frames[t + 1 + delay] += 2
     assert problems(rows, 3) == []
