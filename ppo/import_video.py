@@ -39,7 +39,8 @@ from player.recording.trajectory_writer import TrajectoryWriter
 from player.video.actions import action_name, nearest_action, select_actions
 from player.video.folder import find_sources
 from player.video.frame_times import Clip, read_clip, read_pictures
-from player.video.key_log import Keys, read_log
+from player.video.key_log import read_log
+from player.video.log_names import Keys
 from player.video.steps import Steps, choose_steps
 from tqdm import tqdm
 
@@ -175,7 +176,7 @@ def read_videos(folder: Path, fps: float) -> List[Video]:
         if clip is not None:
             log = read_log(source.log, clip.times, clip.length, notes)
             steps = choose_steps(clip, log, fps, notes)
-            videos.append(Video(clip, steps, log.keys_at(steps.key_times)))
+            videos.append(Video(clip, steps, log.keys_during(steps.key_times, 1 / fps)))
         if len(sources) > 1 or clip is not None:  # else the error below says the same
             print_notes(notes)
     if not videos:
@@ -185,7 +186,7 @@ def read_videos(folder: Path, fps: float) -> List[Video]:
 
 def print_notes(notes: List[str]) -> None:
     for note in notes:
-        print(note if note.startswith(("assumed: ", "left out: ")) else f"note: {note}")
+        print(note if note.startswith(("assumed: ", "left out: ", "warning: ")) else f"note: {note}")
 
 
 def check_crop(crop: Optional[Tuple[int, ...]], videos: List[Video]) -> None:

@@ -99,7 +99,8 @@ def run_headless(session: GameSession, num_frames: int, record_path: Optional[st
         except OSError as problem:
             if problem.errno is not None and not isinstance(problem, (PermissionError, FileExistsError)):
                 raise
-            raise InputError(f"--record {record_path}: {problem}") from None
+            reason = problem.strerror or problem
+            raise InputError(f"--record {record_path}: {reason}: choose another path") from None
         print(f"recorded {record_path}")
 
 

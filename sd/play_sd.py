@@ -19,11 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script, shorten
+from dream.common.files import check_no_file_above
 from dream.common.limits import MAX_STEPS
 from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, check_opencv, default_suffix
 from dream.inference.export_folder import default_start_states
-from dream.inference.input_files import check_kind
+from dream.inference.input_files import WANTED, check_kind
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
@@ -154,19 +155,19 @@ def check_inputs(args: argparse.Namespace) -> None:
     """Raises InputError if a file is missing or of another kind, before the model is loaded or exported, which takes
     seconds."""
     check_checkpoints(args.decoder_path, args.model_path)
-    check_kind("--trajectory-path", args.trajectory_path, "start states")
-    if args.replay:
-        check_kind("--replay", args.replay, "recording")
-    if args.agent_path:
-        check_kind("--agent-path", args.agent_path, "agent")
-    for option in ("trajectory_path", "replay", "agent_path"):
-        path = getattr(args, option)
+    kinds = {"trajectory_path": "start states", "replay": "recording", "agent_path": "agent"}
+    for option, kind in kinds.items():
+        name, path = f"--{option.replace('_', '-')}", getattr(args, option)
+        if path:
+            check_kind(name, path, kind)
         if path and not path.is_file():
-            raise InputError(f"--{option.replace('_', '-')} {path}: there is no such file")
+            raise InputError(f"{name} {path}: there is no such file; it takes {WANTED[kind]}")
     if args.record and args.record.is_dir():
         raise InputError(
             f"--record {args.record} is a folder: name a file in it, {args.record / 'dream.mp4'}"
         )
+    if args.record:
+        check_no_file_above(args.record)
     if args.record and args.record.suffix.lower() == ".mp4":
         check_opencv()
 

@@ -1,5 +1,6 @@
 """import_video.py on folders as people have them: videos that are there twice, damaged, cut off or not decodable."""
 
+import os
 import shutil
 
 import import_video
@@ -186,3 +187,36 @@ def test_the_actions_are_named_without_spaces(folder):
     data = import_folder(folder)
     assert data.action_names == ("nothing", "left_shift+up")
     assert data.action_keys == ((), ("left shift", "up")) and agreement(data) == 1.0
+
+
+@pytest.mark.parametrize("name", ["b.TXT", "b.Csv", "b.mp4.csv", "b.txt"])
+def test_logs_with_other_endings_are_found(folder, name):
+    """An empty b.csv, which a logger left that was started twice, does not hide them."""
+    (folder / "b.csv").rename(folder / name)
+    (folder / "b.csv").touch()
+    assert agreement(import_folder(folder)) == 1.0
+
+
+def test_videos_with_equal_logs_are_named(folder, capsys):
+    """b.mkv and b_remux.mp4 show the same; their bytes differ."""
+    write_video(folder / "b_remux.mp4", [(11 * 30, 1 / 30)])
+    shutil.copy(folder / "b.csv", folder / "b_remux.csv")
+    import_folder(folder)
+    assert "warning: b_remux.csv is a copy of b.csv" in capsys.readouterr().out
+
+
+def test_jpeg_pictures_without_times_are_refused(tmp_path):
+    """OpenCV makes up 25 frames a second for them."""
+    picture = cv2.imencode(".jpg", np.zeros((32, 64, 3), np.uint8))[1].tobytes()
+    path = tmp_path / "a.avi"
+    path.write_bytes(picture * 300)
+    with pytest.raises(InputError, match=r"ffmpeg -f mjpeg -r 30 -i a.avi"):
+        read_clip(path, [])
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    """OpenCV ended the process with a segmentation fault."""
+    path = tmp_path / os.fsdecode(b"a\xff.mp4")
+    with pytest.raises(InputError, match=r"a\\xff.mp4: the name is not UTF-8") as error:
+        read_clip(path, [])
+    assert str(error.value).isprintable()

@@ -81,7 +81,7 @@ def test_frame_rate_size_and_crop(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("log", "message"),
-    [("0,up\n", "first line must be"), ("time,keys\n1,up\n0.5,\n", "line 3.* earlier"), ("", "first line must be"),
+    [("0;up;2\n", "first line must be"), ("time,keys\n1,up\n0.5,\n", "line 3.* earlier"), ("", "first line must be"),
      ("time,keys\nx,up\n", "'x' is not a number"), ("time,keys\n0,5,up\n", "more columns"),
      ("time,keys\n0,\n", "no key is held"), (None, "no log of keys"), (b"\xff\xfe\x00", "not a CSV file")],
 )  # fmt: skip

@@ -84,6 +84,10 @@ DIALECTS = {
     "a hook of Windows": "time_ms,vkCode,name,message\n".replace("name", "keyName")
     + lines("{t},38,VK_UP,{keys}", up="WM_KEYDOWN", none="WM_KEYUP", scale=1000),
     "pygame": "time,event,key\n" + lines("{t},{keys},K_UP", up="pygame.KEYDOWN", none="pygame.KEYUP"),
+    "the module keyboard": lines(
+        '{{"event_type": "{keys}", "scan_code": 72, "name": "up", "time": {t}}}', up="down", none="up"
+    ),
+    "AutoHotkey": "Time,Key,UpDown\n" + lines("{t},Up,{keys}", up="D", none="U"),
     "Tk": "time,event,keysym\n" + lines("{t},{keys},Up", up="EventType.KeyPress", none="EventType.KeyRelease"),
     "JSON lines": lines('{{"t": {t}, "key": "up", "event": "{keys}"}}', up="press", none="release"),
     "JSON lines of states": lines('{{"t": {t}, "keys": [{keys}]}}', up='"up"'),
@@ -166,6 +170,7 @@ def test_nothing_is_said_about_a_plain_log(tmp_path, dialect):
         ("time,keys,action\n0,up,jump\n9,,run\n", "columns that are not used: action"),
         ("time,keys\n0,up\n11,", "its last line may be cut off"),
         ("time,keys,paused\n0,up,0\n9,,1\n", "columns that are not used: paused"),
+        ("index,time,keys,player\n0,0,up,1\n1,9,up,1\n", "columns that are not used: player"),
         ("time,keys,player\n0,up,1\n9,left,1\n", "columns that are not used: player"),
     ],
 )
@@ -205,7 +210,9 @@ def test_what_is_odd_is_noted(tmp_path, content, note):
         ("time,keys\n0,5,up\n", "line 2: more columns"),  # a decimal comma
         ("time,key,duration\n0,up,5\n", "a column 'duration'"),
         ("time,key,event\n0,up,down\n6,up,sideways\n", "line 3: expected a key and down or up"),
-        ("time,key,evt\n0,up,1\n6,up,0\n", "does the column 'evt' say whether a key goes down or up"),
+        ("time,key,evt\n0,up,0\n6,up,1\n", "does the column 'evt' say whether a key goes down or up"),
+        ("time,wParam,key\n0,256,up\n6,257,up\n", "does the column 'w_param' say"),
+        ("time,pressed,released\n0,up,\n3,left,\n6,,up\n", "a column 'released'"),
         ("time,key,pressed\n0,up,1\n3,left,1\n", "no key ever goes up"),
         ("time,type,key\n0,256,up\n6,257,up\n", "line 2: expected a key and down or up"),
         ("time,key,event\n0,up,begin\n6,up,finish\n", "line 2: expected a key and down or up"),
@@ -220,7 +227,7 @@ def test_what_is_odd_is_noted(tmp_path, content, note):
         ('{"t": 0, "keys": "up"}\n[6]\n', "line 2: write one object a line"),
         ("time,key,event\n0,up,down\n6,,up\n", "line 3: expected a key and down or up"),
         ("time,keys\n", "no lines after the first"),
-        ("0,up\n6,\n", "first line must be time,keys or frame,keys, found '0,up'"),
+        ("0,up,9\n6,,9\n", "first line must be time,keys or frame,keys, found '0,up,9'"),
         ("time\n0\n", "first line must be"),
         ("", "first line must be"),
         (b"\xff\xfe\x00", "not a CSV file"),

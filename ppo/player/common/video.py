@@ -8,7 +8,7 @@ from typing import Iterable, Optional
 import numpy as np
 
 from player.common.disk_room import DiskFull, check_room
-from player.common.files import temporary_path
+from player.common.files import make_folder, temporary_path
 from player.common.mp4 import INDEX_BYTES, Mp4Writer, import_opencv
 
 
@@ -23,7 +23,7 @@ def save_video(
     """
     import_opencv()
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.is_dir():
         raise IsADirectoryError(f"cannot write a video to {path}: it is a folder")
     tmp_path = temporary_path(path, f".writing{path.suffix}")

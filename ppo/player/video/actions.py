@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Iterable, List
 
 from player.common.errors import InputError
-from player.video.key_log import Keys
+from player.video.log_names import Keys
 
 
 def select_actions(held: Iterable[Keys], max_actions: int) -> List[Keys]:

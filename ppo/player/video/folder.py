@@ -9,7 +9,7 @@ from player.video.frame_times import open_video
 from player.video.log_table import read_table
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # the first that can be read is used
-LOG_SUFFIXES = (".csv", ".CSV", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
+LOG_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 
 
 class Source(NamedTuple):
@@ -38,7 +38,20 @@ def find_sources(folder: Path, notes: List[str]) -> List[Source]:
         [Source(_by_suffix(paths), _find_log(paths[0])) for paths in groups.values()], notes
     )
     _check_logs(sources)
+    _note_equal_logs(sources, notes)
     return sources
+
+
+def _note_equal_logs(sources: List[Source], notes: List[str]) -> None:
+    """Notes videos whose logs are equal: the same video in two files, such as OBS a.mkv and its remux a_remux.mp4."""
+    logs = [source.log for source in sources if source.log.is_file() and source.log.stat().st_size]
+    for i, log in enumerate(logs):
+        twin = next((other for other in logs[:i] if is_copy(log, other)), None)
+        if twin is not None:
+            notes.append(
+                f"warning: {log.name} is a copy of {twin.name}: if their videos show the same, move one away, or it "
+                "is learned from twice"
+            )
 
 
 def _by_suffix(paths: List[Path]) -> List[Path]:
@@ -46,17 +59,30 @@ def _by_suffix(paths: List[Path]) -> List[Path]:
 
 
 def _find_log(video: Path) -> Path:
-    paths = [video.with_suffix(suffix) for suffix in LOG_SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
+    """`a.csv` or another of LOG_SUFFIXES in any case for a.mp4, else `a.mp4.csv`; empty ones come last."""
+    names = {path.name: path for path in video.parent.iterdir() if path.is_file()}
+    found = [
+        names[name]
+        for stem in (video.stem, video.name)
+        for suffix in LOG_SUFFIXES
+        for name in sorted(names)
+        if name[: len(stem)] == stem and name[len(stem) :].lower() == suffix
+    ]
+    filled = [path for path in found if path.stat().st_size]
+    return (filled or found or [video.with_suffix(LOG_SUFFIXES[0])])[0]
 
 
 def _without_copies(sources: List[Source], notes: List[str]) -> List[Source]:
-    """The sources without videos that are in another one too; of the sources that share one, one with a log keeps it."""
+    """The sources without videos that are in another one too; one with a log keeps what it shares.
+
+    Damaged copies stay, so that each of them is reported as damaged.
+    """
     kept: Dict[Path, Source] = {}  # by log: the names before the suffix differ
     for source in sorted(sources, key=lambda source: not source.log.is_file()):
         others = [path for other in kept.values() for path in other.videos]
         twins = {
-            path: next((other for other in others if is_copy(path, other)), None) for path in source.videos
+            path: next((other for other in others if is_copy(path, other) and _can_open(other)), None)
+            for path in source.videos
         }
         notes += [f"left out: {path.name} is a copy of {twin.name}" for path, twin in twins.items() if twin]
         videos = [path for path, twin in twins.items() if twin is None]
@@ -71,7 +97,7 @@ def is_copy(path: Path, other: Path) -> bool:
 
 
 def _check_logs(sources: List[Source]) -> None:
-    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none: they are not used."""
+    """Raises InputError if a log is missing or is no table. Videos that cannot be opened need none."""
     missing = []
     for source in sources:
         if not any(_can_open(path) for path in source.videos):

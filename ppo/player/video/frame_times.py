@@ -31,6 +31,7 @@ class Clip(NamedTuple):
 
 def open_video(path: Path):
     """A cv2.VideoCapture. Raises InputError if OpenCV is missing or too old, or if the file is not a video."""
+    _refuse_by_name_or_content(path)
     # The decoder's own messages about damaged frames are for programmers; what is lost is reported by `read_clip`.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -51,6 +52,25 @@ def open_video(path: Path):
             f"{path} cannot be read as a video: it is damaged, or its recording was cut off: copy or record it again"
         )
     return capture
+
+
+def _refuse_by_name_or_content(path: Path) -> None:
+    """Raises InputError for files that OpenCV would crash on, or read with a frame rate that is made up."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise InputError(f"{shown}: the name is not UTF-8 and cannot be opened: rename it") from None
+    try:
+        with open(str(path), "rb") as file:
+            start = file.read(3)
+    except OSError:
+        return  # reported by the decoder
+    if start == b"\xff\xd8\xff":
+        raise InputError(
+            f"{path} is JPEG pictures without times: if their rate is constant, such as 30 a second, convert it: "
+            f"{_convert_command(path, '-f mjpeg -r 30 ')}"
+        )
 
 
 def read_clip(path: Path, notes: List[str]) -> Clip:

@@ -30,8 +30,14 @@ def decode(path: Path, notes: List[str]) -> str:
     except FileNotFoundError:
         raise InputError(f"no log of keys at {path}: make one with lines of time,keys") from None
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    for name, zeros, characters in (
+        ("utf-16-le", data[1:16:2], data[:16:2]),
+        ("utf-16-be", data[:16:2], data[1:16:2]),
+    ):
+        if len(data) >= 16 and not any(zeros) and all(characters):  # without a byte order mark
+            encoding = name
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding).lstrip("\ufeff")
     except UnicodeDecodeError as problem:
         raise InputError(f"{path} is not a CSV file ({problem.reason}): save it as UTF-8") from None
     text, length = text.rstrip("\0\x1a"), len(text)  # character 26 ends texts of DOS

@@ -17,9 +17,15 @@ from player.video.log_table import LogTable
 PER_SECOND: Dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 EPOCH = (9.4e8, 4.2e9)  # seconds since 1970 in the years 2000 to 2102
-MAX_RATIO = 10.0  # between the lengths of log and video; units differ by 1000
+MAX_RATIO = 10.0  # between the lengths of log and video in seconds; units differ by 1000
+MAX_UNIT_RATIO = 2.0  # between the lengths of log and video in a unit that no header states
+MIN_SPAN = 0.1  # seconds
 ADVICE = "name the column time_s, time_ms, time_us or time_ns, and count from the video's first frame"
 
+DAY = 86400.0  # seconds
+
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_HALF_DAY = re.compile(r"(\d\d?)(:.+?) ?([ap])\.?m\.?", re.IGNORECASE)
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zµ]*)")
 _CLOCK = re.compile(r"([+-]?)(?:(\d{1,6}) days?,? )?(?:(\d{1,6}):)?([0-5]?\d):([0-5]?\d(?:[.,]\d+)?)")
 _DATE = re.compile(
@@ -41,6 +47,10 @@ def parse_time(text: str) -> Tuple[float, str]:
         if not abs(value) < 1e20:
             raise ValueError("too large")
         return value, UNIT_OF_WORD[match.group(2)] if match.group(2) else "number"
+    half = _HALF_DAY.fullmatch(text)
+    if half and 1 <= int(half.group(1)) <= 12:
+        text = f"{int(half.group(1)) % 12 + 12 * (half.group(3) in 'pP')}{half.group(2)}"
+        text += ":00" if text.count(":") == 1 else ""
     match = _CLOCK.fullmatch(text)
     if match:
         sign, days, hours, minutes, seconds = match.groups()
@@ -65,22 +75,23 @@ def _offset(zone: str) -> int:
 def video_seconds(
     path: Path, table: LogTable, frame_times: np.ndarray, length: float, notes: List[str]
 ) -> np.ndarray:
-    """The time of each line of the log `path` in seconds after the video's first frame, float64 (lines,), ascending.
+    """The time of each line of the log `path` in seconds after the video's first frame, float64 (lines,), in the
+    order of the log.
 
     `frame_times` (N,) and `length`: of the video, in seconds. What is assumed is appended to `notes`. Raises InputError
-    if a time cannot be read, if times descend, if the unit is ambiguous, or if log and video have no time in common.
+    if a time cannot be read, if the unit is ambiguous, or if log and video have no time in common.
     """
     values, kind = _read_values(path, table)
-    for i in np.flatnonzero(np.diff(values) < 0)[:1]:
-        raise InputError(
-            f"{path}, line {table.lines[i + 1]}: the time {table.times[i + 1]!r:.40} is earlier than the line before: "
-            "sort the lines by time"
-        )
     if table.is_frame:
         seconds = _frame_seconds(path, table, values, kind, frame_times, length)
     else:
         seconds = _align(path, values, table.unit if kind == "number" and table.unit else kind, length, notes)
-    first, last = float(seconds[0]), float(seconds[-1])
+    first, last = float(seconds.min()), float(seconds.max())
+    if len(seconds) > 2 and last - first < MIN_SPAN and length > 100 * MIN_SPAN:
+        raise InputError(
+            f"{path}: all its times, {first:.6g} to {last:.6g} s, are within {MIN_SPAN} s, the video has {length:.6g}: "
+            f"{ADVICE}"
+        )
     if first >= length or last < 0:
         raise InputError(
             f"{path}: its times, {first:.6g} to {last:.6g} s, are outside of the video, 0 to {length:.6g} s: {ADVICE}"
@@ -108,6 +119,14 @@ def _read_values(path: Path, table: LogTable) -> Tuple[np.ndarray, str]:
             )
         values.append(value)
         kinds.append(kind)
+    commas = [i for i, text in enumerate(table.times) if "," in text]
+    if kinds[0] == "number" and commas and all(_THOUSANDS.fullmatch(table.times[i]) for i in commas):
+        raise InputError(
+            f"{path}, line {table.lines[commas[0]]}: is {table.times[commas[0]]!r} a thousand or more, or a fraction? "
+            "write times without separators and with a point, such as 1000 or 1.000"
+        )
+    if kinds[0] == "clock":  # a time of day goes on after midnight
+        values = list(values + DAY * np.cumsum(np.diff(values, prepend=values[0]) < -DAY / 2))
     return np.array(values), kinds[0]
 
 
@@ -130,7 +149,7 @@ def _frame_seconds(
 
 def _align(path: Path, values: np.ndarray, kind: str, length: float, notes: List[str]) -> np.ndarray:
     """Seconds of the video for times in the unit `kind` ("number": to be found out), see `video_seconds`."""
-    first, span = values[0], values[-1] - values[0]
+    first, span = values[0], values.max() - values[0]
     # A clock that begins after the video's end is a time of day.
     is_absolute = kind == "date" or (kind == "clock" and first >= length and span <= MAX_RATIO * length)
     unit = kind if kind in PER_SECOND else "s"
@@ -155,12 +174,11 @@ def _align(path: Path, values: np.ndarray, kind: str, length: float, notes: List
 
 def _find_unit(path: Path, values: np.ndarray, length: float) -> str:
     """The unit in which the log is about as long as the video. Raises InputError if it is ambiguous."""
-    last, span = float(values[-1]), float(values[-1] - max(0.0, values[0]))
+    last = float(values.max())
     if last <= MAX_RATIO * length:
         return "s"
     for unit in ("ms", "us", "ns"):
-        scale = PER_SECOND[unit]
-        if last / scale <= MAX_RATIO * length and span / scale >= length / MAX_RATIO:
+        if length / MAX_UNIT_RATIO <= last / PER_SECOND[unit] <= MAX_UNIT_RATIO * length:
             return unit
     raise InputError(
         f"{path}: times from {values[0]:.12g} to {last:.12g} fit a video of {length:.6g} s in no unit: {ADVICE}"

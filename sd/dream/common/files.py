@@ -17,6 +17,21 @@ from dream.common.errors import InputError
 LOCK_NAME = ".lock"
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it. Raises InputError if one of them is a file, OSError if it cannot be made."""
+    check_no_file_above(Path(folder) / "any")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def check_no_file_above(path: Path) -> None:
+    """Raises InputError if `path` cannot be written because one of the folders in it is a file.
+
+    The system calls that "File exists" or "Not a directory", of a path that may be new."""
+    above = next((each for each in Path(path).parents if os.path.lexists(str(each))), None)
+    if above is not None and above.exists() and not above.is_dir():
+        raise InputError(f"{above} is a file, not a folder: choose another path")
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) -> Iterator[IO]:
     """`with atomic_write(path) as file: file.write(...)`: writes `path` completely or not at all.
@@ -26,10 +41,10 @@ def atomic_write(path: Path, mode: str = "wb", newline: Optional[str] = None) ->
     Several processes may write the same file at the same time; the last one to finish wins. A symbolic link that
     somebody has put in the place of the temporary file is not followed.
 
-    `mode` and `newline` are those of `open`. Raises OSError if the file cannot be written.
+    `mode` and `newline` are those of `open`. Raises OSError if the file cannot be written, InputError as `make_folder`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     tmp_path = temporary_path(path)
     try:
         with open(tmp_path, mode.replace("w", "x"), newline=newline) as file:  # "x": the file must be new
@@ -76,7 +91,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     that ends. Raises InputError if another process holds it.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / LOCK_NAME
 
     def remove() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dream.common.disk_room import DiskFull, check_room
 from dream.common.errors import InputError
-from dream.common.files import temporary_path
+from dream.common.files import make_folder, temporary_path
 from dream.common.gif import GifWriter
 from dream.common.mp4 import Mp4Writer, import_opencv
 
@@ -68,7 +68,7 @@ class VideoFile:
         writer = {".gif": GifWriter, ".mp4": Mp4Writer}[suffix]
         self.tmp_path = temporary_path(self.path, f".writing{suffix}")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             if self.path.is_dir():
                 raise IsADirectoryError("it is a folder")
             frames, pixels = num_frames or 1, frame_shape[0] * frame_shape[1] * scale**2
@@ -77,7 +77,9 @@ class VideoFile:
             )
             self.tmp_path.touch(exist_ok=False)
         except OSError as error:
-            raise InputError(f"cannot record to {self.path}: {error.strerror or error}") from None
+            raise InputError(
+                f"cannot record to {self.path}: {error.strerror or error}: choose another path"
+            ) from None
         try:
             self.encoder = writer(self.tmp_path, fps, self.frame_shape, scale)
         except InputError as problem:  # of OpenCV

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dream.common.errors import InputError
+from dream.common.files import make_folder
 from dream.inference.backend import first_frame
 from dream.inference.export_folder import is_export, source_hash, write_metadata
 from dream.inference.onnx_backend import OnnxBackend
@@ -165,7 +166,7 @@ def make_tmp_folder(folder: Path) -> Path:
             shutil.rmtree(leftover, ignore_errors=True)
     tmp_path = folder.with_name(f"{folder.name}.{os.getpid()}.writing")
     shutil.rmtree(tmp_path, ignore_errors=True)
-    tmp_path.mkdir(parents=True)
+    make_folder(tmp_path)
     return tmp_path
 
 

@@ -79,7 +79,7 @@ def open_backend(
     if not is_available(name):
         needs = {
             "torch": "PyTorch (pip install torch, or use .venv/bin/python)",
-            "cuda": "PyTorch and an NVIDIA GPU",
+            "cuda": "PyTorch and an NVIDIA GPU; without them leave it out",
         }
         option = option if option and name == "cuda" else f"--backend {name}"
         raise InputError(f"{option} needs {needs.get(name, f'it installed: pip install {name}')}")

@@ -18,7 +18,7 @@ import numpy as np
 
 from dream.common.disk_room import DiskFull, free_bytes
 from dream.common.errors import InputError
-from dream.common.files import atomic_write, temporary_path
+from dream.common.files import atomic_write, make_folder, temporary_path
 from dream.common.limits import MAX_STEPS
 from dream.data.npz_mmap import iter_members, mmap_member
 from dream.play.playable_env import PlayableEnv
@@ -35,13 +35,15 @@ class SessionRecorder:
         self.path = Path(path)
         self.tmp_path = temporary_path(self.path, ".frames")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             # open until `close`; unbuffered, because a buffer would retry a failed write on close
             self.file = open(self.tmp_path, "x+b", buffering=0)  # noqa: SIM115
         except OSError as problem:
-            raise InputError(f"cannot record to {self.path}: {problem.strerror or problem}") from None
+            raise InputError(
+                f"cannot record to {self.path}: {problem.strerror or problem}: choose another path"
+            ) from None
         self.actions: list[int] = []
         self.episode_starts: set[int] = set()
         self.events: list[dict] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dream.common.errors import InputError
+from dream.common.files import make_folder
 from dream.data.trajectories import Trajectories
 from dream.window.dataset_index import evenly_spaced
 from dream.window.draw import ACCENT, BACKGROUND, MUTED, TEXT, draw_frame, write
@@ -40,7 +41,7 @@ def save_sheet(trajectories: Trajectories, title: str, path: Path) -> None:
         corner = (MARGIN + column * (cell_width + MARGIN), HEAD_HEIGHT + row * cell_height)
         tile = pygame.Rect(*corner, tile_width, tile_height)
         draw_tile(sheet, trajectories, int(position), tile, cell_width)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         pygame.image.save(sheet, str(path))
     except pygame.error as problem:
