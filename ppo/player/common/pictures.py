@@ -117,7 +117,8 @@ class PictureReader:
             self.note(f"assumed: in pictures of floats, white is {self._float_max}")
         if self._float_max == 1:
             if high > 1.01:
-                raise InputError(f"the picture has values to {high:g}, and white was 1 in the ones before it")
+                raise InputError(f"the picture has values to {high:g}, and white was 1 in the ones before "
+                                 "it: return uint8, 0-255, from render()")  # fmt: skip
             array = array.clip(0, 1) * 255
         return np.rint(array).astype(np.uint8)
 

@@ -178,7 +178,7 @@ def probe(
     try:
         game.num_frames = 1  # every frame, also of an environment with substeps
         frames: List[np.ndarray] = []
-        period = 1
+        period, ends = 1, 0
         for _ in range(2 * PROBE_FRAMES):
             _, _, terminated, truncated, _ = game.step(0)
             frames.append(game.maximum.frames[-1])
@@ -186,9 +186,16 @@ def probe(
                 period = max(period, flicker_period(frames))
                 frames = []
             if terminated or truncated:
+                ends += 1
                 game.reset()
                 frames = []
         notes = list(game.reader.notes)
+        if ends == 2 * PROBE_FRAMES:
+            notes.append("warning: each episode ends after one step: no motion can be learned from that; does step() "
+                         "return terminated too early?")  # fmt: skip
+        if game.reader.brightest == 1:
+            raise InputError(f"{game.name}: its picture has only the values 0 and 1 of 255, black on black: return "
+                             "True and False, or multiply it by 255")  # fmt: skip
         if 0 < game.reader.brightest < NEARLY_BLACK:
             notes.append(f"warning: nearly black: the brightest value is {game.reader.brightest} of 255; are "
                          "these numbers of cells, and not colors?")  # fmt: skip

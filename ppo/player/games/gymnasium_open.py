@@ -2,14 +2,16 @@
 
 import importlib
 import inspect
+import io
 import re
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
+import numpy as np
 from gymnasium.envs import registration
 
 from player.common.errors import InputError, first_line, shorten
@@ -74,7 +76,21 @@ def open_env(name: str, settings: Optional[Dict[str, Any]] = None) -> Tuple[gymn
     if problem:
         env.close()
         raise InputError(problem)
+    if mode is not None and not modes:
+        return env, _draws_undeclared(env)
     return env, mode is not None and ("rgb_array" in modes or "rgb_array_list" in modes)
+
+
+def _draws_undeclared(env: gymnasium.Env) -> bool:
+    """Whether `render()` of an environment that declares no render modes, such as an old one, returns RGB."""
+    try:
+        if "mode" in inspect.signature(env.unwrapped.render).parameters:
+            return False  # of the old interface: it would open a window
+        env.unwrapped.reset()
+        picture = env.unwrapped.render()
+    except (Exception, SystemExit):
+        return False
+    return isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] in (3, 4)
 
 
 def with_defaults(name: str, settings: Dict[str, Any]) -> Dict[str, Any]:
@@ -87,15 +103,29 @@ def _import_package(name: str) -> None:
     module, separator, env_name = name.partition(":")
     package = None
     if separator:
+        printed = io.StringIO()
         try:
-            importlib.import_module(module)
+            with redirect_stderr(printed):  # argparse prints its usage
+                importlib.import_module(module)
+        except SystemExit as ending:
+            lines = printed.getvalue().strip().splitlines()
+            reason = (
+                first_line(ending, 80)
+                if not lines or isinstance(ending.code, str)
+                else shorten(lines[-1], 80)
+            )
+            raise InputError(
+                f"Gymnasium cannot make {name}: {module} fails: {reason} (it ends the process when it is imported: "
+                "let it do that under `if __name__ == '__main__'`)"
+            ) from None
         except ModuleNotFoundError as problem:
             where = "name the folder of its file with --game-path DIR, or install its package"
             if problem.name and not (module + ".").startswith(problem.name + "."):
                 where = f"`pip install` what {module} imports"
             raise InputError(f"Gymnasium cannot make {name}: no module {problem.name}: {where}") from None
-        except (Exception, SystemExit) as problem:  # the user's module may raise anything
+        except Exception as problem:  # the user's module may raise anything
             raise InputError(f"Gymnasium cannot make {name}: {module} fails: {first_line(problem)}") from None
+        sys.stderr.write(printed.getvalue())
         name = env_name
     elif name not in gymnasium.registry:
         package = package_of(name)
