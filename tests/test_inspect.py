@@ -63,7 +63,7 @@ def test_assumptions_are_printed(tmp_path, capsys):
     path = tmp_path / "bare.npz"
     np.savez(path, frames=np.zeros((2, 5, 3, 8, 8), np.uint8), actions=np.zeros((2, 5), int))
     run("--trajectories", path, "--save", tmp_path / "sheet.png")
-    assert capsys.readouterr().out.count("\nassumed ") == 6
+    assert capsys.readouterr().out.count("\nassumed ") == 8  # two of them: a single action, a single picture
 
 
 def test_sheet_shows_the_frames(recording, tmp_path):
