@@ -1,9 +1,15 @@
 """Fixtures that several test modules use. Test modules import the code under test; here it is imported where used."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so do shells for what they start in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # processes that tests start and interrupt inherit it
 
 
 @pytest.fixture(scope="session", autouse=True)

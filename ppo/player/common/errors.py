@@ -11,7 +11,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Set
 
 MAX_MESSAGE = 300  # characters
 THREAD_SECONDS = 2.0  # how long threads may take to end after the script
@@ -78,23 +78,21 @@ def run_script(main: Callable[[], None], can_resume: bool = False) -> None:
 
     `can_resume`: whether the script has --resume, for the advice in the message.
     """
+    before = set(threading.enumerate())
     try:
         _report_errors(main, can_resume)
-    except SystemExit as ending:
-        _end_despite_threads(ending)
-        raise
     except BaseException as problem:
-        _end_despite_threads(problem)
+        _end_despite_threads(problem, before)
         raise
-    _end_despite_threads(None)
+    _end_despite_threads(None, before)
 
 
-def _end_despite_threads(problem: Optional[BaseException]) -> None:
-    """Ends the process if threads are left, such as those of a game, for which Python would wait without end.
+def _end_despite_threads(problem: Optional[BaseException], before: Set[threading.Thread]) -> None:
+    """Ends the process if `main` has left threads, such as those of a game, for which Python would wait without end.
 
-    `problem`: why `main` has ended; None: it has returned.
+    `problem`: why `main` has ended; None: it has returned. `before`: the threads that it has found.
     """
-    left = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
+    left = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
     for thread in left:
         thread.join(THREAD_SECONDS / len(left))
     if not any(thread.is_alive() for thread in left):
