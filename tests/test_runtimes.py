@@ -1,6 +1,8 @@
 """Runtimes that do not work on a machine: an import error, an exception, a crash. Playing goes on with another one."""
 
+import os
 import shutil
+import subprocess
 import sys
 from types import ModuleType
 
@@ -172,3 +174,28 @@ def test_last_line():
     assert last_line("") == "no reason given"
     assert last_line(KeyError()) == "KeyError" and len(last_line("x" * 500)) == 120
     assert last_line("\x1b[31mred") == "?[31mred"
+
+
+RELEASED_MODELS = """
+import gc, os, signal, sys
+from pathlib import Path
+from dream.inference.onnx_backend import OnnxBackend
+from dream.inference.export_folder import export_dir
+
+signal.signal(signal.SIGINT, lambda *_: print("handled", flush=True))
+models = [OnnxBackend(export_dir(Path(sys.argv[1])), "openvino", 1) for _ in range(2)]
+while models:
+    models.pop(0)
+    gc.collect()
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals on Windows")
+def test_signals_are_handled_after_models_were_released(exported):
+    """OpenVINO's CPU plugin once freed the stack for signals with the model: Ctrl-C was then a segmentation fault."""
+    pytest.importorskip("openvino")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", RELEASED_MODELS, str(exported[1])]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended

@@ -6,6 +6,7 @@ exception about the processor, a crash (probe.py). None of that is the fault of 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,14 +75,23 @@ def last_line(problem: object) -> str:
     return shorten(lines[-1] if lines else name, 120)
 
 
+@lru_cache(maxsize=1)
+def openvino_core():
+    """OpenVINO's entry point, one for the whole process.
+
+    Its CPU plugin gives the thread a stack for signals and frees it with the Core: any later signal that Python
+    handles, such as Ctrl-C, would then be a segmentation fault."""
+    import openvino
+
+    return openvino.Core()
+
+
 def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
     """Compiles graphs for OpenVINO; returns as `load_graphs`.
 
     The precision is bfloat16 if the CPU has instructions for it, else float32. It is also float32 if oneDNN, whose
     kernels OpenVINO uses, is restricted to older instructions (ONEDNN_MAX_CPU_ISA=AVX2 python sd/benchmark_sd.py)."""
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     bfloat16 &= "ONEDNN_MAX_CPU_ISA" not in os.environ
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
