@@ -67,8 +67,9 @@ def test_damaged_files_are_refused_in_one_line(folder, capsys):
 
 
 @pytest.mark.slow
-def test_many_damaged_files(folder, capsys):
-    check_damaged_files(folder, 1, 2000)
+@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.long)])
+def test_many_damaged_files(folder, capsys, count):
+    check_damaged_files(folder, 1, count)
 
 
 @pytest.mark.parametrize(

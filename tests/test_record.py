@@ -206,13 +206,14 @@ def test_rows_before_a_failure_of_the_game_are_kept(tmp_path, monkeypatch):
 
 def test_a_second_recorder_is_refused_at_the_start(tmp_path):
     """Two recorders with one --output removed each other's parts, and both lost everything at the end."""
-    flags = ["--policy", "random", "--n-envs", "1", "--frames", "100000", "--output", str(tmp_path / "a.npz")]
+    flags = ["--policy", "random", "--n-envs", "1", "--frames", "5000", "--output", str(tmp_path / "a.npz")]
     command = [sys.executable, str(SCRIPT), *flags]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         while not list((tmp_path / "a.recording").glob("*/epoch_??????")):
-            assert first.poll() is None
+            assert first.poll() is None, first.stderr.read()
             time.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)  # it must not end before the second one has started
         second = subprocess.run(command, capture_output=True, text=True)
         assert second.returncode == 1 and "another process is writing" in second.stderr
         assert first.poll() is None
