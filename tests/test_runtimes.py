@@ -94,9 +94,8 @@ def test_the_last_error_names_every_backend_that_failed(exported, monkeypatch, c
 @pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
 def test_the_runtime_s_fault_is_not_the_file_s(exported, runtime, monkeypatch):
     """ "cannot be read as an exported model" sent people to export again, where a library was missing."""
-    monkeypatch.setattr(
-        runtimes, "openvino_core", runtimes.openvino_core.__wrapped__
-    )  # not the Core already there
+    # Another test may have made the Core already.
+    monkeypatch.setattr(runtimes, "openvino_core", runtimes.openvino_core.__wrapped__)
     monkeypatch.setitem(sys.modules, runtime, None)
     with pytest.raises(RuntimeUnavailable, match="does not work here") as refused:
         OnnxBackend(export_dir(exported[1]), runtime, None)
