@@ -10,7 +10,7 @@ Writes encoder.pt and decoder.pt (the best so far), last.pt (to resume from), me
 
 import argparse
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import dream  # noqa: F401  first: it reports packages that are missing
@@ -44,6 +44,7 @@ from dream.models.checkpoints import (
     fingerprint,
     load_autoencoder_part,
 )
+from dream.models.transfer import copy_weights
 from dream.training.loop import TrainingLoop
 from dream.training.optimizer import Optimizer
 from dream.training.options import add_training_options, check_training_options
@@ -196,9 +197,9 @@ def make_autoencoder(
             path = Path(args.init_from) / f"{kind}.pt"
             if part is encoder or path.exists():
                 loaded = load_autoencoder_part(path, kind)
-                if loaded.config != config:
+                if replace(loaded.config, height=config.height, width=config.width) != config:
                     raise InputError(f"{path} is of another shape: {loaded.config}, wanted {config}")
-                part.load_state_dict(loaded.state_dict())
+                copy_weights(part, loaded.state_dict())
     return encoder, decoder
 
 

@@ -2,6 +2,7 @@
 the network."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from dream.common.runs import NEW_RUN
 from dream.data.trajectories import Trajectories, recording_fingerprint
 from dream.models.autoencoder import Decoder, Encoder
 from dream.models.checkpoints import fingerprint, load_autoencoder, load_unet, make_unet_config
+from dream.models.transfer import copy_weights
 from dream.models.unet import UNet, UNetConfig
 
 
@@ -58,8 +60,13 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
             unet, earlier_runs = UNet(make_unet_config(resumed["config"])), resumed["earlier_runs"]
     elif args.init_from:
         source = args.init_from
-        unet, _, checkpoint = load_unet(args.init_from)
+        unet, game, checkpoint = load_unet(args.init_from)
         earlier_runs = checkpoint["training_runs"]
+        if tuple(game.action_names) != tuple(data.action_names):  # of another game
+            new = UNet(replace(unet.config, num_actions=data.num_actions))
+            kept = copy_weights(new, unet.state_dict())
+            print(f"{source} was trained on other actions: {len(kept)} of its weights are learned anew")
+            unet, earlier_runs = new, []
     else:
         return UNet(UNetConfig(num_actions=data.num_actions, **{"use_flow": True, **choices})), []
     for name, choice in choices.items():

@@ -1,0 +1,200 @@
+"""Which scripts lead from a game to a playable world model, with which options, and how the time is divided.
+
+The scripts of ppo/ are run as programs; nothing of theirs is imported.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PRETRAINED = ROOT / "sd" / "pretrained"
+BUILT_IN_GAME = "Mode7Kart-v0"  # the only game that has a pretrained agent
+
+# Fractions of the budget. Measurements: sd/NOTES.md, "Your own game".
+RECORD_FRACTION = 0.1  # at most
+AGENT_FRACTION = 0.1
+AUTOENCODER_FRACTION = 0.25  # of the time that is left for both trainings
+EXPORT_MINUTES = 1.0  # kept for the export; at most EXPORT_FRACTION
+EXPORT_FRACTION = 0.1
+AGENT_FROM_MINUTES = 120.0  # a shorter budget is too short for an agent that plays better than at random
+FRAMES_PER_MINUTE = (
+    450  # of the budget: more frames than the model can be trained on in that time are of no use
+)
+MIN_FRAMES, MAX_FRAMES = 4096, 163840
+RECORD_ENVS = 8
+MIN_MINUTES = 2.0  # of a whole run
+# On a large GPU small batches leave most of it idle (README.md, "Train your own").
+BIG_GPU_MB = 30_000
+AUTOENCODER_GPU_OPTIONS = ("--batch-size", "256")
+MODEL_GPU_OPTIONS = ("--batch-size", "256", "--learning-rate", "2e-3", "--rollout-length", "96")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the model is trained on: exactly one of the first three is set."""
+
+    game: str | None = None
+    videos: str | None = None  # folder
+    recording: str | None = None  # file
+    options: tuple[str, ...] = ()  # more options for the script that records the game or imports the videos
+
+    @property
+    def name(self) -> str:
+        """A short name for headings."""
+        return self.game or Path(self.videos or self.recording).resolve().stem
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a run."""
+
+    path: Path
+    source: Source
+
+    @property
+    def agent(self) -> Path:
+        return self.path / "agent"
+
+    @property
+    def recording(self) -> Path:
+        return Path(self.source.recording) if self.source.recording else self.path / "recording.npz"
+
+    @property
+    def autoencoder(self) -> Path:
+        return self.path / "autoencoder"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One script of a run. `minutes`: what it may take, with its earlier parts. `title`: for the progress bar."""
+
+    name: str
+    title: str
+    minutes: float
+    command: tuple[str, ...]
+
+
+def stage_names(source: Source, max_minutes: float) -> list[str]:
+    """The stages of a run in their order."""
+    names = ["autoencoder", "model", "export"]
+    if source.videos or source.game:
+        names.insert(0, "record")
+    if source.game and source.game != BUILT_IN_GAME and max_minutes >= AGENT_FROM_MINUTES:
+        names.insert(0, "agent")
+    return names
+
+
+def export_minutes(max_minutes: float) -> float:
+    return min(EXPORT_MINUTES, EXPORT_FRACTION * max_minutes)
+
+
+def plan_minutes(name: str, max_minutes: float, elapsed_minutes: float) -> float:
+    """What a stage that begins after `elapsed_minutes` of a run of `max_minutes` may take."""
+    left = max(0.5, max_minutes - elapsed_minutes - export_minutes(max_minutes))
+    return {
+        "agent": AGENT_FRACTION * max_minutes,
+        "record": RECORD_FRACTION * max_minutes,
+        "autoencoder": AUTOENCODER_FRACTION * left,
+        "model": left,
+        "export": export_minutes(max_minutes),
+    }[name]
+
+
+def make_stage(name: str, folder: Folder, minutes: float, max_minutes: float) -> Stage:
+    """The stage `name`, which may take `minutes` of a run of `max_minutes`."""
+    titles = {
+        "agent": "training an agent that plays the game",
+        "record": "recording the game" if folder.source.game else "importing the videos",
+        "autoencoder": "training the autoencoder",
+        "model": "training the world model",
+        "export": "exporting the model",
+    }
+    commands = {
+        "agent": agent_command,
+        "record": record_command if folder.source.game else import_command,
+        "autoencoder": autoencoder_command,
+        "model": model_command,
+        "export": export_command,
+    }
+    script, *options = map(str, commands[name](folder, minutes, max_minutes))
+    return Stage(name, titles[name], minutes, (sys.executable, str(ROOT / script), *options))
+
+
+def agent_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    return [
+        "ppo/train_ppo.py", "--game", folder.source.game, "--n-envs", RECORD_ENVS, "--record-envs", 0,
+        "--explore-envs", 0, "--video-every", 0, "--output-dir", folder.agent, "--max-minutes", f"{minutes:.2f}",
+        *resume(folder.agent), *folder.source.options,
+    ]  # fmt: skip
+
+
+def record_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    frames = max(MIN_FRAMES, min(MAX_FRAMES, int(FRAMES_PER_MINUTE * max_minutes)))
+    policy = ["--policy", "sticky"]
+    if folder.source.game == BUILT_IN_GAME:
+        policy = ["--policy", "agent=1,wander=4,sticky=3"]
+    elif (folder.agent / "best.pt").is_file():
+        policy = ["--policy", "agent=1,wander=2,sticky=1", "--agent", folder.agent / "best.pt"]
+    return [
+        "ppo/record_trajectories.py", "--game", folder.source.game, "--frames", frames, "--n-envs", RECORD_ENVS,
+        *policy, "--output", folder.recording, "--max-minutes", f"{minutes:.2f}", *folder.source.options,
+    ]  # fmt: skip
+
+
+def import_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    return [
+        "ppo/import_video.py", folder.source.videos, "--output", folder.recording, *folder.source.options
+    ]  # fmt: skip
+
+
+def autoencoder_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    return [
+        "sd/train_autoencoder.py", "--trajectories", folder.recording, "--output-dir", folder.autoencoder,
+        "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6, *start(folder.autoencoder, PRETRAINED),
+        *(AUTOENCODER_GPU_OPTIONS if has_big_gpu() else ()),
+    ]  # fmt: skip
+
+
+def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    return [
+        "sd/train_sd.py", "--trajectories", folder.recording, "--autoencoder-dir", folder.autoencoder,
+        "--output-dir", folder.model, "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6,
+        *start(folder.model, PRETRAINED / "model.pt"), *(MODEL_GPU_OPTIONS if has_big_gpu() else ()),
+    ]  # fmt: skip
+
+
+def export_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    return ["sd/export_sd.py", "--model-path", folder.model / "final.pt"]
+
+
+def play_command(folder: Folder, video: Path | None) -> list[str]:
+    """Opens the window; or, with `video`, plays ten seconds without one and writes them to that file."""
+    without_window = ["--headless", "--record", video] if video else []
+    script = ROOT / "sd" / "play_sd.py"
+    return [*map(str, (sys.executable, script, "--model-path", folder.model / "final.pt", *without_window))]
+
+
+def resume(run_dir: Path) -> list[str]:
+    return ["--resume"] if (run_dir / "last.pt").is_file() else []
+
+
+def start(run_dir: Path, pretrained: Path) -> list:
+    """Continues a training that was stopped; a new one starts from the pretrained weights."""
+    return [*resume(run_dir), "--init-from", pretrained]
+
+
+def has_big_gpu() -> bool:
+    """Whether an NVIDIA GPU with at least BIG_GPU_MB of memory is there; PyTorch is not needed for that."""
+    if not shutil.which("nvidia-smi"):
+        return False
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    found = subprocess.run(query, capture_output=True, text=True)
+    return any(line.strip().isdecimal() and int(line) >= BIG_GPU_MB for line in found.stdout.splitlines())
