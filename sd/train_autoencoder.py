@@ -173,8 +173,7 @@ def main(args: argparse.Namespace) -> None:
             "generator": generator.get_state(),
             "rng": rng_state(),
             "step": step,
-            "elapsed_s": schedule.elapsed_s(),
-            "trained_s": schedule.trained_s,
+            **schedule.state_dict(loop.progress),
             "best_psnr": best_psnr,
         }
         save_checkpoint(last, run_dir / "last.pt")

@@ -20,8 +20,9 @@ class LineWriter:
         self.stream = stream
 
     def write(self, text: str) -> None:
-        if text.strip():
-            self.stream.write(text.strip() + "\n")
+        text = text.replace("\x1b[A", "").strip()  # "up", of a bar below another
+        if text:
+            self.stream.write(text + "\n")
 
     def flush(self) -> None:
         self.stream.flush()

@@ -51,8 +51,8 @@ def finish_epoch(run: Run, state: TrainState, loop: TrainingLoop) -> None:
             state.best_score = score
             save_checkpoint(model, run.folder / "best.pt")
         save_checkpoint(model, run.folder / "final.pt")
-        state.elapsed_s, state.trained_s = loop.schedule.elapsed_s(), loop.schedule.trained_s
-        save_checkpoint({**run.resume_info, **state.state_dict()}, run.folder / "last.pt")
+        times = loop.schedule.state_dict(loop.progress)
+        save_checkpoint({**run.resume_info, **times, **state.state_dict()}, run.folder / "last.pt")
     loop.begin_epoch()
 
 

@@ -75,7 +75,7 @@ class TrainingLoop:
         if self.said_speed or self.clock.steps_s < SPEED_AFTER_S:
             return
         self.said_speed = True
-        step_s = self.clock.steps_s / self.clock.num_steps
+        step_s = self.clock.step_s()
         minutes = (self.schedule.max_steps - self.step) * step_s / 60
         self.bar.write(
             f"about {minutes:.0f} minutes, and time for measuring: {self.schedule.max_steps} steps of {step_s:.2f} s "

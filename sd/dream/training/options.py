@@ -95,7 +95,9 @@ def begin_schedule(
     if resumed:
         with refuse_damaged(Path(args.output_dir) / "last.pt", NEW_RUN):
             step, elapsed_s = int(resumed["step"]), float(resumed["elapsed_s"])
-            times = {"elapsed_s": elapsed_s, "trained_s": float(resumed.get("trained_s", elapsed_s))}
+            before = {"trained_s": elapsed_s, "spent_s": 0.0}  # in a last.pt of an older version
+            times = {name: float(resumed.get(name, value)) for name, value in before.items()}
+            times["elapsed_s"] = elapsed_s
     schedule = Schedule(args.epochs * epoch_steps, args.max_minutes, script_began(), **times)
     if schedule.is_used_up(step):
         print(

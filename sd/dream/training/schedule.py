@@ -8,6 +8,8 @@ import time
 
 FIRST_SAVE_S = 45.0  # seconds of training before the first epoch ends, where --epoch-samples is not given
 SAVE_S = 120.0  # length of the epochs after it
+LAST_SAVE_S = 30.0  # of training left: no epoch ends, since the training does soon
+WARM_UP_STEPS = 3
 MEASURE_EVERY = 8.0  # times its own duration pass between two measurements: at most a ninth of the time
 FINISH_S = 1.5  # from the last saved file to the end of the process
 ALMOST_DONE = 1 - 1e-6
@@ -25,15 +27,15 @@ class Schedule:
         max_minutes: float,
         began: float | None = None,
         elapsed_s: float = 0.0,
-        trained_s: float | None = None,
+        trained_s: float = 0.0,
+        spent_s: float = 0.0,
     ) -> None:
         """began: `time.monotonic()` when this part of the run began (default: now). elapsed_s, trained_s: seconds that
-        its earlier parts have taken, in all and in training steps."""
+        its earlier parts have taken, in all and in training steps. spent_s: the time budget that they have used up."""
         self.max_steps, self.max_s = max_steps, max_minutes * 60
         self.began = (time.monotonic() if began is None else began) - elapsed_s
-        self.earlier_s = elapsed_s
-        self.trained_s = elapsed_s if trained_s is None else trained_s
-        self.reserve_s = 0.0  # for measuring and saving at the end
+        self.earlier_s, self.trained_s, self.spent_s = elapsed_s, trained_s, spent_s
+        self.reserve_s = 0.0  # for one more step, measuring and saving at the end
 
     def elapsed_s(self) -> float:
         """Seconds since the run began, earlier parts included, but not the time between them."""
@@ -51,7 +53,12 @@ class Schedule:
 
     def is_used_up(self, step: int) -> bool:
         """Whether the earlier parts of a resumed run have taken all steps, or all of the time."""
-        return step >= self.max_steps or (bool(self.max_s) and self.earlier_s >= self.max_s)
+        return step >= self.max_steps or 0 < self.max_s <= max(self.earlier_s, self.spent_s)
+
+    def state_dict(self, progress: float) -> dict[str, float]:
+        """The times of the run so far, as `__init__` takes them, for last.pt."""
+        spent_s = self.max_s if progress >= 1 else 0.0
+        return {"elapsed_s": self.elapsed_s(), "trained_s": self.trained_s, "spent_s": spent_s}
 
     def expected_steps(self, step: int) -> int:
         """Steps of the whole run, estimated from the `step` that are done."""
@@ -89,35 +96,42 @@ class EpochClock:
         """Counts a training step, which has lasted since the last one or since `epoch_began`."""
         now = time.monotonic()
         self.num_steps += 1
-        self.steps_s += now - self.last_step
+        if self.num_steps > WARM_UP_STEPS:
+            self.steps_s += now - self.last_step
         self.schedule.trained_s += now - self.last_step
         self.last_step = now
-        if self.measure_s is None:
-            self.schedule.reserve_s = FINISH_S + self.expected_measure_s()
+        self.schedule.reserve_s = FINISH_S + self.expected_measure_s() + self.step_s()
+
+    def step_s(self) -> float:
+        """Mean duration of a step, without the first ones, which take many times as long; 0 until there are others."""
+        return self.steps_s / max(1, self.num_steps - WARM_UP_STEPS)
 
     def expected_measure_s(self) -> float:
         """Seconds that measuring and saving take, as timed last, or estimated."""
         if self.measure_s is not None:
             return self.measure_s
-        return self.measure_steps * self.steps_s / max(1, self.num_steps)
+        return self.measure_steps * self.step_s()
 
     def epoch_is_over(self, step: int) -> bool:
         if self.epoch_steps:
             return step % self.epoch_steps == 0
-        return self.last_step - self.epoch_began >= (SAVE_S if self.num_epochs else FIRST_SAVE_S)
+        length_s = SAVE_S if self.num_epochs else FIRST_SAVE_S
+        return self.last_step - self.epoch_began >= length_s and self.schedule.training_left_s() > LAST_SAVE_S
 
     def measure_is_due(self, progress: float) -> bool:
-        waited_s = self.last_step - self.measured_at
-        return (
-            bool(self.epoch_steps) or progress >= 1 or waited_s >= MEASURE_EVERY * self.expected_measure_s()
-        )
+        if self.epoch_steps or progress >= 1:
+            return True
+        measure_s = self.expected_measure_s()
+        # Near the end the time is better spent on training: the last weights are measured anyway.
+        is_near_end = self.schedule.training_left_s() < 2 * measure_s
+        return self.last_step - self.measured_at >= MEASURE_EVERY * measure_s and not is_near_end
 
     def epoch_saved(self, measured: bool) -> None:
         """To be called when measuring and saving are done."""
         now = time.monotonic()
         if measured:
             self.measure_s, self.measured_at = now - self.last_step, now
-            self.schedule.reserve_s = FINISH_S + self.measure_s
+            self.schedule.reserve_s = FINISH_S + self.measure_s + self.step_s()
         self.num_epochs += 1
         self.last_step = self.epoch_began = now
 

@@ -29,8 +29,6 @@ class TrainState:
     adversarial: AdversarialLoss
     generator: torch.Generator  # of all noise and all draws, on the CPU
     step: int = 0
-    elapsed_s: float = 0.0  # of the run until it was saved last
-    trained_s: float = 0.0  # of these, in training steps
     best_score: float = float("-inf")
 
     @classmethod
@@ -69,8 +67,6 @@ class TrainState:
             "adversarial": self.adversarial.state_dict(),
             "rng": rng_state(),
             "step": self.step,
-            "elapsed_s": self.elapsed_s,
-            "trained_s": self.trained_s,
             "best_score": self.best_score,
         }
 
