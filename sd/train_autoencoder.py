@@ -1,15 +1,15 @@
 """Trains the autoencoder, which compresses the frames of a recording into small latents and back.
 
-    python sd/train_autoencoder.py --trajectories ppo/checkpoints/RUN/trajectories.npz --max-minutes 15
+    python sd/train_autoencoder.py --trajectories output/recording.npz --max-minutes 15
     python sd/train_autoencoder.py --trajectories FILE --epochs 1 --epoch-samples 64       # tiny: seconds
     python sd/train_autoencoder.py --trajectories FILE --max-minutes 30 --resume          # continues, 30 minutes in all
-    tensorboard --logdir sd/output_autoencoder  # after pip install tensorboard
+    tensorboard --logdir output/autoencoder             # after pip install tensorboard
 
-Writes encoder.pt and decoder.pt (the best so far), last.pt (to resume from), metrics.csv and previews/.
+Writes about every two minutes: encoder.pt and decoder.pt (the best so far), last.pt (to resume from), metrics.csv and
+previews/.
 """
 
 import argparse
-import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from dream.common.device import cache_on_device, device_generator, to_device
 from dream.common.distributed import SINGLE, Distributed
 from dream.common.errors import InputError, refuse_damaged, run_script
+from dream.common.progress import progress_bar
 from dream.common.runs import (
     NEW_RUN,
     MetricsLog,
@@ -32,7 +33,7 @@ from dream.common.runs import (
     save_checkpoint,
     seed_everything,
 )
-from dream.common.startup import ArgumentParser
+from dream.common.startup import ArgumentParser, command_line
 from dream.data.latents import to_float_frames
 from dream.data.splits import split_episodes
 from dream.data.trajectories import Trajectories, open_trajectories, recording_fingerprint
@@ -47,7 +48,7 @@ from dream.models.checkpoints import (
 from dream.models.transfer import copy_weights
 from dream.training.loop import TrainingLoop
 from dream.training.optimizer import Optimizer
-from dream.training.options import add_training_options, check_training_options
+from dream.training.options import add_training_options, begin_schedule, check_training_options
 from dream.training.schedule import Schedule, learning_rate
 from torch import Tensor
 
@@ -58,11 +59,13 @@ MSE_WEIGHT = 64.0
 INIT_ENCODER_LR_SCALE = 0.1  # of the encoder with --init-from, so that its latents change little
 WEIGHT_DECAY = 1e-4
 VALIDATION_FRAMES = 96
+MEASURE_COST = 0.25  # training steps on a whole frame that take as long as measuring one
+GOOD_PSNR = 20.0  # dB; below it the frames are hardly recognisable
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    groups = add_training_options(parser, "output_autoencoder", 50, "crops", batch_size=4, rate=2e-3)
+    groups = add_training_options(parser, "output/autoencoder", 50, "crops", batch_size=4, rate=2e-3)
     groups["paths"].add_argument(
         "--init-from",
         metavar="DIR",
@@ -98,26 +101,27 @@ def main(args: argparse.Namespace) -> None:
     lr_scales = (INIT_ENCODER_LR_SCALE if args.init_from else 1.0, 1.0)
     optimizer = Optimizer([encoder, decoder], WEIGHT_DECAY, lr_scales)
     generator = torch.Generator().manual_seed(args.seed)
-    step, elapsed_s, best_psnr = 0, 0.0, float("-inf")
+    step, best_psnr = 0, float("-inf")
     if resumed:
         with refuse_damaged(run_dir / "last.pt", NEW_RUN):
             optimizer.load_state_dict(resumed["optimizer"])
             generator.set_state(resumed["generator"])
             restore_rng_state(resumed["rng"])
-            step, elapsed_s, best_psnr = resumed["step"], resumed["elapsed_s"], resumed["best_psnr"]
+            step, best_psnr = resumed["step"], resumed["best_psnr"]
+    num_weights = sum(p.numel() for p in parameters)
+    schedule, epoch_steps = begin_schedule(args, resumed, 4 * 4 * num_weights)
 
     # data
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
     frames, train_frames = cache_on_device(data.frames, device), torch.from_numpy(np.argwhere(train_mask))
     validation = validation_frames(data, validation_mask)
-    steps_per_epoch = max(1, args.epoch_samples // args.batch_size)
-    schedule = Schedule(args.epochs * steps_per_epoch, args.max_minutes, elapsed_s)
     log = MetricsLog(run_dir, resume_step=step if resumed else None) if dist.is_main else None
     print(f"frames {data.frames.shape}: {len(train_frames)} for training, {len(validation)} for validation;")
-    num_weights = sum(p.numel() for p in parameters)
     print(f"latents {decoder.config.latent_shape}, {num_weights:,} weights, seed {args.seed}, {device}")
 
-    loop = TrainingLoop(schedule, steps_per_epoch, dist, step)
+    frames_per_step = args.batch_size * min(1, CROP[0] * CROP[1] / (data.height * data.width))
+    measure_steps = MEASURE_COST * len(validation) / frames_per_step
+    loop = TrainingLoop(schedule, epoch_steps, dist, step, measure_steps)
     while loop.progress < 1:
         # crops -> latents, with noise -> crops
         crops, crop_origin = draw_crops(frames, train_frames, args.batch_size, generator, device, dist)
@@ -137,10 +141,13 @@ def main(args: argparse.Namespace) -> None:
         if not loop.end_step(step, {"loss/train": loss.detach()}):
             continue
         means = loop.mean_metrics()
-        if not dist.is_main:  # the main process alone validates, logs and saves
+        if not dist.is_main:  # the main process alone measures, logs and saves
+            loop.begin_epoch()
             continue
 
-        # validate, log
+        # measure, log; always, because it takes seconds
+        loop.measure_is_due = True
+        loop.bar.set_description("measuring")
         rebuilt = reconstruct(encoder, decoder, validation, device)
         validation_psnr = psnr(rebuilt, to_float_frames(validation, device)).mean().item()
         log.write(step, {**means, "psnr/autoencoder": validation_psnr})
@@ -167,16 +174,28 @@ def main(args: argparse.Namespace) -> None:
             "generator": generator.get_state(),
             "rng": rng_state(),
             "step": step,
-            "elapsed_s": schedule.elapsed_s(),
+            **schedule.state_dict(loop.progress),
             "best_psnr": best_psnr,
         }
         save_checkpoint(last, run_dir / "last.pt")
+        loop.begin_epoch()
     loop.bar.close()
+    if dist.is_main:
+        print_summary(args, schedule, step, best_psnr)
+
+
+def print_summary(args: argparse.Namespace, schedule: Schedule, step: int, best_psnr: float) -> None:
     print(
         f"{schedule.stop_reason(step)}: {step} steps; held-out frames are reconstructed at {best_psnr:.2f} dB"
     )
-    paths = ["--trajectories", Path(args.trajectories).as_posix(), "--autoencoder-dir", run_dir.as_posix()]
-    print("next: " + shlex.join(["python", "sd/train_sd.py", *paths]))
+    if best_psnr < GOOD_PSNR:
+        print(
+            f"warning: below {GOOD_PSNR:.0f} dB frames are hardly recognisable, and no model can be better: train "
+            f"longer, by the same command with --resume and {schedule.more_option(step)}"
+        )
+    paths = ["--trajectories", Path(args.trajectories).as_posix()]
+    paths += ["--autoencoder-dir", Path(args.output_dir).as_posix()]
+    print("next: " + command_line("sd/train_sd.py", *paths))
 
 
 def make_autoencoder(
@@ -245,9 +264,11 @@ def reconstruct(encoder: Encoder, decoder: Decoder, frames_u8: np.ndarray, devic
     Computed in float32 with the running statistics of the batch norm, as a saved autoencoder would."""
     encoder.eval()
     parts = [part for part in np.array_split(frames_u8, 8) if len(part)]
-    latents = torch.cat([encoder(to_float_frames(part, device)) for part in parts])
+    rebuilt = []
+    for part in progress_bar(parts, desc="measuring", leave=False):
+        rebuilt.append(decode(decoder, encoder(to_float_frames(part, device))))
     encoder.train()
-    return decode(decoder, latents)
+    return torch.cat(rebuilt)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,7 @@ def test_nothing_is_unpickled():
         "disk_room.py",
         "mp4.py",
         "pictures.py",
+        "progress.py",
         "startup.py",
     ],
 )

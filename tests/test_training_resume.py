@@ -11,7 +11,8 @@ import torch
 import train_autoencoder
 import train_sd
 from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
-from dream.training import schedule
+from dream.evaluation import epoch_end
+from dream.training import options, schedule
 from training_helpers import (
     assert_same,
     metrics_rows,
@@ -63,7 +64,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(script, tmp_path, monkeypatch
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train(*flags, "--output-dir", straight)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt_after_epoch(patch, script)
+        interrupt_after_epoch(patch, epoch_end if script is train_sd else script)
         train(*flags, "--output-dir", resumed)
     assert len(metrics_rows(resumed)) == 1
     if script is train_sd:
@@ -80,23 +81,56 @@ def test_a_resumed_run_equals_an_uninterrupted_one(script, tmp_path, monkeypatch
 
 @BOTH_SCRIPTS
 def test_resume_continues_a_run_that_the_time_budget_ended(
-    script, tmp_path, trained, small_models, monkeypatch
+    script, tmp_path, trained, small_models, monkeypatch, capsys
 ):
     """Each look at the clock takes one second, so that the speed of the machine does not matter."""
     seconds = itertools.count()
     monkeypatch.setattr(schedule, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(options, "script_began", lambda: float(next(seconds)))
     train = run_train_sd if script is train_sd else run_train_autoencoder
     flags = training_data(trained) if script is train_sd else ["--trajectories", trained / "square.npz"]
     flags += ["--epochs", 1000, "--output-dir", tmp_path]
-    train(*flags, "--max-minutes", 0.2)
+    train(*flags, "--max-minutes", 1)
     first = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert 0 < first["step"] < 12 <= first["elapsed_s"]
+    assert 0 < first["step"] < 60 and 30 < first["elapsed_s"] <= 63 and first["spent_s"] == 60
     assert metrics_rows(tmp_path)[-1]["step"] == str(first["step"])  # an unfinished last epoch is saved too
-    train(*flags, "--max-minutes", (first["elapsed_s"] + 12) / 60, "--resume")
+    capsys.readouterr()
+    train(*flags, "--max-minutes", 1, "--resume")
+    said = capsys.readouterr().out
+    assert "nothing left to do" in said and "--resume and --max-minutes 3" in said
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == first["step"]
+    train(*flags, "--max-minutes", 2, "--resume")
     second = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert first["step"] < second["step"] < 24 and second["elapsed_s"] >= first["elapsed_s"] + 12
+    assert first["step"] < second["step"] < 120 and 60 < second["elapsed_s"] <= 123
     steps = [int(row["step"]) for row in metrics_rows(tmp_path)]
     assert first["step"] in steps and steps[-1] == second["step"] and steps == sorted(set(steps))
+
+
+@BOTH_SCRIPTS
+def test_epochs_by_the_clock_are_saved_and_resumed(script, tmp_path, trained, small_models, monkeypatch):
+    """Without --epoch-samples: the steps are those of a run that is never saved, whenever it is interrupted."""
+    train, parse = script.main, script.parse_args
+    flags = training_data(trained) if script is train_sd else ["--trajectories", trained / "square.npz"]
+    flags = [*map(str, flags), "--epochs", "1", "--batch-size", "8", "--device", "cpu"]
+    monkeypatch.setattr(options, "EPOCH_SAMPLES", 40)  # five steps
+    for name in ("FIRST_SAVE_S", "SAVE_S", "LAST_SAVE_S"):
+        monkeypatch.setattr(schedule, name, 0.0)
+    straight, resumed = str(tmp_path / "straight"), str(tmp_path / "resumed")
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule, "FIRST_SAVE_S", 1e9)
+        train(parse([*flags, "--output-dir", straight]))
+    assert len(metrics_rows(Path(straight))) == 1
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_after_epoch(patch, epoch_end if script is train_sd else script)
+        train(parse([*flags, "--output-dir", resumed]))
+    assert (Path(resumed) / ("final.pt" if script is train_sd else "decoder.pt")).exists()
+    train(parse([*flags, "--output-dir", resumed, "--resume"]))
+    assert [row["step"] for row in metrics_rows(Path(resumed))] == ["1", "2", "3", "4", "5"]
+    last = [torch.load(Path(run) / "last.pt", weights_only=True) for run in (straight, resumed)]
+    for name in ("best_score", "best_psnr"):  # the best of five measurements, and of one
+        for each in last:
+            each.pop(name, None)
+    assert_same(*last)
 
 
 @BOTH_SCRIPTS

@@ -9,6 +9,7 @@ import os
 import platform
 import random
 import shutil
+import sys
 from contextlib import nullcontext
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -113,7 +114,12 @@ def exclusive_run(main: Callable[[argparse.Namespace], None]) -> Callable[[argpa
     def locked(args: argparse.Namespace) -> None:
         # Of the processes that torchrun has started, only the first one writes.
         with locked_folder(args.output_dir) if os.environ.get("RANK", "0") == "0" else nullcontext():
-            main(args)
+            try:
+                main(args)
+            except KeyboardInterrupt:
+                if (Path(args.output_dir) / "last.pt").exists():
+                    raise
+                sys.exit("interrupted before anything was saved: begin again with the same command")
 
     return locked
 

@@ -1,22 +1,27 @@
 """Frames to latents: conversions, the latents of a whole recording cached in the run's folder, windows of them."""
 
+import io
 import json
+import math
+import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dream.common.device import to_device
 from dream.common.disk_room import check_room
 from dream.common.files import atomic_write
+from dream.common.progress import progress_bar
 from dream.common.runs import autocast
 from dream.data.trajectories import Trajectories, recording_fingerprint
 from dream.models.autoencoder import Encoder
 
 ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames per forward pass
+SPEED_AFTER_S = 3.0  # of encoding: its speed is known then
 CHUNK_BYTES = 4 * 2**20  # unit of reading a file for its checksum
 
 
@@ -34,13 +39,15 @@ def to_u8(frames: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def encode_recording(
-    trajectories: Trajectories, encoder: Encoder, autoencoder: str, folder: Path, device: torch.device
-) -> np.ndarray:
+    trajectories: Trajectories, encoder: Encoder, autoencoder: str, folder: Path, device: torch.device,
+    time_left_s: float = math.inf,
+) -> np.ndarray:  # fmt: skip
     """Latents of the whole recording, float16 (N, T, C, h, w), memory-mapped from `folder`/latents.npy.
 
     `autoencoder`: its fingerprint. `folder`/latents.json has the source of the latents and the checksum of the file;
-    they are encoded again if the recording or the autoencoder has changed, or if the file is damaged. Raises InputError
-    if the disk has too little free space.
+    they are encoded again if the recording or the autoencoder has changed, or if the file is damaged. `time_left_s`:
+    of the budget; a line says how long encoding takes, and whether that leaves time to train. Raises InputError if the
+    disk has too little free space.
     """
     N, T = trajectories.actions.shape
     source = {
@@ -57,21 +64,58 @@ def encode_recording(
     if not is_current:
         folder.mkdir(parents=True, exist_ok=True)
         metadata_path.unlink(missing_ok=True)
-        num_bytes = 2 * int(np.prod(source["shape"]))
+        num_bytes = latent_bytes(trajectories, encoder)
         print(f"encoding the recording to {path}: {num_bytes / 1e9:.2f} GB", flush=True)
         check_room(path, num_bytes, "the encoded recording")
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "<f2", "fortran_order": False, "shape": tuple(source["shape"])}
+        )
         with atomic_write(path) as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": tuple(source["shape"])}
-            np.lib.format.write_array_header_1_0(file, header)
-            batch_size = ENCODE_BATCH[device.type]
-            for row in tqdm(trajectories.frames, desc="encoding", unit="row"):
-                for start in range(0, T, batch_size):
-                    frames = to_float_frames(row[start : start + batch_size], device)
-                    with autocast(device):
-                        file.write(encoder(frames).half().cpu().numpy().tobytes())
+            checksum = zlib.crc32(header.getvalue())
+            file.write(header.getvalue())
+            for latents in encoded_batches(trajectories.frames, encoder, device, time_left_s):
+                file.write(latents)
+                checksum = zlib.crc32(latents, checksum)
         with atomic_write(metadata_path, "w") as file:
-            json.dump({**source, "crc32": file_checksum(path)}, file)
+            json.dump({**source, "crc32": checksum}, file)
     return np.load(path, mmap_mode="c", allow_pickle=False)  # "c": torch warns about read-only arrays
+
+
+def latent_bytes(trajectories: Trajectories, encoder: Encoder) -> int:
+    """Size of the latents of a whole recording."""
+    return 2 * trajectories.actions.size * math.prod(encoder.config.latent_shape)
+
+
+def encoded_batches(
+    frames: np.ndarray, encoder: Encoder, device: torch.device, time_left_s: float
+) -> Iterator[bytes]:
+    """Yields the latents, float16 (B, C, h, w), of all frames, uint8 (N, T, 3, H, W), in order."""
+    N, T = frames.shape[:2]
+    batch_size = ENCODE_BATCH[device.type]
+    began, announced = time.monotonic(), False
+    with progress_bar(total=N * T, desc="encoding", unit="frame") as bar:
+        for row in frames:
+            for start in range(0, T, batch_size):
+                batch = to_float_frames(row[start : start + batch_size], device)
+                with autocast(device):
+                    yield encoder(batch).half().cpu().numpy().tobytes()
+                bar.update(len(batch))
+                passed_s = time.monotonic() - began
+                if not announced and passed_s > SPEED_AFTER_S:
+                    announced = True
+                    bar.write(encoding_time_line(N * T, passed_s * N * T / bar.n, time_left_s))
+
+
+def encoding_time_line(num_frames: int, needed_s: float, time_left_s: float) -> str:
+    """How long encoding takes; a warning if that leaves less than half of the time for training."""
+    line = f"encoding {num_frames} frames takes about {needed_s / 60:.1f} minutes"
+    if needed_s < time_left_s / 2:
+        return line
+    return (
+        f"warning: {line}, of the {time_left_s / 60:.1f} that are left: give --max-minutes "
+        f"{math.ceil(3 * needed_s / 60) + 1} or more, or record fewer frames"
+    )
 
 
 def read_metadata(path: Path) -> dict:
@@ -85,10 +129,12 @@ def read_metadata(path: Path) -> dict:
 
 def file_checksum(path: Path) -> int:
     """CRC-32 of a file, read at about a gigabyte per second."""
-    checksum = 0
-    with open(path, "rb") as file:
+    checksum, size = 0, path.stat().st_size
+    bar = progress_bar(total=size, desc=f"checking {path.name}", unit="B", unit_scale=True, leave=False)
+    with open(path, "rb") as file, bar:
         while chunk := file.read(CHUNK_BYTES):
             checksum = zlib.crc32(chunk, checksum)
+            bar.update(len(chunk))
     return checksum
 
 

@@ -1,30 +1,47 @@
 """Preview pictures during training: the effect of each action, and a held-out rollout next to the real frames."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from dream.evaluation.image_grid import save_image_grid
-from dream.evaluation.validation import ValidationSet, rollout_each_action
+from dream.evaluation.validation import MAX_ACTION_ROWS, ValidationSet, rollout_each_action
 from dream.models.autoencoder import Decoder, decode
+from dream.models.rollout import rollout
 from dream.models.unet import UNet
 
 EVERY = 8  # only every 8th frame of the rollout is drawn
+ACTION_FRAMES = 13  # generated under each action
 
 
-def save_previews(
-    unet: UNet,
-    decoder: Decoder,
-    held_out: ValidationSet,
-    rollouts: Tensor,
-    steps: int,
-    folder: Path,
-    step: int,
-) -> None:
-    """Writes step_NNNNNN_actions.png and step_NNNNNN_film.png. rollouts: latents (R, F, C, h, w) from `validate`."""
+def num_preview_frames(unet: UNet, held_out: ValidationSet, measured: bool) -> int:
+    """Frames that the previews generate."""
+    return (
+        ACTION_FRAMES * min(unet.config.num_actions, MAX_ACTION_ROWS) if measured else held_out.horizons[-1]
+    )
+
+
+def save_action_preview(
+    unet: UNet, decoder: Decoder, held_out: ValidationSet, steps: int, path: Path,
+    on_frames: Callable[[int], object] | None = None,
+) -> None:  # fmt: skip
+    """Writes a picture of one row for each action, held from one start."""
     context = held_out.long_context[:1]
     actions = held_out.long_actions[:1, : context.shape[1]]
-    rows = rollout_each_action(unet, decoder, context, actions, steps, num_frames=13, every=4)
-    save_image_grid(rows, folder / f"step_{step:06d}_actions.png")
-    rows = [held_out.long_frames[0, 1::EVERY], decode(decoder, rollouts[0, ::EVERY])]
-    save_image_grid(rows, folder / f"step_{step:06d}_film.png")
+    rows = rollout_each_action(unet, decoder, context, actions, steps, ACTION_FRAMES, 4, on_frames)
+    save_image_grid(rows, path)
+
+
+def save_film(decoder: Decoder, held_out: ValidationSet, latents: Tensor, path: Path) -> None:
+    """Writes a picture of the first held-out rollout, whose latents (F, C, h, w) are given, below the real frames."""
+    save_image_grid([held_out.long_frames[0, 1::EVERY], decode(decoder, latents[::EVERY])], path)
+
+
+def first_rollout(
+    unet: UNet, held_out: ValidationSet, steps: int, on_frames: Callable[[int], object] | None = None
+) -> Tensor:
+    """Latents (F, C, h, w) of the first held-out rollout alone, a fraction of what `validate` takes."""
+    generator = torch.Generator().manual_seed(0)
+    return rollout(unet, held_out.long_context[:1], held_out.long_actions[:1], steps, generator, on_frames)[0]

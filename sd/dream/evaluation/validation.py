@@ -1,5 +1,6 @@
 """Validation during training: metrics on held-out episodes, with the baselines of copying the last or first frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from dream.models.autoencoder import Decoder, decode
 from dream.models.rollout import rollout, sample_next_latent
 from dream.models.unet import UNet
 
+BATCH = 16  # windows
 NUM_WINDOWS = 96  # for the next frame
 NUM_ROLLOUTS = 8
 MAX_ACTION_ROWS = 12  # actions in the preview
@@ -34,6 +36,10 @@ class ValidationSet:
     long_actions: Tensor  # (R, L + F - 1)
     long_frames: Tensor  # (R, F + 1, 3, H, W): the last real frame of the context and the F frames after it
     horizons: tuple[int, ...]
+
+    def num_frames(self) -> int:
+        """Frames that `validate` generates."""
+        return len(self.context) + len(self.long_context) * self.horizons[-1]
 
     def copy_first_psnr(self, horizon: int) -> float:
         """PSNR in dB of the last context frame against the real frame `horizon` frames later."""
@@ -84,15 +90,23 @@ def validation_set(
 
 @torch.no_grad()
 def validate(
-    unet: UNet, decoder: Decoder, held_out: ValidationSet, steps: int
-) -> tuple[dict[str, float], Tensor]:
+    unet: UNet, decoder: Decoder, held_out: ValidationSet, steps: int,
+    on_frames: Callable[[int], object] | None = None,
+) -> tuple[dict[str, float], Tensor]:  # fmt: skip
     """Returns metrics by name (PSNR in dB against the recorded frames) and the rollouts' latents (R, F, C, h, w).
 
-    The noise is the same in every call, so that epochs are comparable. steps: sampling steps per frame.
+    The noise is the same in every call, so that epochs are comparable. steps: sampling steps per frame. on_frames:
+    called with the number of new frames, of `held_out.num_frames()` in all.
     """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(held_out.target_latent.shape, generator=generator).to(held_out.target_latent.device)
-    latent = sample_next_latent(unet, held_out.context, held_out.actions, noise, steps)
+    latents = []
+    inputs = (held_out.context, held_out.actions, noise)
+    for batch in zip(*(each.split(BATCH) for each in inputs), strict=True):
+        latents.append(sample_next_latent(unet, *batch, steps))
+        if on_frames:
+            on_frames(len(latents[-1]))
+    latent = torch.cat(latents)
 
     def decoded_psnr(latents: Tensor, target: Tensor) -> float:
         return psnr(decode(decoder, latents), target).mean().item()
@@ -106,7 +120,7 @@ def validate(
     if unet.config.use_flow:
         warped = unet.warp_last_latent(held_out.context, held_out.actions)
         metrics["psnr/warped"] = decoded_psnr(warped, held_out.target)
-    rollouts = rollout(unet, held_out.long_context, held_out.long_actions, steps, generator)
+    rollouts = rollout(unet, held_out.long_context, held_out.long_actions, steps, generator, on_frames)
     for horizon in held_out.horizons:
         real = held_out.long_frames[:, horizon]
         metrics[f"psnr/rollout_{horizon}"] = decoded_psnr(rollouts[:, horizon - 1], real)
@@ -116,8 +130,9 @@ def validate(
 
 @torch.no_grad()
 def rollout_each_action(
-    unet: UNet, decoder: Decoder, context: Tensor, actions: Tensor, steps: int, num_frames: int, every: int
-) -> list[Tensor]:
+    unet: UNet, decoder: Decoder, context: Tensor, actions: Tensor, steps: int, num_frames: int, every: int,
+    on_frames: Callable[[int], object] | None = None,
+) -> list[Tensor]:  # fmt: skip
     """One rollout for each action, which is held for num_frames frames, from the context (1, L, C, h, w) and the
     actions (1, L) that led to it. Each row, (1 + ceil(num_frames / every), 3, H, W): the last frame of the context,
     then every `every`-th generated frame. At most MAX_ACTION_ROWS rows."""
@@ -125,6 +140,7 @@ def rollout_each_action(
     for action in range(min(unet.config.num_actions, MAX_ACTION_ROWS)):
         held = torch.full((1, num_frames), action, device=actions.device)
         generator = torch.Generator().manual_seed(0)
-        latents = rollout(unet, context, torch.cat([actions[:, :-1], held], dim=1), steps, generator)[0]
+        shown = torch.cat([actions[:, :-1], held], dim=1)
+        latents = rollout(unet, context, shown, steps, generator, on_frames)[0]
         rows.append(decode(decoder, torch.cat([context[0, -1:], latents[::every]])))
     return rows

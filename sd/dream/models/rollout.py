@@ -1,5 +1,7 @@
 """Samples the next latent, in training, validation and play (TorchBackend), and rollouts of many latents."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,15 +38,20 @@ def sample_next_latent(
 
 
 @torch.no_grad()
-def rollout(unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+def rollout(
+    unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator,
+    on_frames: Callable[[int], object] | None = None,
+) -> Tensor:  # fmt: skip
     """F generated latents (B, F, C, h, w), each sampled from the context that contains the ones before it.
 
     context: real latents (B, L, C, h, w). actions: int64 (B, L + F - 1); actions[:, L - 1] leads to the first generated
-    frame. steps: sampling steps per frame.
+    frame. steps: sampling steps per frame. on_frames: called with the number of new frames, for a progress bar.
     """
     L, latents = context.shape[1], []
     for end in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
         latents.append(sample_next_latent(unet, context, actions[:, end - L : end], noise, steps))
         context = torch.cat([context[:, 1:], latents[-1][:, None]], dim=1)
+        if on_frames:
+            on_frames(len(context))
     return torch.stack(latents, dim=1)

@@ -1,32 +1,60 @@
-"""What both training scripts do after every step: progress, progress bar, and the mean metrics of an epoch."""
+"""What both training scripts do after every step: progress, progress bar, the end of an epoch and its mean metrics."""
 
 import math
 
 from torch import Tensor
-from tqdm import tqdm
 
 from dream.common.distributed import Distributed
 from dream.common.errors import InputError
-from dream.training.schedule import Schedule
+from dream.common.progress import progress_bar
+from dream.training.schedule import ALMOST_DONE, EpochClock, Schedule
+
+SPEED_AFTER_S = 10.0  # seconds of training after which a run without a time budget says how long it will take
 
 
 class TrainingLoop:
-    """`while loop.progress < 1: ...; if loop.end_step(step, metrics): (the epoch is over)`."""
+    """`while loop.progress < 1: ...; if loop.end_step(step, metrics): (measure, save); loop.begin_epoch()`."""
 
-    def __init__(self, schedule: Schedule, steps_per_epoch: int, dist: Distributed, step: int) -> None:
-        """step: how many are done already, where a run is resumed."""
-        self.schedule, self.steps_per_epoch, self.dist = schedule, steps_per_epoch, dist
-        self.progress = dist.broadcast(schedule.progress(step))  # 0-1, the same in all processes
+    def __init__(
+        self,
+        schedule: Schedule,
+        epoch_steps: int | None,
+        dist: Distributed,
+        step: int,
+        measure_steps: float = 0,
+    ) -> None:
+        """step: how many are done already, where a run is resumed. epoch_steps, measure_steps: see `EpochClock`."""
+        self.schedule, self.dist, self.step = schedule, dist, step
+        self.clock = EpochClock(schedule, epoch_steps, measure_steps)
+        self.measure_is_due = False
         self.history: list[dict[str, Tensor]] = []
-        self.bar = tqdm(total=schedule.max_steps, initial=step, unit="step", mininterval=1)
+        self.said_speed = bool(schedule.max_s)
+        used_up = schedule.is_used_up(step)
+        self.progress = self._progress(at_most=1.0 if used_up else ALMOST_DONE)  # else at least one step
+        self.bar = progress_bar(total=schedule.max_steps, initial=step, unit="step", desc="training")
 
     def end_step(self, step: int, metrics: dict[str, Tensor]) -> bool:
         """Takes the metrics (scalars) of a step, after which `step` are done; returns whether the epoch is over."""
+        self.step = step
         self.history.append(metrics)
+        self.clock.step_done()
         self.bar.total = self.schedule.expected_steps(step)
         self.bar.update()
-        self.progress = self.dist.broadcast(self.schedule.progress(step))
-        return step % self.steps_per_epoch == 0 or self.progress >= 1
+        self._say_speed()
+        self.progress = self._progress()
+        over = self.clock.epoch_is_over(step)
+        if not self.clock.epoch_steps:  # the clocks of several processes differ
+            over = bool(self.dist.broadcast(float(over)))
+        over = over or self.progress >= 1
+        self.measure_is_due = over and self.clock.measure_is_due(self.progress)
+        return over
+
+    def begin_epoch(self) -> None:
+        """Counts the time of measuring and saving. A run whose time that has used up ends only after one more step if
+        the model was not measured."""
+        self.clock.epoch_saved(self.measure_is_due)
+        self.progress = self._progress(at_most=1.0 if self.measure_is_due else ALMOST_DONE)
+        self.bar.set_description("training")
 
     def mean_metrics(self) -> dict[str, float]:
         """Means of the epoch's metrics over its steps and over the processes; a new epoch begins. Raises InputError
@@ -38,3 +66,18 @@ class TrainingLoop:
                 "the loss is not finite: lower --learning-rate, then --resume the last saved epoch"
             )
         return means
+
+    def _progress(self, at_most: float = 1.0) -> float:
+        """0-1, the same in all processes."""
+        return self.dist.broadcast(min(at_most, self.schedule.progress(self.step)))
+
+    def _say_speed(self) -> None:
+        if self.said_speed or self.clock.steps_s < SPEED_AFTER_S:
+            return
+        self.said_speed = True
+        step_s = self.clock.step_s()
+        minutes = (self.schedule.max_steps - self.step) * step_s / 60
+        self.bar.write(
+            f"about {minutes:.0f} minutes, and time for measuring: {self.schedule.max_steps} steps of {step_s:.2f} s "
+            "(--max-minutes ends it earlier)"
+        )

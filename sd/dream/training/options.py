@@ -1,9 +1,15 @@
 """Command-line options that both training scripts share."""
 
 import argparse
+import time
 from pathlib import Path
 
-SD_DIR = Path(__file__).resolve().parents[2]
+from dream.common.errors import refuse_damaged
+from dream.common.runs import NEW_RUN
+from dream.common.startup import script_began
+from dream.training.schedule import Schedule
+
+EPOCH_SAMPLES = 8192  # of the epochs that --epochs counts, where --epoch-samples is not given
 
 
 def add_training_options(
@@ -12,18 +18,18 @@ def add_training_options(
     """Adds paths, length, learning and run options with the given defaults; returns the groups by name, for more
     options.
 
-    output_dir: name of the default run folder in sd/. sample: what one sample of a batch is called, plural.
+    output_dir: the default run folder. sample: what one sample of a batch is called, plural.
     """
     paths = parser.add_argument_group("paths")
     paths.add_argument(
         "--trajectories",
-        default=SD_DIR / "data" / "trajectories.npz",
+        default=Path("output/recording.npz"),
         metavar="FILE",
         help="the recording (default: %(default)s)",
     )
     paths.add_argument(
         "--output-dir",
-        default=SD_DIR / output_dir,
+        default=Path(output_dir),
         metavar="DIR",
         help="folder of the run (default: %(default)s)",
     )
@@ -34,14 +40,15 @@ def add_training_options(
     length.add_argument(
         "--epoch-samples",
         type=int,
-        default=8192,
-        help=f"{sample} per epoch; after each the model is measured and saved (default: %(default)s)",
+        help=f"{sample} per epoch; after each the model is measured and saved (default: {EPOCH_SAMPLES} for --epochs, "
+        "but measured and saved about every two minutes)",
     )
     length.add_argument(
         "--max-minutes",
         type=float,
         default=0,
-        help="training time in minutes, with that of the parts before --resume (0: no limit, default: %(default)s)",
+        help="time of the whole script in minutes, with that of the parts before --resume: loading, encoding, "
+        "training, measuring, saving (0: no limit, default: %(default)s)",
     )
     learning = parser.add_argument_group("learning")
     learning.add_argument(
@@ -69,7 +76,45 @@ def check_training_options(parser: argparse.ArgumentParser, args: argparse.Names
     """Ends the program through `parser.error` where an option of `add_training_options` is out of range."""
     if args.seed < 0:
         parser.error("--seed must be at least 0")
-    if min(args.epochs, args.epoch_samples, args.batch_size) < 1:
+    if min(args.epochs, args.epoch_samples or 1, args.batch_size) < 1 or args.epoch_samples == 0:
         parser.error("--epochs, --epoch-samples and --batch-size must be at least 1")
     if args.max_minutes < 0 or args.learning_rate <= 0:
         parser.error("--max-minutes must be at least 0 (0 = no limit) and --learning-rate above 0")
+
+
+def begin_schedule(
+    args: argparse.Namespace, resumed: dict | None, num_bytes: float
+) -> tuple[Schedule, int | None]:
+    """The schedule of a run, and the steps of its epochs (None: they end by the clock). Says how long the run takes and
+    what it writes.
+
+    resumed: the content of last.pt. num_bytes: how much the run writes, about. Raises InputError if last.pt is
+    damaged."""
+    epoch_steps = max(1, (args.epoch_samples or EPOCH_SAMPLES) // args.batch_size)
+    times, step = {}, 0
+    if resumed:
+        with refuse_damaged(Path(args.output_dir) / "last.pt", NEW_RUN):
+            step, elapsed_s = int(resumed["step"]), float(resumed["elapsed_s"])
+            before = {"trained_s": elapsed_s, "spent_s": 0.0}  # in a last.pt of an older version
+            times = {name: float(resumed.get(name, value)) for name, value in before.items()}
+            times["elapsed_s"] = elapsed_s
+    schedule = Schedule(args.epochs * epoch_steps, args.max_minutes, script_began(), **times)
+    if schedule.is_used_up(step):
+        print(
+            f"nothing left to do after {step} steps: {schedule.stop_reason(step)}; to train on: --resume and "
+            + schedule.more_option(step)
+        )
+    else:
+        print(budget_line(schedule, num_bytes, args.output_dir), flush=True)
+    return schedule, epoch_steps if args.epoch_samples else None
+
+
+def budget_line(schedule: Schedule, num_bytes: float, folder: Path) -> str:
+    """How long a training takes, and what it writes."""
+    size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.0f} MB"
+    writes = f"writes about {size} to {folder}"
+    if not schedule.max_s:
+        return f"{schedule.max_steps} steps, without a time limit (--max-minutes); {writes}"
+    left_s = max(0.0, schedule.max_s - schedule.elapsed_s())
+    ends = time.strftime("%H:%M", time.localtime(time.time() + left_s))
+    return f"{schedule.max_s / 60:g} minutes in all, until {ends} (--max-minutes); {writes}"

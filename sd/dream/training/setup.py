@@ -29,6 +29,12 @@ def load_frozen_autoencoder(
     return encoder, decoder, fingerprint(decoder)
 
 
+def checkpoint_bytes(unet: UNet) -> int:
+    """Size of all checkpoints of a run, about: last.pt has weights, their average and the optimizer in float32, best.pt
+    and final.pt have float16."""
+    return sum(weight.numel() for weight in unet.parameters()) * (4 * 4 + 2 * 2)
+
+
 def fixed_settings(args: argparse.Namespace, data: Trajectories, autoencoder: str) -> dict:
     """By option, what a resumed run must have as it began."""
     names = (

@@ -29,7 +29,6 @@ class TrainState:
     adversarial: AdversarialLoss
     generator: torch.Generator  # of all noise and all draws, on the CPU
     step: int = 0
-    elapsed_s: float = 0.0  # of the parts before this one
     best_score: float = float("-inf")
 
     @classmethod
@@ -68,7 +67,6 @@ class TrainState:
             "adversarial": self.adversarial.state_dict(),
             "rng": rng_state(),
             "step": self.step,
-            "elapsed_s": self.elapsed_s,
             "best_score": self.best_score,
         }
 
@@ -82,7 +80,7 @@ class TrainState:
             self.pool.load_state_dict(state["pool"])
             self.adversarial.load_state_dict(state["adversarial"])
             restore_rng_state(state["rng"])
-            self.step, self.elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            self.step = int(state["step"])
             self.best_score = float(state["best_score"])
 
 
