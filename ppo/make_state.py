@@ -95,6 +95,7 @@ class SavestateSession(GameSession):
             self.game, self.controller.buttons, {**PAD_KEYS, "d": "L", "f": "R"}
         )
         self.hotkeys["f5"] = self.save
+        self.waits_for_key = False  # the console shows its logo first
         self.status = f"F5 saves {self.base_name}"
 
     def save(self) -> None:

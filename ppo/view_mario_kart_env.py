@@ -1,6 +1,6 @@
 """Opens a window on the game: play with the keyboard, or watch a random policy or a trained agent.
 
-python ppo/view_mario_kart_env.py                                     # Mode7Kart against three rivals; arrow keys
+python ppo/view_mario_kart_env.py                          # Mode7Kart against three rivals; H shows the keys
 python ppo/view_mario_kart_env.py --track 2 --rivals 7                # another track, more rivals
 python ppo/view_mario_kart_env.py --policy ppo/checkpoints/RUN/best.pt            # watch a trained agent
 python ppo/view_mario_kart_env.py --policy random --headless --frames 600 --record output/random.mp4   # no window
@@ -114,7 +114,7 @@ def play_frames(session: GameSession, num_frames: int) -> Iterator[np.ndarray]:
             num_ended, reward = num_ended + 1, reward + session.total_reward
             session.restart()
     elapsed_s = time.perf_counter() - started
-    reward += session.total_reward
+    reward = round(reward + session.total_reward, 1) + 0.0  # + 0.0: there is no -0.0
     print(
         f"{session.name}: {num_frames} frames in {elapsed_s:.1f} s, reward {reward:.1f}, {num_ended} episodes ended"
     )
