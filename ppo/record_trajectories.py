@@ -21,6 +21,7 @@ import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
+from player.common.frame_size import describe_frame_size
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
@@ -143,6 +144,9 @@ def record(
         collector = RolloutCollector(
             envs, args.seed, game.truth_names, torch.device("cpu"), behaviors, tracks
         )
+        if game.environment is None:  # an emulator's; the size of others is known before they are made
+            line = describe_frame_size(*envs.get_attr("native_size")[0], collector.frames.shape[1:3])
+            print(line or "frames keep their size")
         print_plan(args, K * num_steps, collector.frames.shape[1:3])
         writer = make_writer(args, game, tracks, behavior_names, parts_dir)
         record_steps(collector, agent, args.seed, num_steps, stop, writer, effects)

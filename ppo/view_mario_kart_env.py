@@ -16,6 +16,7 @@ import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.disk_room import DiskFull
 from player.common.errors import InputError, run_script
+from player.common.frame_size import FULL_SIZE
 from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, find_options
@@ -72,9 +73,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
+    options = find_options(args)
+    if args.policy in (None, "random"):  # an agent sees frames of the size of its training
+        options["frame_size"] = options["frame_size"] or FULL_SIZE
     session = GameSession(
         args.game, args.integrations, args.state, args.track, args.rivals, args.policy, args.seed,
-        options=find_options(args),
+        options=options,
     )  # fmt: skip
     try:
         if args.headless:
