@@ -1,7 +1,7 @@
 """Makes a recording from videos and logs of the keys held, so that a world model can be trained on any game.
 
     python ppo/import_video.py FOLDER --output output/mine.npz
-    python ppo/import_video.py FOLDER --output output/mine.npz --fps 20 --size 256x144 --crop 0,40,1920,1040
+    python ppo/import_video.py FOLDER --output output/mine.npz --fps 20 --frame-size 144 256 --crop 0,40,1920,1040
 
 FOLDER contains videos (.mp4 .mkv .webm .avi .mov) and for each a log of the same name, such as a.mp4 and a.csv (or .tsv
 .txt .jsonl .json):
@@ -30,6 +30,13 @@ import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
+from player.common.frame_size import (
+    FRAME_SIZE_HELP,
+    choose_frame_size,
+    describe_frame_size,
+    fit_frame,
+    frame_side,
+)
 from player.common.startup import ArgumentParser
 from player.games.cli import crop_box
 from player.recording.action_effects import ActionEffects
@@ -45,7 +52,6 @@ from player.video.steps import Steps, choose_steps
 from tqdm import tqdm
 
 ROW_STEPS = 128  # steps per row of the recording; an incomplete row at the end of a video is dropped
-SIZE_MULTIPLE = 16  # width and height are multiples of this, so that the autoencoder can halve them
 
 
 class Video(NamedTuple):
@@ -69,8 +75,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--fps", type=float, default=15, help="frames per second of the recording (default: %(default)s)"
     )
-    parser.add_argument("--size", type=frame_size, metavar="WxH", help="size of the recording's frames, multiples of "
-                        f"{SIZE_MULTIPLE} (default: 256 wide, the height keeps the aspect ratio)")  # fmt: skip
+    parser.add_argument(
+        "--frame-size", type=frame_side, nargs=2, metavar=("HEIGHT", "WIDTH"), help=FRAME_SIZE_HELP
+    )
     parser.add_argument(
         "--crop",
         type=crop_box,
@@ -88,22 +95,17 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-def frame_size(text: str) -> Tuple[int, int]:
-    """Parses "WIDTHxHEIGHT". Raises ArgumentTypeError unless both are multiples of SIZE_MULTIPLE."""
-    sides = [int(part) if part.isdecimal() else 0 for part in text.lower().split("x")]
-    if len(sides) != 2 or min(sides) < SIZE_MULTIPLE or any(side % SIZE_MULTIPLE for side in sides):
-        raise argparse.ArgumentTypeError(f"{text}: expected WIDTHxHEIGHT, multiples of {SIZE_MULTIPLE}")
-    return sides[0], sides[1]
-
-
 def main(args: argparse.Namespace) -> None:
     videos = read_videos(args.folder, args.fps)
     actions = select_actions((keys for video in videos for keys in video.held), args.max_actions)
     names = [action_name(keys) for keys in actions]
-    width, height = args.size or default_size(args.crop[2:] if args.crop else videos[0].clip.size)
+    picture_width, picture_height = args.crop[2:] if args.crop else videos[0].clip.size
+    size = tuple(args.frame_size or choose_frame_size(picture_height, picture_width))
+    if not args.frame_size and size != (picture_height, picture_width):
+        print(describe_frame_size(picture_height, picture_width, size))
     num_rows = sum(video.num_rows for video in videos)
     print(
-        f"{len(videos)} videos, {num_rows * ROW_STEPS} frames of {width} x {height}; "
+        f"{len(videos)} videos, {num_rows * ROW_STEPS} frames of {size[0]} x {size[1]}; "
         f"{len(names)} actions: {', '.join(names)}"
     )
     if num_rows == 0:
@@ -113,7 +115,7 @@ def main(args: argparse.Namespace) -> None:
     check_crop(args.crop, videos)
     parts_dir = args.output.with_name(args.output.stem + ".recording")
     with locked_folder(parts_dir):
-        record(args, videos, actions, (width, height), parts_dir)
+        record(args, videos, actions, size, parts_dir)
     print(f"recorded {args.output}")
     print(
         "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
@@ -123,7 +125,7 @@ def main(args: argparse.Namespace) -> None:
 def record(
     args: argparse.Namespace, videos: List[Video], actions: List[Keys], size: Tuple[int, int], parts_dir: Path
 ) -> None:
-    """Writes --output. `actions`: sets of keys. `size`: of the frames, width and height.
+    """Writes --output. `actions`: sets of keys. `size`: of the frames, height and width.
 
     Prints a warning to stderr if nothing can be learned from the recording, such as one action in all steps. Raises
     InputError if a recording exists, or if the disk has too little free space.
@@ -132,7 +134,7 @@ def record(
         if path.exists():
             raise InputError(f"{path} already exists: choose another --output, or remove it")
     num_rows = sum(video.num_rows for video in videos)
-    check_disk_space(args.output.parent, 2 * recording_bytes(num_rows, ROW_STEPS, size[1], size[0]))
+    check_disk_space(args.output.parent, 2 * recording_bytes(num_rows, ROW_STEPS, *size))
     meta = {
         "game": args.folder.resolve().name, "fps": args.fps, "frame_skip": 1, "record_envs": 1, "seed": 0,
         "action_keys": [sorted(keys) for keys in actions], "videos": [video.clip.path.name for video in videos],
@@ -198,11 +200,6 @@ def check_crop(crop: Optional[Tuple[int, ...]], videos: List[Video]) -> None:
             )
 
 
-def default_size(size: Tuple[int, ...]) -> Tuple[int, int]:
-    """Width and height of the recording for a picture of `size`: 256 wide with about the same aspect ratio."""
-    return 256, max(SIZE_MULTIPLE, round(256 * size[1] / size[0] / SIZE_MULTIPLE) * SIZE_MULTIPLE)
-
-
 def video_rows(
     video: Video, crop: Optional[Tuple[int, ...]], actions: List[Keys], size: Tuple[int, int]
 ) -> Iterator[Dict[str, np.ndarray]]:
@@ -226,15 +223,13 @@ def video_rows(
 
 
 def to_frame(picture: np.ndarray, crop: Optional[Tuple[int, ...]], size: Tuple[int, int]) -> np.ndarray:
-    """The recorded frame, RGB uint8 (3, H, W), of a picture BGR uint8 (H, W, 3). `size`: width, height."""
+    """The recorded frame, RGB uint8 (3, H, W), of a picture BGR uint8 (h, w, 3). `size`: H, W."""
     import cv2
 
     if crop:
         x, y, width, height = crop
         picture = picture[y : y + height, x : x + width]
-    if picture.shape[1::-1] != size:
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+    return cv2.cvtColor(fit_frame(picture, size), cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
 
 
 if __name__ == "__main__":

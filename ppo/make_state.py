@@ -13,6 +13,7 @@ import gzip
 from pathlib import Path
 
 from player.common.errors import InputError, run_script
+from player.common.frame_size import FULL_SIZE
 from player.common.startup import ArgumentParser
 from player.games.game import BUILT_IN_GAME
 from player.games.registry import find_game
@@ -24,7 +25,7 @@ from player.window.controllers import PAD_KEYS, ButtonController, GameSession
 from player.window.open_window import open_window
 
 # No end of an episode, because menus are not a race, and the whole screen, because menus fill it.
-MENU_SETTINGS = {"endless": True, "crop": None}
+MENU_SETTINGS = {"endless": True, "crop": None, "frame_size": FULL_SIZE}
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -95,6 +96,7 @@ class SavestateSession(GameSession):
             self.game, self.controller.buttons, {**PAD_KEYS, "d": "L", "f": "R"}
         )
         self.hotkeys["f5"] = self.save
+        self.waits_for_key = False  # the console shows its logo first
         self.status = f"F5 saves {self.base_name}"
 
     def save(self) -> None:

@@ -1,26 +1,27 @@
 """Records training data for the world model: a trained agent, random actions, mixtures of both, or a person.
 
-python ppo/record_trajectories.py --frames 90000 --output output/recording.npz           # agent, with random takeovers
+python ppo/record_trajectories.py                          # 50,000 frames: the agent, with random takeovers
+python ppo/record_trajectories.py --frames 90000 --max-minutes 5 --output output/recording.npz
 python ppo/record_trajectories.py --policy agent --frames 5000 --seed 7 --output output/good_driving.npz
 python ppo/record_trajectories.py --policy agent=1,wander=5,random=2 --n-envs 8 --frames 5000 --output output/mixed.npz
-python ppo/record_trajectories.py --policy person --frames 3000 --output output/mine.npz      # a window; you drive
+python ppo/record_trajectories.py --policy person --output output/mine.npz      # a window; you drive until you close it
 python ppo/record_trajectories.py --policy random --game Airstriker-Genesis-v0 --frames 5000 --output output/air.npz
 
 Mode7Kart's pretrained agent is in ppo/pretrained/; train_ppo.py trains others. One recorded frame is one step, which is
---frame-skip frames of the game. Ctrl-C keeps what is recorded so far.
+--frame-skip frames of the game. Ctrl-C keeps every step that is recorded so far (all rows of the file are equally long,
+which may cost the last few).
 """
 
 import argparse
-import shlex
-import shutil
-import sys
+import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
+from player.common.frame_size import describe_frame_size
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
@@ -28,19 +29,22 @@ from player.games.game import Game, compare_with_agent
 from player.games.registry import find_tracks
 from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
-from player.recording.parts import partial_folder
+from player.recording.output import check_output, finish_recording, has_rows
+from player.recording.row_plan import MAX_ROW_STEPS
+from player.recording.stopping import StopCondition
 from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, load_agent
 from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
 from player.rl.collector import RolloutCollector
 from player.window.open_window import open_window
-from player.window.recording_session import PERSON_STEPS, RecordingSession
+from player.window.recording_session import RecordingSession
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
-# Maximum steps per row. The rows of all environments are written to the disk before the next ones are recorded.
-PART_STEPS = 512
+DEFAULT_FRAMES = 50_000
+# Bytes that are recorded before they are written to the disk: the bar stands still meanwhile, a second at most.
+PART_BYTES = 48 * 2**20
 WINDOW_SCALE = 4  # with --policy person: screen pixels per pixel of the game
 
 
@@ -50,10 +54,13 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--frames",
         type=int,
-        required=True,
-        help="steps to record, over all environments (rounded up to whole rows)",
+        help=f"steps to record, over all environments (default: {DEFAULT_FRAMES}; with --policy person: until the "
+        "window is closed)",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the recording")
+    parser.add_argument("--max-minutes", type=float, metavar="M", help="stop after so many minutes, packing included, "
+                        "if --frames are not recorded before")  # fmt: skip
+    parser.add_argument("--output", type=Path, default=Path("output", "recording.npz"), metavar="FILE.npz",
+                        help="the recording (default: %(default)s)")  # fmt: skip
     parser.add_argument("--policy", default="agent=1,wander=7", metavar="KIND[=WEIGHT],...",
                         help=f"behavior policies, weighted by environments. {descriptions}; person: you, in a window "
                              "(default: %(default)s)")  # fmt: skip
@@ -66,8 +73,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     add_game_options(parser, many_tracks=True)
     add_frame_skip(parser)
     args = parser.parse_args(argv)
-    if min(args.frames, args.n_envs) < 1 or args.seed < 0:
+    if args.frames is None and args.policy != "person":
+        args.frames = DEFAULT_FRAMES
+    if min(1 if args.frames is None else args.frames, args.n_envs) < 1 or args.seed < 0:
         parser.error("--frames and --n-envs must be at least 1 and --seed at least 0")
+    if args.max_minutes is not None and not 0 < args.max_minutes < float("inf"):
+        parser.error("--max-minutes must be above 0")
     check_game_options(parser, args)
     if args.output.suffix != ".npz":
         parser.error(f"--output {args.output}: the name must end in .npz")
@@ -95,6 +106,7 @@ def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, flo
 
 
 def main(args: argparse.Namespace) -> None:
+    stop = StopCondition(time.perf_counter(), args.max_minutes and 60 * args.max_minutes)
     game, tracks = find_tracks(
         args.game, args.integrations, args.state, args.track, args.rivals, **find_options(args)
     )
@@ -105,69 +117,105 @@ def main(args: argparse.Namespace) -> None:
     with locked_folder(parts_dir):
         check_output(args.output, parts_dir)
         if args.weights is None:
-            record_person(args, game, tracks, parts_dir)
+            record_person(args, game, tracks, stop, parts_dir)
         else:
-            record(args, game, tracks, assign_envs(args.weights, args.n_envs), parts_dir)
-
-
-def check_output(output: Path, parts_dir: Path) -> None:
-    """Raises InputError if there is a recording at `output`, or one that was stopped in `parts_dir`."""
-    if output.exists():
-        raise InputError(f"a recording exists at {output}: choose another --output, or remove it")
-    if partial_folder(parts_dir).exists():
-        pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
-        raise InputError(
-            f"a stopped recording exists in {parts_dir}: remove it; or keep what it has recorded by {pack} and "
-            "move its trajectories.npz elsewhere"
-        )
+            record(args, game, tracks, stop, assign_envs(args.weights, args.n_envs), parts_dir)
 
 
 def record(
-    args: argparse.Namespace, game: Game, tracks: List[dict], behavior_names: List[str], parts_dir: Path
+    args: argparse.Namespace,
+    game: Game,
+    tracks: List[dict],
+    stop: StopCondition,
+    behavior_names: List[str],
+    parts_dir: Path,
 ) -> None:
-    """Records one environment per name of a behavior policy, until --frames are recorded or Ctrl-C."""
+    """Records one environment per name of a behavior policy, until --frames are recorded or `stop` is due."""
     K = len(behavior_names)
-    num_parts = -(-args.frames // (K * PART_STEPS))
-    steps = -(-args.frames // (K * num_parts))
+    num_rows = -(-args.frames // (K * MAX_ROW_STEPS))  # per environment
+    num_steps = num_rows * -(-args.frames // (K * num_rows))
     # Before torch starts threads and before this process holds an emulator: the workers are forked.
     envs = make_vector_env(game, K, game.frame_skip, tracks)
     writer, failure, effects = None, None, ActionEffects([action.name for action in game.actions])
     try:
         needs_agent = any(BEHAVIORS[name].random_fraction < 1 for name in behavior_names)
         agent = make_agent(args, game) if needs_agent else None
-        generator = torch.Generator().manual_seed(args.seed)
         behaviors = BehaviorPolicies(behavior_names, len(game.actions))
         collector = RolloutCollector(
             envs, args.seed, game.truth_names, torch.device("cpu"), behaviors, tracks
         )
-        size = recording_bytes(K * num_parts, steps, *collector.frames.shape[1:3])
-        print(f"{K * num_parts * steps} frames, {size / 1e9:.2f} GB, and as much again while they are packed")
-        check_disk_space(args.output.parent, 2 * size)
+        if game.environment is None:  # an emulator's; the size of others is known before they are made
+            line = describe_frame_size(*envs.get_attr("native_size")[0], collector.frames.shape[1:3])
+            print(line or "frames keep their size")
+        print_plan(args, K * num_steps, collector.frames.shape[1:3])
         writer = make_writer(args, game, tracks, behavior_names, parts_dir)
-        for part in tqdm(range(num_parts), unit="part"):
-            rows = collector.empty_rows(steps, K)
-            for t in range(steps):
-                agent_actions = torch.zeros(K, dtype=torch.int64)
-                if agent:
-                    agent_actions, _, _ = agent.act(collector.stack.views, generator)
-                actions = behaviors.act(agent_actions, generator).numpy()
-                collector.write_row(rows, list(range(K)), t, actions)
-                frames, rewards, terminated, truncated, infos = envs.step(actions)
-                rows["rewards"][:, t] = rewards
-                collector.observe(frames, terminated | truncated, infos)
-            effects.add(rows)
-            writer.write(part, rows)
+        record_steps(collector, agent, args.seed, num_steps, stop, writer, effects)
     except KeyboardInterrupt:
-        print("\ninterrupted: keeping the finished rows")
+        stop.interrupted = True
     except InputError as problem:  # of the game, in the middle of a recording
         if writer is None or not has_rows(writer):
             raise
         failure = problem
     finally:
         envs.close()
-    finish(args, writer, effects)
-    if failure:
-        raise InputError(f"{failure}; the finished rows are in {args.output}")
+    if stop.interrupted:
+        print("\ninterrupted: keeping what is recorded", flush=True)
+    finish_recording(args.output, writer, effects)
+    if failure and not stop.interrupted:
+        raise InputError(f"{failure}; what was recorded before is in {args.output}")
+
+
+def record_steps(
+    collector: RolloutCollector,
+    agent: Optional[Agent],
+    seed: int,
+    num_steps: int,
+    stop: StopCondition,
+    writer: TrajectoryWriter,
+    effects: ActionEffects,
+) -> None:
+    """Steps all environments `num_steps` times, or until `stop` is due, and writes every complete step, also when the
+    game raises an exception. `agent`: None if no behavior policy needs one."""
+    K = collector.envs.num_envs
+    generator = torch.Generator().manual_seed(seed)
+    part_steps = max(1, min(MAX_ROW_STEPS, PART_BYTES // collector.frames.nbytes))
+    bar = tqdm(total=K * num_steps, unit="frame", mininterval=0.2, miniters=1)
+    with bar, stop:
+        for part, first in enumerate(range(0, num_steps, part_steps)):
+            rows, t = collector.empty_rows(min(part_steps, num_steps - first), K), 0
+            try:
+                while t < rows["actions"].shape[1] and not stop.is_due():
+                    agent_actions = torch.zeros(K, dtype=torch.int64)
+                    if agent:
+                        agent_actions, _, _ = agent.act(collector.stack.views, generator)
+                    actions = collector.behaviors.act(agent_actions, generator).numpy()
+                    collector.write_row(rows, list(range(K)), t, actions)
+                    frames, rewards, terminated, truncated, infos = collector.envs.step(actions)
+                    rows["rewards"][:, t] = rewards
+                    t += 1
+                    bar.update(K)
+                    collector.observe(frames, terminated | truncated, infos)
+            finally:
+                if t:
+                    began = time.perf_counter()
+                    rows = {key: array[:, :t] for key, array in rows.items()}
+                    effects.add(rows)
+                    writer.write(part, rows)
+                    stop.writing_s += time.perf_counter() - began
+            if stop.is_due():
+                return
+
+
+def print_plan(args: argparse.Namespace, num_frames: int, frame_size: Tuple[int, int]) -> None:
+    """Prints how large the recording will be. Raises InputError if the disk has too little room for it."""
+    size = recording_bytes(1, num_frames, *frame_size)
+    limit = f", or what {args.max_minutes:g} minutes allow" if args.max_minutes else ""
+    print(
+        f"{num_frames} frames of {frame_size[0]} x {frame_size[1]}{limit}: {size / 1e9:.2f} GB in {args.output}, and "
+        "as much again while they are packed; Ctrl-C keeps what is recorded until then",
+        flush=True,
+    )
+    check_disk_space(args.output.parent, 2 * size)
 
 
 def make_agent(args: argparse.Namespace, game: Game) -> Agent:
@@ -189,41 +237,17 @@ def make_writer(
     args: argparse.Namespace, game: Game, tracks: List[dict], drivers: List[str], parts_dir: Path
 ) -> TrajectoryWriter:
     """The writer of the recording. `drivers`: behavior policy of each environment, or "person"."""
-    meta = game.recording_meta(tracks, drivers, args.seed)
+    meta = {**game.recording_meta(tracks, drivers, args.seed), "max_row_steps": MAX_ROW_STEPS}
     return TrajectoryWriter(parts_dir, [action.name for action in game.actions], meta)
 
 
-def has_rows(writer: TrajectoryWriter) -> bool:
-    """Whether anything is recorded."""
-    return any(writer.run_dir.glob("*/epoch_*"))
-
-
-def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter], effects: ActionEffects) -> None:
-    """Packs the recording into --output. Raises InputError if nothing is recorded, or if nothing ever changes in it."""
-    if writer is None:
-        raise InputError("nothing is recorded: stopped before the first frame")
-    if not has_rows(writer):
-        shutil.rmtree(str(writer.run_dir), ignore_errors=True)  # but for the lock, on Windows
-        raise InputError("nothing is recorded: stopped before the first row was full")
-    path = writer.pack()
-    path.replace(args.output)
-    print(f"recorded {args.output}")
-    if effects.is_frozen:
-        raise InputError(
-            f"{args.output}: {effects.problems()[0]}; is another --game-settings or --crop needed?"
-        )
-    for line in effects.problems():
-        print(line, file=sys.stderr)
-    print(
-        "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
-    )
-
-
-def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], parts_dir: Path) -> None:
-    """Records a person in a window until --frames are recorded, the window is closed, or Ctrl-C."""
-    target_steps = -(-args.frames // PERSON_STEPS) * PERSON_STEPS
+def record_person(
+    args: argparse.Namespace, game: Game, tracks: List[dict], stop: StopCondition, parts_dir: Path
+) -> None:
+    """Records a person in a window until --frames are recorded, the window is closed, the time is up, or Ctrl-C."""
     session = RecordingSession(
-        target_steps,
+        args.frames,
+        stop,
         name=args.game,
         integrations=args.integrations,
         state=args.state,
@@ -233,21 +257,28 @@ def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], part
         seed=args.seed,
         decision_frames=game.frame_skip,
     )
+    failure = None
     try:
-        check_disk_space(
-            args.output.parent, 2 * recording_bytes(1, target_steps, *session.frame_u8.shape[:2])
-        )
+        if args.frames:
+            print_plan(args, args.frames, session.frame_u8.shape[:2])
         window = open_window(session, WINDOW_SCALE, "choose another --policy")
         session.writer = make_writer(args, game, tracks, ["person"], parts_dir)
         session.effects = ActionEffects([action.name for action in game.actions])
+        for line in session.describe_actions():
+            print(line)
         window.run()
     except KeyboardInterrupt:
-        print("\ninterrupted: keeping the finished rows")
+        print("\ninterrupted: keeping what is recorded")
+    except InputError as problem:  # of the game, or a disk that is nearly full
+        if session.writer is None:
+            raise
+        failure = problem
     finally:
         session.env.close()
-    if len(session.row) == PERSON_STEPS:
-        session.write_row()
-    finish(args, session.writer, session.effects)
+    session.write_complete_steps()
+    finish_recording(args.output, session.writer, session.effects)
+    if failure:
+        raise InputError(f"{failure}; what was recorded before is in {args.output}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Opens a window on the game: play with the keyboard, or watch a random policy or a trained agent.
 
-python ppo/view_mario_kart_env.py                                     # Mode7Kart against three rivals; arrow keys
+python ppo/view_mario_kart_env.py                          # Mode7Kart against three rivals; H shows the keys
 python ppo/view_mario_kart_env.py --track 2 --rivals 7                # another track, more rivals
 python ppo/view_mario_kart_env.py --policy ppo/checkpoints/RUN/best.pt            # watch a trained agent
 python ppo/view_mario_kart_env.py --policy random --headless --frames 600 --record output/random.mp4   # no window
@@ -16,6 +16,7 @@ import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.disk_room import DiskFull
 from player.common.errors import InputError, run_script
+from player.common.frame_size import FULL_SIZE
 from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.games.cli import GAME_HELP, add_emulator_options, check_game_options, find_options
@@ -72,9 +73,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     print(f"seed {args.seed}")
+    options = find_options(args)
+    if args.policy in (None, "random"):  # an agent sees frames of the size of its training
+        options["frame_size"] = options["frame_size"] or FULL_SIZE
     session = GameSession(
         args.game, args.integrations, args.state, args.track, args.rivals, args.policy, args.seed,
-        options=find_options(args),
+        options=options,
     )  # fmt: skip
     try:
         if args.headless:
@@ -114,7 +118,7 @@ def play_frames(session: GameSession, num_frames: int) -> Iterator[np.ndarray]:
             num_ended, reward = num_ended + 1, reward + session.total_reward
             session.restart()
     elapsed_s = time.perf_counter() - started
-    reward += session.total_reward
+    reward = round(reward + session.total_reward, 1) + 0.0  # + 0.0: there is no -0.0
     print(
         f"{session.name}: {num_frames} frames in {elapsed_s:.1f} s, reward {reward:.1f}, {num_ended} episodes ended"
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,9 +27,12 @@ def pygame(monkeypatch):
 
 @pytest.fixture
 def window(pygame):
+    """A window in which the game runs: its wait and its countdown are over."""
     from player.window.window import Window
 
-    return Window(GameSession(), scale=2)
+    window = Window(GameSession(), scale=2)
+    window.waiting = False
+    return window
 
 
 def post(pygame, kind: str, *keys: str) -> None:
@@ -75,37 +79,43 @@ def test_pause_restart_and_next_track(window, pygame):
     run_frames(window, 5)
     assert window.session.num_frames == 15
     post(pygame, "KEYDOWN", "r")
-    run_frames(window, 1)
-    assert window.session.num_frames == 1
+    run_frames(window, 3)
+    assert window.session.num_frames == 0 and window.waiting
     post(pygame, "KEYDOWN", "t")
-    run_frames(window, 1)
-    assert window.session.name == "Coral Cove" and window.session.num_frames == 1
+    run_frames(window, 3)
+    assert window.session.name == "Coral Cove" and window.session.num_frames == 0
 
 
 def test_frame_is_scaled_and_centered(window, pygame):
-    screen = pygame.display.set_mode((700, 400))
+    screen = pygame.display.set_mode((530, 400))
     run_frames(window, 1)
     pixels = pygame.surfarray.array3d(screen).transpose(1, 0, 2)  # (W, H, 3) -> (H, W, 3)
-    frame = window.session.frame_u8.repeat(2, axis=0).repeat(2, axis=1)  # the largest integer scale that fits
-    top, left = (400 - 30 - 224) // 2, (700 - 512) // 2
+    # the scale just above 2 is rounded down, so that all pixels have the same size
+    frame = window.session.frame_u8.repeat(2, axis=0).repeat(2, axis=1)
+    top, left = (400 - 30 - 224) // 2, (530 - 512) // 2
     np.testing.assert_array_equal(pixels[top : top + 224, left : left + 512], frame)
     assert len(np.unique(pixels[:top])) <= 3  # only background above
     assert pixels[370:].max() > 150  # the status bar
+    screen = pygame.display.set_mode((700, 400))  # 2.7 times: the width is used
+    run_frames(window, 1)
+    assert (pygame.surfarray.array3d(screen)[[2, -3], 180] > 60).any(axis=1).all()
 
 
 def test_finished_race_waits_for_restart(window, pygame):
+    from player.window.hud import result
+
     run_frames(window, 1)
     without_banner = pygame.surfarray.array3d(pygame.display.get_surface())
     window.session.env.unwrapped.state["progress"] = 4 * window.session.env.unwrapped.track.length
     run_frames(window, 5)
     assert (window.session.ended, window.session.num_frames) == ("finished", 2)
-    title, text = window.result()
+    title, text = result(window)
     assert title == "FINISH!" and text.startswith("0:00.03")
     with_banner = pygame.surfarray.array3d(pygame.display.get_surface())
     assert (without_banner != with_banner).any(axis=2).mean() > 0.1
     post(pygame, "KEYDOWN", "r")
     run_frames(window, 1)
-    assert window.session.ended == "" and window.session.num_frames == 1
+    assert window.session.ended == "" and window.session.num_frames == 0 and window.waiting
 
 
 def test_position_among_rivals(pygame):
@@ -141,7 +151,7 @@ def test_window_closes_and_keeps_the_frame_rate(pygame, close):
     closer.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GameSession, "step", counted_step)
-        view.main(view.parse_args(["--rivals", "0"]))
+        view.main(view.parse_args(["--rivals", "0", "--policy", "random"]))
     closer.join()
     # No faster than the game's frame rate; a busy machine may be slower.
     assert 5 <= len(frames) <= 1 + 60 * (frames[-1] - frames[0]) + 7
@@ -154,9 +164,11 @@ def test_keys_press_the_console_s_buttons():
 
     pad = ("B", "Y", "SELECT", "START", "UP", "DOWN", "LEFT", "RIGHT", "A", "X", "L", "R")
     kart = ButtonController(find_game("Mode7Kart-v0"), pad)
-    assert down(kart, "up", "left", "space") == {"B", "LEFT", "R"}
-    assert down(kart, "down", "return", "f5") == {"Y", "START"}
+    assert down(kart, "up", "left", "space") == down(kart, "w", "a", "x") == {"B", "LEFT", "R"}
+    assert down(kart, "down", "return", "f5") == down(kart, "s") == {"Y"}  # it has no menus
     assert down(kart, "left", "right", "up") == {"B"}
+    console = ButtonController(replace(find_game("Mode7Kart-v0"), name="Kart-Snes"), pad)
+    assert down(console, "down", "return", "w") == {"Y", "START", "UP"}
     actions = (Action("nothing"), Action("fire", ("B",), ("space",)), Action("left", ("LEFT",), ("left",)))
     shooter = ButtonController(Game("Shooter", actions, 60, GameSession), ("B", None, "LEFT", "UP"))
     assert down(shooter, "space", "up", "s") == {"B", "UP"}

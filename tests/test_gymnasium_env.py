@@ -22,8 +22,8 @@ def test_observation_is_the_resized_picture():
     env = game.make(frame_skip=2)
     check_env(env)
     frame, _ = env.reset(seed=3)
-    picture = cv2.resize(env.game.render(), (256, 176), interpolation=cv2.INTER_AREA)
-    assert frame.shape == (176, 256, 3) and np.array_equal(frame, picture)
+    picture = cv2.resize(env.game.render(), (192, 128), interpolation=cv2.INTER_AREA)
+    assert frame.shape == (128, 192, 3) and np.array_equal(frame, picture)
     assert (game.frame_rate, env.metadata["render_fps"]) == (50, 25)
     _, reward, terminated, _, _ = env.step(0)
     assert (reward, terminated) == (2.0, False)  # two steps of CartPole
@@ -49,7 +49,7 @@ def test_actions_from_a_file_and_crop(tmp_path):
     game = find_game(CART_POLE, actions=str(file), crop=(100, 150, 400, 200))
     assert [action.keys for action in game.actions] == [("right",), ("left",)]
     env = game.make(frame_skip=1)
-    assert env.observation_space.shape == (128, 256, 3) and env.actions == (1, 0)
+    assert env.observation_space.shape == (112, 224, 3) and env.actions == (1, 0)
     env.close()
     assert [action.name for action in find_game(CART_POLE).actions] == ["0", "1"]
     file.write_text("a 7 x\nb 0 y\n")
@@ -77,7 +77,7 @@ def test_recording_and_keyboard_control(tmp_path):
     flags = ["--game", CART_POLE, "--policy", "random", "--frames", 64, "--n-envs", 2, "--output", output]
     record_trajectories.main(record_trajectories.parse_args([*map(str, flags)]))
     data = open_trajectories(output)
-    assert data.frames.shape == (2, 32, 3, 176, 256) and data.fps == 12.5
+    assert data.frames.shape == (2, 32, 3, 128, 192) and data.fps == 12.5
     assert 2 < data.episode_starts.sum() < 20 and len(np.unique(data.frames[0, :, 0, 80])) > 3
     session = GameSession(CART_POLE)
     for _ in range(3):

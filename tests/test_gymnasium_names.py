@@ -100,7 +100,7 @@ def test_an_environment_in_a_file(folder):
     for name in ("my_game:Mine-v0", "my_game:mine/Mine-v0"):
         game = find_game(name, game_path=folder, game_settings={"color": 70}, frame_skip=1)
         env = game.make(frame_skip=1)
-        assert env.reset()[0].max() == 70 and env.observation_space.shape == (128, 256, 3)
+        assert env.reset()[0].max() == 70 and env.observation_space.shape == (96, 192, 3)
         env.close()
 
 
@@ -188,7 +188,7 @@ def test_minatar():
     game = find_game("MinAtar/Breakout-v1")
     assert game.frame_skip == 1
     _, frames = first_frames(game, [0, 1, 2])
-    assert frames.shape == (3, 256, 256, 3) and frames.max() > 100 and len(np.unique(frames[0])) > 3
+    assert frames.shape == (3, 160, 160, 3) and frames.max() > 100 and len(np.unique(frames[0])) > 3
 
 
 @pytest.mark.skipif(not is_installed("vizdoom"), reason="vizdoom is not installed")

@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 
 def import_folder(folder, output, *more):
-    flags = [folder, "--output", output, "--size", "96x64", *more]
+    flags = [folder, "--output", output, "--frame-size", 64, 96, *more]
     import_video.main(import_video.parse_args([*map(str, flags)]))
     return open_trajectories(output)
 
@@ -72,11 +72,13 @@ def test_frames_and_keys_of_two_videos(folder, tmp_path, capsys):
 
 
 def test_frame_rate_size_and_crop(folder, tmp_path):
-    data = import_folder(folder, tmp_path / "a.npz", "--fps", 20, "--crop", "0,16,96,32", "--size", "192x64")
+    data = import_folder(
+        folder, tmp_path / "a.npz", "--fps", 20, "--crop", "0,16,96,32", "--frame-size", 64, 192
+    )
     numbers = [read_number(frame) for frame in data.frames[0]]
     assert data.frames.shape[2:] == (3, 64, 192) and numbers == [int(step * 1.5) for step in range(128)]
     args = import_video.parse_args([str(folder), "--output", "x.npz"])
-    assert args.size is None and import_video.default_size((1920, 1080)) == (256, 144)
+    assert args.frame_size is None
 
 
 @pytest.mark.parametrize(

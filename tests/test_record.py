@@ -1,6 +1,8 @@
-"""record_trajectories.py: the script as a command, and the recording of a person."""
+"""record_trajectories.py: the script as a command; test_record_person.py: the recording of a person."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +14,8 @@ import pytest
 import record_trajectories
 from dream.data.trajectories import open_trajectories
 from player.common.errors import InputError
-from player.envs.vector_env import make_env
-from player.games.registry import find_game
-from record_trajectories import PERSON_STEPS, RecordingSession, make_writer, parse_args
+from player.recording.stopping import StopCondition
+from record_trajectories import parse_args
 
 SCRIPT = Path(record_trajectories.__file__)
 
@@ -83,22 +84,60 @@ def test_random_policies_need_no_agent(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_ctrl_c_keeps_the_finished_rows(tmp_path):
+def test_ctrl_c_keeps_every_step(tmp_path):
+    """Of a recording that is stopped within its first part, which was lost before."""
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), "--policy", "random", "--n-envs", "1", "--frames", "20480",
-         "--output", str(tmp_path / "a.npz")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+         "--output", str(tmp_path / "a.npz")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # because background jobs of a shell ignore it
     )  # fmt: skip
-    parts = tmp_path / "a.recording" / "trajectories.partial"
-    deadline = time.monotonic() + 3600
-    while not (parts / "epoch_000000").exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    shown = b""
+    while not (frames := re.findall(rb"(\d+)/20480 ", shown)) or int(frames[-1]) < 20:
+        shown += os.read(process.stderr.fileno(), 1000)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=3600)
-    assert process.returncode == 0 and "keeping the finished rows" in output
-    assert len(open_trajectories(tmp_path / "a.npz").frames) >= 1
+    assert process.returncode == 0 and b"keeping what is recorded" in output
+    num_frames = int(re.search(rb"a.npz: (\d+) frames", output)[1])
+    assert num_frames >= int(frames[-1]) and open_trajectories(tmp_path / "a.npz").num_frames == num_frames
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_ctrl_c_ends_the_step_and_a_second_one_ends_everything():
+    with StopCondition(0.0) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.interrupted and stop.is_due()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    with pytest.raises(KeyboardInterrupt):  # as before
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+
+def test_max_minutes_includes_packing(tmp_path, capsys):
+    flags = ["--policy", "random", "--n-envs", "2", "--frames", "100000", "--max-minutes", "0.05"]
+    began = time.perf_counter()
+    record_trajectories.main(parse_args([*flags, "--output", str(tmp_path / "a.npz")]))
+    data = open_trajectories(tmp_path / "a.npz")
+    assert 5 * 2 <= data.num_frames < 100000 and "or what 0.05 minutes allow" in capsys.readouterr().out
+    assert time.perf_counter() - began >= 2
+    stop = StopCondition(time.perf_counter(), 100)
+    assert not stop.is_due()
+    stop.writing_s = 90.0  # packing will take as long
+    assert stop.is_due()
+
+
+def test_defaults(tmp_path, monkeypatch):
+    args = parse_args([])
+    assert args.frames == 50_000 and args.output == Path("output/recording.npz")
+    assert parse_args(["--policy", "person"]).frames is None
+    monkeypatch.chdir(tmp_path)
+    Path("output").mkdir()
+    Path("output/recording.npz").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"a recording exists at output.recording\.npz: choose another --output"
+    ):
+        record_trajectories.main(args)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +148,7 @@ def test_ctrl_c_keeps_the_finished_rows(tmp_path):
         (["--policy", "agent=some"], "--policy agent=some: wanted KIND"),
         (["--policy", "random=inf"], "wanted KIND"),
         (["--frames", 0], "--frames and --n-envs must be at least 1"),
+        (["--max-minutes", 0], "--max-minutes must be above 0"),
         (["--output", "recording.txt"], "must end in .npz"),
         (["--policy", "random", "--frames", 10**12], "GB are free"),
     ],
@@ -123,84 +163,15 @@ def test_leftovers_of_a_killed_recording_are_reported(tmp_path):
     run("--frames", 10, "--output", tmp_path / "a.npz", error="--pack-only --output-dir")
 
 
-def person_session(tmp_path, num_steps: int) -> RecordingSession:
-    session = RecordingSession(num_steps, decision_frames=4, seed=3)
-    args = parse_args(
-        ["--policy", "person", "--frames", "1", "--output", str(tmp_path / "a.npz"), "--seed", "3"]
-    )
-    session.writer = make_writer(args, session.game, 1, ["person"], tmp_path / "parts")
-    return session
-
-
-def test_recorded_actions_of_a_person_reproduce_the_frames(tmp_path):
-    """The game, stepped with the recorded actions, shows the recorded frames and gives the recorded rewards."""
-    session = person_session(tmp_path, 2 * PERSON_STEPS)
-    rng, held = np.random.default_rng(0), frozenset()
-    while not session.finished:
-        if rng.random() < 0.1:  # keys also change between decisions
-            held = frozenset(key for key in ("up", "left", "right") if rng.random() < 0.6)
-        session.step(held)
-    session.write_row()
-    session.env.close()
-    path = session.writer.pack()
-    data = open_trajectories(path)
-    assert data.frames.shape[:2] == (2, PERSON_STEPS) and len(np.unique(data.actions)) > 3
-    env = make_env(find_game("Mode7Kart-v0"), 4, start="line", stall_seconds=0.0, max_seconds=600.0)
-    frame, _ = env.reset(seed=3)
-    rewards = []
-    for t, action in enumerate(data.actions.ravel()):
-        np.testing.assert_array_equal(
-            data.frames[t // PERSON_STEPS, t % PERSON_STEPS], frame.transpose(2, 0, 1)
-        )
-        frame, reward, *_ = env.step(int(action))
-        rewards.append(reward)
-    with np.load(path, allow_pickle=False) as arrays:
-        np.testing.assert_allclose(arrays["rewards"].ravel(), rewards, atol=1e-4)
-    assert data.episode_starts.ravel().nonzero()[0].tolist() == [0]
-
-
-def test_short_press_between_two_decisions_counts_for_the_next_one(tmp_path):
-    session = person_session(tmp_path, PERSON_STEPS)
-    for frame in range(12):
-        session.step(frozenset({"up"}) if frame == 2 else frozenset())
-    assert [step["actions"] for step in session.row] == [0, 1, 0]
-    session.env.close()
-
-
-def test_restart_begins_an_episode(tmp_path):
-    session = person_session(tmp_path, PERSON_STEPS)
-    for _ in range(10):  # two decisions, and half of the third
-        session.step(frozenset({"up"}))
-    session.restart()
-    while not session.finished:
-        session.step()
-    starts = [step["episode_starts"] for step in session.row]
-    assert [t for t, first in enumerate(starts) if first] == [0, 3]
-    assert [step["actions"] for step in session.row[:4]] == [1, 1, 1, 0]
-    session.env.close()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")
-def test_recording_a_person_needs_a_display(tmp_path, monkeypatch):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
-        monkeypatch.delenv(name, raising=False)
-    person = ["--policy", "person", "--frames", 20, "--output", tmp_path / "a.npz"]
-    run(*person, error="no screen")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    output = run(*person)
-    assert "recorded" in output and open_trajectories(tmp_path / "a.npz").actions.shape == (1, PERSON_STEPS)
-
-
-def test_rows_before_a_failure_of_the_game_are_kept(tmp_path, monkeypatch):
+def test_steps_before_a_failure_of_the_game_are_kept(tmp_path, monkeypatch):
     """Its message is the last line."""
     pytest.importorskip("cv2")
-    monkeypatch.setattr(record_trajectories, "PART_STEPS", 20)
+    monkeypatch.setattr(record_trajectories, "PART_BYTES", 20 * 64 * 64 * 3)
     flags = ["--game", "odd_environments:Odd-v0", "--game-settings", "odd=raises in step", "--policy", "random",
              "--frames", "200", "--n-envs", "1", "--frame-skip", "1", "--output", str(tmp_path / "a.npz")]  # fmt: skip
-    with pytest.raises(InputError, match=r"fails in step.*no step; the finished rows are in .*a\.npz"):
+    with pytest.raises(InputError, match=r"fails in step.*no step; what was recorded before is in .*a\.npz"):
         record_trajectories.main(parse_args(flags))
-    assert open_trajectories(tmp_path / "a.npz").frames.shape[:2] == (1, 20)
+    assert open_trajectories(tmp_path / "a.npz").frames.shape[:2] == (1, 35)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 

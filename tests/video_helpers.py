@@ -79,7 +79,7 @@ def encode(path: Path, seconds: float, *options: str) -> None:
 def import_folder(folder: Path, *options: object) -> Trajectories:
     """Imports the videos in `folder` into a new file next to it, and opens it."""
     output = folder.with_name(f"{folder.name}.npz")
-    flags = [folder, "--output", output, "--size", f"{WIDTH}x{HEIGHT}", *options]
+    flags = [folder, "--output", output, "--frame-size", HEIGHT, WIDTH, *options]
     import_video.main(import_video.parse_args([*map(str, flags)]))
     return open_trajectories(output)
 

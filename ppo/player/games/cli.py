@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any, Dict, Tuple
 
+from player.common.frame_size import FRAME_SIZE_HELP, frame_side
 from player.games.flicker import MAX_MERGED
 from player.games.game import BUILT_IN_GAME
 
@@ -56,6 +57,8 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
     )
     group.add_argument("--crop", type=crop_box, metavar="X,Y,W,H", help="emulator and Gymnasium: visible part of the "
                        "screen, in pixels (default: the game's own, or all)")  # fmt: skip
+    group.add_argument("--frame-size", type=frame_side, nargs=2, metavar=("HEIGHT", "WIDTH"),
+                       help=f"emulator and Gymnasium: {FRAME_SIZE_HELP}")  # fmt: skip
     group.add_argument("--actions", metavar="FILE", help="emulator and Gymnasium: the agent's actions, one per line: "
                        "name, buttons, keys, such as jump+right B+RIGHT space+right "
                        "(default: the game's own)")  # fmt: skip
@@ -99,6 +102,7 @@ def find_options(args: argparse.Namespace) -> Dict[str, Any]:
     return {
         "scenario": args.scenario,
         "crop": args.crop,
+        "frame_size": args.frame_size and tuple(args.frame_size),
         "actions": args.actions,
         "frame_skip": getattr(args, "frame_skip", None),
         "max_frames": args.max_frames,
@@ -115,6 +119,7 @@ def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace
             "state",
             "scenario",
             "crop",
+            "frame_size",
             "actions",
             "max_frames",
             "game_settings",

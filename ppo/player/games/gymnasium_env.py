@@ -7,19 +7,19 @@ import gymnasium
 import numpy as np
 
 from player.common.errors import InputError, first_line, shorten
+from player.common.frame_size import Size, fit_frame, resolve_frame_size
 from player.common.pictures import PictureReader, find_picture
 from player.games.closing import close_in_time
 from player.games.flicker import FrameMaximum
 from player.games.gymnasium_open import add_game_path, open_env
 from player.games.timing import find_timing
 
-WIDTH = 256  # width of a frame, pixels; the height keeps the aspect ratio
-SIZE_MULTIPLE = 16  # the height is a multiple of this, so that it can be halved four times
 MAX_ASPECT = 4  # largest ratio of height to width, or width to height
 
 
 class GymnasiumEnv(gymnasium.Env):
-    """Wraps the environment `name`: the observation is its picture, uint8 (H, 256, 3).
+    """Wraps the environment `name`: the observation is its picture, uint8 (H, W, 3), of the size `frame_size`
+    (see `resolve_frame_size`).
 
     `actions`: for each action of this environment, the number of the wrapped environment's action. `crop`: x, y, width
     and height of the visible part of the picture, in pixels. `settings`: keyword arguments of the wrapped environment.
@@ -43,7 +43,8 @@ class GymnasiumEnv(gymnasium.Env):
         substeps: int = 1,
         printed_notes: Sequence[str] = (),
         prints_notes: bool = True,
-        picture_size: Optional[Tuple[int, int]] = None,
+        picture_size: Optional[Size] = None,
+        frame_size: Optional[Size] = None,
         max_frames: int = 1,
         frame_skip: int = 4,
         opened: Optional[Tuple[gymnasium.Env, bool]] = None,
@@ -53,7 +54,7 @@ class GymnasiumEnv(gymnasium.Env):
         self.num_frames, self.max_frames = frame_skip * substeps, max_frames
         self.game, self.draws = opened or open_env(name, settings)
         self.reader, self.printed_notes = PictureReader(picture_size), list(printed_notes)
-        self.prints_notes = prints_notes
+        self.prints_notes, self.frame_size = prints_notes, frame_size
         self.maximum, self.last_picture = FrameMaximum(max_frames), None
         rate = find_timing(self.game, settings or {}).frame_rate
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": rate / self.num_frames}
@@ -163,12 +164,6 @@ class GymnasiumEnv(gymnasium.Env):
         return cropped
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
-        """Resizes a picture to uint8 (H, WIDTH, 3); small ones keep their sharp pixels."""
-        import cv2  # imported here because only these games need it
-
-        # A forked worker does not have the threads that OpenCV has started in its parent, and would wait for them.
-        cv2.setNumThreads(1)
-        height, width = picture.shape[:2]
-        rows = max(SIZE_MULTIPLE, round(WIDTH * height / width / SIZE_MULTIPLE) * SIZE_MULTIPLE)
-        method = cv2.INTER_NEAREST if 2 * width <= WIDTH else cv2.INTER_AREA
-        return cv2.resize(picture, (WIDTH, rows), interpolation=method)
+        """Resizes a picture to uint8 (H, W, 3), all of the size of the first one."""
+        self.frame_size = resolve_frame_size(self.frame_size, *picture.shape[:2])
+        return fit_frame(picture, self.frame_size)

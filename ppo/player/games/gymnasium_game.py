@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 
 from player.common.errors import InputError
+from player.common.frame_size import Size, describe_frame_size, resolve_frame_size
 from player.common.pictures import NEARLY_BLACK
 from player.games.closing import close_in_time
 from player.games.flicker import PROBE_FRAMES, flicker_period
@@ -79,12 +80,14 @@ def make_game(
     max_frames: Optional[int] = None,
     game_settings: Optional[Dict[str, Any]] = None,
     game_path: Optional[str] = None,
+    frame_size: Optional[Size] = None,
 ) -> Game:
     """The Game of a Gymnasium environment.
 
     crop: x, y, width and height of the visible part of the picture. actions: path of a file for `read_actions`, whose
     buttons are the numbers of the environment's actions. frame_skip, max_frames: None chooses the game's default.
-    game_settings: keyword arguments of the environment. game_path: folder to import it from.
+    game_settings: keyword arguments of the environment. game_path: folder to import it from. frame_size: of the frames,
+    see `resolve_frame_size`.
 
     Raises InputError if the environment cannot be used.
     """
@@ -117,22 +120,28 @@ def make_game(
     make = partial(
         GymnasiumEnv, name, env_actions, crop, settings=make_settings, game_path=game_path, substeps=substeps
     )
-    notes, period, picture_size, spaces = probe(make, split or opened)
+    notes, period, picture_size, spaces = probe(partial(make, frame_size=frame_size), split or opened)
     frame_skip = frame_skip or timing.frame_skip
     if max_frames is None:
         # A slow or turn-based game repeats its pictures for other reasons: four turns to the left, for example.
         is_fast = timing.is_declared and timing.frame_rate * substeps > MAX_TURN_RATE
         needed = max(period if is_fast else 1, 2 if is_atari else 1)
         max_frames = needed if frame_skip * substeps > 1 else 1
-    make = partial(make, printed_notes=notes, picture_size=picture_size, max_frames=max_frames)
+    height, width = crop[:1:-1] if crop else picture_size
+    size = resolve_frame_size(frame_size, height, width)
+    make = partial(
+        make, printed_notes=notes, picture_size=picture_size, frame_size=size, max_frames=max_frames
+    )
     environment = {
         "settings": with_defaults(name, make_settings),
         "actions": list(env_actions),
         "frame_skip": frame_skip * substeps,
         "max_frames": max_frames,
         "crop": crop and list(crop),
+        "frame_size": list(size),
     }
     lines = describe_choices(timing, frame_skip, max_frames)
+    lines += [line for line in [describe_frame_size(height, width, size)] if line]
     if is_atari and substeps == 1 and timing.reason and max_frames == 1:
         remedy = "make it with frameskip=1 in your own code, and its wrappers without frame skip"
         if has_random_skip:

@@ -49,12 +49,13 @@ def write_npy(array: np.ndarray, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def copy_npy_data(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
-    """Copies the first `num_bytes` of an array's data, without its header, from a .npy file to `target`.
-
-    Raises InputError if `source` has fewer bytes.
+def copy_npy_data(source: BinaryIO, target: BinaryIO, num_bytes: int, skip: int = 0) -> None:
+    """Copies `num_bytes` of an array's data, after the first `skip` ones, without its header, from a .npy file to
+    `target`. Raises InputError if `source` has fewer bytes.
     """
     read_npy_header(source)
+    if skip:
+        source.seek(skip, os.SEEK_CUR)
     while num_bytes:
         chunk = source.read(min(CHUNK_BYTES, num_bytes))
         if not chunk:

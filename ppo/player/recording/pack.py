@@ -5,12 +5,14 @@ sd/dream/data/trajectories.py is the reading side of the format.
 
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
 from typing import BinaryIO, Dict, List, NamedTuple, Optional
 
 import numpy as np
+from tqdm import tqdm
 
 from player.common.errors import InputError, refuse_damaged
 from player.common.files import atomic_write
@@ -29,10 +31,16 @@ from player.recording.parts import (
     partial_folder,
     read_metadata,
     remove_parts,
+    step_layout,
 )
+from player.recording.row_plan import RowPlan, plan_rows
 
 FILE_NAME = "trajectories.npz"
 DAMAGED_ADVICE = "it cannot be added to, move it out of the way"
+BAR_DELAY_S = 2.0  # packing that takes longer shows a progress bar
+FLUSH_BYTES = (
+    256 * 2**20
+)  # written between two flushes to the disk: one at the end would stand still for minutes
 
 
 class PackedFile(NamedTuple):
@@ -68,13 +76,19 @@ def pack_trajectories(run_dir: Path) -> Path:
     metadata = read_metadata(run_dir)
     kept_epochs = [epoch for epoch in (packed.epochs if packed else []) if epoch < min(parts)]
     layouts = {path.name: check_part(path, metadata) for path in parts.values()}
+    part_steps = {epoch: layouts[path.name]["frames"][1][0] for epoch, path in sorted(parts.items())}
     if kept_epochs:
         layouts[FILE_NAME] = packed.layout
-    layout = layouts[parts[min(parts)].name]
+    layout, max_steps = layouts[parts[min(parts)].name], metadata["meta"].get("max_row_steps")
     for name, other in layouts.items():
-        check_equal(layout, other, name)
+        if max_steps:  # parts of any length, which are joined
+            check_equal(step_layout(layout), step_layout(other), name)
+        else:
+            check_equal(layout, other, name)
+    kept_steps = packed.layout["frames"][1][0] if kept_epochs else None
+    plan = plan_rows(part_steps, metadata["meta"]["record_envs"], max_steps, kept_steps)
     with atomic_write(target) as file:
-        _write_npz(file, target, layout, metadata, kept_epochs, parts)
+        _write_npz(file, target, step_layout(layout), metadata, kept_epochs, parts, plan)
     flush_folder(run_dir)
     remove_parts(run_dir)
     return target
@@ -87,27 +101,51 @@ def _write_npz(
     metadata: dict,
     kept_epochs: List[int],
     parts: Dict[int, Path],
+    plan: RowPlan,
 ) -> None:
-    """Writes the new .npz: the rows of `kept_epochs` from the file `old_path`, then those of `parts`."""
-    K = metadata["meta"]["record_envs"]  # rows per epoch
-    epochs = kept_epochs + sorted(parts)
-    texts = {
-        "action_names": metadata["action_names"],
-        "meta": json.dumps({**metadata["meta"], "epochs": epochs}),
+    """Writes the new .npz: the rows of `kept_epochs` from the file `old_path`, then those of `parts` by the `plan`.
+
+    `layout`: dtype and shape of one step, by key."""
+    K, T = metadata["meta"]["record_envs"], plan.row_steps
+    epochs = kept_epochs + plan.epochs
+    meta = {key: value for key, value in metadata["meta"].items() if key != "max_row_steps"}
+    texts = {"action_names": metadata["action_names"], "meta": json.dumps({**meta, "epochs": epochs})}
+    step_bytes = {
+        key: np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+        for key, (dtype, shape) in layout.items()
     }
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for key, (dtype, row_shape) in layout.items():
-            epoch_bytes = K * np.dtype(dtype).itemsize * int(np.prod(row_shape, dtype=np.int64))
+    total = K * T * len(epochs) * sum(step_bytes.values())
+    bar = tqdm(total=total, desc="packing", unit="B", unit_scale=True, delay=BAR_DELAY_S, leave=False)
+    with bar, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for key, (dtype, shape) in layout.items():
             with archive.open(aligned_member(file, key), "w", force_zip64=True) as member:
-                write_npy_header(member, np.dtype(dtype), (K * len(epochs), *row_shape))
+                write_npy_header(member, np.dtype(dtype), (K * len(epochs), T, *shape))
+                target = _CountingFile(member, file, bar)
                 if kept_epochs:
-                    _copy_packed_rows(old_path, key, member, len(kept_epochs) * epoch_bytes)
-                for epoch in sorted(parts):
+                    _copy_packed_rows(old_path, key, target, K * T * len(kept_epochs) * step_bytes[key])
+                for epoch, begin, end in plan.segments:
                     with open(str(parts[epoch] / (key + ".npy")), "rb") as source:
-                        copy_npy_data(source, member, epoch_bytes)
+                        num_bytes = (end - begin) * step_bytes[key]
+                        copy_npy_data(source, target, num_bytes, skip=begin * step_bytes[key])
         for key, value in texts.items():
             with archive.open(aligned_member(file, key), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.array(value), allow_pickle=False)
+
+
+class _CountingFile:
+    """A member of a zip file: shows on the bar what is written, and flushes the zip file to the disk from time to time,
+    so that the bar tells the truth."""
+
+    def __init__(self, member: BinaryIO, file: BinaryIO, bar: tqdm) -> None:
+        self.member, self.file, self.bar = member, file, bar
+
+    def write(self, data: bytes) -> None:
+        self.member.write(data)
+        before = self.bar.n // FLUSH_BYTES
+        self.bar.update(len(data))
+        if self.bar.n // FLUSH_BYTES > before:
+            self.file.flush()
+            os.fsync(self.file.fileno())
 
 
 def _copy_packed_rows(path: Path, key: str, target: BinaryIO, num_bytes: int) -> None:

@@ -135,6 +135,11 @@ def part_layout(part: Path) -> Layout:
     return {key: (dtype, shape[1:]) for key, (dtype, shape) in layout.items()}
 
 
+def step_layout(layout: Layout) -> Layout:
+    """The layout without the number of steps: dtype and shape of one step."""
+    return {key: (dtype, tuple(shape[1:])) for key, (dtype, shape) in layout.items()}
+
+
 def check_part(part: Path, metadata: dict) -> Layout:
     """The layout of an epoch. Raises InputError unless the arrays that every recording has fit the `metadata`."""
     layout = part_layout(part)

@@ -19,6 +19,7 @@ from player.recording.parts import (
     has_metadata,
     part_layout,
     read_metadata,
+    step_layout,
     write_metadata,
     write_part,
 )
@@ -28,11 +29,13 @@ META_KEYS = {"record_envs", "game", "fps", "frame_skip", "action_keys", "seed"}
 
 
 class TrajectoryWriter:
-    """Writes the recording of K environments. Row i of the file is environment i % K in the (i // K)-th epoch."""
+    """Writes the recording of K environments. Row i of the file is environment i % K in the (i // K)-th epoch, or after
+    the (i // K)-th row of it."""
 
     def __init__(self, run_dir: Path, action_names: Sequence[str], meta: dict, first_epoch: int = 0) -> None:
         """`run_dir`: folder of the recording. `meta`: the keys META_KEYS and any others that JSON can store;
-        `meta["record_envs"]` is K.
+        `meta["record_envs"]` is K. With `meta["max_row_steps"]` the epochs may have different numbers of steps: packing
+        joins them and cuts them into rows of at most so many steps (row_plan.py).
 
         `first_epoch`: the next epoch to write. Recorded epochs from this one on belong to a run that was stopped: they
         are removed, and in a packed file replaced at the next `pack`. Earlier epochs are kept.
@@ -95,7 +98,8 @@ class TrajectoryWriter:
         if rows["actions"].min() < 0 or rows["actions"].max() >= len(self.action_names):
             raise InputError(f"actions are outside 0..{len(self.action_names) - 1}, the named ones")
         layout = {key: (str(array.dtype), array.shape[1:]) for key, array in rows.items()}
-        check_equal(self.layout or layout, layout, "this epoch")
+        compared = step_layout if "max_row_steps" in self.meta else dict
+        check_equal(compared(self.layout or layout), compared(layout), "this epoch")
         self.layout = layout
 
     def _continue(self, layout: Layout, action_names: List[str], record_envs: int) -> None:

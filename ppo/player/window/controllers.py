@@ -7,7 +7,7 @@ the action for the controller's `hold_frames` game frames before it calls `choos
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 import numpy as np
 
@@ -17,11 +17,16 @@ from player.envs.vector_env import make_env
 from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS, Game
 from player.games.registry import find_game
 
+MIN_COUNTDOWN_RATE = 8.0  # decisions a second; slower games are turn-based
 RANDOM_HOLD_FRAMES = 4  # game frames per random action: the agent's default frame skip
 
 MENU_KEYS = {"return": "START", "backspace": "SELECT"}
 DRIVING_KEYS = {"up": "B", "down": "Y", "left": "LEFT", "right": "RIGHT", "space": "R", "x": "R", "z": "A"}
 DRIVING_KEYS.update(MENU_KEYS, w="UP", s="DOWN")  # UP and DOWN of the pad navigate menus
+# The meaning of the buttons for games with DRIVING_ACTIONS.
+DRIVING_NAMES = {"B": "gas", "Y": "brake, reverse", "LEFT": "steer left", "RIGHT": "steer right", "R": "hop",
+                 "A": "item"}  # fmt: skip
+ARROWS_OF_WASD = {"w": "up", "a": "left", "s": "down", "d": "right"}
 PAD_KEYS = {"up": "UP", "down": "DOWN", "left": "LEFT", "right": "RIGHT"}
 PAD_KEYS.update(MENU_KEYS, z="B", x="A", a="Y", s="X")
 
@@ -37,6 +42,12 @@ class ButtonController:
         self.buttons = buttons
         if table is None:
             table = DRIVING_KEYS if game.actions == DRIVING_ACTIONS else PAD_KEYS
+            if game.name == BUILT_IN_GAME:  # it has no menus and no items
+                drive = {
+                    key: button for key, button in table.items() if button in ("B", "Y", "LEFT", "RIGHT", "R")
+                }
+                table = {**drive, **{key: drive[arrow] for key, arrow in ARROWS_OF_WASD.items()}}
+        self.names = DRIVING_NAMES if game.actions == DRIVING_ACTIONS else {}
         self.button_of_key = {key: button for key, button in table.items() if button in buttons}
         for action in game.actions:  # add the game's own single keys, e.g. space fires
             if len(action.keys) == len(action.buttons) == 1:
@@ -50,20 +61,50 @@ class ButtonController:
                 down -= pair
         return np.array([button in down for button in self.buttons], np.int8)
 
+    def key_rows(self) -> List[Tuple[str, List[str]]]:
+        """What each key does, for the help: its button, and all keys that press it."""
+        keys_of: Dict[str, List[str]] = {}
+        for key, button in self.button_of_key.items():
+            keys_of.setdefault(button, []).append(key)
+        return [(self.names.get(button, button), keys) for button, keys in keys_of.items()]
+
+    @property
+    def used_keys(self) -> FrozenSet[str]:
+        """The keys that mean something to the game."""
+        return frozenset(self.button_of_key)
+
 
 class ActionController:
     """Keyboard control limited to the agent's actions, so that the recording contains actions sd/ can train on."""
 
     def __init__(self, game: Game, hold_frames: int) -> None:
         """`hold_frames`: game frames per action."""
-        self.keys, self.hold_frames = [set(action.keys) for action in game.actions], hold_frames
+        self.actions, self.hold_frames = game.actions, hold_frames
+        self.keys = [set(action.keys) for action in game.actions]
+        has_arrows = bool(self.action_keys & set(ARROWS_OF_WASD.values()))
+        is_free = has_arrows and not self.action_keys & set(ARROWS_OF_WASD)
+        self.arrow_of_key = ARROWS_OF_WASD if is_free else {}
+
+    @property
+    def action_keys(self) -> FrozenSet[str]:
+        """The keys of the actions."""
+        return frozenset().union(*self.keys)
+
+    @property
+    def used_keys(self) -> FrozenSet[str]:
+        """The keys that mean something to the game: those of the actions, and W, A, S and D in place of arrows."""
+        return self.action_keys | frozenset(self.arrow_of_key)
+
+    def key_rows(self) -> List[Tuple[str, Tuple[str, ...]]]:
+        """What can be chosen, for the help: each action and the keys that are held together for it."""
+        return [(action.name, tuple(action.keys)) for action in self.actions]
 
     def choose(self, frame_u8: np.ndarray, first: bool, held: FrozenSet[str]) -> int:
         """Returns the index of the action with the most keys among the actions whose keys are all held down.
 
         Left and right cancel each other, as do up and down. Returns 0 if no action matches.
         """
-        down = set(held)
+        down = {self.arrow_of_key.get(key, key) for key in held}
         for pair in ({"left", "right"}, {"up", "down"}):
             if pair <= down:
                 down -= pair
@@ -116,8 +157,11 @@ class GameSession:
     """One game, played frame by frame by one controller.
 
     `frame_u8`: the current RGB frame, uint8 (H, W, 3). `truth`: name -> value of the game state. `ended`: "" while the
-    episode runs, "finished" once it has terminated, "out of time" once it was truncated.
+    episode runs, "finished" once it has terminated, "out of time" once it was truncated. `invitation`: what the window
+    says while it waits for the first key.
     """
+
+    invitation = "press a key to start"
 
     def __init__(
         self,
@@ -144,6 +188,7 @@ class GameSession:
         self.finished = False  # set by a subclass to close the window
         self.status = ""  # text that the window shows next to the game's name
         self.settings = settings or {}
+        self.waits_for_key = policy is None  # before the first frame
         self.hotkeys: Dict[str, Callable[[], None]] = {}  # key name -> function the window calls
         self.find = partial(find_game, name, integrations, state, rivals=rivals, **(options or {}))
         self.open(track)
@@ -183,6 +228,11 @@ class GameSession:
     def has_more_tracks(self) -> bool:
         """Whether the player may switch to another track. Always false in a recording, which covers one track."""
         return self.game.name == BUILT_IN_GAME and self.decision_frames is None
+
+    @property
+    def has_countdown(self) -> bool:
+        """Whether a person plays a game that does not wait for a decision, and wants to be ready."""
+        return self.waits_for_key and self.game.frame_rate / self.controller.hold_frames >= MIN_COUNTDOWN_RATE
 
     def restart(self) -> None:
         """Starts a new episode and resets the counters."""

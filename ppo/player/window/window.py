@@ -1,63 +1,94 @@
-"""Window: shows a GameSession, reads the keyboard, keeps the game's frame rate. The only file that imports pygame."""
+"""Window: shows a GameSession, reads the keyboard, keeps the game's frame rate. What is drawn is in hud.py."""
 
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Iterator, Set, Tuple
+from typing import Callable, Dict, Optional, Set, Tuple
 
 from player.common.errors import InputError
-from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS
-from player.window.controllers import ActionController, ButtonController, GameSession
+from player.window.controllers import GameSession
+from player.window.hud import BAR_HEIGHT, draw_window
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
 NUM_TRACKS = 8  # the T key cycles through these in Mode7Kart: four drawn by hand, four generated
-BAR_HEIGHT = 30  # height of the status bar, pixels
-BACKGROUND, MUTED, TEXT = (18, 19, 28), (139, 143, 163), (240, 237, 228)
-ACCENT, WARNING = (255, 208, 84), (244, 92, 92)
-
-
-def format_time(seconds: float) -> str:
-    """Minutes, seconds and hundredths: 75.5 -> "1:15.50"."""
-    return f"{int(seconds) // 60}:{seconds % 60:05.2f}"
-
-
-def ordinal(number: int) -> str:
-    """1 -> "1st"; for numbers up to 13, the maximum number of karts."""
-    return str(number) + {1: "st", 2: "nd", 3: "rd"}.get(number, "th")
+COUNTDOWN, NUMBER_S = 3, 0.6  # the number it begins with, and seconds per number
+# Name of a command: its keys, and a line of help. A key that the game uses is none of the window's.
+COMMANDS = {
+    "help": (("h", "f1"), "these keys; the game waits"),
+    "restart": (("r",), "restart"),
+    "next track": (("t",), "next track"),
+    "pause": (("p",), "pause"),
+    "full screen": (("f11",), "full screen"),
+    "quit": (("q", "escape"), "quit"),
+}
 
 
 class Window:
-    """A resizable window with the game's frame, scaled by a whole number, above a status bar."""
+    """A resizable window with the game's frame, as large as it fits, above a status bar.
 
-    def __init__(self, session: GameSession, scale: int, alternative: str = "add --headless") -> None:
+    If a person plays, the game waits for a key before each start, and counts down from three if it is fast.
+    """
+
+    def __init__(
+        self,
+        session: GameSession,
+        scale: int,
+        alternative: str = "add --headless",
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """Opens the window. `scale`: screen pixels per pixel of the game, reduced if the desktop is too small.
 
-        `alternative`: what the user can do without a display. Raises InputError, which says so, if no window can be
-        opened.
+        `alternative`: what the user can do without a display. `now`: a clock, in seconds. Raises InputError, which
+        says what to do, if no window can be opened.
         """
         has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
         if sys.platform.startswith("linux") and not has_display:
             raise InputError(f"no screen (neither DISPLAY nor WAYLAND_DISPLAY is set): {alternative}")
         try:
             pygame.display.init()
-            pygame.font.init()
             desktop_width, desktop_height = pygame.display.get_desktop_sizes()[0]
             H, W, _ = session.frame_u8.shape
             max_scale = int(min(0.95 * desktop_width / W, (0.9 * desktop_height - BAR_HEIGHT) / H))
             scale = max(1, min(scale, max_scale))
-            pygame.display.set_mode((W * scale, H * scale + BAR_HEIGHT), pygame.RESIZABLE)
-            pygame.key.stop_text_input()  # SDL starts it; an input method would keep letters for itself
+            self.size = (W * scale, H * scale + BAR_HEIGHT)
+            self.set_mode(self.size, pygame.RESIZABLE)
             pygame.display.set_caption(session.game.name)
         except pygame.error as problem:
             raise InputError(f"no window can be opened here ({problem}): {alternative}") from None
-        self.session = session
-        self.fonts = {size: pygame.font.Font(None, size) for size in (20, 30, 56)}
+        self.session, self.now = session, now
         self.held: Set[str] = set()  # names of the keys held down
         self.pressed_since_frame: Set[str] = set()  # a press shorter than a frame counts for one frame
-        self.running, self.paused = True, False
+        self.running, self.paused, self.show_help = True, False, False
+        self.wait()
+
+    @staticmethod
+    def set_mode(size: Tuple[int, int], flags: int) -> None:
+        """Opens or changes the window. Text input is off: SDL starts it, and an input method would keep letters."""
+        pygame.display.set_mode(size, flags)
+        pygame.key.stop_text_input()
+
+    # -- starting ----------------------------------------------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Waits for a key, if a person plays."""
+        self.waiting = self.session.waits_for_key
+        self.counting_since: Optional[float] = None  # the time when the countdown began; None: there is none
+
+    def start(self) -> None:
+        """Ends the wait: counts down, or plays."""
+        self.waiting = False
+        self.counting_since = self.now() if self.session.has_countdown else None
+
+    def countdown(self) -> Optional[Tuple[int, float]]:
+        """The number that is shown, and the fraction of its time that has passed; None while the game runs."""
+        if self.counting_since is None:
+            return None
+        passed, progress = divmod((self.now() - self.counting_since) / NUMBER_S, 1)
+        return (COUNTDOWN - int(passed), progress) if passed < COUNTDOWN else None
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Runs the session at the game's frame rate until the user quits or the session is finished.
@@ -75,7 +106,7 @@ class Window:
             pygame.quit()
 
     def run_frame(self) -> None:
-        """Handles events, advances the session by one frame unless paused, and redraws the window."""
+        """Handles events, advances the session by one frame unless it waits, and redraws the window."""
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 self.running = False
@@ -85,104 +116,72 @@ class Window:
                 self.held.discard(pygame.key.name(event.key))
             elif event.type == pygame.WINDOWFOCUSLOST:
                 self.held.clear()
-        if not self.paused:
+        if not (self.waiting or self.paused or self.show_help or self.countdown()):
+            self.counting_since = None
             self.session.step(frozenset(self.held | self.pressed_since_frame))
-        self.pressed_since_frame.clear()
-        self.draw(pygame.display.get_surface())
+            self.pressed_since_frame.clear()
+        draw_window(self, pygame.display.get_surface())
         pygame.display.flip()
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    def commands(self) -> Dict[str, Tuple[Tuple[str, ...], str]]:
+        """The commands that apply to the session, as COMMANDS."""
+        commands = dict(COMMANDS)
+        if not self.session.has_more_tracks:
+            del commands["next track"]
+        return commands
+
+    def keys_of(self, name: str) -> Tuple[str, ...]:
+        """The keys of a command that the game does not use; escape is always the window's."""
+        keys = self.commands().get(name, ((), ""))[0]
+        used = self.session.controller.used_keys if not self.session.policy else ()
+        return tuple(key for key in keys if key == "escape" or key not in used)
 
     def press(self, key: str) -> None:
         """Handles a key press: a command of the window, a hotkey of the session, or a key for the controller."""
-        if key in ("q", "escape"):
+        name = next((name for name in self.commands() if key in self.keys_of(name)), None)
+        if name == "quit":
             self.running = False
-        elif key == "r":
+        elif name == "help":
+            self.show_help = not self.show_help
+        elif name == "restart":
             self.session.restart()
-        elif key == "t" and self.session.has_more_tracks:
+            self.wait()
+        elif name == "next track":
             self.session.open((self.session.track + 1) % NUM_TRACKS)
-        elif key == "p":
+            self.wait()
+        elif name == "pause":
             self.paused = not self.paused
+        elif name == "full screen":
+            self.toggle_full_screen()
         elif key in self.session.hotkeys:
             self.session.hotkeys[key]()
         else:
-            self.held.add(key)
-            self.pressed_since_frame.add(key)
+            self.on_game_key(key)
 
-    def draw(self, screen: pygame.Surface) -> None:
-        """Draws the frame, a banner if the game is over or paused, and the status bar."""
-        session = self.session
-        H, W, _ = session.frame_u8.shape
-        width, height = screen.get_width(), screen.get_height() - BAR_HEIGHT
-        scale = max(1, min(width // W, height // H))
-        picture = pygame.image.frombuffer(session.frame_u8.tobytes(), (W, H), "RGB")
-        picture = pygame.transform.scale(picture, (W * scale, H * scale))
-        screen.fill(BACKGROUND)
-        area = screen.blit(picture, ((width - W * scale) // 2, (height - H * scale) // 2))
-        if session.ended:
-            self.draw_banner(screen, area, *self.result())
-        elif self.paused:
-            self.draw_banner(screen, area, "PAUSED", "P continues")
-        middle = height + BAR_HEIGHT // 2
-        left = 12
-        for text, color in self.status_texts():
-            label = self.fonts[20].render(text, True, color)
-            left = screen.blit(label, label.get_rect(midleft=(left, middle))).right + 18
-        for text in self.controls():  # the first one that fits into the rest of the bar
-            label = self.fonts[20].render(text, True, MUTED)
-            if left + label.get_width() + 12 <= width:
-                screen.blit(label, label.get_rect(midright=(width - 12, middle)))
-                break
+    def on_game_key(self, key: str) -> None:
+        """A key for the controller. It closes the help, starts a game that waits, or ends the countdown."""
+        self.held.add(key)
+        if self.show_help:
+            self.show_help = False
+        elif self.waiting:
+            self.start()
+        elif self.countdown():
+            self.counting_since = None
+        self.pressed_since_frame = set() if self.countdown() else self.pressed_since_frame | {key}
 
-    def result(self) -> Tuple[str, str]:
-        """Title and text of the banner at the end of an episode."""
-        session, position = self.session, self.session.position()
-        if session.game.name != BUILT_IN_GAME:
-            text = f"reward {session.total_reward:.0f}   {format_time(session.seconds())}   R plays again"
-            return "GAME OVER", text
-        title = "FINISH!" if session.ended == "finished" else "OUT OF TIME"
-        rank = f"{ordinal(position[0])} of {position[1]}   " if position else ""
-        return title, f"{rank}{format_time(session.seconds())}   R races again, T the next track"
-
-    def status_texts(self) -> Iterator[Tuple[str, Tuple[int, int, int]]]:
-        """Texts of the status bar and their colors, from left to right."""
-        session = self.session
-        yield session.name, ACCENT
-        if session.status:
-            yield session.status, WARNING
-        laps = getattr(session.env.unwrapped, "laps", None)
-        if "lap" in session.truth and laps:
-            yield f"lap {session.truth['lap']:.0f}/{laps}", TEXT
-        if session.position():
-            yield "{} of {}".format(*session.position()), TEXT
-        yield format_time(session.seconds()), TEXT
-        speed = next((value for name, value in session.truth.items() if name.endswith("speed")), None)
-        if speed is not None:
-            # Mode7Kart's unit is pixels per frame; its top speed, 2.0, is displayed as 100.
-            yield f"speed {50 * speed if laps else speed:.0f}", TEXT
-        if session.policy:
-            yield f"driven by {Path(session.policy).name}", TEXT
-
-    def controls(self) -> Iterator[str]:
-        """Descriptions of the keys, from the most detailed to the shortest."""
-        track = "T track  " if self.session.has_more_tracks else ""
-        keys = f"R restart  {track}P pause  Q quit"
-        controller = self.session.controller
-        if isinstance(controller, ActionController):
-            yield f"{', '.join(sorted(set().union(*controller.keys)))}   {keys}"
-        elif isinstance(controller, ButtonController) and self.session.game.actions == DRIVING_ACTIONS:
-            yield "arrows drive, down brakes, space hops   " + keys
-            yield "arrows, space   " + keys
-        elif isinstance(controller, ButtonController):
-            buttons = [f"{key} {button}" for key, button in controller.button_of_key.items() if len(key) == 1]
-            yield f"arrows, {', '.join(buttons)}   " + keys
-            yield "arrows, space   " + keys
-        yield keys
-
-    def draw_banner(self, screen: pygame.Surface, area: pygame.Rect, title: str, text: str) -> None:
-        """Draws a title and a line of text on a translucent band across `area`."""
-        upper, lower = self.fonts[56].render(title, True, ACCENT), self.fonts[30].render(text, True, TEXT)
-        band = pygame.Surface((area.width, upper.get_height() + lower.get_height() + 36))
-        band.fill(BACKGROUND)
-        band.set_alpha(205)
-        rect = screen.blit(band, band.get_rect(center=area.center))
-        screen.blit(upper, upper.get_rect(midtop=(rect.centerx, rect.top + 12)))
-        screen.blit(lower, lower.get_rect(midbottom=(rect.centerx, rect.bottom - 12)))
+    def toggle_full_screen(self) -> None:
+        """Switches between full screen and the window; stays as it is where that is not possible."""
+        screen = pygame.display.get_surface()
+        try:
+            if not screen.get_flags() & pygame.FULLSCREEN:
+                self.size = screen.get_size()
+                self.set_mode((0, 0), pygame.FULLSCREEN)
+                return
+            for _ in range(
+                2
+            ):  # the first call ends full screen; some drivers apply the size on the second only
+                self.set_mode(self.size, pygame.RESIZABLE)
+        except pygame.error as problem:
+            print(f"no full screen: {problem}", file=sys.stderr)

@@ -16,7 +16,8 @@ class GameInfo:
     action_names: tuple[str, ...]  # (A,)
     action_keys: tuple[tuple[str, ...], ...]  # (A,), names of the keys that are held together
     fps: float  # frames per second in play
-    # How a Gymnasium environment was recorded: game, settings, actions, frame_skip, max_frames, crop; {} if unknown.
+    # How a Gymnasium environment was recorded: game, settings, actions, frame_skip, max_frames, crop, frame_size;
+    # {} if unknown.
     environment: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -46,6 +47,7 @@ def read_environment(saved: dict) -> dict[str, Any]:
     environment = {"game": saved.get("game"), **environment}
     counts = (environment.get("frame_skip"), environment.get("max_frames"))
     actions, crop = environment.get("actions"), environment.get("crop")
+    size = environment.get("frame_size")
     valid = (
         isinstance(environment["game"], str)
         and isinstance(environment.get("settings"), dict)
@@ -53,10 +55,14 @@ def read_environment(saved: dict) -> dict[str, Any]:
         and isinstance(actions, list)
         and all(type(action) is int for action in actions)
         and (
+            size is None
+            or (isinstance(size, list) and [type(n) for n in size] == [int, int] and min(size) > 0)
+        )
+        and (
             crop is None or (isinstance(crop, list) and len(crop) == 4 and all(type(n) is int for n in crop))
         )
     )
-    names = ("game", "settings", "actions", "frame_skip", "max_frames", "crop")
+    names = ("game", "settings", "actions", "frame_skip", "max_frames", "crop", "frame_size")
     environment = {name: environment.get(name) for name in names}
     try:
         return environment if valid and len(json.dumps(environment)) <= MAX_ENVIRONMENT else {}

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from player.common.errors import InputError, shorten
+from player.common.frame_size import FULL_SIZE, Size, fit_frame, resolve_frame_size
 from player.games.flicker import FrameMaximum
 from player.games.game import Action
 from player.games.retro.boot_script import read_script, run_script
@@ -42,6 +43,7 @@ class RetroGame(gymnasium.Env):
         known: KnownGame = UNKNOWN_GAME,
         frame_skip: int = 4,
         max_frames: int = 1,
+        frame_size: Optional[Size] = FULL_SIZE,
         buttons_as_actions: bool = False,
         endless: bool = False,
         render_mode: Optional[str] = "rgb_array",
@@ -53,6 +55,7 @@ class RetroGame(gymnasium.Env):
         scenario: name of one of known.scenarios, or of a scenario file.
         known: the game's settings.
         max_frames: each picture is the maximum of so many frames, against flicker.
+        frame_size: of the observed frames, see `resolve_frame_size`.
         buttons_as_actions: the action space is MultiBinary, one bit per button of `buttons`, instead of Discrete.
         endless: no reward and no end of an episode, for making savestates.
 
@@ -60,7 +63,7 @@ class RetroGame(gymnasium.Env):
         """
         assert frame_skip >= 1
         self.render_mode, self.frame_skip, self.max_frames = render_mode, frame_skip, max_frames
-        self._maximum = FrameMaximum(max_frames)
+        self._maximum, self._frame_size = FrameMaximum(max_frames), frame_size
         self._package = emulator_package(name)
         State = self._package.State
         self._crop, self._truth_names, self._screen_shape = crop, truth_names, None
@@ -89,6 +92,9 @@ class RetroGame(gymnasium.Env):
                 raise InputError(
                     f"--crop {','.join(map(str, crop))} does not fit into the screen, which has {screen} pixels"
                 )
+            self.native_size = self._frame.shape[:2]
+            self._frame_size = resolve_frame_size(frame_size, *self.native_size)
+            self._frame = fit_frame(self._frame, self._frame_size)
         except BaseException:
             self.close()  # a process can hold only one emulator
             raise
@@ -112,7 +118,7 @@ class RetroGame(gymnasium.Env):
         super().reset(seed=seed)
         self._restart()
         self._maximum.clear()
-        self._frame = self._maximum.push(self._observe())
+        self._frame = fit_frame(self._maximum.push(self._observe()), self._frame_size)
         return self._frame.copy(), self._info()
 
     def step(self, action: Any):
@@ -129,9 +135,10 @@ class RetroGame(gymnasium.Env):
             frame_reward, terminated = self._frame_reward(data)
             reward += frame_reward
             if terminated or i >= self.frame_skip - self.max_frames:
-                self._frame = self._maximum.push(self._observe())
+                picture = self._maximum.push(self._observe())
             if terminated:
                 break
+        self._frame = fit_frame(picture, self._frame_size)
         too_long = self._frames >= MAX_SECONDS * self.frame_rate and not self._endless
         truncated = too_long and not terminated
         return self._frame.copy(), reward, terminated, truncated, self._info()

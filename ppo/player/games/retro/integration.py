@@ -53,13 +53,14 @@ def make_game(
     actions: Optional[str] = None,
     frame_skip: Optional[int] = None,
     max_frames: Optional[int] = None,
+    frame_size: Optional[Tuple[int, int]] = None,
 ) -> Game:
     """Checks that everything the game needs exists and returns its Game.
 
     integrations: folder with the user's integrations. state: savestate from which episodes start. The others override
     the game's settings: scenario: name of the reward and episode end; crop: x, y, width and height of the visible part
     of the screen, in pixels; actions: path of a file for `read_actions`; frame_skip; max_frames: each picture is the
-    maximum of so many frames, by default 2 on consoles whose games flicker.
+    maximum of so many frames, by default 2 on consoles whose games flicker; frame_size: see `resolve_frame_size`.
 
     Raises InputError if something is missing or wrong; the message says what to do.
     """
@@ -108,6 +109,7 @@ def make_game(
         state=state,
         scenario=scenario,
         known=known,
+        frame_size=frame_size,
     )
     if not all(
         _is_trusted(package, path) for path in (rom, find("data.json"), find("scenario.json"), folder)
