@@ -57,6 +57,8 @@ def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t:
         commands = [(command.help, command.keys) for command in COMMANDS.values()]
         footer = (
             "drag the mouse along the timeline",
+            "counts and % are of the action chosen at each step:",
+            "forward+left counts there, not as forward",
             "",
             f"{viewer.name}, {recording.meta.get('game', 'unknown game')}",
             f"{recording.num_rows} rows x {recording.num_steps} steps",
@@ -89,7 +91,7 @@ def draw_bar(viewer, bar: pygame.Surface, row: int, t: int) -> None:
     count = viewer.counts[viewer.selected]
     fraction = count / viewer.counts.sum()
     runs = f"{len(viewer.runs)} run{'s' * (len(viewer.runs) != 1)}"
-    selected = f"{viewer.selected_name}: {runs}, {count} frames, {fraction:.1%}"
+    selected = f"{viewer.selected_name}: {runs}, chosen in {count} steps, {fraction:.1%}"
     draw_row(bar, 20, left, (recording.action_names[action], 28, TEXT),
              [(selected, 18, GREEN), elapsed, (f"of {duration}", 18, MUTED)])  # fmt: skip
     commands = "   ".join(f"{key_label(COMMANDS[name].keys[0])} {name}" for name in BAR_COMMANDS)
@@ -123,16 +125,16 @@ def draw_actions(
     screen: pygame.Surface, area: pygame.Rect, names: Sequence[str], counts: np.ndarray, order: Sequence[int],
     current: int, selected: int,
 ) -> None:  # fmt: skip
-    """Draws a histogram of the actions, `counts` int (A,), in the given order; the current action is in the accent
-    color, the selected one in green."""
+    """Draws a histogram of the chosen actions, `counts` int (A,), in the given order; the current action is in the
+    accent color, the selected one in green."""
     row_height = 22
     num_rows = max(1, min(len(order), (area.height - 60) // row_height))
     first = min(max(order.index(selected) - num_rows // 2, 0), len(order) - num_rows)
     panel = pygame.Surface((max(1, min(480, area.width - 20)), num_rows * row_height + 38), pygame.SRCALPHA)
     panel.fill((*BACKGROUND, 225))
     width = panel.get_width()
-    write(panel, "ACTIONS", 18, ACCENT, midleft=(14, 18))
-    write(panel, "frames", 18, MUTED, midright=(width - 66, 18))
+    write(panel, "ACTIONS CHOSEN", 18, ACCENT, midleft=(14, 18))
+    write(panel, "steps", 18, MUTED, midright=(width - 66, 18))
     write(panel, "%", 18, MUTED, midright=(width - 12, 18))
     name_width = min(max(font(18).size(name)[0] for name in names), width // 3)
     left = 26 + name_width + 10
