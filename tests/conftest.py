@@ -109,8 +109,8 @@ def emulator():
 def make_retro_env(emulator):
     """make(name, integrations=None, state=None, frame_skip=1, buttons_as_actions=False, **options of find_game).
 
-    Frames keep their size, unless frame_size says otherwise. The environments are closed at the end of the test, because
-    a process can hold only one emulator.
+    Frames keep their size, unless frame_size says otherwise. The environments are closed at the end of the test,
+    because a process can hold only one emulator.
     """
     from player.common.frame_size import FULL_SIZE
     from player.games.registry import find_game

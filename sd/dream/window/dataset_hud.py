@@ -91,7 +91,9 @@ def draw_bar(viewer, bar: pygame.Surface, row: int, t: int) -> None:
     count = viewer.counts[viewer.selected]
     fraction = count / viewer.counts.sum()
     runs = f"{len(viewer.runs)} run{'s' * (len(viewer.runs) != 1)}"
-    selected = f"{viewer.selected_name}: {runs}, chosen in {count} step{'s' * (count != 1)}, {fraction:.1%}"
+    selected = (
+        f"{viewer.selected_name}: {runs}, chosen in {count} step{'s' * bool(count != 1)}, {fraction:.1%}"
+    )
     draw_row(bar, 20, left, (recording.action_names[action], 28, TEXT),
              [(selected, 18, GREEN), elapsed, (f"of {duration}", 18, MUTED)])  # fmt: skip
     commands = "   ".join(f"{key_label(COMMANDS[name].keys[0])} {name}" for name in BAR_COMMANDS)
