@@ -19,12 +19,7 @@ from dream.window.window import PlayWindow  # noqa: E402
 MARGIN, BACKGROUND = 12, (255, 255, 255)
 REAL = ["--real", "player:Mode7Kart-v0", "--real-path", str(HERE.parent / "ppo")]
 SIZE = (768, 400)
-VIEWS = (
-    ("world model", False),
-    ("world model", True),
-    ("both", False),
-    ("difference", False),
-)  # view, whether the help is shown
+VIEWS = (("world model", 0), ("world model", 1), ("both", 0), ("difference", 0))  # view, page of the help
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -39,13 +34,13 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     play = play_sd.parse_args(["--driver", "list", *REAL])
     env = play_sd.load_env(play)
-    window = PlayWindow(play_sd.make_session(play, env, env.fps), scale=3)
+    window = PlayWindow(play_sd.make_session(play, env, env.fps)[0], scale=3)
     pygame.display.set_mode(SIZE)
     window.started_at -= 10  # skips the fade-in
     for _ in range(args.frames):
         window.step()
     pictures = []
-    for window.view, window.show_help in VIEWS:
+    for window.view, window.help_page in VIEWS:
         window.draw()
         pictures.append(pygame.display.get_surface().copy())
     width, height = pictures[0].get_size()

@@ -18,16 +18,17 @@ from dream.window.draw import (
     GREEN,
     MUTED,
     TEXT,
-    draw_badge,
     draw_frame,
-    draw_help,
     draw_keys,
     draw_row,
     ellipsize,
     font,
     key_label,
+    set_scale,
     write,
 )
+from dream.window.help import draw_help
+from dream.window.overlays import draw_badge
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
@@ -41,6 +42,7 @@ def draw_viewer(viewer, screen: pygame.Surface) -> pygame.Rect:
     width, height = screen.get_size()
     bar_height = viewer.bar_height if viewer.has_bar() else 0
     row, t = divmod(viewer.position, viewer.recording.num_steps)
+    set_scale((1, 1))
     screen.fill(BACKGROUND)
     rect = draw_picture(viewer, screen, pygame.Rect(0, 0, width, height - bar_height), row, t)
     if bar_height:
@@ -62,7 +64,7 @@ def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t:
             f"{recording.num_rows} rows x {recording.num_steps} steps",
             f"{recording.width} x {recording.height} pixels, {recording.fps:g} frames/s",
         )
-        draw_help(screen, area, {}, commands, (), footer)
+        draw_help(screen, area, {"WINDOW": commands}, (), footer)
         return rect
     if viewer.show_actions:
         action = int(recording.actions[row, t])
