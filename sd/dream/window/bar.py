@@ -136,10 +136,10 @@ def draw_panel(window, panel: pygame.Surface) -> None:
     if slow := slow_text(window):
         write(panel, slow, 20, AMBER, midleft=(left, y))
     commands = bar_commands(window)
-    y = max(y + px(30), height - px(23) * len(commands) - px(4))
-    for key, word in commands:
-        write(panel, word, 18, MUTED, midleft=(draw_cap(panel, key, False, left, y, 16) + px(6), y))
-        y += px(23)
+    rows = -(-len(commands) // 2)
+    for i, (key, word) in enumerate(commands):  # in two columns, from top to bottom
+        x, y = left + i // rows * (width // 2 - px(4)), height - px(24) * (rows - i % rows) + px(4)
+        write(panel, word, 18, MUTED, midleft=(draw_cap(panel, key, False, x, y, 16) + px(6), y))
 
 
 def number_texts(window) -> list[str]:

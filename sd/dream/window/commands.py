@@ -177,15 +177,15 @@ def toggle_recording(window, suffix: str) -> None:
 # ------------------------------------------------------------------------------------------------ the table
 
 COMMANDS = {
-    "help": Command(("h", "f1"), "help, more keys, play on", next_help_page),
+    "help": Command(("h", "f1"), "this help, more keys, play on", next_help_page),
     "restart": Command(("r", "return"), "again from the start", restart),
     "rewind": Command(("z", "backspace"), "back in time while held", rewind),
-    "driver": Command(("tab",), "change the driver: you, the agent", cycle_controller),
+    "driver": Command(("tab",), "the agent plays, or you do", cycle_controller),
     "clip": Command(("g",), "save the best ten seconds as a GIF", save_clip),
     "next start state": Command(("n",), "next place to start from", next_start),
     "previous start state": Command(("b",), "previous place to start from", previous_start),
     "pause": Command(("p", "space"), "pause", pause),
-    "view": Command(("t",), "model, game, both, difference", next_view),
+    "view": Command(("t",), "show model, game, both, difference", next_view),
     "full screen": Command(("f11", "f"), "full screen", full_screen),
     "quit": Command(("q", "escape"), "quit", quit_window),
     "picture": Command(("f12", "o"), "save a picture", save_picture),

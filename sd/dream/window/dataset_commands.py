@@ -3,7 +3,14 @@
 To add a command, write a function and a line in COMMANDS. `viewer`: a DatasetViewer.
 """
 
-from dream.window.commands import Command, quit_window, save_picture, toggle_help
+from dream.window.commands import Command, quit_window, save_picture
+
+# ------------------------------------------------------------------------------------------------ help
+
+
+def toggle_help(viewer) -> None:
+    viewer.help_page = 1 - viewer.help_page
+
 
 # ------------------------------------------------------------------------------------------------ frames
 

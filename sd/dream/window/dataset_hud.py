@@ -55,7 +55,7 @@ def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t:
     """Draws the frame with panels and messages over it; returns the rectangle of the frame."""
     recording = viewer.recording
     rect = draw_frame(screen, recording.frames[row, t].transpose(1, 2, 0), area)
-    if viewer.show_help:
+    if viewer.help_page:
         commands = [(command.help, command.keys) for command in COMMANDS.values()]
         footer = (
             "drag the mouse along the timeline",

@@ -7,6 +7,7 @@ are in pixels of a window of 820 x 420 or less, and grow with the window after `
 import os
 from collections.abc import Collection, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -120,32 +121,38 @@ def draw_frame(screen: pygame.Surface, frame_u8: np.ndarray, area: pygame.Rect) 
     return rect
 
 
-def choose_grid(frame_shape: tuple[int, int], count: int, area: tuple[int, int]) -> tuple[int, int, float]:
-    """Returns columns, rows and scale of the grid that shows `count` frames of this shape (H, W) largest in an area of
-    this (width, height)."""
+class Grid(NamedTuple):
+    columns: int
+    rows: int
+    scale: float  # screen pixels per frame pixel
+
+
+def choose_grid(frame_shape: tuple[int, int], count: int, area: tuple[int, int]) -> Grid:
+    """The grid that shows `count` frames of this shape (H, W) largest in an area of this (width, height)."""
     H, W = frame_shape
-    grids = [(columns, -(-count // columns)) for columns in range(1, count + 1)]
-    scales = [min(area[0] // columns / W, area[1] // rows / H) for columns, rows in grids]
-    best = int(np.argmax(scales))
-    return (*grids[best], scales[best])
+    shapes = [(columns, -(-count // columns)) for columns in range(1, count + 1)]
+    return max(
+        (Grid(columns, rows, min(area[0] // columns / W, area[1] // rows / H)) for columns, rows in shapes),
+        key=lambda grid: grid.scale,
+    )
 
 
 def draw_frames(
     screen: pygame.Surface, frames: dict[str, np.ndarray], area: pygame.Rect
 ) -> dict[str, pygame.Rect]:
-    """Draws frames in the grid that shows them largest; returns the rectangle of each by its name. The cells of the
-    grid are as small as the frames, so that frames next to each other touch."""
+    """Draws frames in the grid that shows them largest, close to each other; returns the rectangle of each by its
+    name."""
     H, W, _ = next(iter(frames.values())).shape
-    columns, rows, scale = choose_grid((H, W), len(frames), area.size)
-    cell_width = min(area.width // columns, max(1, round(scale * W)))
-    cell_height = min(area.height // rows, max(1, round(scale * H)))
-    left = area.left + (area.width - columns * cell_width) // 2
-    top = area.top + (area.height - rows * cell_height) // 2
+    columns, rows, _ = choose_grid((H, W), len(frames), area.size)
+    cell = pygame.Rect(0, 0, area.width // columns, area.height // rows)
+    _, _, width, height = letterbox((W, H), cell.size)
+    cell.size = min(cell.width, width + px(6)), min(cell.height, height + px(6))
+    left = area.left + (area.width - columns * cell.width) // 2
+    top = area.top + (area.height - rows * cell.height) // 2
     rects = {}
     for i, (name, frame_u8) in enumerate(frames.items()):
-        cell = pygame.Rect(0, 0, cell_width, cell_height)
-        cell.topleft = left + i % columns * cell_width, top + i // columns * cell_height
-        rects[name] = draw_frame(screen, frame_u8, cell)
+        corner = (left + i % columns * cell.width, top + i // columns * cell.height)
+        rects[name] = draw_frame(screen, frame_u8, cell.move(corner))
     return rects
 
 

@@ -48,17 +48,24 @@ def draw_help(
     footer: Sequence[str],
 ) -> None:  # fmt: skip
     """Draws a panel over `area`: sections of rows by title, and the lines of the footer. `lit`: keys to highlight."""
-    rows: list[Row] = []
-    for title, lines in sections.items():
-        rows += [(title, ()), *((text, keys[:2]) for text, keys in lines if keys), ("", ())]
-    rows += [(line, ()) for line in footer]
     panel = pygame.Surface(area.size, pygame.SRCALPHA)
     panel.fill((*BACKGROUND, 235))
-    # the highest rows that leave the columns wide enough and do not split the footer over two columns
+    blocks = [
+        [(title, ()), *((text, keys[:2]) for text, keys in rows if keys)] for title, rows in sections.items()
+    ]
+    min(blocks, key=len).extend([("", ()), *((line, ()) for line in footer)])
+    # one section a column if that fits; else the highest rows that leave the columns wide enough and do not split the
+    # footer over two columns
+    rows = [row for block in blocks for row in [*block, ("", ())]][:-1]
+    longest = max(map(len, blocks))
     for row_height in range(px(28), 13, -1):
         per_column = max(1, (area.height - px(16)) // row_height)
         columns = -(-len(rows) // per_column)
         split_badly = columns > 1 and len(rows) - (columns - 1) * per_column <= len(footer)
+        if longest <= per_column and area.width // len(blocks) >= px(250):
+            columns, per_column = len(blocks), longest
+            rows = [row for block in blocks for row in block + [("", ())] * (longest - len(block))]
+            break
         if area.width // columns >= px(270) and not split_badly:
             break
     size = 20 if row_height > px(21) else 18 if row_height > px(16) else 15

@@ -6,7 +6,7 @@
 import os
 
 from dream.play.keys import has_gas
-from dream.window.bar import PANEL_WIDTH, bar_height, draw_bar, draw_numbers, draw_panel
+from dream.window.bar import NUMBERS_HEIGHT, PANEL_WIDTH, bar_height, draw_bar, draw_numbers, draw_panel
 from dream.window.draw import (
     BACKGROUND,
     BAR_HEIGHT,
@@ -25,6 +25,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
 FADE_IN_S = 0.7  # duration of the fade-in after a restart
+MIN_PANEL_HEIGHT = 330  # a lower window has no room for the panel's rows
 MAX_HINT_KEYS = 4  # of the game, before a drive
 
 
@@ -37,20 +38,22 @@ def draw_window(window, screen: pygame.Surface) -> None:
     if not window.show_bar or height <= 2 * BAR_HEIGHT:
         draw_picture(window, screen, frames, pygame.Rect(0, 0, width, height))
         return
-    shape = window.env.frame_shape
-    scales = [
-        choose_grid(shape, len(frames), area)[2] for area in ((width, height - bar), (width - panel, height))
-    ]
-    if scales[1] > 1.05 * scales[0] and height >= px(330):  # a wide window: its width is used by a panel
-        numbers = pygame.Rect(px(16), height - px(24), width - panel - px(32), px(24))
-        area = pygame.Rect(0, 0, width - panel, height - window.show_numbers * px(24))
-        draw_picture(window, screen, frames, area)
-        draw_panel(window, screen.subsurface((width - panel, 0, panel, height)))
-        if window.show_numbers:
-            draw_numbers(window, screen, numbers)
-    else:
+    numbers = px(NUMBERS_HEIGHT) * window.show_numbers
+    below, beside = (
+        choose_grid(window.env.frame_shape, len(frames), area)
+        for area in ((width, height - bar), (width - panel, height - numbers))
+    )
+    if beside.scale <= 1.05 * below.scale or height < px(MIN_PANEL_HEIGHT):
         draw_picture(window, screen, frames, pygame.Rect(0, 0, width, height - bar))
         draw_bar(window, screen.subsurface((0, height - bar, width, bar)))
+        return
+    picture_width = min(width - panel, round(beside.columns * beside.scale * window.env.frame_shape[1]))
+    left = (width - panel - picture_width) // 2  # frames and panel are centered together
+    draw_picture(window, screen, frames, pygame.Rect(left, 0, picture_width, height - numbers))
+    draw_panel(window, screen.subsurface((left + picture_width, 0, panel, height - numbers)))
+    if numbers:
+        row = pygame.Rect(px(16), height - numbers, width - px(32), numbers)
+        draw_numbers(window, screen, row)
 
 
 def draw_picture(window, screen: pygame.Surface, frames: dict, area: pygame.Rect) -> None:
@@ -67,16 +70,15 @@ def draw_picture(window, screen: pygame.Surface, frames: dict, area: pygame.Rect
         sections, footer = help_page(window)
         draw_help(screen, area, sections, window.shown_keys, footer)
         return
-    hint_at = (picture.centerx, picture.top + round(0.3 * picture.height))
     if window.rewinding:
         for rect in rects.values():
             draw_rewind(screen, rect, len(window.session.history) / window.session.history.maxlen)
     elif window.waiting:
-        draw_hint(screen, start_hint(window), center=hint_at)
+        draw_hint(screen, picture, start_hint(window))
     elif window.paused:
-        draw_badge(screen, "paused", TEXT, 26, center=hint_at)
+        draw_badge(screen, "paused", TEXT, 26, center=(picture.centerx, picture.top + picture.height // 3))
     elif window.drive.is_standing():
-        draw_hint(screen, [standing_hint(window)], center=hint_at)
+        draw_hint(screen, picture, [standing_hint(window)])
     for recording in window.recorder.active()[:1]:
         seconds = int(recording.num_frames / window.fps)
         text = f"REC {seconds // 60}:{seconds % 60:02d}"

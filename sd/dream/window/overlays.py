@@ -40,11 +40,15 @@ def draw_box(size: tuple[int, int]) -> pygame.Surface:
 
 
 def draw_hint(
-    screen: pygame.Surface, rows: Sequence[Sequence[tuple[Sequence[str], str]]], size: int = 22, **position
+    screen: pygame.Surface, rect: pygame.Rect, rows: Sequence[Sequence[tuple[Sequence[str], str]]]
 ) -> None:
-    """Draws rows of keys, each with what they do, on a dark box. `rows`: of (names of keys, text); `position`: as in
-    `write`. A row that is wider than the screen is drawn smaller."""
-    while size > 12 and max(_hint_width(row, size) for row in rows) > screen.get_width() - px(40):
+    """Draws rows of keys, each with what they do, on a dark box over the upper half of `rect`, smaller if `rect` is
+    small. `rows`: of (names of keys, text)."""
+    size = 22
+    while size > 12 and (
+        max(_hint_width(row, size) for row in rows) + px(36) > rect.width
+        or px(1.75 * size) * len(rows) + px(14) > 0.45 * rect.height
+    ):
         size -= 1
     height = px(1.75 * size)
     box = draw_box((max(_hint_width(row, size) for row in rows) + px(36), height * len(rows) + px(14)))
@@ -54,7 +58,8 @@ def draw_hint(
             for key in keys:
                 left = draw_cap(box, key, True, left, y, size) + px(3)
             left = write(box, text, size, TEXT, midleft=(left + px(5), y)).right + px(20)
-    screen.blit(box, box.get_rect(**position))
+    place = box.get_rect(center=(rect.centerx, rect.top + round(0.3 * rect.height)))
+    screen.blit(box, place.move(0, max(0, rect.top - place.top)))
 
 
 def _hint_width(row: Sequence[tuple[Sequence[str], str]], size: int) -> int:
