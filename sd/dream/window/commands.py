@@ -99,8 +99,9 @@ def next_help_page(window) -> None:
 
 def next_view(window) -> None:
     if not window.session.real:
-        game = (window.env.environment or {}).get("game", "PACKAGE:ENV")
-        window.say(f"To see the real game next to the model, start play_sd.py with --real {game}.")
+        game = (window.env.environment or {}).get("game")
+        option = f"--real {game}" if game else "--real, such as --real player:Mode7Kart-v0 --real-path ppo"
+        window.say(f"To see the real game next to the model, start play_sd.py with {option}")
         return
     window.view = VIEWS[(VIEWS.index(window.view) + 1) % len(VIEWS)]
     window.say(f"view: {window.view}")

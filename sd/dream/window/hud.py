@@ -15,6 +15,7 @@ from dream.window.draw import (
     choose_grid,
     draw_frames,
     ellipsize,
+    font,
     px,
     set_scale,
 )
@@ -84,8 +85,10 @@ def draw_picture(window, screen: pygame.Surface, frames: dict, area: pygame.Rect
         text = f"REC {seconds // 60}:{seconds % 60:02d}"
         draw_badge(screen, text, RED, midtop=(picture.centerx, picture.top + px(10)))
     if window.now() < window.message_until:
-        message = ellipsize(window.message, 20, picture.width - px(60))
-        draw_badge(screen, message, TEXT, bottomleft=(picture.left + px(10), picture.bottom - px(10)))
+        room = picture.width - px(44)
+        size = next((size for size in (20, 18, 16) if font(size).size(window.message)[0] <= room), 16)
+        message = ellipsize(window.message, size, room)
+        draw_badge(screen, message, TEXT, size, bottomleft=(picture.left + px(10), picture.bottom - px(10)))
 
 
 def start_hint(window) -> list:
