@@ -18,11 +18,11 @@ import gymnasium
 import numpy as np
 import torch
 from player.common.agent_view import preprocess_frames
-from player.common.errors import InputError, run_script
+from player.common.errors import run_script
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_env
 from player.games.cli import add_game_options, check_game_options, find_options
-from player.games.game import BUILT_IN_GAME, Game
+from player.games.game import BUILT_IN_GAME, Game, check_agent
 from player.games.registry import find_game, same_game
 from player.rl.agent import Agent, FrameStack, load_agent
 
@@ -69,10 +69,7 @@ def main(args: argparse.Namespace) -> None:
         options["max_frames"] = args.max_frames or agent.config.max_frames
         options["game_settings"] = options["game_settings"] or agent.config.game_settings
     game = find_game(args.game, args.integrations, args.state, args.track, args.rivals, **options)
-    if agent.config.action_names != tuple(action.name for action in game.actions):
-        raise InputError(
-            f"{args.agent} was trained on {agent.config.game}: choose --game {agent.config.game}"
-        )
+    check_agent(args.agent, agent.config, game, f"choose --game {agent.config.game}")
     if not is_own_game:
         print(
             f"assumed: an agent trained on {agent.config.game} can play {game.name}, whose actions are the same"

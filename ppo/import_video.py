@@ -101,8 +101,7 @@ def main(args: argparse.Namespace) -> None:
     names = [action_name(keys) for keys in actions]
     picture_width, picture_height = args.crop[2:] if args.crop else videos[0].clip.size
     size = tuple(args.frame_size or choose_frame_size(picture_height, picture_width))
-    if not args.frame_size and size != (picture_height, picture_width):
-        print(describe_frame_size(picture_height, picture_width, size))
+    print(describe_frame_size(picture_height, picture_width, size))
     num_rows = sum(video.num_rows for video in videos)
     print(
         f"{len(videos)} videos, {num_rows * ROW_STEPS} frames of {size[0]} x {size[1]}; "

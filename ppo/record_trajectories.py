@@ -25,7 +25,7 @@ from player.common.frame_size import describe_frame_size
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
-from player.games.game import Game, compare_with_agent
+from player.games.game import Game, check_agent, compare_with_agent
 from player.games.registry import find_tracks
 from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
@@ -144,9 +144,8 @@ def record(
         collector = RolloutCollector(
             envs, args.seed, game.truth_names, torch.device("cpu"), behaviors, tracks
         )
-        if game.environment is None:  # an emulator's; the size of others is known before they are made
-            line = describe_frame_size(*envs.get_attr("native_size")[0], collector.frames.shape[1:3])
-            print(line or "frames keep their size")
+        if game.environment is None:  # an emulator's: the notes of others say it
+            print(describe_frame_size(*envs.get_attr("native_size")[0], collector.frames.shape[1:3]))
         print_plan(args, K * num_steps, collector.frames.shape[1:3])
         writer = make_writer(args, game, tracks, behavior_names, parts_dir)
         record_steps(collector, agent, args.seed, num_steps, stop, writer, effects)
@@ -225,11 +224,8 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
         print(f"assumed: the pretrained agent, trained on track 0, can drive {args.track}")
     for line in compare_with_agent(game, agent.config):
         print(line)
-    if agent.config.action_names != tuple(action.name for action in game.actions):
-        raise InputError(
-            f"{args.agent} was trained on {agent.config.game}, not {game.name}: give another --agent "
-            "(train_ppo.py trains one), or --policy random, sticky or person"
-        )
+    remedy = "give another --agent (train_ppo.py trains one), or --policy sticky, random or person"
+    check_agent(args.agent, agent.config, game, remedy)
     return agent
 
 

@@ -32,7 +32,7 @@ from player.common.startup import ArgumentParser
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
-from player.games.game import BUILT_IN_GAME, Game
+from player.games.game import BUILT_IN_GAME, Game, check_agent
 from player.games.registry import find_tracks
 from player.recording.disk_space import check_disk_space, recording_bytes
 from player.recording.pack import pack_trajectories
@@ -246,8 +246,9 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     if args.checkpoint_model is None:
         return Agent(config)
     agent = load_agent(args.checkpoint_model).train()
-    if agent.config.action_names != names:
-        raise InputError(f"{args.checkpoint_model} has the actions {agent.config.action_names}, not {names}")
+    check_agent(
+        args.checkpoint_model, agent.config, game, "leave out --checkpoint-model, or choose another --game"
+    )
     agent.config = config
     return agent
 

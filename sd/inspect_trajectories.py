@@ -94,7 +94,9 @@ def print_summary(path: Path, trajectories: Trajectories) -> None:
     print(f"time        {seconds / 60:.1f} minutes at {fps:g} frames/s")
 
     counts = np.bincount(trajectories.actions.ravel(), minlength=trajectories.num_actions)
-    print(f"actions     {trajectories.num_actions}")
+    print(
+        f"actions     {trajectories.num_actions}; steps in which each was chosen (its keys count in no other action)"
+    )
     width = max(len(name) for name in trajectories.action_names)
     for i, (name, keys) in enumerate(zip(trajectories.action_names, trajectories.action_keys, strict=True)):
         fraction = counts[i] / counts.sum()

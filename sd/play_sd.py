@@ -79,7 +79,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         help="of the backend torch (default: %(default)s)",
     )
-    driver = parser.add_argument_group("driver (Tab switches it)")
+    driver = parser.add_argument_group("driver (Tab: you, the agent, and the list of --keys)")
     driver.add_argument("--driver", choices=DRIVERS, help="who drives first: you, the action list, or the agent "
                         "(default: list with --keys or --headless, else person)")  # fmt: skip
     driver.add_argument("--keys", type=Path, metavar="FILE",
@@ -106,7 +106,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="screen pixels per frame pixel, 1 to 16 (default: %(default)s)")  # fmt: skip
     record = parser.add_argument_group("recording")
     record.add_argument("--record", type=Path, metavar="FILE",
-                        help="record all frames to an .mp4, .gif or .npz (in the window: keys V, G, C)")  # fmt: skip
+                        help="record all frames to an .mp4, .gif or .npz (in the window: keys V and C)")  # fmt: skip
     record.add_argument("--headless", action=argparse.BooleanOptionalAction, default=False,
                         help="no window: play as fast as possible and print the time per frame")  # fmt: skip
     record.add_argument("--frames", type=int, metavar="N", help="frames to play with --headless (default: those of "
@@ -185,10 +185,11 @@ def load_env(args: argparse.Namespace) -> WorldModelEnv:
     return env
 
 
-def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> PlaySession:
-    """Returns a session at the start state, with the controllers and, with --real, the real game."""
+def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> tuple[PlaySession, list]:
+    """Returns a session at the start state, with the controllers and, with --real, the real game; and all controllers,
+    in the order of DRIVERS. Tab switches to the action list only if the user has named one."""
     start, replay = args.start, Replay.load(args.replay, env) if args.replay else None
-    demo_path = args.model_path.parent / "drive.txt"  # action list for the track of this model
+    demo_path = args.model_path.parent / "drive.txt"  # action list for start state 0 of this model
     if replay:
         event = replay.events[0]
         if any(other["t"] < replay.first_episode_length for other in replay.events[1:]):
@@ -202,7 +203,7 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
         script = (args.replay.name, actions)
     elif args.keys:
         script = (args.keys.name, keys.read_keys_file(args.keys, env.action_names, env.action_keys))
-    elif demo_path.is_file() and not args.headless:
+    elif demo_path.is_file() and not args.headless and start == 0:
         script = ("action list", keys.read_keys_file(demo_path, env.action_names, env.action_keys))
     else:
         num_frames = args.frames or round(FALLBACK_SECONDS * fps)
@@ -211,10 +212,12 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
     real = None
     if args.real:
         real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)
-    session = PlaySession(env, start, controllers, real)
     driver = args.driver or ("list" if args.headless or args.keys or replay else "person")
+    offered = [controller for name, controller in zip(DRIVERS, controllers, strict=False)
+               if name != "list" or driver == "list" or args.keys or replay]  # fmt: skip
+    session = PlaySession(env, start, offered, real)
     session.set_controller(controllers[DRIVERS.index(driver)])
-    return session
+    return session, controllers
 
 
 def open_window(args: argparse.Namespace, session: PlaySession):
@@ -253,8 +256,8 @@ def main(args: argparse.Namespace) -> None:
     if args.replay and args.headless:
         replay_all(args.replay, env)
         return
-    session = make_session(args, env, fps)
-    script = session.controllers[DRIVERS.index("list")]
+    session, controllers = make_session(args, env, fps)
+    script = controllers[DRIVERS.index("list")]
     try:
         if args.headless:
             num_frames = args.frames or (len(script.actions) if args.keys else HEADLESS_FRAMES)

@@ -121,7 +121,7 @@ def main(args: argparse.Namespace) -> None:
 
     frames_per_step = args.batch_size * min(1, CROP[0] * CROP[1] / (data.height * data.width))
     measure_steps = MEASURE_COST * len(validation) / frames_per_step
-    loop = TrainingLoop(schedule, epoch_steps, dist, step, measure_steps)
+    loop = TrainingLoop(schedule, epoch_steps, dist, step, measure_steps, always_measure=True)
     while loop.progress < 1:
         # crops -> latents, with noise -> crops
         crops, crop_origin = draw_crops(frames, train_frames, args.batch_size, generator, device, dist)
@@ -145,8 +145,7 @@ def main(args: argparse.Namespace) -> None:
             loop.begin_epoch()
             continue
 
-        # measure, log; always, because it takes seconds
-        loop.measure_is_due = True
+        # measure, log
         loop.bar.set_description("measuring")
         rebuilt = reconstruct(encoder, decoder, validation, device)
         validation_psnr = psnr(rebuilt, to_float_frames(validation, device)).mean().item()

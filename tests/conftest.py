@@ -109,14 +109,16 @@ def emulator():
 def make_retro_env(emulator):
     """make(name, integrations=None, state=None, frame_skip=1, buttons_as_actions=False, **options of find_game).
 
-    The environments are closed at the end of the test, because a process can hold only one emulator.
+    Frames keep their size, unless frame_size says otherwise. The environments are closed at the end of the test,
+    because a process can hold only one emulator.
     """
+    from player.common.frame_size import FULL_SIZE
     from player.games.registry import find_game
 
     envs = []
 
     def make(name, integrations=None, state=None, frame_skip=1, buttons_as_actions=False, **options):
-        game = find_game(name, integrations, state, **options)
+        game = find_game(name, integrations, state, **{"frame_size": FULL_SIZE, **options})
         envs.append(game.make(frame_skip=frame_skip, buttons_as_actions=buttons_as_actions))
         return envs[-1]
 

@@ -80,6 +80,16 @@ def test_values_of_the_frame_are_written(make_viewer, path, monkeypatch):
     assert "at" not in written  # two values a frame
 
 
+def test_it_says_that_shares_are_of_chosen_actions(make_viewer, path, monkeypatch):
+    """A reader took the share of "forward" for the share of steps in which the key was held."""
+    viewer = make_viewer(path)
+    viewer.show_actions = True
+    text = drawn_text(viewer, monkeypatch)
+    assert "ACTIONS CHOSEN" in text and "forward+left: 1 run, chosen in 1 step, 1.7%" in text
+    viewer.show_help = True
+    assert "counts and % are of the action chosen at each step:" in drawn_text(viewer, monkeypatch)
+
+
 def test_the_histogram_highlights_the_current_action(make_viewer, path, monkeypatch):
     from dream.window.draw import ACCENT, GREEN, MUTED
 

@@ -59,7 +59,7 @@ def test_a_picture_is_averaged_and_a_thin_object_survives():
 def test_what_is_done_is_said():
     expected = "frames of 400 x 600 are scaled to 128 x 192 (--frame-size 400 600 keeps them)"
     assert describe_frame_size(400, 600, (128, 192)) == expected and expected in find_game(CART_POLE).notes
-    assert describe_frame_size(112, 256, (112, 256)) == ""
+    assert describe_frame_size(112, 256, (112, 256)) == "frames keep the size of the game, 112 x 256"
     assert describe_frame_size(10, 10, (160, 160)) == "frames of 10 x 10 are enlarged to 160 x 160"
 
 

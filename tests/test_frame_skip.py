@@ -134,6 +134,7 @@ def test_the_recording_says_how_it_was_made(tmp_path, capsys):
         "frame_skip": 4,
         "max_frames": 2,
         "crop": None,
+        "frame_size": [64, 256],
     }
     assert squares(data.frames[0, 5].transpose(1, 2, 0)) == 2
     assert "60 frames per second, frame skip 4: 15 steps per second" in capsys.readouterr().out

@@ -213,6 +213,25 @@ def test_a_closed_terminal_loses_no_recording(tmp_path, name):
     assert open_trajectories(tmp_path / "take.npz").num_steps >= 9
 
 
+def session_of(env, *argv):
+    return play_sd.make_session(play_sd.parse_args([*map(str, argv)]), env, env.fps)[0]
+
+
+def test_tab_offers_the_action_list_only_if_the_user_names_one(env, tmp_path):
+    """The built-in list is made for the first start state: anywhere else it drove off the road."""
+    (tmp_path / "drive.txt").write_text("up 3\n")
+    (tmp_path / "agent.pt").touch()
+    options = ["--model-path", tmp_path / "model.pt", "--agent-path", tmp_path / "agent.pt"]
+    names = [controller.name for controller in session_of(env, *options).controllers]
+    assert names == ["you", "agent"]
+    session = session_of(env, *options, "--keys", tmp_path / "drive.txt")
+    assert [controller.name for controller in session.controllers] == ["you", "drive.txt", "agent"]
+    assert session.controller.name == "drive.txt"
+    listed = session_of(env, *options, "--driver", "list")
+    assert listed.controller.name == "action list" and len(listed.controller.actions) == 3
+    assert len(session_of(env, *options, "--driver", "list", "--start", 1).controller.actions) > 3  # the demo
+
+
 def test_the_action_list_of_the_model_is_recorded_without_a_display(env, monkeypatch, tmp_path):
     """The demo script is made for another track: the kart leaves the road, and the video shows grass."""
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")

@@ -75,7 +75,9 @@ def test_evaluation_plays_the_game_as_in_training(run_dir, monkeypatch, capsys):
 @pytest.mark.parametrize("game", ["odd_environments:OddTurns-v0", "FrozenLake-v1", "Mode7Kart-v0"])
 def test_evaluation_with_another_game_names_the_agents_game(run_dir, game):
     """Not settings of the agent's game, which the user has not given."""
-    with pytest.raises(InputError, match=f"was trained on {FLICKER}: choose --game {FLICKER}") as caught:
+    with pytest.raises(
+        InputError, match=f"was trained on {FLICKER} and knows .*: choose --game {FLICKER}"
+    ) as caught:
         evaluate_ppo.main(evaluate_ppo.parse_args(["--agent", str(run_dir / "best.pt"), "--game", game]))
     assert "--game-settings" not in str(caught.value)
 

@@ -26,9 +26,9 @@ def test_what_ppo_records_is_played_next_to_the_model(name):
     env.close()
     assert game.frame_skip == 4
     for i, frame in enumerate(frames):
-        assert np.flatnonzero(frame[0, :, 0])[[0, -1]].tolist() == [32 * i, 32 * i + 31]  # of 256 pixels
+        assert np.flatnonzero(frame[0, :, 0])[[0, -1]].tolist() == [16 * i, 16 * i + 15]  # of 128 pixels
     recorded = read_environment(json.loads(json.dumps(game.recording_meta([], [], 0))))
-    for environment, pixels in ((recorded, 8), (None, 2)):
+    for environment, pixels in ((recorded, 16), (None, 2)):
         real = RealEnv(name, 3, recorded=environment)
         for i in range(4):
             left = np.flatnonzero(real.frame_u8[0, :, 0])[0]

@@ -143,7 +143,7 @@ def test_integrations_of_the_user_work_in_spawned_workers(own_folder, monkeypatc
     envs = SharedVectorEnv([game.make] * 2, num_processes=2, context="spawn")
     try:
         frames, _ = envs.reset(seed=0)
-        assert frames.shape == (2, 224, 320, 3)
+        assert frames.shape == (2, 144, 208, 3)
         assert envs.step(np.array([0, 2]))[0].any()
     finally:
         envs.close()

@@ -56,13 +56,11 @@ def test_a_resumed_run_counts_the_time_of_its_earlier_parts(clock):
     )  # set-up alone took longer: one step at least
 
 
-def train(
-    clock, run: Schedule, epoch_steps: int | None, step_s: float, measure_s: float, save_s: float, first=0
-):
+def train(clock, run, epoch_steps, step_s, measure_s, save_s, first=0, measure_steps=10):
     """Runs a loop whose steps, measurements and other saves take so long. Returns (second, step, was it measured) of
     each end of an epoch."""
     began, step, epochs = clock.now_s, first, []
-    loop = TrainingLoop(run, epoch_steps, SINGLE, step, measure_steps=10)
+    loop = TrainingLoop(run, epoch_steps, SINGLE, step, measure_steps)
     while loop.progress < 1:
         clock.now_s += step_s
         step += 1
@@ -97,9 +95,12 @@ def test_a_budget_holds_whatever_the_speed(clock, step_s, measure_s):
 def test_a_budget_that_set_up_uses_up_leaves_one_step(clock):
     run = Schedule(1000, max_minutes=1)
     clock.now_s += 500
-    assert [(step, measured) for _, step, measured in train(clock, run, None, 1.0, 5.0, 1.0)] == [(1, True)]
-    run = Schedule(1000, max_minutes=1, elapsed_s=60.0)
-    assert train(clock, run, None, 1.0, 5.0, 1.0, first=12) == []  # a resumed run has had its time
+    assert [(step, measured) for _, step, measured in train(clock, run, None, 1.0, 5.0, 1.0)] == [(1, False)]
+    for times in (
+        {"elapsed_s": 60.0},
+        {"elapsed_s": 40.0, "spent_s": 60.0},
+    ):  # a resumed run has had its time
+        assert train(clock, Schedule(1000, 1, **times), None, 1.0, 5.0, 1.0, first=12) == []
 
 
 def test_encoding_says_how_long_it_takes():

@@ -120,9 +120,9 @@ def test_a_key_of_the_game_is_no_command(make_window):
 def test_unknown_commands_raise_key_error():
     """Commands were once looked up in globals(), which also contains imported names such as Callable."""
     assert all(isinstance(command, Command) and callable(command.function) for command in COMMANDS.values())
-    from dream.window.hud import BAR_COMMANDS
+    from dream.window.bar import COMMAND_WORDS
 
-    assert set(BAR_COMMANDS) | set(BUTTON_COMMANDS.values()) <= set(COMMANDS)
+    assert set(COMMAND_WORDS) | set(BUTTON_COMMANDS.values()) <= set(COMMANDS)
     for table in (COMMANDS, dataset_commands.COMMANDS):
         for name in ("Callable", "toggle_recording", "fewer steps"):
             with pytest.raises(KeyError):
@@ -130,7 +130,7 @@ def test_unknown_commands_raise_key_error():
 
 
 def test_the_game_s_keys_are_no_commands():
-    keys = command_keys((("s",), ("p",), ("space",), ()))
+    keys = command_keys((("o",), ("p",), ("space",), ()))
     assert keys["picture"] == ("f12",) and keys["pause"] == () and keys["restart"] == ("r", "return")
 
 
@@ -142,6 +142,7 @@ def test_each_command_has_keys_of_its_own_and_can_be_called(make_window):
     for command in COMMANDS.values():
         command.function(window)
         window.draw()
+    send(window, "escape")  # "quit" has closed the help
     assert not window.running
 
 

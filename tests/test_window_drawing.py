@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from dream.window.commands import COMMANDS, VIEWS
+from dream.window.commands import VIEWS
 from fakes import COLORS, FakeEnv, FakeRealEnv
 from PIL import Image
 from window_helpers import send
@@ -17,7 +17,7 @@ def test_frames_are_drawn_unchanged(make_window, tmp_path):
     window.started_at -= 10
     window.waiting = False
     window.step()
-    send(window, "s")
+    send(window, "f12")
     picture = np.asarray(Image.open(tmp_path / "output/dream_001.png").convert("RGB"))
     np.testing.assert_array_equal(picture[: 3 * 28], frame_u8.repeat(3, axis=0).repeat(3, axis=1))
 
@@ -105,15 +105,20 @@ GAMES = {
 }
 
 
-@pytest.mark.parametrize("size", [(1024, 512), (512, 288), (1500, 300)])
+@pytest.mark.parametrize("size", [(1024, 512), (512, 288), (1500, 300), (3840, 2160)])
 @pytest.mark.parametrize("game", GAMES)
-def test_help_is_readable(make_window, monkeypatch, size, game):
+@pytest.mark.parametrize("page", [1, 2])
+def test_help_is_readable(make_window, monkeypatch, size, game, page):
     """All text is inside the area, no two lines overlap, and held keys are highlighted."""
     import pygame
     from dream.window import draw as drawing
+    from dream.window import help as help_panel
 
-    names, keys = GAMES[game]
     window = make_window(FakeEnv())
+    window.env.action_names, window.env.action_keys = GAMES[game]
+    window.help_page = page
+    sections, footer = help_panel.help_page(window)
+    lit = {sections["GAME" if page == 1 else "FILES"][2][1][0]}
     written, write = [], drawing.write
 
     def spy(surface, text, size, color, **position):
@@ -122,21 +127,24 @@ def test_help_is_readable(make_window, monkeypatch, size, game):
         return rect
 
     monkeypatch.setattr(drawing, "write", spy)
+    monkeypatch.setattr(help_panel, "write", spy)
     screen = pygame.display.set_mode(size, pygame.RESIZABLE)
-    area = pygame.Rect(0, 0, size[0], size[1] - drawing.BAR_HEIGHT)
-    actions = dict(zip(names, keys, strict=True))
-    commands = [(command.help, window.command_keys[name]) for name, command in COMMANDS.items()]
-    drawing.draw_help(screen, area, actions, commands, {keys[1][0]}, ("one line", "another", "a third"))
+    drawing.set_scale(size)
+    area = pygame.Rect(0, 0, size[0], size[1] - drawing.px(drawing.BAR_HEIGHT))
+    help_panel.draw_help(screen, area, sections, lit, footer)
     texts = [text for text, _, _ in written]
-    for expected in (*names, *(command.help for command in COMMANDS.values()), "one line"):
+    for expected in (*(text for rows in sections.values() for text, _ in rows), *footer):
         assert any(expected.startswith(text.rstrip("…")) and text for text in texts), expected
     for number, (text, rect, (width, _)) in enumerate(written):
         assert area.contains(rect) and rect.width == width, text
         for other, other_rect, _ in written[:number]:
             assert not rect.inflate(0, -6).colliderect(other_rect.inflate(0, -6)), (text, other)
-    footer = [
-        rect.left for text, rect, _ in written if text.rstrip("…") in ("one line", "another", "a third")
+    below = [
+        rect.left
+        for line in footer
+        for text, rect, _ in written
+        if len(text) > 5 and line.startswith(text.rstrip("…"))
     ]
-    assert len(set(footer)) == 1, footer  # not split over columns
+    assert len(set(below)) == 1, below  # not split over columns
     picture = pygame.surfarray.array3d(screen)
     assert (picture == drawing.ACCENT).all(axis=2).any()

@@ -17,7 +17,7 @@ def test_picture_video_and_bar(make_window, tmp_path):
     send(window, "v", "up")
     for _ in range(6):
         window.step()
-    send(window, "v", "f12", "i", "s")
+    send(window, "v", "f12", "i", "o")
     assert sorted(os.listdir(tmp_path / "output")) == ["dream_001.mp4", "dream_001.png", "dream_002.png"]
     video = cv2.VideoCapture(str(tmp_path / "output/dream_001.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 6

@@ -45,6 +45,7 @@ def drawn_text(window, monkeypatch) -> list[str]:
     """Draws the window; returns all text that is written."""
     from dream.window import dataset_hud
     from dream.window import draw as drawing
+    from dream.window import help as help_panel
 
     written, write = [], drawing.write
 
@@ -53,7 +54,7 @@ def drawn_text(window, monkeypatch) -> list[str]:
         return write(surface, text, *rest, **position)
 
     with monkeypatch.context() as patch:
-        for module in (dataset_hud, drawing):
+        for module in (dataset_hud, drawing, help_panel):
             patch.setattr(module, "write", spy)
         window.draw()
     return written

@@ -57,9 +57,9 @@ def resolve_frame_size(frame_size: Optional[Size], height: int, width: int) -> S
 
 
 def describe_frame_size(height: int, width: int, size: Size) -> str:
-    """A line that says how pictures become frames; "" if their size is kept."""
-    if size == (height, width):
-        return ""
+    """A line that says how pictures become frames."""
+    if tuple(size) == (height, width):
+        return f"frames keep the size of the game, {height} x {width}"
     verb = "scaled" if size[0] * size[1] < height * width else "enlarged"
     remedy = f" (--frame-size {height} {width} keeps them)" if min(height, width) >= MIN_SIDE else ""
     return f"frames of {height} x {width} are {verb} to {size[0]} x {size[1]}{remedy}"

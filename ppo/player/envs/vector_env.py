@@ -41,6 +41,11 @@ class StateWrapper(gymnasium.Wrapper):
         save = getattr(self.env.unwrapped, "get_state", None)
         return save() if save else b""
 
+    @property
+    def native_size(self) -> Tuple[int, int]:
+        """Height and width of the game's own pictures, before they are resized to the frames."""
+        return getattr(self.env.unwrapped, "native_size", self.observation_space.shape[:2])
+
     @saved_state.setter
     def saved_state(self, state: bytes) -> None:
         if state:

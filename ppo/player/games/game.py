@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import gymnasium
 
-from player.common.errors import InputError
+from player.common.errors import InputError, shorten
 from player.common.key_names import is_printable_name, split_keys, to_pygame_key
 
 BUILT_IN_GAME = "Mode7Kart-v0"
@@ -107,6 +107,17 @@ def compare_with_agent(game: Game, config: Any) -> List[str]:
             f"assumed: an agent trained with the settings {config.game_settings} works with {game.settings}"
         )
     return lines
+
+
+def check_agent(path: Any, config: Any, game: Game, remedy: str) -> None:
+    """Raises InputError, which ends with the `remedy`, if an agent knows other actions than the game has. `path`: its
+    file. `config`: its AgentConfig."""
+    names = tuple(action.name for action in game.actions)
+    if config.action_names != names:
+        raise InputError(
+            f"{path} does not fit {game.name}: it was trained on {config.game} and knows the actions "
+            f"{shorten(', '.join(config.action_names), 60)}; {game.name} has {shorten(', '.join(names), 60)}: {remedy}"
+        )
 
 
 def read_actions(path: str, buttons: List[Optional[str]]) -> Tuple[Action, ...]:

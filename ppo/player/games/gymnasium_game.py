@@ -141,7 +141,7 @@ def make_game(
         "frame_size": list(size),
     }
     lines = describe_choices(timing, frame_skip, max_frames)
-    lines += [line for line in [describe_frame_size(height, width, size)] if line]
+    lines.append(describe_frame_size(height, width, size))
     if is_atari and substeps == 1 and timing.reason and max_frames == 1:
         remedy = "make it with frameskip=1 in your own code, and its wrappers without frame skip"
         if has_random_skip:

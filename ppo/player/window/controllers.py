@@ -12,9 +12,8 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 import numpy as np
 
 from player.common.agent_view import preprocess_frame
-from player.common.errors import InputError
 from player.envs.vector_env import make_env
-from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS, Game
+from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS, Game, check_agent
 from player.games.registry import find_game
 
 MIN_COUNTDOWN_RATE = 8.0  # decisions a second; slower games are turn-based
@@ -138,10 +137,7 @@ class AgentController:
 
         self.agent = load_agent(Path(path))
         config = self.agent.config
-        if config.action_names != tuple(action.name for action in game.actions):
-            raise InputError(
-                f"{path} was trained on {config.game}, not {game.name}: choose --game {config.game}"
-            )
+        check_agent(path, config, game, f"choose --game {config.game}")
         self.hold_frames, self.max_frames = config.frame_skip, config.max_frames
         self.stack = FrameStack(1, torch.device("cpu"))
         self.generator = torch.Generator().manual_seed(seed)

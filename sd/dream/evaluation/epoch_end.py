@@ -1,5 +1,6 @@
 """What happens at the end of each epoch of the diffusion model's training, and at the end of the training."""
 
+import time
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from dream.training.train_state import TrainState
 
 # A training step computes each window forwards and backwards, with a discriminator: so many times as long as one frame.
 STEP_COST = 4
+PREVIEW_S = 10.0  # an epoch that is not measured has a film of so many seconds of work
 
 
 @dataclass(frozen=True)
@@ -40,44 +42,66 @@ def measure_steps(held_out: ValidationSet, batch_size: int) -> float:
     return held_out.num_frames() / (STEP_COST * batch_size)
 
 
+class OutOfTime(Exception):
+    """Measuring has taken longer than the time budget allows."""
+
+
 def finish_epoch(run: Run, state: TrainState, loop: TrainingLoop) -> None:
-    """Measures the moving average of the weights if that is due, logs, draws previews, saves final.pt, best.pt and
-    last.pt. The main process does so alone. Raises InputError where the epoch's losses are not finite."""
+    """Saves final.pt, measures the moving average of the weights if that is due, logs, draws previews, saves best.pt
+    and last.pt. The main process does so alone. Raises InputError where the epoch's losses are not finite."""
     means = loop.mean_metrics()
     if run.dist.is_main:
-        score = measure(run, state, loop, means)
         model = model_checkpoint(state.ema, *run.model_info)
+        save_checkpoint(model, run.folder / "final.pt")
+        if not loop.measure_is_due:  # nothing below changes the state, so that it can be saved at once
+            save_last(run, state, loop)
+        metrics, score = measure_and_draw(run, state, loop)
+        run.log.write(state.step, {**metrics, **means})
         if score > state.best_score:
             state.best_score = score
             save_checkpoint(model, run.folder / "best.pt")
-        save_checkpoint(model, run.folder / "final.pt")
-        times = loop.schedule.state_dict(loop.progress)
-        save_checkpoint({**run.resume_info, **times, **state.state_dict()}, run.folder / "last.pt")
+        if loop.measure_is_due:
+            save_last(run, state, loop)
     loop.begin_epoch()
 
 
-def measure(run: Run, state: TrainState, loop: TrainingLoop, means: dict[str, float]) -> float:
-    """Measures, logs and draws; returns the score that best.pt is chosen by, -infinity if measuring is not due.
+def save_last(run: Run, state: TrainState, loop: TrainingLoop) -> None:
+    times = loop.schedule.state_dict(loop.progress)
+    save_checkpoint({**run.resume_info, **times, **state.state_dict()}, run.folder / "last.pt")
 
-    means: the epoch's training metrics."""
+
+def measure_and_draw(run: Run, state: TrainState, loop: TrainingLoop) -> tuple[dict[str, float], float]:
+    """Returns metrics, and the score that best.pt is chosen by, if measuring is due and not given up for lack of time;
+    else nothing and -infinity. Draws previews."""
     held_out, steps, measured = run.held_out, run.sampling_steps, loop.measure_is_due
     path = run.folder / "previews" / f"step_{state.step:06d}"
+    deadline = loop.measure_deadline() if measured else time.monotonic() + PREVIEW_S
     metrics, score = {}, float("-inf")
     total = held_out.num_frames() * measured + num_preview_frames(state.ema, held_out, measured)
     loop.bar.set_description("measuring" if measured else "preview")
     with progress_bar(total=total, desc="generating", unit="frame", leave=False) as bar:
-        if measured:
-            metrics, rollouts = validate(state.ema, run.decoder, held_out, steps, bar.update)
-            score = fmean(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons)
-            loop.bar.set_postfix(next=f"{metrics['psnr/next_frame']:.2f}", rollouts=f"{score:.2f}")
-            action_path = path.with_name(f"{path.name}_actions.png")
-            save_action_preview(state.ema, run.decoder, held_out, steps, action_path, bar.update)
-            latents = rollouts[0]
-        else:
-            latents = first_rollout(state.ema, held_out, steps, bar.update)
-    run.log.write(state.step, {**metrics, **means})
-    save_film(run.decoder, held_out, latents, path.with_name(f"{path.name}_film.png"))
-    return score
+
+        def count(num_frames: int) -> bool:
+            bar.update(num_frames)
+            is_late = time.monotonic() > deadline
+            if is_late and measured:
+                raise OutOfTime
+            return is_late
+
+        try:
+            if measured:
+                metrics, rollouts = validate(state.ema, run.decoder, held_out, steps, count)
+                score = fmean(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons)
+                loop.bar.set_postfix(next=f"{metrics['psnr/next_frame']:.2f}", rollouts=f"{score:.2f}")
+                save_film(run.decoder, held_out, rollouts[0], path.with_name(f"{path.name}_film.png"))
+                action_path = path.with_name(f"{path.name}_actions.png")
+                save_action_preview(state.ema, run.decoder, held_out, steps, action_path, count)
+            else:
+                latents = first_rollout(state.ema, held_out, steps, count)
+                save_film(run.decoder, held_out, latents, path.with_name(f"{path.name}_film.png"))
+        except OutOfTime:
+            bar.write("measuring takes longer than expected: left out")
+    return metrics, score
 
 
 def print_summary(args: Namespace, run: Run, state: TrainState, schedule: Schedule) -> None:
@@ -86,7 +110,7 @@ def print_summary(args: Namespace, run: Run, state: TrainState, schedule: Schedu
     copy_first = fmean(held_out.copy_first_psnr(horizon) for horizon in held_out.horizons)
     print(f"{schedule.stop_reason(state.step)}: {state.step} steps, {state.step * args.batch_size} windows;")
     if state.best_score == float("-inf"):
-        print("not measured yet")
+        print("not measured: that takes more than a quarter of the time here (with more --max-minutes less)")
     else:
         print(
             f"best mean PSNR of rollouts {state.best_score:.2f} dB (first frame repeated: {copy_first:.2f})"

@@ -227,7 +227,10 @@ def open_recording(path: Path, decoder: Decoder, game: GameInfo) -> Trajectories
         raise InputError(f"the model generates frames of {size}, {path} has {(data.height, data.width)}")
     unnamed = any("action_names" in line for line in data.assumptions)
     if data.num_actions > len(game.action_names) or (data.action_names != game.action_names and not unnamed):
-        raise InputError(f"the model has the actions {game.action_names}, {path} has {data.action_names}")
+        raise InputError(
+            f"{path} is of another game: its actions are {', '.join(data.action_names)}, those of the model "
+            f"{', '.join(game.action_names)}: choose a recording of the model's game"
+        )
     if data.fps != game.fps:
         print(f"the model was trained at {game.fps:g} frames per second, {path} has {data.fps:g}")
     return data

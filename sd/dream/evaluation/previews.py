@@ -25,7 +25,7 @@ def num_preview_frames(unet: UNet, held_out: ValidationSet, measured: bool) -> i
 
 def save_action_preview(
     unet: UNet, decoder: Decoder, held_out: ValidationSet, steps: int, path: Path,
-    on_frames: Callable[[int], object] | None = None,
+    on_frames: Callable[[int], bool] | None = None,
 ) -> None:  # fmt: skip
     """Writes a picture of one row for each action, held from one start."""
     context = held_out.long_context[:1]
@@ -36,12 +36,14 @@ def save_action_preview(
 
 def save_film(decoder: Decoder, held_out: ValidationSet, latents: Tensor, path: Path) -> None:
     """Writes a picture of the first held-out rollout, whose latents (F, C, h, w) are given, below the real frames."""
-    save_image_grid([held_out.long_frames[0, 1::EVERY], decode(decoder, latents[::EVERY])], path)
+    shown = decode(decoder, latents[::EVERY])
+    save_image_grid([held_out.long_frames[0, 1::EVERY][: len(shown)], shown], path)
 
 
 def first_rollout(
-    unet: UNet, held_out: ValidationSet, steps: int, on_frames: Callable[[int], object] | None = None
+    unet: UNet, held_out: ValidationSet, steps: int, on_frames: Callable[[int], bool] | None = None
 ) -> Tensor:
-    """Latents (F, C, h, w) of the first held-out rollout alone, a fraction of what `validate` takes."""
+    """Latents (F, C, h, w) of the first held-out rollout alone, a fraction of what `validate` takes; fewer where
+    on_frames returns True."""
     generator = torch.Generator().manual_seed(0)
     return rollout(unet, held_out.long_context[:1], held_out.long_actions[:1], steps, generator, on_frames)[0]

@@ -91,7 +91,7 @@ def validation_set(
 @torch.no_grad()
 def validate(
     unet: UNet, decoder: Decoder, held_out: ValidationSet, steps: int,
-    on_frames: Callable[[int], object] | None = None,
+    on_frames: Callable[[int], bool] | None = None,
 ) -> tuple[dict[str, float], Tensor]:  # fmt: skip
     """Returns metrics by name (PSNR in dB against the recorded frames) and the rollouts' latents (R, F, C, h, w).
 
@@ -131,7 +131,7 @@ def validate(
 @torch.no_grad()
 def rollout_each_action(
     unet: UNet, decoder: Decoder, context: Tensor, actions: Tensor, steps: int, num_frames: int, every: int,
-    on_frames: Callable[[int], object] | None = None,
+    on_frames: Callable[[int], bool] | None = None,
 ) -> list[Tensor]:  # fmt: skip
     """One rollout for each action, which is held for num_frames frames, from the context (1, L, C, h, w) and the
     actions (1, L) that led to it. Each row, (1 + ceil(num_frames / every), 3, H, W): the last frame of the context,

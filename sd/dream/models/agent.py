@@ -72,6 +72,7 @@ def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
         agent.load_state_dict(weights)
     if names != tuple(action_names):
         raise InputError(
-            f"{path} has the actions {names}, the world model {tuple(action_names)}: choose an agent of the same game"
+            f"{path} does not fit: it has the actions {', '.join(names)}; the world model has those of another game, "
+            f"{', '.join(action_names)}: choose an agent that train_ppo.py has trained on that game"
         )
     return agent.eval()

@@ -40,18 +40,19 @@ def sample_next_latent(
 @torch.no_grad()
 def rollout(
     unet: UNet, context: Tensor, actions: Tensor, steps: int, generator: torch.Generator,
-    on_frames: Callable[[int], object] | None = None,
+    on_frames: Callable[[int], bool] | None = None,
 ) -> Tensor:  # fmt: skip
     """F generated latents (B, F, C, h, w), each sampled from the context that contains the ones before it.
 
     context: real latents (B, L, C, h, w). actions: int64 (B, L + F - 1); actions[:, L - 1] leads to the first generated
-    frame. steps: sampling steps per frame. on_frames: called with the number of new frames, for a progress bar.
+    frame. steps: sampling steps per frame. on_frames: called with the number of new frames, for a progress bar;
+    the rollout ends where it returns True.
     """
     L, latents = context.shape[1], []
     for end in range(L, actions.shape[1] + 1):
         noise = torch.randn(context[:, -1].shape, generator=generator).to(context.device)
         latents.append(sample_next_latent(unet, context, actions[:, end - L : end], noise, steps))
         context = torch.cat([context[:, 1:], latents[-1][:, None]], dim=1)
-        if on_frames:
-            on_frames(len(context))
+        if on_frames and on_frames(len(context)):
+            break
     return torch.stack(latents, dim=1)

@@ -8,6 +8,18 @@ from typing import Any
 
 from dream.common.errors import InputError, first_line
 
+# How names begin, the module that registers them, and the package to install.
+PACKAGES = (
+    (("ALE/",), "ale_py", "ale-py"),
+    (("MiniGrid-", "BabyAI-"), "minigrid", "minigrid"),
+    (("MinAtar/",), "minatar.gym", "minatar seaborn"),
+    (("Vizdoom",), "vizdoom.gymnasium_wrapper", "vizdoom"),
+    (("MiniWorld-",), "miniworld", "miniworld"),
+    (("highway-", "merge-", "roundabout-", "parking-", "intersection-", "racetrack-"), "highway_env", "highway-env"),
+    (("FlappyBird-",), "flappy_bird_gymnasium", "flappy-bird-gymnasium"),
+    (("MiniHack-", "NetHack"), "minihack", "minihack"),
+)  # fmt: skip
+OWN_GAME = "Mode7Kart-v0"  # its code is not here, but in the folder ppo
 PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 
@@ -16,9 +28,11 @@ def open_env(name: str, settings: dict[str, Any]) -> tuple[Any, bool, bool]:
 
     Returns it; whether it accepted a render mode, or has none to choose; and whether it also declares that it draws
     arrays. Many environments raise an exception for a render mode that they do not have: the next one is then tried,
-    and at last none. Raises the first exception if all fail.
+    and at last none. Raises the first exception if all fail, InputError if there is no environment of that name.
     """
     import gymnasium
+
+    register_known(name)
 
     problem: Exception | None = None
     with warnings.catch_warnings():
@@ -35,11 +49,41 @@ def open_env(name: str, settings: dict[str, Any]) -> tuple[Any, bool, bool]:
                         name, disable_env_checker=True, **settings
                     )  # it has no such argument
                 return env, mode is not None, mode is not None and draws_arrays(env)
+            except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound) as error:
+                if ":" in name:
+                    raise
+                raise InputError(f"--real {name}: {unknown_name(name)}") from error
             except Exception as error:  # its constructor may raise anything
                 problem = problem or error
                 if isinstance(error, (ImportError, gymnasium.error.UnregisteredEnv)):
                     break
     raise problem
+
+
+def register_known(name: str) -> None:
+    """Imports the module that registers a well-known environment. Raises InputError if its package is missing."""
+    package = next((one[1:] for one in PACKAGES if name.startswith(one[0])), None)
+    if package is None:
+        return
+    module, wanted = package
+    try:
+        registered = importlib.import_module(module)
+        if module == "minatar.gym":
+            registered.register_envs()
+    except Exception as problem:  # any module may be behind it
+        is_missing = getattr(problem, "name", None) == module.split(".")[0]
+        reason = "" if is_missing else f" ({first_line(problem)})"
+        raise InputError(f"--real {name} needs another package: pip install {wanted}{reason}") from None
+
+
+def unknown_name(name: str) -> str:
+    """What to type instead of a name that Gymnasium does not know."""
+    if name == OWN_GAME:
+        return f"its code is in the folder ppo: type --real player:{OWN_GAME} --real-path ppo"
+    return (
+        "Gymnasium has no environment of this name: if a module of yours registers it, type "
+        f"--real MODULE:{name} --real-path FOLDER; emulator games cannot be shown next to the model"
+    )
 
 
 def modes_to_try(modes: Sequence[str]) -> list[str | None]:
@@ -80,6 +124,8 @@ def import_problem(problem: ImportError, game: str) -> str:
     name = (cause.name or "").split(".")[0]
     if not isinstance(cause, ModuleNotFoundError) or not name:
         return f"its package cannot be imported ({first_line(cause)})"
+    if game == f"player:{OWN_GAME}" and name == "player":
+        return unknown_name(OWN_GAME)
     if name == game.partition(":")[0]:
         return f"there is no package {name} here: name the folder that holds it with --real-path"
     return f"it needs the package {name}: " + (

@@ -14,6 +14,7 @@ from dream.common.errors import InputError
 from dream.common.key_names import is_no_key, split_keys, to_pygame_key
 
 OPPOSITES = (("left", "right"), ("up", "down"))
+WASD = {"w": "up", "a": "left", "s": "down", "d": "right"}
 MAX_TEXT = 200  # characters of an action's name or of keys in a key file
 MAX_LISTED = 80  # characters of a list of names in a message
 MAX_BYTES = 16 * 2**20  # of a key file
@@ -34,6 +35,27 @@ DEMO_SCRIPT = (
 def noop_action(action_keys: Sequence[Collection[str]]) -> int:
     """Returns the action that holds no key, or action 0 if there is none."""
     return next((action for action, keys in enumerate(action_keys) if not keys), 0)
+
+
+def has_gas(action_keys: Sequence[Collection[str]]) -> bool:
+    """Whether the keys are those of a car: up alone, and up together with left or right."""
+    combinations = [set(keys) for keys in action_keys]
+    return {"up"} in combinations and any(
+        {"up", side} <= keys for keys in combinations for side in OPPOSITES[0]
+    )
+
+
+def lacks_brake(action_keys: Sequence[Collection[str]]) -> bool:
+    """Whether a game with gas has no key that could be a brake or a reverse gear: arrow keys without down."""
+    keys = {key for keys in action_keys for key in keys}
+    return has_gas(action_keys) and keys <= {"up", "left", "right"}
+
+
+def key_aliases(action_keys: Sequence[Collection[str]]) -> dict[str, str]:
+    """Arrow keys by the letters that can be held in their place; none if an action uses one of the letters."""
+    game_keys = {key for keys in action_keys for key in keys}
+    uses_arrows = bool(game_keys & set(WASD.values()))
+    return dict(WASD) if uses_arrows and not game_keys & WASD.keys() else {}
 
 
 def action_for_keys(held: Collection[str], action_keys: Sequence[Collection[str]]) -> int:

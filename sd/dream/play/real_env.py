@@ -1,7 +1,7 @@
 """The real game next to the world model: any Gymnasium environment with pictures and the same number of actions.
 
-It is made and stepped as it was recorded (settings, frame skip, maximum of frames), where the recording says how. No
-game is imported by this package itself; the user names one, and the folder of its code.
+It is made and stepped as it was recorded (settings, frame skip, maximum of frames, frame size), where the
+recording says how. No game is imported by this package itself; the user names one, and the folder of its code.
 """
 
 import sys
@@ -14,6 +14,7 @@ import numpy as np
 
 from dream.common.errors import InputError, first_line
 from dream.common.pictures import PictureReader, find_picture
+from dream.play.frame_resize import resize_frame
 from dream.play.gymnasium_open import import_problem, open_env, parse_setting
 
 
@@ -36,6 +37,7 @@ class RealEnv:
         recorded = recorded if recorded and same_game(recorded["game"], game) else {}
         kwargs = {**recorded.get("settings", {}), **dict(map(parse_setting, settings))}
         self.frame_skip, self.crop = recorded.get("frame_skip", 1), recorded.get("crop")
+        self.frame_size = recorded.get("frame_size")
         self.frames_u8: deque[np.ndarray] = deque(maxlen=recorded.get("max_frames", 1))
         self.reader, self.prefers_render, self.last_picture = PictureReader(), bool(recorded), None
         if path and not Path(path).is_dir():
@@ -52,6 +54,8 @@ class RealEnv:
         except Exception as problem:  # raised by the game; gymnasium alone raises many types
             if self.env is not None:  # it may have processes behind it
                 self.env.close()
+            elif isinstance(problem, InputError):  # of open_env, and complete
+                raise
             raise InputError(f"--real {game} cannot be played ({first_line(problem)})") from None
         space = self.env.action_space
         first, count = int(getattr(space, "start", 0)), getattr(space, "n", None)
@@ -60,7 +64,10 @@ class RealEnv:
         in_range = is_discrete and all(first <= action < first + count for action in self.actions)
         if len(self.actions) != num_actions or not in_range:
             self.env.close()
-            raise InputError(f"--real {game} takes {space}, but the world model has {num_actions} actions")
+            raise InputError(
+                f"--real {game} takes {space}, but the world model has {num_actions} actions: choose the game that the "
+                "model was trained on"
+            )
         self.accepts_state, self.in_sync, self.error = False, False, ""
 
     @property
@@ -116,7 +123,9 @@ class RealEnv:
 
     def _frame(self, observation: Any) -> np.ndarray:
         """The observation if it is an RGB frame, otherwise the rendered picture or that in the observation; the maximum
-        of the last `max_frames` of them, cropped, uint8 (H, W, 3). Raises InputError if there is no picture."""
+        of the last `max_frames` of them, cropped and resized, uint8 (H, W, 3).
+
+        Raises InputError if there is no picture."""
         picture, is_observation = observation, False
         is_frame = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)
         if self.renders and (self.prefers_render or not is_frame):
@@ -133,7 +142,8 @@ class RealEnv:
             x, y, width, height = self.crop
             frame_u8 = frame_u8[y : y + height, x : x + width]
         self.frames_u8.append(frame_u8)
-        return np.maximum.reduce(list(self.frames_u8))
+        frame_u8 = np.maximum.reduce(list(self.frames_u8))
+        return resize_frame(frame_u8, self.frame_size) if self.frame_size else frame_u8
 
     def get_state(self) -> Any:
         """Returns a state for `set_state`; a false value if the game cannot save its state or has stopped."""

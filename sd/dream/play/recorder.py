@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dream.common.errors import InputError
 from dream.common.video import VideoFile
 from dream.play.recording import SessionRecorder
 from dream.play.session import PlaySession
@@ -65,6 +66,17 @@ class Recorder:
         else:
             self.session.stop_recording()
         return f"saved {recording.path}" if recording.num_frames else "nothing was recorded"
+
+
+def write_clip(path: Path, frames: Sequence[np.ndarray], fps: float) -> str:
+    """Writes frames, each uint8 (H, W, 3), to a GIF; returns a message for the user."""
+    try:
+        with VideoFile(path, fps, frames[0].shape[:2]) as video:
+            for frame_u8 in frames:
+                video.write(frame_u8)
+    except (OSError, InputError) as problem:
+        return f"not saved: {problem}"
+    return f"saved {path}"
 
 
 def resize_nearest(frame_u8: np.ndarray, height: int, width: int) -> np.ndarray:

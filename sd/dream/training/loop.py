@@ -22,15 +22,16 @@ class TrainingLoop:
         dist: Distributed,
         step: int,
         measure_steps: float = 0,
+        always_measure: bool = False,
     ) -> None:
-        """step: how many are done already, where a run is resumed. epoch_steps, measure_steps: see `EpochClock`."""
+        """step: how many are done already, where a run is resumed. The others: see `EpochClock`."""
         self.schedule, self.dist, self.step = schedule, dist, step
-        self.clock = EpochClock(schedule, epoch_steps, measure_steps)
+        self.clock = EpochClock(schedule, epoch_steps, measure_steps, always_measure)
         self.measure_is_due = False
         self.history: list[dict[str, Tensor]] = []
         self.said_speed = bool(schedule.max_s)
-        used_up = schedule.is_used_up(step)
-        self.progress = self._progress(at_most=1.0 if used_up else ALMOST_DONE)  # else at least one step
+        # A run that has not had its time yet does at least one step, even where set-up has used the time up.
+        self.progress = 1.0 if schedule.is_used_up(step) else self._progress(at_most=ALMOST_DONE)
         self.bar = progress_bar(total=schedule.max_steps, initial=step, unit="step", desc="training")
 
     def end_step(self, step: int, metrics: dict[str, Tensor]) -> bool:
@@ -50,11 +51,15 @@ class TrainingLoop:
         return over
 
     def begin_epoch(self) -> None:
-        """Counts the time of measuring and saving. A run whose time that has used up ends only after one more step if
-        the model was not measured."""
+        """Counts the time of measuring and saving. A run whose time that has used up ends after one more step, if the
+        model was not measured."""
+        may_end = self.measure_is_due or self.progress >= 1
         self.clock.epoch_saved(self.measure_is_due)
-        self.progress = self._progress(at_most=1.0 if self.measure_is_due else ALMOST_DONE)
+        self.progress = self._progress(at_most=1.0 if may_end else ALMOST_DONE)
         self.bar.set_description("training")
+
+    def measure_deadline(self) -> float:
+        return self.clock.measure_deadline(self.progress)
 
     def mean_metrics(self) -> dict[str, float]:
         """Means of the epoch's metrics over its steps and over the processes; a new epoch begins. Raises InputError

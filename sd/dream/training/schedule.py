@@ -11,6 +11,8 @@ SAVE_S = 120.0  # length of the epochs after it
 LAST_SAVE_S = 30.0  # of training left: no epoch ends, since the training does soon
 WARM_UP_STEPS = 3
 MEASURE_EVERY = 8.0  # times its own duration pass between two measurements: at most a ninth of the time
+MAX_FINAL_SHARE = 0.25  # of the training time, for measuring the last weights
+MAX_OVERRUN = 0.05  # of the budget, where measuring takes longer than expected
 FINISH_S = 1.5  # from the last saved file to the end of the process
 ALMOST_DONE = 1 - 1e-6
 
@@ -85,7 +87,10 @@ class EpochClock:
     measured. `measure_steps`: how many training steps take about as long as measuring, until that has been timed.
     """
 
-    def __init__(self, schedule: Schedule, epoch_steps: int | None, measure_steps: float) -> None:
+    def __init__(
+        self, schedule: Schedule, epoch_steps: int | None, measure_steps: float, always_measure: bool
+    ) -> None:
+        self.always_measure = always_measure
         self.schedule, self.epoch_steps, self.measure_steps = schedule, epoch_steps, measure_steps
         self.last_step = self.epoch_began = self.measured_at = time.monotonic()
         self.measure_s: float | None = None
@@ -100,7 +105,7 @@ class EpochClock:
             self.steps_s += now - self.last_step
         self.schedule.trained_s += now - self.last_step
         self.last_step = now
-        self.schedule.reserve_s = FINISH_S + self.expected_measure_s() + self.step_s()
+        self.update_reserve()
 
     def step_s(self) -> float:
         """Mean duration of a step, without the first ones, which take many times as long; 0 until there are others."""
@@ -119,19 +124,41 @@ class EpochClock:
         return self.last_step - self.epoch_began >= length_s and self.schedule.training_left_s() > LAST_SAVE_S
 
     def measure_is_due(self, progress: float) -> bool:
-        if self.epoch_steps or progress >= 1:
+        if self.epoch_steps or self.always_measure:
             return True
         measure_s = self.expected_measure_s()
+        if progress >= 1:
+            return self.plans_measuring()
         # Near the end the time is better spent on training: the last weights are measured anyway.
         is_near_end = self.schedule.training_left_s() < 2 * measure_s
         return self.last_step - self.measured_at >= MEASURE_EVERY * measure_s and not is_near_end
+
+    def plans_measuring(self) -> bool:
+        """Whether the last weights will be measured: not where that takes much of a small budget."""
+        run = self.schedule
+        available_s = run.trained_s + run.max_s - run.elapsed_s()
+        is_affordable = not run.max_s or self.expected_measure_s() <= MAX_FINAL_SHARE * available_s
+        return bool(self.epoch_steps) or self.always_measure or is_affordable
+
+    def measure_deadline(self, progress: float) -> float:
+        """`time.monotonic()` at which measuring is given up: it has taken much longer than expected."""
+        run = self.schedule
+        if not run.max_s or (self.epoch_steps and progress < 1):
+            return math.inf
+        if progress >= 1:
+            return run.began + run.max_s * (1 + MAX_OVERRUN)
+        return time.monotonic() + MAX_FINAL_SHARE * run.training_left_s()
+
+    def update_reserve(self) -> None:
+        measure_s = self.expected_measure_s() if self.plans_measuring() else 0.0
+        self.schedule.reserve_s = FINISH_S + measure_s + self.step_s()
 
     def epoch_saved(self, measured: bool) -> None:
         """To be called when measuring and saving are done."""
         now = time.monotonic()
         if measured:
             self.measure_s, self.measured_at = now - self.last_step, now
-            self.schedule.reserve_s = FINISH_S + self.measure_s + self.step_s()
+            self.update_reserve()
         self.num_epochs += 1
         self.last_step = self.epoch_began = now
 

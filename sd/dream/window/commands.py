@@ -4,10 +4,13 @@ To add a command, write a function and a line in COMMANDS. `window`: a PlayWindo
 """
 
 from collections.abc import Callable, Collection, Sequence
+from threading import Thread
 from typing import Any, NamedTuple
 
 from dream.common.errors import InputError
 from dream.common.video import default_suffix, free_path
+from dream.play.keys import key_aliases
+from dream.play.recorder import write_clip
 
 SPEEDS = (0.125, 0.25, 0.5, 1, 2, 4)  # factors of the game's frame rate
 VIEWS = ("world model", "game", "both", "difference")
@@ -87,16 +90,25 @@ def faster(window) -> None:
 # ------------------------------------------------------------------------------------------------ display
 
 
-def toggle_help(window) -> None:
-    window.show_help = not window.show_help
+def next_help_page(window) -> None:
+    """Shows the first page of the help, then the second, then none. The game pauses meanwhile."""
+    window.help_page = (window.help_page + 1) % 3
+    window.pressed_at = None
+    window.times.reset_window()
 
 
 def next_view(window) -> None:
     if not window.session.real:
-        window.say("no game to show: start play_sd.py with --real (see README.md)")
+        game = (window.env.environment or {}).get("game")
+        option = f"--real {game}" if game else "--real, such as --real player:Mode7Kart-v0 --real-path ppo"
+        window.say(f"To see the real game next to the model, start play_sd.py with {option}")
         return
     window.view = VIEWS[(VIEWS.index(window.view) + 1) % len(VIEWS)]
     window.say(f"view: {window.view}")
+
+
+def toggle_numbers(window) -> None:
+    window.show_numbers = not window.show_numbers
 
 
 def toggle_bar(window) -> None:
@@ -108,7 +120,11 @@ def full_screen(window) -> None:
 
 
 def quit_window(window) -> None:
-    window.running = False
+    """Closes the help, if it is shown, else the window."""
+    if window.help_page:
+        window.help_page = 0
+    else:
+        window.running = False
 
 
 # ------------------------------------------------------------------------------------------------ files
@@ -128,8 +144,19 @@ def toggle_video(window) -> None:
     toggle_recording(window, default_suffix())
 
 
-def toggle_gif(window) -> None:
-    toggle_recording(window, ".gif")
+def save_clip(window) -> None:
+    """Saves the best ten seconds as a GIF, in a thread: that takes some seconds."""
+    frames, drive = window.drive.best_clip()
+    if window.clip_thread and window.clip_thread.is_alive():
+        window.say("still saving the last GIF")
+    elif not frames:
+        window.say("There is nothing to save yet: drive first.")
+    else:
+        path, seconds = free_path(window.output_dir, ".gif"), len(frames) / window.env.fps
+        window.say(f"saving the best {seconds:.0f} seconds of {drive} ...")
+        window.clip_saved = True
+        window.clip_thread = Thread(target=lambda: window.say(write_clip(path, frames, window.env.fps)))
+        window.clip_thread.start()
 
 
 def toggle_npz(window) -> None:
@@ -151,26 +178,33 @@ def toggle_recording(window, suffix: str) -> None:
 # ------------------------------------------------------------------------------------------------ the table
 
 COMMANDS = {
-    "help": Command(("h", "f1"), "all keys", toggle_help),
-    "restart": Command(("r", "return"), "restart", restart),
-    "next start state": Command(("n",), "next start state", next_start),
-    "previous start state": Command(("b",), "previous start state", previous_start),
-    "save start state": Command(("k",), "save as a start state", save_start),
+    "help": Command(("h", "f1"), "this help, more keys, play on", next_help_page),
+    "restart": Command(("r", "return"), "again from the start", restart),
+    "rewind": Command(("z", "backspace"), "back in time while held", rewind),
+    "driver": Command(("tab",), "the agent plays, or you do", cycle_controller),
+    "clip": Command(("g",), "save the best ten seconds as a GIF", save_clip),
+    "next start state": Command(("n",), "next place to start from", next_start),
+    "previous start state": Command(("b",), "previous place to start from", previous_start),
     "pause": Command(("p", "space"), "pause", pause),
-    "single step": Command((".",), "advance by one frame", single_step),
-    "rewind": Command(("z", "backspace"), "rewind while held", rewind),
-    "driver": Command(("tab",), "switch driver: you, action list, agent", cycle_controller),
-    "view": Command(("t",), "view: model, game, both, difference", next_view),
-    "slower": Command(("-",), "slower", slower),
-    "faster": Command(("=", "+"), "faster", faster),
-    "next seed": Command(("x",), "next seed of the noise", next_seed),
-    "picture": Command(("f12", "s"), "save a picture", save_picture),
-    "video": Command(("v",), "start or stop a video", toggle_video),
-    "gif": Command(("g",), "start or stop a GIF", toggle_gif),
-    "recording": Command(("c",), "start or stop an .npz", toggle_npz),
-    "toggle bar": Command(("i", "f2"), "show or hide the bar", toggle_bar),
+    "view": Command(("t",), "show model, game, both, difference", next_view),
     "full screen": Command(("f11", "f"), "full screen", full_screen),
     "quit": Command(("q", "escape"), "quit", quit_window),
+    "picture": Command(("f12", "o"), "save a picture", save_picture),
+    "video": Command(("v",), "start or stop a video", toggle_video),
+    "recording": Command(("c",), "start or stop a recording (.npz)", toggle_npz),
+    "save start state": Command(("k",), "save as a place to start from", save_start),
+    "numbers": Command(("i",), "show times, backend, frame number", toggle_numbers),
+    "toggle bar": Command(("f2",), "show or hide the bar", toggle_bar),
+    "single step": Command((".",), "advance by one frame", single_step),
+    "slower": Command(("-",), "slower", slower),
+    "faster": Command(("=", "+"), "faster", faster),
+    "next seed": Command(("x",), "other noise: next seed", next_seed),
+}
+_NAMES = list(COMMANDS)
+HELP_PAGES = {  # names of the commands by the part of the help that lists them
+    "window": _NAMES[: _NAMES.index("picture")],
+    "files": _NAMES[_NAMES.index("picture") : _NAMES.index("numbers")],
+    "experts": _NAMES[_NAMES.index("numbers") :],
 }
 
 
@@ -178,7 +212,7 @@ def command_keys(
     action_keys: Sequence[Collection[str]], commands: dict[str, Command] = COMMANDS
 ) -> dict[str, tuple[str, ...]]:
     """Returns the keys of each command by its name, without the keys that the game uses."""
-    game_keys = {key for keys in action_keys for key in keys}
+    game_keys = {key for keys in action_keys for key in keys} | key_aliases(action_keys).keys()
     return {
         name: tuple(key for key in command.keys if key not in game_keys) for name, command in commands.items()
     }

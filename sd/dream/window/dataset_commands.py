@@ -3,7 +3,14 @@
 To add a command, write a function and a line in COMMANDS. `viewer`: a DatasetViewer.
 """
 
-from dream.window.commands import Command, quit_window, save_picture, toggle_help
+from dream.window.commands import Command, quit_window, save_picture
+
+# ------------------------------------------------------------------------------------------------ help
+
+
+def toggle_help(viewer) -> None:
+    viewer.help_page = 1 - viewer.help_page
+
 
 # ------------------------------------------------------------------------------------------------ frames
 
@@ -90,7 +97,7 @@ COMMANDS = {
     "next episode": Command(("e",), "next episode start", next_episode),
     "previous episode": Command(("w", "shift+e"), "previous episode start", previous_episode),
     "play": Command(("space", "p"), "play at the game's frame rate", toggle_playing),
-    "actions": Command(("a",), "histogram of the actions", toggle_actions),
+    "actions": Command(("a",), "histogram of the actions chosen", toggle_actions),
     "select": Command(("tab",), "select the next more frequent action", select_next),
     "select previous": Command(("shift+tab",), "select the next rarer action", select_previous),
     "next run": Command(("n",), "next run of the selected action", next_run),

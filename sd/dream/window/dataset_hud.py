@@ -18,16 +18,17 @@ from dream.window.draw import (
     GREEN,
     MUTED,
     TEXT,
-    draw_badge,
     draw_frame,
-    draw_help,
     draw_keys,
     draw_row,
     ellipsize,
     font,
     key_label,
+    set_scale,
     write,
 )
+from dream.window.help import draw_help
+from dream.window.overlays import draw_badge
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
@@ -41,6 +42,7 @@ def draw_viewer(viewer, screen: pygame.Surface) -> pygame.Rect:
     width, height = screen.get_size()
     bar_height = viewer.bar_height if viewer.has_bar() else 0
     row, t = divmod(viewer.position, viewer.recording.num_steps)
+    set_scale((1, 1))
     screen.fill(BACKGROUND)
     rect = draw_picture(viewer, screen, pygame.Rect(0, 0, width, height - bar_height), row, t)
     if bar_height:
@@ -53,16 +55,18 @@ def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t:
     """Draws the frame with panels and messages over it; returns the rectangle of the frame."""
     recording = viewer.recording
     rect = draw_frame(screen, recording.frames[row, t].transpose(1, 2, 0), area)
-    if viewer.show_help:
+    if viewer.help_page:
         commands = [(command.help, command.keys) for command in COMMANDS.values()]
         footer = (
             "drag the mouse along the timeline",
+            "counts and % are of the action chosen at each step:",
+            "forward+left counts there, not as forward",
             "",
             f"{viewer.name}, {recording.meta.get('game', 'unknown game')}",
             f"{recording.num_rows} rows x {recording.num_steps} steps",
             f"{recording.width} x {recording.height} pixels, {recording.fps:g} frames/s",
         )
-        draw_help(screen, area, {}, commands, (), footer)
+        draw_help(screen, area, {"WINDOW": commands}, (), footer)
         return rect
     if viewer.show_actions:
         action = int(recording.actions[row, t])
@@ -89,7 +93,9 @@ def draw_bar(viewer, bar: pygame.Surface, row: int, t: int) -> None:
     count = viewer.counts[viewer.selected]
     fraction = count / viewer.counts.sum()
     runs = f"{len(viewer.runs)} run{'s' * (len(viewer.runs) != 1)}"
-    selected = f"{viewer.selected_name}: {runs}, {count} frames, {fraction:.1%}"
+    selected = (
+        f"{viewer.selected_name}: {runs}, chosen in {count} step{'s' * bool(count != 1)}, {fraction:.1%}"
+    )
     draw_row(bar, 20, left, (recording.action_names[action], 28, TEXT),
              [(selected, 18, GREEN), elapsed, (f"of {duration}", 18, MUTED)])  # fmt: skip
     commands = "   ".join(f"{key_label(COMMANDS[name].keys[0])} {name}" for name in BAR_COMMANDS)
@@ -123,16 +129,16 @@ def draw_actions(
     screen: pygame.Surface, area: pygame.Rect, names: Sequence[str], counts: np.ndarray, order: Sequence[int],
     current: int, selected: int,
 ) -> None:  # fmt: skip
-    """Draws a histogram of the actions, `counts` int (A,), in the given order; the current action is in the accent
-    color, the selected one in green."""
+    """Draws a histogram of the chosen actions, `counts` int (A,), in the given order; the current action is in the
+    accent color, the selected one in green."""
     row_height = 22
     num_rows = max(1, min(len(order), (area.height - 60) // row_height))
     first = min(max(order.index(selected) - num_rows // 2, 0), len(order) - num_rows)
     panel = pygame.Surface((max(1, min(480, area.width - 20)), num_rows * row_height + 38), pygame.SRCALPHA)
     panel.fill((*BACKGROUND, 225))
     width = panel.get_width()
-    write(panel, "ACTIONS", 18, ACCENT, midleft=(14, 18))
-    write(panel, "frames", 18, MUTED, midright=(width - 66, 18))
+    write(panel, "ACTIONS CHOSEN", 18, ACCENT, midleft=(14, 18))
+    write(panel, "steps", 18, MUTED, midright=(width - 66, 18))
     write(panel, "%", 18, MUTED, midright=(width - 12, 18))
     name_width = min(max(font(18).size(name)[0] for name in names), width // 3)
     left = 26 + name_width + 10

@@ -60,7 +60,7 @@ class DatasetViewer:
         self.select_action(0)
         self.position, self.limiter = 0, FrameLimiter(recording.fps, now)
         self.running, self.playing, self.scrubbing = True, False, False
-        self.show_help, self.show_actions = False, False
+        self.help_page, self.show_actions = 0, False
         self.message, self.message_until = "", 0.0
         self.drawn: tuple | None = None  # `visible_state` when the window was last drawn
 
@@ -99,7 +99,7 @@ class DatasetViewer:
     def visible_state(self) -> tuple:
         """All values that the drawing depends on."""
         message = self.message if self.now() < self.message_until else ""
-        panels = (self.show_help, self.show_actions, self.selected, message)
+        panels = (self.help_page, self.show_actions, self.selected, message)
         return (self.position, self.playing, *panels, pygame.display.get_surface().get_size())
 
     def draw(self) -> None:

@@ -13,23 +13,25 @@ import numpy as np
 
 from dream.common.disk_room import DiskFull
 from dream.common.video import VideoFile
+from dream.play.drive import Drive
+from dream.play.keys import key_aliases, noop_action
 from dream.play.recorder import Recorder
 from dream.play.recording import SessionRecorder
 from dream.play.session import PlaySession
 from dream.play.timing import FrameLimiter, FrameTimes
 from dream.window.commands import COMMANDS, command_keys
 from dream.window.display import on_x11_error
-from dream.window.draw import BAR_HEIGHT, difference
-from dream.window.gamepad import Gamepads
+from dream.window.draw import BAR_HEIGHT, difference, key_label, px, set_scale
 from dream.window.hud import draw_window
+from dream.window.joysticks import Joysticks
 from dream.window.screen import NoDisplay, init_display, open_window, toggle_full_screen
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
 TITLE = "Dream"
-MESSAGE_S = 3.0  # how long a message is shown
-GAMEPAD_EVENTS = (pygame.JOYAXISMOTION, pygame.JOYHATMOTION, pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP)
+MESSAGE_S, LETTER_S = 2.5, 0.05  # how long a message is shown: so long, and for each letter
+OFFER_CLIP_S = 12.0  # a drive of this length is worth a GIF
 
 
 class PlayWindow:
@@ -55,13 +57,17 @@ class PlayWindow:
         except pygame.error as problem:
             pygame.quit()
             raise NoDisplay(str(problem)) from None
+        self.drive, self.noop = Drive(self.env.fps), noop_action(self.env.action_keys)
+        self.clip_thread, self.clip_saved = None, False  # of the GIF of the best ten seconds
+        self.aliases = key_aliases(self.env.action_keys)
         self.command_keys = command_keys(self.env.action_keys)
         self.command_of_key = {key: name for name, keys in self.command_keys.items() for key in keys}
-        self.gamepads, self.joysticks = Gamepads(self.env.action_keys), {}
+        self.joysticks = Joysticks(self.env.action_keys)
         self.limiter, self.times = FrameLimiter(self.fps, now), FrameTimes()
         self.recorder = Recorder(session, self.fps)
         self.running, self.paused, self.step_once, self.rewinding = True, False, False, False
-        self.show_bar, self.show_help, self.view = True, False, "both" if session.real else "world model"
+        self.show_bar, self.show_numbers, self.help_page = True, False, 0
+        self.view = "both" if session.real else "world model"
         self.speed = 1.0  # factor of the frame rate
         self.keyboard: set[str] = set()  # keys that are down, except those of commands
         self.pressed_since_frame: set[str] = set()
@@ -78,16 +84,20 @@ class PlayWindow:
         columns = 2 if self.session.real else 1
         max_scale = min(0.95 * desktop_width / (columns * W), (0.9 * desktop_height - BAR_HEIGHT) / H)
         scale = max(1, min(scale, int(max_scale)))
-        self.size = (columns * W * scale, H * scale + BAR_HEIGHT)
+        width, height = columns * W * scale, H * scale
+        bar = BAR_HEIGHT
+        for _ in range(4):  # the bar grows with the window, and the window with the bar
+            set_scale((width, height + bar))
+            bar = px(BAR_HEIGHT)
+        self.size = (width, height + bar)
         open_window(self.size)
         pygame.display.set_caption(TITLE)
-        pygame.joystick.init()
         if pygame.display.get_driver() == "x11":
             self.x11_handler = on_x11_error(self.save_recordings)
 
     @property
     def held_keys(self) -> set[str]:
-        return self.keyboard | self.gamepads.held
+        return self.keyboard | self.joysticks.held
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -98,7 +108,7 @@ class PlayWindow:
                 self.handle_events(self.limiter.wait_s())
                 if self.running and self.limiter.wait_s() == 0:
                     self.limiter.begin_frame()
-                    steps = self.step_once or not (self.paused or self.waiting)
+                    steps = self.step_once or not (self.paused or self.waiting or self.help_page)
                     if self.rewinding:
                         self.rewind_frame()
                     elif steps:
@@ -114,6 +124,8 @@ class PlayWindow:
 
     def close(self) -> None:
         self.save_recordings()
+        if self.clip_thread:
+            self.clip_thread.join()
         pygame.quit()
 
     def step(self) -> None:
@@ -121,7 +133,7 @@ class PlayWindow:
         self.shown_keys = self.held_keys | self.pressed_since_frame
         self.pressed_since_frame.clear()
         self.step_once = False
-        began = self.now()
+        before_u8, began = self.session.frame_u8, self.now()
         try:
             self.session.step(self.shown_keys)
         except DiskFull as problem:  # raised before the session has changed
@@ -129,6 +141,8 @@ class PlayWindow:
             self.session.step(self.shown_keys)
         done = self.now()
         self.times.add(done, done - began)
+        is_noop = self.session.action == self.noop
+        self.drive.add(before_u8, self.session.frame_u8, self.session.human_controls, is_noop)
         if not self.session.human_controls:  # highlight what the controller presses
             self.shown_keys = set(self.env.action_keys[self.session.action])
         try:
@@ -139,6 +153,7 @@ class PlayWindow:
     def rewind_frame(self) -> None:
         """Goes back by one frame; at the end of the history nothing changes."""
         if self.session.rewind():
+            self.drive.pop()
             self.waiting = False
         self.times.reset_window()
 
@@ -157,37 +172,17 @@ class PlayWindow:
             elif event.type == pygame.WINDOWFOCUSLOST:
                 self.keyboard.clear()
                 self.rewinding = False
-            elif event.type == pygame.JOYDEVICEADDED:
-                self.connect_gamepad(event.device_index)
-            elif event.type == pygame.JOYDEVICEREMOVED:
-                self.joysticks.pop(event.instance_id, None)
-                self.gamepads.unplugged(event.instance_id)
-            elif event.type in GAMEPAD_EVENTS:
-                self.on_gamepad(event)
-
-    def connect_gamepad(self, device_index: int) -> None:
-        try:
-            joystick = pygame.joystick.Joystick(device_index)
-        except pygame.error:  # it has been unplugged since the event
-            return
-        self.joysticks[joystick.get_instance_id()] = joystick  # without a reference pygame closes it
-        self.say(f"connected {joystick.get_name()}")
-
-    def on_gamepad(self, event: pygame.event.Event) -> None:
-        held_before, name = self.gamepads.held, None
-        if event.type == pygame.JOYAXISMOTION:
-            self.gamepads.axis(event.instance_id, event.axis, event.value)
-        elif event.type == pygame.JOYHATMOTION:
-            self.gamepads.hat(event.instance_id, *event.value)
-        else:
-            down = event.type == pygame.JOYBUTTONDOWN
-            name = self.gamepads.button(event.instance_id, event.button, down)
-        for key in self.gamepads.held - held_before:
-            self.on_game_key(key)
-        if name:
-            COMMANDS[name].function(self)
+            else:
+                pressed, command, message = self.joysticks.handle(event)
+                for key in pressed:
+                    self.on_game_key(key)
+                if command:
+                    COMMANDS[command].function(self)
+                if message:
+                    self.say(message)
 
     def on_key_down(self, key: str) -> None:
+        key = self.aliases.get(key, key)
         name = self.command_of_key.get(key)
         if name:
             COMMANDS[name].function(self)
@@ -196,7 +191,7 @@ class PlayWindow:
             self.on_game_key(key)
 
     def on_key_up(self, key: str) -> None:
-        self.keyboard.discard(key)
+        self.keyboard.discard(self.aliases.get(key, key))
         if self.command_of_key.get(key) == "rewind":
             self.rewinding = False
 
@@ -209,10 +204,13 @@ class PlayWindow:
     # -- called by the commands --------------------------------------------------------------------------------------
 
     def say(self, message: str) -> None:
-        """Prints a message and displays it for MESSAGE_S seconds."""
+        """Prints a message and displays it for some seconds."""
         with suppress(OSError):  # stdout may be closed
             print(message)
-        self.message, self.message_until = message, self.now() + MESSAGE_S
+        self.display(message)
+
+    def display(self, message: str) -> None:
+        self.message, self.message_until = message, self.now() + MESSAGE_S + LETTER_S * len(message)
 
     def on_restart(self) -> None:
         """Waits for a key, unless one is held or a controller plays."""
@@ -221,6 +219,9 @@ class PlayWindow:
         self.shown_keys = self.held_keys
         self.times.reset_window()
         self.pressed_since_frame.clear()
+        if self.drive.restart() >= OFFER_CLIP_S and not self.clip_saved and self.command_keys["clip"]:
+            key = key_label(self.command_keys["clip"][0])
+            self.display(f"{key} saves the best ten seconds of the last drive as a GIF")
 
     def set_seed(self, seed: int) -> None:
         """Changes the seed from the next frame on; in a pause, the last frame is generated again with it."""
