@@ -1,4 +1,4 @@
-# make setup | play | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
+# make setup | play | mine | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PY = .venv/bin/python
@@ -12,10 +12,12 @@ define install
 	@touch $@
 endef
 
-.PHONY: help setup play dream pretrained test clean
+.PHONY: help setup play dream mine pretrained test clean
 
 help:
 	@echo "make play        opens the pretrained model in a window (installs 340 MB first)"
+	@echo "make mine        makes a world model of your own game: GAME=LunarLander-v3, VIDEOS=folder or RECORDING=file.npz,"
+	@echo "                 in 45 minutes on two CPU cores (MINUTES=480: better)"
 	@echo "make setup       installs everything in .venv (6 GB)"
 	@echo "make dream       trains a small model of your own, from game to video, in nine minutes on two CPU cores"
 	@echo "make pretrained  trains everything from scratch and replaces the pretrained models (hours on a CPU)"
@@ -42,6 +44,13 @@ dream: setup
 	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4
 	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/final.pt \
 		--trajectory-path output/dream/sd/initial_sequence.npz --headless --frames 150 --record output/dream/dream.mp4
+
+# make mine GAME=LunarLander-v3 | VIDEOS=folder | RECORDING=file.npz, with MINUTES=480 for a better model.
+MINUTES ?= 45
+SOURCE = $(if $(GAME),--game $(GAME),$(if $(VIDEOS),--videos "$(VIDEOS)",--recording "$(RECORDING)"))
+mine: setup
+	@test -n "$(GAME)$(VIDEOS)$(RECORDING)" || { echo "say which: make mine GAME=LunarLander-v3, or VIDEOS=folder, or RECORDING=file.npz"; exit 2; }
+	@$(PY) sd/train_my_game.py $(SOURCE) --max-minutes $(MINUTES) $(if $(OPTIONS),-- $(OPTIONS))
 
 # Trains agent, autoencoder and diffusion model from scratch in output/pretrained, then replaces ppo/pretrained and
 # sd/pretrained. A stopped run continues after the last finished stage, or inside a training; rm -rf output/pretrained

@@ -14,7 +14,7 @@ display. What the scripts print is in log.txt there.
 
 import argparse
 import re
-import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +23,7 @@ from pathlib import Path
 import dream  # noqa: F401  first: it reports packages that are missing
 from dream.common.errors import InputError, run_script, shorten
 from dream.common.files import locked_folder
-from dream.common.startup import ArgumentParser
+from dream.common.startup import ArgumentParser, command_line
 from dream.pipeline.child import Child
 from dream.pipeline.progress import previews, summary
 from dream.pipeline.run_state import RunState
@@ -68,6 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the script that runs is stopped as well
     folder = Folder(args.output_dir, args.source)
     with locked_folder(folder.path):
         state = RunState.load(folder.path, args.source)
@@ -76,17 +77,21 @@ def main(args: argparse.Namespace) -> None:
         window = ProgressWindow.open(f"{args.source.name}: training") if has_display() else None
         with tqdm(total=100, bar_format="{desc} {percentage:3.0f}%|{bar:20}| {postfix}") as bar:
             for name in stage_names(args.source, args.max_minutes):
-                if not state.is_finished(name):
+                if name == "record" and not state.is_finished(name) and folder.recording.exists():
+                    bar.write(
+                        f"{folder.recording} was stopped early and is used as it is; remove it to record anew"
+                    )
+                elif not state.is_finished(name):
                     minutes = state.begin(name, args.max_minutes)
                     run_stage(
                         make_stage(name, folder, minutes, args.max_minutes), folder, state, args, bar, window
                     )
-                    state.finish(name)
+                state.finish(name)
         show_preview("finished", folder, state, args, window)
         if window:
             window.close()
     print(f"finished after {state.elapsed_s / 60:.0f} minutes: {summary(folder)}")
-    print(f"play: {shlex.join(play_command(folder, None))}")
+    print("play: " + command_line("sd/play_sd.py", "--model-path", folder.model / "final.pt"))
     if args.play:
         play(folder)
 
@@ -122,7 +127,9 @@ def run_stage(
                 next_preview = time.monotonic() + PREVIEW_SECONDS
                 show_preview(stage.title, folder, state, args, window)
                 state.save()
-    except BaseException:
+    except BaseException as problem:
+        if isinstance(problem, KeyboardInterrupt):
+            bar.write("stopping: what is done is saved; the same command continues")
         child.stop()
         state.save()
         raise
@@ -166,4 +173,4 @@ def play(folder: Folder) -> None:
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(parse_args()), can_resume=True)
+    run_script(lambda: main(parse_args()))

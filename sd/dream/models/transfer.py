@@ -4,16 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Of the networks that predict the next frame: actions mean other things in another game; and output layers that are 0
+# at first make it begin with the last frame repeated, not with pictures of the other game.
+NEW_WEIGHTS = ("action_embedding", "conv_out")
+
 
 def copy_weights(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
-    """Copies `weights` (a state_dict) into the module; returns the names of those that keep their initial values.
-
-    Weights of another shape are the embeddings of the actions, which mean other things in another game, and the
-    decoder's position embedding (1, channels, h, w), which is resized."""
+    """Copies `weights` (a state_dict) into the module; returns the names of those that keep their initial values:
+    NEW_WEIGHTS and weights of another shape. A decoder's position embedding (1, channels, h, w) is resized."""
     own, kept = module.state_dict(), []
     for name, tensor in own.items():
         given = weights.get(name)
-        if given is None or "action_embedding" in name:
+        if given is None or any(new in name for new in NEW_WEIGHTS):
             kept.append(name)
         elif given.shape == tensor.shape:
             own[name] = given

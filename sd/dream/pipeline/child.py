@@ -1,7 +1,8 @@
-"""Runs one script as a child process: its output goes to a log file, and the lines that a person needs are returned."""
+"""Runs a script as a child process. Its output goes to a log file; warnings and assumptions are shown as well."""
 
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -9,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 STOP_SECONDS = 60  # how long a stopped script may take to save what it has
-# Lines of progress bars, and advice that the pipeline follows itself.
-HIDDEN_LINES = re.compile(r"\d+%\||\d+(step|part|row|frame|it|s)/|^(next|evaluate): |^\s*$")
+# What a person needs to read while the scripts run; the rest is in the log.
+SHOWN_LINES = re.compile(r"^(error|warning|note|assumed|chosen)\b| are scaled to ")
 
 
 class Child:
-    """A script that runs. `lines`: what it has printed and nobody has taken yet, without progress bars."""
+    """A script that runs. `lines`: those of SHOWN_LINES that it has printed and nobody has taken yet."""
 
     def __init__(self, command: Sequence[str], log_path: Path) -> None:
         self.lines: deque[str] = deque()
@@ -31,6 +32,7 @@ class Child:
             errors="replace",
             bufsize=1,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C on the terminal reaches it once, by `stop`
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -41,8 +43,9 @@ class Child:
             self.log.write(line)
             self.log.flush()
             line = line.rstrip()
-            if not HIDDEN_LINES.search(line):
+            if line:
                 self.last_line = line
+            if SHOWN_LINES.search(line):
                 self.lines.append(line)
 
     @property
@@ -57,9 +60,11 @@ class Child:
         return status
 
     def stop(self) -> None:
-        """Ends it as Ctrl-C does, so that it saves what it has; after STOP_SECONDS by force."""
+        """Ends it as Ctrl-C does, so that it saves what it has; by force after STOP_SECONDS or a second Ctrl-C."""
         try:
-            self.process.wait(STOP_SECONDS)  # on a terminal, Ctrl-C has reached it as well
-        except subprocess.TimeoutExpired:
+            if os.name != "nt":  # there Ctrl-C reaches it by itself
+                self.process.send_signal(signal.SIGINT)
+            self.process.wait(STOP_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self.process.kill()
         self.finish()

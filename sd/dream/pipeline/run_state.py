@@ -74,8 +74,9 @@ class RunState:
         return name in self.finished
 
     def finish(self, name: str) -> None:
-        self.finished.append(name)
-        self.save()
+        if name not in self.finished:
+            self.finished.append(name)
+            self.save()
 
     def tick(self) -> None:
         """Counts the time since the last call."""

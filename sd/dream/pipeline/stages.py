@@ -26,7 +26,7 @@ FRAMES_PER_MINUTE = (
 )
 MIN_FRAMES, MAX_FRAMES = 4096, 163840
 RECORD_ENVS = 8
-MIN_MINUTES = 2.0  # of a whole run
+MIN_MINUTES = 1.0  # of a whole run
 # On a large GPU small batches leave most of it idle (README.md, "Train your own").
 BIG_GPU_MB = 30_000
 AUTOENCODER_GPU_OPTIONS = ("--batch-size", "256")
