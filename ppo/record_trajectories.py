@@ -21,7 +21,7 @@ import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
-from player.common.startup import ArgumentParser
+from player.common.startup import ArgumentParser, command_line
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
 from player.games.game import Game, compare_with_agent
@@ -214,9 +214,7 @@ def finish(args: argparse.Namespace, writer: Optional[TrajectoryWriter], effects
         )
     for line in effects.problems():
         print(line, file=sys.stderr)
-    print(
-        "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
-    )
+    print("next: " + command_line("sd/train_autoencoder.py", "--trajectories", args.output.as_posix()))
 
 
 def record_person(args: argparse.Namespace, game: Game, tracks: List[dict], parts_dir: Path) -> None:

@@ -6,7 +6,7 @@ All arrays are in C order and have a header of .npy format version 1.0, which Nu
 import os
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, Tuple
+from typing import Any, BinaryIO, Callable, Optional, Tuple
 
 import numpy as np
 
@@ -49,8 +49,11 @@ def write_npy(array: np.ndarray, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def copy_npy_data(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
+def copy_npy_data(
+    source: BinaryIO, target: BinaryIO, num_bytes: int, on_bytes: Optional[Callable[[int], Any]] = None
+) -> None:
     """Copies the first `num_bytes` of an array's data, without its header, from a .npy file to `target`.
+    `on_bytes` is called with the number of new bytes.
 
     Raises InputError if `source` has fewer bytes.
     """
@@ -63,6 +66,8 @@ def copy_npy_data(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
             )
         target.write(chunk)
         num_bytes -= len(chunk)
+        if on_bytes:
+            on_bytes(len(chunk))
 
 
 def aligned_member(file: BinaryIO, key: str) -> zipfile.ZipInfo:

@@ -8,12 +8,13 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, Dict, List, NamedTuple, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 
 from player.common.errors import InputError, refuse_damaged
 from player.common.files import atomic_write
+from player.common.progress import progress_bar
 from player.recording.npz_io import (
     aligned_member,
     copy_npy_data,
@@ -95,26 +96,35 @@ def _write_npz(
         "action_names": metadata["action_names"],
         "meta": json.dumps({**metadata["meta"], "epochs": epochs}),
     }
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    row_bytes = sum(
+        np.dtype(dtype).itemsize * int(np.prod(row_shape, dtype=np.int64))
+        for dtype, row_shape in layout.values()
+    )
+    bar = progress_bar(
+        total=K * len(epochs) * row_bytes, desc="packing", unit="B", unit_scale=True, leave=False
+    )
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive, bar:
         for key, (dtype, row_shape) in layout.items():
             epoch_bytes = K * np.dtype(dtype).itemsize * int(np.prod(row_shape, dtype=np.int64))
             with archive.open(aligned_member(file, key), "w", force_zip64=True) as member:
                 write_npy_header(member, np.dtype(dtype), (K * len(epochs), *row_shape))
                 if kept_epochs:
-                    _copy_packed_rows(old_path, key, member, len(kept_epochs) * epoch_bytes)
+                    _copy_packed_rows(old_path, key, member, len(kept_epochs) * epoch_bytes, bar.update)
                 for epoch in sorted(parts):
                     with open(str(parts[epoch] / (key + ".npy")), "rb") as source:
-                        copy_npy_data(source, member, epoch_bytes)
+                        copy_npy_data(source, member, epoch_bytes, bar.update)
         for key, value in texts.items():
             with archive.open(aligned_member(file, key), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.array(value), allow_pickle=False)
 
 
-def _copy_packed_rows(path: Path, key: str, target: BinaryIO, num_bytes: int) -> None:
+def _copy_packed_rows(
+    path: Path, key: str, target: BinaryIO, num_bytes: int, on_bytes: Callable[[int], Any]
+) -> None:
     """Copies the first `num_bytes` of the array `key` of a .npz file. Raises InputError if the file is damaged."""
     archive = zipfile.ZipFile(str(path))
     with refuse_damaged(path, DAMAGED_ADVICE), archive, archive.open(key + ".npy") as source:
-        copy_npy_data(source, target, num_bytes)
+        copy_npy_data(source, target, num_bytes, on_bytes)
 
 
 def read_packed(path: Path) -> Optional[PackedFile]:
