@@ -20,7 +20,6 @@ largest action that is contained in it. Of videos with the same name before the 
 """
 
 import argparse
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ import player  # noqa: F401  first: it reports packages that are missing
 import numpy as np
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
-from player.common.startup import ArgumentParser
+from player.common.startup import ArgumentParser, command_line
 from player.games.cli import crop_box
 from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
@@ -115,9 +114,7 @@ def main(args: argparse.Namespace) -> None:
     with locked_folder(parts_dir):
         record(args, videos, actions, (width, height), parts_dir)
     print(f"recorded {args.output}")
-    print(
-        "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
-    )
+    print("next: " + command_line("sd/train_autoencoder.py", "--trajectories", args.output.as_posix()))
 
 
 def record(

@@ -174,7 +174,10 @@ def test_training_starts_from_a_given_agent(finished_run, tmp_path):
     fewer = agent_checkpoint(Agent(AgentConfig(2, ("a", "b"), "Other-v0", 4)))
     save_checkpoint(fewer, tmp_path / "fewer.pt")
     args.checkpoint_model = tmp_path / "fewer.pt"
-    with pytest.raises(InputError, match="has the actions"):
+    with pytest.raises(
+        InputError,
+        match="plays Other-v0 and chooses from its actions a, b; Mode7Kart-v0 has nothing, ",
+    ):
         train_ppo.make_agent(args, game)
 
 
