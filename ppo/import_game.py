@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from player.common.errors import InputError, run_script, shorten
-from player.common.startup import ArgumentParser
+from player.common.startup import ArgumentParser, command_line
 from player.games.retro.integration import known_hashes, list_states, rom_file_name
 from player.games.retro.rom_archives import is_rom_name, read_roms
 from player.games.retro.rom_layouts import (
@@ -99,9 +99,9 @@ def import_rom(content: bytes, game: str, suffix: str, integrations: Optional[st
     states = list_states(game, integrations)
     print(f"savestates: {', '.join(states) if states else 'none yet'}")
     if states:
-        print(f"next: python ppo/train_ppo.py --game {game} --state {states[0]}")
+        print("next: " + command_line("ppo/train_ppo.py", "--game", game, "--state", states[0]))
     else:
-        print(f"next: python ppo/make_state.py --game {game} --name NAME, which makes one")
+        print(f"next: {command_line('ppo/make_state.py', '--game', game, '--name', 'NAME')}, which makes one")
 
 
 def describe_unknown_rom(path: Path, name: str, content: bytes) -> str:

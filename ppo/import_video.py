@@ -20,7 +20,6 @@ largest action that is contained in it. Of videos with the same name before the 
 """
 
 import argparse
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -37,7 +36,8 @@ from player.common.frame_size import (
     fit_frame,
     frame_side,
 )
-from player.common.startup import ArgumentParser
+from player.common.progress import progress_bar
+from player.common.startup import ArgumentParser, command_line
 from player.games.cli import crop_box
 from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
@@ -49,7 +49,6 @@ from player.video.frame_times import Clip, read_clip, read_pictures
 from player.video.key_log import read_log
 from player.video.log_names import Keys
 from player.video.steps import Steps, choose_steps
-from tqdm import tqdm
 
 ROW_STEPS = 128  # steps per row of the recording; an incomplete row at the end of a video is dropped
 
@@ -116,9 +115,7 @@ def main(args: argparse.Namespace) -> None:
     with locked_folder(parts_dir):
         record(args, videos, actions, size, parts_dir)
     print(f"recorded {args.output}")
-    print(
-        "next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", args.output.as_posix()])
-    )
+    print("next: " + command_line("sd/train_autoencoder.py", "--trajectories", args.output.as_posix()))
 
 
 def record(
@@ -142,7 +139,7 @@ def record(
     writer, effects = TrajectoryWriter(parts_dir, names, meta), ActionEffects(names)
     try:
         rows = (row for video in videos for row in video_rows(video, args.crop, actions, size))
-        for number, row in enumerate(tqdm(rows, total=num_rows, unit="row")):
+        for number, row in enumerate(progress_bar(rows, total=num_rows, unit="row")):
             effects.add(row)
             writer.write(number, row)
         writer.pack().replace(args.output)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from player.common.errors import InputError, run_script
 from player.common.frame_size import FULL_SIZE
-from player.common.startup import ArgumentParser
+from player.common.startup import ArgumentParser, command_line
 from player.games.game import BUILT_IN_GAME
 from player.games.registry import find_game
 from player.games.retro.compat import emulator_package, package_game_name
@@ -129,7 +129,7 @@ def state_path(game: str, name: str) -> Path:
 def save_state(env, game: str, path: Path) -> None:
     """Writes the emulator's state as a .state file (gzip) and prints the next command."""
     write_data_file(path, gzip.compress(env.get_state(), mtime=0))
-    print(f"saved {path}\nnext: python ppo/train_ppo.py --game {game} --state {path.stem}")
+    print(f"saved {path}\nnext: {command_line('ppo/train_ppo.py', '--game', game, '--state', path.stem)}")
 
 
 if __name__ == "__main__":

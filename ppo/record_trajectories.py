@@ -22,6 +22,7 @@ import torch
 from player.common.errors import InputError, run_script
 from player.common.files import locked_folder
 from player.common.frame_size import describe_frame_size
+from player.common.progress import progress_bar
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
@@ -38,7 +39,6 @@ from player.rl.behavior import BEHAVIORS, BehaviorPolicies, assign_envs
 from player.rl.collector import RolloutCollector
 from player.window.open_window import open_window
 from player.window.recording_session import RecordingSession
-from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
@@ -178,7 +178,7 @@ def record_steps(
     K = collector.envs.num_envs
     generator = torch.Generator().manual_seed(seed)
     part_steps = max(1, min(MAX_ROW_STEPS, PART_BYTES // collector.frames.nbytes))
-    bar = tqdm(total=K * num_steps, unit="frame", mininterval=0.2, miniters=1)
+    bar = progress_bar(total=K * num_steps, unit="frame", miniters=1)
     with bar, stop:
         for part, first in enumerate(range(0, num_steps, part_steps)):
             rows, t = collector.empty_rows(min(part_steps, num_steps - first), K), 0

@@ -4,14 +4,13 @@ Writes trajectories.npz (the recording), best.pt (the agent), last.pt (for --res
 
 python ppo/train_ppo.py                                          # the full run: Mode7Kart, 16 environments, 100 epochs
 python ppo/train_ppo.py --n-envs 4 --n-epochs 2 --n-steps 64     # a tiny run, seconds
+python ppo/train_ppo.py --max-minutes 30                         # as much of the full run as fits into 30 minutes
 python ppo/train_ppo.py --resume                                 # continues where the same command was stopped
 python ppo/train_ppo.py --game SuperMarioKart-Snes --integrations DIR --state NAME       # your own ROM
 tensorboard --logdir ppo/checkpoints   # after pip install tensorboard
 """
 
 import argparse
-import json
-import shlex
 import time
 from pathlib import Path
 from typing import Optional
@@ -19,6 +18,7 @@ from typing import Optional
 import player  # noqa: F401  first: it reports packages that are missing
 import torch
 from player.common.errors import InputError, refuse_damaged, run_script
+from player.common.progress import progress_bar
 from player.common.runs import (
     NEW_RUN,
     MetricsLog,
@@ -28,7 +28,7 @@ from player.common.runs import (
     save_checkpoint,
     seed_everything,
 )
-from player.common.startup import ArgumentParser
+from player.common.startup import ArgumentParser, command_line, script_began
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
@@ -39,29 +39,15 @@ from player.recording.pack import pack_trajectories
 from player.recording.trajectory_writer import TrajectoryWriter
 from player.rl.agent import Agent, AgentConfig, agent_checkpoint, load_agent
 from player.rl.behavior import BehaviorPolicies
+from player.rl.budget import Budget
 from player.rl.collector import RolloutCollector
 from player.rl.ppo import PPOConfig, update
+from player.rl.resume_options import options_that_must_match
 from player.rl.rollout_buffer import RewardScaler, Rollout
 from player.rl.train_state import TrainState
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-# Options that --resume must repeat: the recording and the saved states of the games depend on them.
-FIXED = [
-    "game",
-    "track",
-    "rivals",
-    "state",
-    "scenario",
-    "crop",
-    "actions",
-    "frame_skip",
-    "n_envs",
-    "n_steps",
-    "record_envs",
-    "explore_envs",
-    "seed",
-]
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -74,6 +60,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     group = parser.add_argument_group("training")
     group.add_argument("--n-envs", type=int, default=16, help=f"environments {default}")
     group.add_argument("--n-epochs", type=int, default=100, help=f"rollouts to train on {default}")
+    group.add_argument("--max-minutes", type=float, default=0,
+                       help="time of the whole script in minutes, with that of the parts before --resume and of "
+                            f"packing (0: no limit) {default}")
     group.add_argument("--n-steps", type=int, default=512, help=f"steps per environment and epoch {default}")
     group.add_argument("--batch-size", type=int, default=ppo.batch_size, help=f"steps {default}")
     group.add_argument("--train-iters", type=int, default=ppo.train_iters, help=f"passes over a rollout {default}")
@@ -108,6 +97,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     for name in ("n_envs", "n_epochs", "n_steps", "batch_size", "train_iters"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.max_minutes < 0:
+        parser.error("--max-minutes must be at least 0 (0 = no limit)")
     if not 0 <= args.record_envs <= args.n_envs:
         parser.error("--record-envs must be from 0 to --n-envs")
     if args.explore_envs < 0:
@@ -149,7 +140,8 @@ def main(args: argparse.Namespace) -> None:
 def train(
     args, run_dir: Path, device: torch.device, game: Game, tracks: list, envs, resumed, must_match: dict
 ) -> None:
-    """Trains until --n-epochs and packs the recording. `resumed`: the content of last.pt, or None in a new run."""
+    """Trains until --n-epochs or --max-minutes and packs the recording. `resumed`: the content of last.pt, or None in a
+    new run."""
     state = make_train_state(args, game, tracks, envs, device)
     if resumed:
         with refuse_damaged(run_dir / "last.pt", NEW_RUN):
@@ -160,18 +152,27 @@ def train(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
     )
     first_epoch = state.epochs_done
+    with refuse_damaged(run_dir / "last.pt", NEW_RUN):
+        earlier = resumed and resumed.get("budget")
+        budget = Budget(args.n_epochs, args.max_minutes, script_began(), earlier)
     writer = make_writer(args, run_dir, game, tracks, collector.frames.shape[1:3], first_epoch)
     log = MetricsLog(run_dir, resume_step=first_epoch if resumed else None)
 
-    bar = tqdm(range(first_epoch, args.n_epochs), initial=first_epoch, total=args.n_epochs, unit="epoch")
-    for epoch in bar:
+    if budget.max_s:
+        print(
+            f"{args.max_minutes:g} minutes in all, with packing (--max-minutes); at most {args.n_epochs} epochs"
+        )
+    bar = progress_bar(total=args.n_epochs * args.n_steps, initial=first_epoch * args.n_steps, unit="step")
+    epoch, used_up = first_epoch, budget.is_used_up(first_epoch)
+    while not used_up and (epoch == first_epoch or not budget.is_over(epoch)):  # at least one epoch
         start_s = time.perf_counter()
         recorded = recorded_envs(args) if args.recording_start <= epoch < args.recording_end else []
         save_epoch_video = args.video_every > 0 and (epoch + 1) % args.video_every == 0
         extra_video_env = [0] if save_epoch_video and 0 not in recorded else []
 
         # collect
-        stats = collector.collect(agent, rollout, generator, extra_video_env + recorded)
+        bar.set_description(f"epoch {epoch + 1}")
+        stats = collector.collect(agent, rollout, generator, extra_video_env + recorded, bar.update)
         collected_s = time.perf_counter()
         score = rollout.rewards.mean().item()
         if score > state.best_score:  # saved before the update, because this agent reached the score
@@ -180,9 +181,11 @@ def train(
 
         # learn
         for group in optimizer.param_groups:
-            group["lr"] = args.learning_rate * (1 - epoch / args.n_epochs)
+            group["lr"] = args.learning_rate * (1 - budget.progress(epoch))
         rollout.rewards = state.reward_scaler(rollout.rewards, rollout.done)
-        metrics = update(agent, optimizer, rollout, config, generator)
+        num_batches = config.train_iters * -(-rollout.rewards.numel() // config.batch_size)
+        with progress_bar(total=num_batches, desc="learning", unit="batch", leave=False) as batches:
+            metrics = update(agent, optimizer, rollout, config, generator, batches.update)
 
         # log
         duration_s = time.perf_counter() - start_s
@@ -196,35 +199,35 @@ def train(
         bar.set_postfix(reward=f"{score:.3f}", entropy=f"{metrics['policy/entropy']:.2f}")
 
         # record
+        write_began_s = time.perf_counter()
         if recorded:
             writer.write(epoch, {key: rows[len(extra_video_env) :] for key, rows in stats.rows.items()})
 
         # save
+        ended_s = time.perf_counter()
+        budget.epoch_done(ended_s - start_s, ended_s - write_began_s)
         state.epochs_done = epoch + 1
+        times = {"budget": budget.state_dict(epoch + 1)}
         save_checkpoint(
-            {"kind": "ppo_run", "must_match": must_match, **state.state_dict()}, run_dir / "last.pt"
+            {"kind": "ppo_run", "must_match": must_match, **times, **state.state_dict()}, run_dir / "last.pt"
         )
         if save_epoch_video:
             path = run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4"
             try_save_video(stats.rows["frames"][0], path, game.frame_rate / game.frame_skip)
+        epoch += 1
+        bar.total = budget.expected_epochs(epoch) * args.n_steps
+        if epoch == first_epoch + 1 and not budget.max_s:
+            bar.write(
+                f"about {(args.n_epochs - epoch) * duration_s / 60:.0f} minutes: epochs of {duration_s:.0f} s"
+            )
 
-    if writer and args.recording_start < min(args.recording_end, args.n_epochs):
+    bar.close()
+    more = "--resume and more --n-epochs" if epoch >= args.n_epochs else "--resume and more --max-minutes"
+    print(f"{budget.stop_reason(epoch)}: {epoch} epochs" + (f"; to train on: {more}" if used_up else ""))
+    if writer and args.recording_start < min(args.recording_end, epoch):
         path = writer.pack()
         print(f"recorded {path}")
-        print("next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", path.as_posix()]))
-
-
-def options_that_must_match(args: argparse.Namespace, game: Game, tracks: list) -> dict:
-    """Option -> value that --resume must repeat."""
-    must_match = {"--" + name.replace("_", "-"): getattr(args, name) for name in FIXED}
-    must_match["--frame-skip"] = game.frame_skip  # the game's own, where the user gave none
-    must_match["--max-frames"] = game.max_frames if game.max_frames > 1 else None
-    must_match["--game-settings"] = json.dumps(game.settings, sort_keys=True) if game.settings else None
-    if args.state is not None:  # the names, because "all" may mean more savestates later
-        must_match["--state"] = ",".join(track["state"] or args.state for track in tracks)
-    if args.actions is not None:  # the content of the file, because it may change
-        must_match["--actions"] = "; ".join(f"{one.name} {one.buttons} {one.keys}" for one in game.actions)
-    return must_match
+        print("next: " + command_line("sd/train_autoencoder.py", "--trajectories", path.as_posix()))
 
 
 def make_train_state(args, game: Game, tracks: list, envs, device: torch.device) -> TrainState:

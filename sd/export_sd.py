@@ -7,11 +7,10 @@ play_sd.py exports a model by itself if there is no export; this script prepares
 """
 
 import argparse
-import shlex
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
-from dream.common.startup import ArgumentParser
+from dream.common.startup import ArgumentParser, command_line
 from dream.inference import probe
 from dream.inference.export_folder import default_start_states, export_dir
 from dream.inference.input_files import check_kind
@@ -52,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     except ImportError as problem:
         raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
     print(f"wrote {args.output_dir}")
-    print("next: " + shlex.join(["python", "sd/play_sd.py", "--model-path", args.model_path.as_posix()]))
+    print("next: " + command_line("sd/play_sd.py", "--model-path", args.model_path.as_posix()))
 
 
 if __name__ == "__main__":

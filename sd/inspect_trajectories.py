@@ -1,6 +1,6 @@
 """Prints a summary of a recording and shows its frames, each with its action.
 
-    python sd/inspect_trajectories.py                      # browse sd/data/trajectories.npz in a window
+    python sd/inspect_trajectories.py                      # browse output/recording.npz in a window
     python sd/inspect_trajectories.py --trajectories path/to/trajectories.npz
     python sd/inspect_trajectories.py --save sheet.png     # a contact sheet instead of a window
 
@@ -26,7 +26,7 @@ NUM_SAMPLED_FRAMES = 64  # frames from which the range of pixel values is taken
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parent / "data" / "trajectories.npz"
+    default = Path("output/recording.npz")
     parser.add_argument(
         "--trajectories",
         type=Path,

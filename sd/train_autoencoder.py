@@ -173,7 +173,7 @@ def main(args: argparse.Namespace) -> None:
             "generator": generator.get_state(),
             "rng": rng_state(),
             "step": step,
-            **schedule.state_dict(loop.progress),
+            **loop.times(),
             "best_psnr": best_psnr,
         }
         save_checkpoint(last, run_dir / "last.pt")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,9 @@ def run(command: list, folder: Path) -> str:
 
 def next_command(said: str, folder: Path) -> list[str]:
     """The command that the script proposes. Its script and all files that it names must be there."""
-    (line,) = re.findall(r"^next: python (.*)$", said, re.MULTILINE)
-    script, *options = shlex.split(line)
+    (line,) = re.findall(r"^next: (.*)$", said, re.MULTILINE)
+    python, script, *options = shlex.split(line)
+    assert shutil.which(python) == sys.executable
     assert (ROOT / script).is_file()
     assert options and all((folder / path).exists() for path in options[1::2]), line
     return [script, *options]

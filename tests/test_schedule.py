@@ -67,7 +67,9 @@ def train(clock, run, epoch_steps, step_s, measure_s, save_s, first=0, measure_s
         if loop.end_step(step, {"loss": torch.zeros(())}):
             epochs.append((clock.now_s - began, step, loop.measure_is_due))
             clock.now_s += measure_s if loop.measure_is_due else save_s
+            times = loop.times()
             loop.begin_epoch()
+            assert (loop.progress >= 1) == ((not run.max_s and step == run.max_steps) or times["spent_s"] > 0)
     return epochs
 
 

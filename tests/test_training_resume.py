@@ -97,7 +97,7 @@ def test_resume_continues_a_run_that_the_time_budget_ended(
     capsys.readouterr()
     train(*flags, "--max-minutes", 1, "--resume")
     said = capsys.readouterr().out
-    assert "nothing left to do" in said and "--resume and --max-minutes 3" in said
+    assert "nothing left to do" in said and "--resume and --max-minutes " in said
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == first["step"]
     train(*flags, "--max-minutes", 2, "--resume")
     second = torch.load(tmp_path / "last.pt", weights_only=True)

@@ -96,7 +96,7 @@ def test_train_and_play_from_the_command_line(tmp_path):
     with np.load(b / "initial_sequence.npz", allow_pickle=False) as starts:
         assert starts["frames"].shape[1:] == (4, 4, 8, 12) and starts["actions"].shape[1:] == (4,)
 
-    command = re.search(r"next: python sd/play_sd.py (.*)", output).group(1).split()
+    command = re.search(r"next: \S+ \S*sd/play_sd.py (.*)", output).group(1).split()
     command += ["--headless", "--frames", "7", "--record", "rollout.mp4", "--device", "cpu"]
     assert "7 frames" in run_command("play_sd.py", *command, folder=tmp_path)
     video = cv2.VideoCapture(str(tmp_path / "rollout.mp4"))

@@ -32,11 +32,13 @@ def progress_bar(iterable: Optional[Iterable] = None, **options):
     """A tqdm bar with its options."""
     from tqdm import tqdm  # playing needs no tqdm
 
+    is_passing = options.get("leave") is False  # not shown if it soon ends
     if sys.stderr.isatty():
-        return tqdm(iterable, mininterval=0.5, dynamic_ncols=True, **options)
-    delay = LOG_S if options.get("leave") is False else 0
-    log = {"file": LineWriter(sys.stderr), "mininterval": LOG_S, "maxinterval": LOG_S, "delay": delay}
-    return tqdm(iterable, **{**log, "ncols": 100, **options})
+        settings = {"mininterval": 0.5, "dynamic_ncols": True, "delay": 1 if is_passing else 0}
+    else:
+        settings = {"file": LineWriter(sys.stderr), "mininterval": LOG_S, "maxinterval": LOG_S, "ncols": 100,
+                    "delay": LOG_S if is_passing else 0}  # fmt: skip
+    return tqdm(iterable, **{**settings, **options})
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """The beginning and the end of a recorder: is the output free, and the packed file with what is to be said about it."""
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Optional
 
 from player.common.errors import InputError
+from player.common.startup import command_line
 from player.recording.action_effects import ActionEffects
 from player.recording.pack import read_packed
 from player.recording.parts import partial_folder
@@ -18,7 +18,7 @@ def check_output(output: Path, parts_dir: Path) -> None:
     if output.exists():
         raise InputError(f"a recording exists at {output}: choose another --output, or remove it")
     if partial_folder(parts_dir).exists():
-        pack = shlex.join(["python", "ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix()])
+        pack = command_line("ppo/train_ppo.py", "--pack-only", "--output-dir", parts_dir.as_posix())
         raise InputError(
             f"a stopped recording exists in {parts_dir}: remove it; or keep what it has recorded by {pack} and "
             "move its trajectories.npz elsewhere"
@@ -47,4 +47,4 @@ def finish_recording(output: Path, writer: Optional[TrajectoryWriter], effects: 
         raise InputError(f"{output}: {effects.problems()[0]}; is another --game-settings or --crop needed?")
     for line in effects.problems():
         print(line, file=sys.stderr)
-    print("next: " + shlex.join(["python", "sd/train_autoencoder.py", "--trajectories", output.as_posix()]))
+    print("next: " + command_line("sd/train_autoencoder.py", "--trajectories", output.as_posix()))

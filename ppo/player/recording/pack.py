@@ -9,13 +9,13 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
-from typing import BinaryIO, Dict, List, NamedTuple, Optional
+from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional
 
 import numpy as np
-from tqdm import tqdm
 
 from player.common.errors import InputError, refuse_damaged
 from player.common.files import atomic_write
+from player.common.progress import progress_bar
 from player.recording.npz_io import (
     aligned_member,
     copy_npy_data,
@@ -37,7 +37,6 @@ from player.recording.row_plan import RowPlan, plan_rows
 
 FILE_NAME = "trajectories.npz"
 DAMAGED_ADVICE = "it cannot be added to, move it out of the way"
-BAR_DELAY_S = 2.0  # packing that takes longer shows a progress bar
 FLUSH_BYTES = (
     256 * 2**20
 )  # written between two flushes to the disk: one at the end would stand still for minutes
@@ -115,7 +114,7 @@ def _write_npz(
         for key, (dtype, shape) in layout.items()
     }
     total = K * T * len(epochs) * sum(step_bytes.values())
-    bar = tqdm(total=total, desc="packing", unit="B", unit_scale=True, delay=BAR_DELAY_S, leave=False)
+    bar = progress_bar(total=total, desc="packing", unit="B", unit_scale=True, leave=False)
     with bar, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for key, (dtype, shape) in layout.items():
             with archive.open(aligned_member(file, key), "w", force_zip64=True) as member:
@@ -136,7 +135,7 @@ class _CountingFile:
     """A member of a zip file: shows on the bar what is written, and flushes the zip file to the disk from time to time,
     so that the bar tells the truth."""
 
-    def __init__(self, member: BinaryIO, file: BinaryIO, bar: tqdm) -> None:
+    def __init__(self, member: BinaryIO, file: BinaryIO, bar: Any) -> None:
         self.member, self.file, self.bar = member, file, bar
 
     def write(self, data: bytes) -> None:

@@ -5,7 +5,7 @@ policy takes over from time to time (`behavior.py`); these are only recorded.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -58,12 +58,17 @@ class RolloutCollector:
         return np.stack([np.asarray(values, np.float32) for values in infos["truth"]])
 
     def collect(
-        self, agent: Agent, rollout: Rollout, generator: torch.Generator, recorded: List[int]
+        self,
+        agent: Agent,
+        rollout: Rollout,
+        generator: torch.Generator,
+        recorded: List[int],
+        on_step: Optional[Callable[[], Any]] = None,
     ) -> CollectStats:
         """Runs the T steps of a rollout and returns what was recorded.
 
         The N training environments fill `rollout`. The K environments `recorded` (indices into all N + W) fill
-        `CollectStats.rows`, arrays (K, T, ...).
+        `CollectStats.rows`, arrays (K, T, ...). `on_step` is called after each step, for a progress bar.
         """
         N = rollout.rewards.shape[1]
         stats = CollectStats(rows=self.empty_rows(len(rollout.rewards), len(recorded)))
@@ -97,6 +102,8 @@ class RolloutCollector:
             stats.episode_lengths += self.lengths[:N][done[:N]].tolist()
             self.returns[done] = self.lengths[done] = 0
             self.observe(frames, done, infos)
+            if on_step:
+                on_step()
         self.fill_next_values(rollout, len(rollout.rewards) - 1, agent.predict_values(self.stack.views[:N]))
         return stats
 

@@ -1,7 +1,7 @@
 """The PPO loss and the optimization of one rollout (Schulman et al. 2017, arXiv 1707.06347). Pure tensors."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +58,10 @@ def update(
     rollout: Rollout,
     config: PPOConfig,
     generator: torch.Generator,
+    on_batch: Optional[Callable[[], Any]] = None,
 ) -> Dict[str, float]:
-    """Trains for `train_iters` passes over one rollout. Returns the mean of each metric over all minibatches."""
+    """Trains for `train_iters` passes over one rollout, and calls `on_batch` after each minibatch. Returns the mean of
+    each metric over all minibatches."""
     advantages, returns = gae(
         rollout.rewards, rollout.values, rollout.next_values, rollout.done, config.gamma, config.gae_lambda
     )
@@ -73,6 +75,8 @@ def update(
             metrics["policy/grad_norm"] = nn.utils.clip_grad_norm_(agent.parameters(), config.max_grad_norm)
             optimizer.step()
             history.append(metrics)
+            if on_batch:
+                on_batch()
     means = {name: torch.stack([m[name] for m in history]).mean().item() for name in history[0]}
     variance = returns.var()
     means["value/explained_variance"] = (

@@ -66,8 +66,7 @@ def finish_epoch(run: Run, state: TrainState, loop: TrainingLoop) -> None:
 
 
 def save_last(run: Run, state: TrainState, loop: TrainingLoop) -> None:
-    times = loop.schedule.state_dict(loop.progress)
-    save_checkpoint({**run.resume_info, **times, **state.state_dict()}, run.folder / "last.pt")
+    save_checkpoint({**run.resume_info, **loop.times(), **state.state_dict()}, run.folder / "last.pt")
 
 
 def measure_and_draw(run: Run, state: TrainState, loop: TrainingLoop) -> tuple[dict[str, float], float]:

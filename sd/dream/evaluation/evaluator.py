@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
+from dream.common.progress import progress_bar
 from dream.data.latents import to_float_frames
 from dream.data.splits import held_out_masks, split_episodes, training_seeds, window_starts
 from dream.data.trajectories import Trajectories, open_trajectories
@@ -89,16 +89,16 @@ class Evaluator:
     def encode(self, frames_u8: Tensor) -> Tensor:
         """Frames uint8 (M, T, 3, H, W) -> latents float16 (M, T, C, h, w), on the CPU."""
         flat = frames_u8.flatten(0, 1)
-        latents = [
-            self.encoder(to_float_frames(part, self.device)).half().cpu() for part in flat.split(ENCODE_BATCH)
-        ]
+        parts = progress_bar(flat.split(ENCODE_BATCH), desc="encoding", unit="batch", leave=False)
+        latents = [self.encoder(to_float_frames(part, self.device)).half().cpu() for part in parts]
         return torch.cat(latents).unflatten(0, frames_u8.shape[:2])
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (M, T, C, h, w) -> frames uint8 (M, T, 3, H, W), on the CPU."""
         flat = latents.flatten(0, 1)
         frames = torch.empty(len(flat), 3, self.data.height, self.data.width, dtype=torch.uint8)
-        for part, into in zip(flat.split(ENCODE_BATCH), frames.split(ENCODE_BATCH), strict=True):
+        pairs = list(zip(flat.split(ENCODE_BATCH), frames.split(ENCODE_BATCH), strict=True))
+        for part, into in progress_bar(pairs, desc="decoding", unit="batch", leave=False):
             into.copy_((quantize_frames(decode(self.decoder, part.to(self.device))) * 255).round())
         return frames.unflatten(0, latents.shape[:2])
 
@@ -141,7 +141,7 @@ class Evaluator:
         L = context.shape[1]
         context, actions = context.to(self.device).float(), actions.to(self.device)
         generators = self.generators(rows)
-        for end in tqdm(range(L, actions.shape[1] + 1), desc=desc, unit="frame", leave=False):
+        for end in progress_bar(range(L, actions.shape[1] + 1), desc=desc, unit="frame", leave=False):
             noise = draw_noise(generators, context.shape[2:]).to(self.device)
             latent = sample_next_latent(unet, context, actions[:, end - L : end], noise, self.steps)
             feedback = self.encode_displayed(latent) if self.reencode else latent

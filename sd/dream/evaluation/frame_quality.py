@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from dream.common.progress import progress_bar
 from dream.data.latents import to_float_frames
 from dream.data.splits import episode_ids
 from dream.evaluation.evaluator import Evaluator, draw_noise
@@ -21,7 +21,8 @@ def compare(
 ) -> dict[str, Tensor]:
     """Metrics psnr (M,), ssim (M,) and, with an AlexNet, lpips (M,) between frames uint8 (M, 3, H, W)."""
     scores = {"psnr": [], "ssim": [], "lpips": []}
-    for frames, real in zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True):
+    pairs = list(zip(frames_u8.split(COMPARE_BATCH), real_u8.split(COMPARE_BATCH), strict=True))
+    for frames, real in progress_bar(pairs, desc="comparing", unit="batch", leave=False):
         frames, real = to_float_frames(frames, device), to_float_frames(real, device)
         scores["psnr"].append(psnr(frames, real).cpu())
         scores["ssim"].append(ssim(frames, real).cpu())
@@ -72,7 +73,7 @@ def evaluate_next_frame(
     for steps in all_steps:
         batches = list(evaluator.batches(latents[:, :-1], actions, noise))
         generated = []
-        for _, *inputs in tqdm(batches, desc=f"next frame, {steps} steps", leave=False):
+        for _, *inputs in progress_bar(batches, desc=f"next frame, {steps} steps", leave=False):
             context, action, z = (each.to(device) for each in inputs)
             latent = sample_next_latent(evaluator.unet, context.float(), action, z, steps)
             generated.append(latent.half().cpu())
@@ -105,7 +106,7 @@ def evaluate_rollouts(
     num_episodes = len(np.unique(episode_ids(evaluator.data)[starts[:, 0], starts[:, 1]]))
     psnr_curve, copy_curve, results = [], [], {}
     first = evaluator.real_frames(starts, L - 1, 1)[:, 0]
-    for frame in tqdm(range(1, length + 1), desc="comparing", leave=False):
+    for frame in progress_bar(range(1, length + 1), desc="comparing", leave=False):
         real = evaluator.real_frames(starts, L - 1 + frame, 1)[:, 0]
         if frame in horizons:
             score = summary(compare(generated[:, frame - 1], real, alexnet, device))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dream.common.errors import InputError
+from dream.common.progress import progress_bar
 from dream.data.latents import to_float_frames
 from dream.data.splits import episode_ids, rows_by_env
 from dream.data.trajectories import Trajectories
@@ -139,7 +140,8 @@ def bootstrap_std(measure: Callable[[Tensor], float], rollout_ids: Tensor, seed:
     indices = [(rollout_ids == i).nonzero()[:, 0] for i in range(rollout_ids.max() + 1)]
     shape, generator = (RESAMPLES, len(indices)), torch.Generator().manual_seed(seed)
     draws = torch.randint(len(indices), shape, generator=generator)
-    return float(np.std([measure(torch.cat([indices[i] for i in draw])) for draw in draws.tolist()]))
+    draws = progress_bar(draws.tolist(), desc="bootstrap", leave=False)
+    return float(np.std([measure(torch.cat([indices[i] for i in draw])) for draw in draws]))
 
 
 def recorded_actions(data: Trajectories, starts: Tensor, length: int) -> Tensor:
@@ -189,7 +191,7 @@ def real_set(evaluator: Evaluator, alexnet: AlexNet, mask: np.ndarray, samples: 
     """Features (S, D) and frame differences (S,) of at most `samples` pairs of real frames inside a mask (N, T)."""
     starts = evaluator.windows(mask, 2, samples, "real frames to compare with")
     features, differences = [], []
-    for part in starts.split(FEATURES_BATCH):
+    for part in progress_bar(starts.split(FEATURES_BATCH), desc="real frames", unit="batch", leave=False):
         pair = to_float_frames(evaluator.real_frames(part, 0, 2), evaluator.device)
         features.append(pair_features(alexnet, pair[:, 0], pair[:, 1]))
         differences.append(mean_abs_frame_diff(pair[:, 0], pair[:, 1]))

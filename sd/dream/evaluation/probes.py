@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dream.common.progress import progress_bar
 from dream.common.runs import autocast
 
 PATCH = 4  # pixels unshuffled into channels on each side
@@ -73,7 +74,7 @@ def train_probe(probe: nn.Module, batches: Batches, loss: Loss, num_steps: int) 
     device = next(probe.parameters()).device
     optimizer = torch.optim.Adam(probe.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
-    for step in range(num_steps):
+    for step in progress_bar(range(num_steps), desc="training a probe", unit="step", leave=False):
         clips, targets = batches(step)
         with autocast(device):
             outputs = probe(clips)
@@ -89,7 +90,7 @@ def predict(probe: nn.Module, clips: Tensor) -> Tensor:
     """Outputs of a probe (M, num_outputs), on the CPU, for clips (M, T, 3, H, W), 0-1."""
     device = next(probe.parameters()).device
     outputs = []
-    for part in clips.split(PREDICT_BATCH):
+    for part in progress_bar(clips.split(PREDICT_BATCH), desc="probing", unit="batch", leave=False):
         with autocast(device):
             outputs.append(probe(part.to(device)).cpu())
     return torch.cat(outputs)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from dream.common.errors import InputError
+from dream.common.progress import progress_bar
 from dream.data.latents import to_float_frames
 from dream.data.splits import window_starts
 from dream.evaluation.evaluator import Evaluator, draw_noise
@@ -167,7 +167,9 @@ def agent_laps(
         agent.observe(frames[:, t].movedim(1, -1))
     generators = evaluator.generators(torch.arange(len(starts)))
     clip, counter = frames[:, -CLIP:], SectorCount(len(starts))
-    for i in tqdm(range(num_frames), desc="agent drives in the world model", unit="frame", leave=False):
+    for i in progress_bar(
+        range(num_frames), desc="agent drives in the world model", unit="frame", leave=False
+    ):
         actions[:, -1] = agent.act(generators).to(device)
         noise = draw_noise(generators, context.shape[2:]).to(device)
         latent = sample_next_latent(evaluator.unet, context, actions, noise, evaluator.steps)

@@ -2,6 +2,7 @@
 
 Needs neither PyTorch nor the whole file, so that a wrong path on the command line is reported at once."""
 
+import argparse
 import pickletools
 import zipfile
 from pathlib import Path
@@ -34,8 +35,17 @@ WANTED = {
     "decoder": "decoder.pt of sd/train_autoencoder.py",
     "agent": "best.pt of ppo/train_ppo.py",
     "start states": "initial_sequence.npz, which sd/train_sd.py writes next to its model",
-    "recording": "an .npz that play_sd.py has recorded",
+    "encoder": "encoder.pt of sd/train_autoencoder.py",
+    "recording": "an .npz of ppo/record_trajectories.py, ppo/import_video.py or play_sd.py",
 }
+
+
+def check_files_given(args: argparse.Namespace, kinds: dict[str, str]) -> None:
+    """`check_kind` of several options that are given, by option."""
+    for option, kind in kinds.items():
+        path = getattr(args, option[2:].replace("-", "_"))
+        if path is not None:
+            check_kind(option, path, kind)
 
 
 def check_kind(option: str, path: Path, wanted: str) -> None:

@@ -9,11 +9,13 @@ from dream.common.errors import InputError
 from dream.common.progress import progress_bar
 from dream.training.schedule import ALMOST_DONE, EpochClock, Schedule
 
+SAVE_MARGIN_S = 2.0  # of training left, which is not worth another measurement
 SPEED_AFTER_S = 10.0  # seconds of training after which a run without a time budget says how long it will take
 
 
 class TrainingLoop:
-    """`while loop.progress < 1: ...; if loop.end_step(step, metrics): (measure, save); loop.begin_epoch()`."""
+    """`while loop.progress < 1: ...; if loop.end_step(step, metrics): (measure; save with loop.times());
+    loop.begin_epoch()`."""
 
     def __init__(
         self,
@@ -27,7 +29,7 @@ class TrainingLoop:
         """step: how many are done already, where a run is resumed. The others: see `EpochClock`."""
         self.schedule, self.dist, self.step = schedule, dist, step
         self.clock = EpochClock(schedule, epoch_steps, measure_steps, always_measure)
-        self.measure_is_due = False
+        self.measure_is_due = self.ended = False
         self.history: list[dict[str, Tensor]] = []
         self.said_speed = bool(schedule.max_s)
         # A run that has not had its time yet does at least one step, even where set-up has used the time up.
@@ -50,12 +52,22 @@ class TrainingLoop:
         self.measure_is_due = over and self.clock.measure_is_due(self.progress)
         return over
 
+    def times(self) -> dict[str, float]:
+        """The times of the run so far, as `Schedule` takes them, for last.pt; to be called after measuring."""
+        schedule = self.schedule
+        if self.measure_is_due:
+            self.clock.measured()
+        no_time_left = self.measure_is_due and schedule.training_left_s() < SAVE_MARGIN_S
+        self.ended = self.progress >= 1 or no_time_left
+        times = {"elapsed_s": schedule.elapsed_s(), "trained_s": schedule.trained_s}
+        return {**times, "spent_s": schedule.max_s if self.ended else 0.0}
+
     def begin_epoch(self) -> None:
-        """Counts the time of measuring and saving. A run whose time that has used up ends after one more step, if the
-        model was not measured."""
-        may_end = self.measure_is_due or self.progress >= 1
-        self.clock.epoch_saved(self.measure_is_due)
-        self.progress = self._progress(at_most=1.0 if may_end else ALMOST_DONE)
+        """To be called when all is saved."""
+        self.clock.epoch_saved()
+        self.progress = self.dist.broadcast(
+            1.0 if self.ended else min(ALMOST_DONE, self.schedule.progress(self.step))
+        )
         self.bar.set_description("training")
 
     def measure_deadline(self) -> float:

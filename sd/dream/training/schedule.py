@@ -57,11 +57,6 @@ class Schedule:
         """Whether the earlier parts of a resumed run have taken all steps, or all of the time."""
         return step >= self.max_steps or 0 < self.max_s <= max(self.earlier_s, self.spent_s)
 
-    def state_dict(self, progress: float) -> dict[str, float]:
-        """The times of the run so far, as `__init__` takes them, for last.pt."""
-        spent_s = self.max_s if progress >= 1 else 0.0
-        return {"elapsed_s": self.elapsed_s(), "trained_s": self.trained_s, "spent_s": spent_s}
-
     def expected_steps(self, step: int) -> int:
         """Steps of the whole run, estimated from the `step` that are done."""
         progress = self.progress(step)
@@ -153,14 +148,16 @@ class EpochClock:
         measure_s = self.expected_measure_s() if self.plans_measuring() else 0.0
         self.schedule.reserve_s = FINISH_S + measure_s + self.step_s()
 
-    def epoch_saved(self, measured: bool) -> None:
-        """To be called when measuring and saving are done."""
-        now = time.monotonic()
-        if measured:
-            self.measure_s, self.measured_at = now - self.last_step, now
-            self.update_reserve()
+    def measured(self) -> None:
+        """To be called when measuring is done."""
+        self.measured_at = time.monotonic()
+        self.measure_s = self.measured_at - self.last_step
+        self.update_reserve()
+
+    def epoch_saved(self) -> None:
+        """To be called when all is saved: the next epoch begins."""
         self.num_epochs += 1
-        self.last_step = self.epoch_began = now
+        self.last_step = self.epoch_began = time.monotonic()
 
 
 def learning_rate(peak: float, progress: float, step: int, warmup_steps: int = 100) -> float:
