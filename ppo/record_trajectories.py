@@ -26,7 +26,7 @@ from player.common.progress import progress_bar
 from player.common.startup import ArgumentParser
 from player.envs.vector_env import make_vector_env
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
-from player.games.game import Game, check_agent, compare_with_agent
+from player.games.game import BUILT_IN_GAME, Game, check_agent, compare_with_agent
 from player.games.registry import find_tracks
 from player.recording.action_effects import ActionEffects
 from player.recording.disk_space import check_disk_space, recording_bytes
@@ -61,9 +61,9 @@ def parse_args(argv=None) -> argparse.Namespace:
                         "if --frames are not recorded before")  # fmt: skip
     parser.add_argument("--output", type=Path, default=Path("output", "recording.npz"), metavar="FILE.npz",
                         help="the recording (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--policy", default="agent=1,wander=7", metavar="KIND[=WEIGHT],...",
-                        help=f"behavior policies, weighted by environments. {descriptions}; person: you, in a window "
-                             "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--policy", metavar="KIND[=WEIGHT],...", help="behavior policies, weighted by environments. "
+                        f"{descriptions}; person: you, in a window (default: agent=1,wander=7; sticky=7,random=1 for a "
+                        "game without an agent)")  # fmt: skip
     parser.add_argument("--agent", type=Path, default=PRETRAINED_AGENT, metavar="FILE",
                         help="a best.pt of train_ppo.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--n-envs", type=int, default=16, help="environments (default: %(default)s)")
@@ -73,6 +73,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     add_game_options(parser, many_tracks=True)
     add_frame_skip(parser)
     args = parser.parse_args(argv)
+    if args.policy is None:
+        has_agent = args.game == BUILT_IN_GAME or args.agent != PRETRAINED_AGENT
+        args.policy = "agent=1,wander=7" if has_agent else "sticky=7,random=1"
     if args.frames is None and args.policy != "person":
         args.frames = DEFAULT_FRAMES
     if min(1 if args.frames is None else args.frames, args.n_envs) < 1 or args.seed < 0:

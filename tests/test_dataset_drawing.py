@@ -87,7 +87,7 @@ def test_it_says_that_shares_are_of_chosen_actions(make_viewer, path, monkeypatc
     text = drawn_text(viewer, monkeypatch)
     assert "ACTIONS CHOSEN" in text and "forward+left: 1 run, chosen in 1 step, 1.7%" in text
     viewer.show_help = True
-    assert "counts and % are of the action chosen at each step:" in drawn_text(viewer, monkeypatch)
+    assert "counts and % are of the action chosen at each step," in drawn_text(viewer, monkeypatch)
 
 
 def test_the_histogram_highlights_the_current_action(make_viewer, path, monkeypatch):

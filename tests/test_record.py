@@ -130,6 +130,9 @@ def test_max_minutes_includes_packing(tmp_path, capsys):
 def test_defaults(tmp_path, monkeypatch):
     args = parse_args([])
     assert args.frames == 50_000 and args.output == Path("output/recording.npz")
+    assert args.policy == "agent=1,wander=7"
+    assert parse_args(["--game", "CartPole-v1"]).policy == "sticky=7,random=1"
+    assert parse_args(["--game", "CartPole-v1", "--agent", "best.pt"]).policy == "agent=1,wander=7"
     assert parse_args(["--policy", "person"]).frames is None
     monkeypatch.chdir(tmp_path)
     Path("output").mkdir()

@@ -59,8 +59,8 @@ def draw_picture(viewer, screen: pygame.Surface, area: pygame.Rect, row: int, t:
         commands = [(command.help, command.keys) for command in COMMANDS.values()]
         footer = (
             "drag the mouse along the timeline",
-            "counts and % are of the action chosen at each step:",
-            "forward+left counts there, not as forward",
+            "counts and % are of the action chosen at each step,",
+            "not of the keys held: up+left is an action of its own",
             "",
             f"{viewer.name}, {recording.meta.get('game', 'unknown game')}",
             f"{recording.num_rows} rows x {recording.num_steps} steps",
