@@ -121,6 +121,9 @@ def test_help_pauses_and_has_two_pages(make_window):
     counts = run_for(window, 9, {1: ["up"], 3: ["h"], 5: ["h"], 7: ["h"]})
     assert counts == [0, 1, 2, 2, 2, 2, 2, 3, 4]
     other = make_window(FakeEnv())
+    for key in ("p", "r"):
+        send(other, "h", key)
+        assert not other.help_page and not other.paused
     send(other, "h", "escape")
     assert other.running and not other.help_page
     send(other, "escape")
