@@ -101,3 +101,19 @@ def test_clips_of_large_frames_are_shorter():
     frame_u8 = np.zeros((720, 1280, 3), np.uint8)
     drive.add(frame_u8, frame_u8, True, False)
     assert drive.steps.maxlen == 120  # two seconds, for is_standing, instead of 600 frames
+
+
+@pytest.mark.slow
+def test_the_first_bend_of_the_pretrained_model():
+    """Holding up from the first start state ends at the fence; its own standing kart before the start does not."""
+    import play_sd
+
+    env = play_sd.load_env(play_sd.parse_args([]))
+    up, before_u8, drive, stood = env.action_keys.index(("up",)), env.reset(0), Drive(env.fps), []
+    for i in range(150):
+        action = 0 if i < 30 else up
+        after_u8 = env.step(action)
+        drive.add(before_u8, after_u8, is_person=True, is_noop=not env.action_keys[action])
+        stood.append(drive.is_standing())
+        before_u8 = after_u8
+    assert not any(stood[: 30 + 70]) and stood[-1] and 3 < drive.seconds < 6

@@ -142,7 +142,6 @@ def test_each_command_has_keys_of_its_own_and_can_be_called(make_window):
     for command in COMMANDS.values():
         command.function(window)
         window.draw()
-    send(window, "escape")  # "quit" has closed the help
     assert not window.running
 
 

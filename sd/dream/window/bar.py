@@ -157,13 +157,13 @@ def number_texts(window) -> list[str]:
 
 def draw_numbers(window, surface: pygame.Surface, rect: pygame.Rect) -> None:
     """Draws the technical line in `rect`: as many of its texts as fit, and the frame time chart at the right."""
-    chart_left = rect.right - px(120)
-    x = rect.left
-    for text in number_texts(window):
-        width = font(18).size(text)[0]
-        if x + width > chart_left - px(12):
+    chart_left, texts, x = rect.right - px(120), number_texts(window), rect.left
+    total = {size: sum(font(size).size(text)[0] + px(14) for text in texts) for size in (18, 16, 14)}
+    size = next((size for size, width in total.items() if x + width < chart_left), 14)
+    for text in texts:
+        if x + font(size).size(text)[0] > chart_left - px(12):
             break
-        x = write(surface, text, 18, MUTED, midleft=(x, rect.centery)).right + px(18)
+        x = write(surface, text, size, MUTED, midleft=(x, rect.centery)).right + px(14)
     if rect.width > px(200):
         draw_chart(surface, window.times, window.target_fps(), rect.right, rect.bottom - px(4))
 

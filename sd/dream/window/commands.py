@@ -53,6 +53,9 @@ def save_start(window) -> None:
 
 
 def pause(window) -> None:
+    if window.help_page:  # which is a pause: play on
+        window.help_page = 0
+        return
     if window.waiting:
         window.waiting = False
         return

@@ -68,7 +68,7 @@ def draw_help(
             break
         if area.width // columns >= px(270) and not split_badly:
             break
-    size = 20 if row_height > px(21) else 18 if row_height > px(16) else 15
+    size = max(15, min(20, round(20 * row_height / px(20)) - 3))  # a key is one pixel higher than its text
     width = area.width // columns
     keys_width = max((_keys_width(keys, size) for _, keys in rows), default=0)
     for i, (text, keys) in enumerate(rows):

@@ -214,7 +214,7 @@ class PlayWindow:
 
     def on_restart(self) -> None:
         """Waits for a key, unless one is held or a controller plays."""
-        self.started_at = self.now()
+        self.started_at, self.help_page = self.now(), 0
         self.waiting = not self.held_keys and self.session.human_controls
         self.shown_keys = self.held_keys
         self.times.reset_window()
