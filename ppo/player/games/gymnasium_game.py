@@ -1,8 +1,9 @@
 """Makes the Game of a Gymnasium environment: actions, frame skip, assumptions about its pictures, flicker."""
 
+import re
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gymnasium
 import numpy as np
@@ -25,10 +26,14 @@ from player.games.timing import (
 )
 
 KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
-# Environments whose actions have names: name and keys of each, in the environment's order.
+# Environments, by the beginning of their names, whose actions have names: name and keys of each, in their order.
 NAMED_ACTIONS = {
-    "CarRacing-v3": (("nothing",), ("right", "right"), ("left", "left"), ("gas", "up"), ("brake", "down")),
-}
+    "CarRacing-": (("nothing",), ("right", "right"), ("left", "left"), ("gas", "up"), ("brake", "down")),
+    "LunarLander-": (("nothing",), ("left-engine", "left"), ("main-engine", "up"), ("right-engine", "right")),
+    "MiniGrid-": (("left", "left"), ("right", "right"), ("forward", "up"), ("pick-up", "1"), ("drop", "2"),
+                  ("toggle", "space"), ("done", "return")),
+}  # fmt: skip
+ALE_KEYS = {"UP": "up", "DOWN": "down", "LEFT": "left", "RIGHT": "right", "FIRE": "space"}
 
 
 def split_steps(
@@ -98,7 +103,7 @@ def make_game(
     try:
         timing, is_atari = find_timing(env, settings), is_ale(env)
         first, number = int(env.action_space.start), int(env.action_space.n)
-        chosen = choose_actions(name, [str(first + i) for i in range(number)], actions)
+        chosen = choose_actions(name, [str(first + i) for i in range(number)], actions, ale_actions(env))
         skip = own_frame_skip(env, settings)
         has_random_skip = isinstance(skip, tuple)
         counted = count_ale_frames(env, first) if is_atari and isinstance(skip, int) else None
@@ -155,8 +160,24 @@ def make_game(
     )  # fmt: skip
 
 
-def choose_actions(name: str, numbers: List[str], file: Optional[str]) -> Tuple[Action, ...]:
-    """The actions of `file`, or one per number of the environment's actions. Raises InputError if that fails."""
+def ale_actions(env: gymnasium.Env) -> List[Tuple[str, ...]]:
+    """Name and keys of each action of an Atari environment (ALE), such as ("fire+left", "space", "left"); [] for others
+    or if a wrapper has changed their number."""
+    try:
+        meanings = list(env.unwrapped.get_action_meanings()) if is_ale(env) else []
+    except Exception:
+        meanings = []
+    if len(meanings) != env.action_space.n:
+        return []
+    parts = [re.findall("|".join(ALE_KEYS), meaning) for meaning in meanings]
+    return [("+".join(each).lower() or "nothing", *(ALE_KEYS[part] for part in each)) for each in parts]
+
+
+def choose_actions(
+    name: str, numbers: List[str], file: Optional[str], named: Sequence[Tuple[str, ...]] = ()
+) -> Tuple[Action, ...]:
+    """The actions of `file`, or one per number of the environment's actions, with their names and keys if these are
+    known: `named`, or NAMED_ACTIONS. Raises InputError if that fails."""
     if file is not None:
         chosen = read_actions(file, numbers)
         for action in chosen:
@@ -165,10 +186,11 @@ def choose_actions(name: str, numbers: List[str], file: Optional[str]) -> Tuple[
                     f"{file}: {action.name} must have one button, the number of an action of {name}"
                 )
         return chosen
-    if name in NAMED_ACTIONS:
+    named = named or next((NAMED_ACTIONS[one] for one in NAMED_ACTIONS if name.startswith(one)), ())
+    if len(named) == len(numbers):
         return tuple(
             Action(action_name, (number,), tuple(keys))
-            for number, (action_name, *keys) in zip(numbers, NAMED_ACTIONS[name])
+            for number, (action_name, *keys) in zip(numbers, named)
         )
     if len(numbers) > len(KEYS):
         raise InputError(f"{name} has {len(numbers)} actions: choose some of them with --actions FILE")

@@ -177,6 +177,9 @@ def draw_number(screen: pygame.Surface, area: pygame.Rect, text: str, progress: 
     for offset, color in ((max(2, area.height // 90), BACKGROUND), (0, ACCENT)):
         center = (area.centerx + offset, area.centery + offset)
         write(screen, text, height, color, center=center)
-    x, y = area.centerx, area.bottom - area.height // 24
-    for offset, color in ((1, BACKGROUND), (0, TEXT)):
-        write(screen, hint, max(16, area.height / 20), color, midbottom=(x + offset, y + offset))
+    size = max(16, area.height / 22)
+    width, height = font(size).size(hint)
+    badge = pygame.Surface((width + round(size), height + round(0.6 * size)), pygame.SRCALPHA)
+    pygame.draw.rect(badge, (*BACKGROUND, 215), badge.get_rect(), border_radius=badge.get_height() // 2)
+    write(badge, hint, size, TEXT, center=badge.get_rect().center)
+    screen.blit(badge, badge.get_rect(midbottom=(area.centerx, area.bottom - area.height // 24)))
