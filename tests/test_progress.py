@@ -9,15 +9,16 @@ from dream.common import progress
 from dream.common.progress import progress_bar, waiting
 
 
-@pytest.fixture
-def log(monkeypatch) -> io.StringIO:
+def log_of(monkeypatch) -> io.StringIO:
+    """What a test writes to stderr; pytest replaces sys.stderr between a fixture and the test."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     return stream
 
 
-def test_a_bar_in_a_log_is_a_few_lines(log):
+def test_a_bar_in_a_log_is_a_few_lines(monkeypatch):
     """tqdm itself writes each state with a carriage return, thousands of them in one line."""
+    log = log_of(monkeypatch)
     for _ in progress_bar(range(100_000), desc="encoding", unit="frame"):
         pass
     lines = log.getvalue().splitlines()
@@ -25,7 +26,8 @@ def test_a_bar_in_a_log_is_a_few_lines(log):
     assert "100000/100000" in lines[-1] and "\r" not in log.getvalue()
 
 
-def test_a_passing_bar_leaves_nothing_in_a_log(log):
+def test_a_passing_bar_leaves_nothing_in_a_log(monkeypatch):
+    log = log_of(monkeypatch)
     outer = progress_bar(total=1, desc="training")
     for _ in progress_bar(range(1000), leave=False):
         pass
@@ -33,7 +35,8 @@ def test_a_passing_bar_leaves_nothing_in_a_log(log):
     assert all(line.startswith("training") for line in log.getvalue().splitlines())
 
 
-def test_work_without_steps_counts_seconds(log, monkeypatch):
+def test_work_without_steps_counts_seconds(monkeypatch):
+    log = log_of(monkeypatch)
     monkeypatch.setattr(progress, "LOG_S", 0.01)
     with waiting("exporting"):
         while "exporting: 0 s\n" not in log.getvalue():
@@ -43,7 +46,8 @@ def test_work_without_steps_counts_seconds(log, monkeypatch):
     assert len(log.getvalue()) == length, "nothing is written after the block"
 
 
-def test_a_terminal_is_left_clean(log, monkeypatch):
+def test_a_terminal_is_left_clean(monkeypatch):
+    log = log_of(monkeypatch)
     monkeypatch.setattr(log, "isatty", lambda: True, raising=False)
     with pytest.raises(ValueError), waiting("exporting"):
         raise ValueError
