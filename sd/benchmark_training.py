@@ -6,14 +6,13 @@
 
 The baseline ("plain") loop is that of the original Dream-Mario-Kart: batches of 64, float32 (mixed precision on a GPU),
 AdamW, frames converted for every batch and, for the diffusion model, encoded again each time. The loops take turns of
---seconds each; start-up and validation of the scripts are not counted. A sample of train_autoencoder.py is a crop, one
+--seconds each and more; start-up and validation of the scripts are not counted. A sample of train_autoencoder.py is a crop, one
 of train_sd.py a window. train_sd.py does more per sample than the baseline (rollouts after a quarter of the time, the
 adversarial loss), for which nothing is added to its result. With --processes N both scripts also run as N processes,
 each with a batch of the same size; on a CPU they share its cores.
 """
 
 import argparse
-import csv
 import os
 import statistics
 import subprocess
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from dream.common.errors import InputError, run_script
-from dream.common.runs import autocast, pick_device
+from dream.common.runs import autocast, load_checkpoint, pick_device
 from dream.common.startup import ArgumentParser
 from dream.data.splits import train_windows
 from dream.data.trajectories import Trajectories, open_trajectories
@@ -45,6 +44,7 @@ from tqdm import tqdm
 from train_autoencoder import CROP
 
 HERE = Path(__file__).resolve().parent
+SET_UP_S = 60.0  # for loading, encoding and measuring, which count against --max-minutes
 BASELINE_BATCH = 64
 
 
@@ -152,15 +152,16 @@ def optimized_loop(
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
         env["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // processes))
     command = [sys.executable, *launcher, HERE / script, "--trajectories", args.trajectories, "--output-dir", run_dir,
-               "--batch-size", batch, "--epoch-samples", 10**9, "--max-minutes", args.seconds / 60,
+               "--batch-size", batch, "--epoch-samples", 10**9, "--max-minutes", (args.seconds + SET_UP_S) / 60,
                "--device", args.device]  # fmt: skip
     if script == "train_sd.py":  # without flow pre-training, whose steps are cheaper
         command += ["--autoencoder-dir", args.autoencoder_dir, "--flow-pretrain", 0]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
     if done.returncode:
         raise InputError(f"{script} failed with exit code {done.returncode}: {last_line(done.stderr)}")
-    with open(run_dir / "metrics.csv", newline="") as file:
-        return int(list(csv.DictReader(file))[-1]["step"]) * batch / args.seconds
+    kind = "model_run" if script == "train_sd.py" else "autoencoder_run"
+    last = load_checkpoint(run_dir / "last.pt", kind, script)
+    return last["step"] * batch / last["trained_s"]
 
 
 def baseline_loop(args: argparse.Namespace, step: Callable[[], None], device: torch.device) -> float:

@@ -39,6 +39,7 @@ from dream.data.splits import split_episodes
 from dream.data.trajectories import Trajectories, open_trajectories, recording_fingerprint
 from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.metrics import psnr
+from dream.inference.input_files import check_files_given
 from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder, decode
 from dream.models.checkpoints import (
     autoencoder_checkpoint,
@@ -50,6 +51,7 @@ from dream.training.loop import TrainingLoop
 from dream.training.optimizer import Optimizer
 from dream.training.options import add_training_options, begin_schedule, check_training_options
 from dream.training.schedule import Schedule, learning_rate
+from dream.training.setup import check_folder
 from torch import Tensor
 
 CROP = (64, 128)  # height and width of the training crops, pixels; smaller crops allow more frames per batch
@@ -83,6 +85,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     dist = Distributed.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
+    check_files_given(args, {"--trajectories": "recording"})
     data = open_trajectories(args.trajectories)
     data.print_assumptions()
     must_match = {
@@ -212,7 +215,7 @@ def make_autoencoder(
     elif args.init_from:
         for part in (encoder, decoder):
             kind = type(part).__name__.lower()
-            path = Path(args.init_from) / f"{kind}.pt"
+            path = check_folder("--init-from", args.init_from) / f"{kind}.pt"
             if part is encoder or path.exists():
                 loaded = load_autoencoder_part(path, kind)
                 if replace(loaded.config, height=config.height, width=config.width) != config:

@@ -34,6 +34,7 @@ from dream.data.start_states import save_start_states
 from dream.data.trajectories import open_trajectories, recording_prefix_fingerprint
 from dream.evaluation.epoch_end import Run, finish_epoch, measure_steps, print_summary
 from dream.evaluation.validation import validation_set
+from dream.inference.input_files import check_files_given
 from dream.models.checkpoints import autoencoder_checkpoint
 from dream.training.adversarial import AdversarialLoss
 from dream.training.loop import TrainingLoop
@@ -66,6 +67,7 @@ def main(args: argparse.Namespace) -> None:
     device = pick_device(args.device)
     dist = Distributed.open(device, args.batch_size)
     run_dir = Path(args.output_dir)
+    check_files_given(args, {"--trajectories": "recording", "--init-from": "dream"})
     data = open_trajectories(args.trajectories)
     data.print_assumptions()
     encoder, decoder, autoencoder = load_frozen_autoencoder(args.autoencoder_dir, data, device)

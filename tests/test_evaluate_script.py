@@ -70,6 +70,27 @@ def test_measurements_without_data_are_skipped(evaluated, tmp_path, monkeypatch)
     assert "truth/speed" in results["state_probe"]["skipped"] and "skipped" in results["run_info"]["lpips"]
 
 
+def test_ctrl_c_keeps_finished_parts(evaluated, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_sd, "evaluate_rollouts", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        run_script(lambda: evaluate(*evaluated["flags"], "--output-dir", tmp_path))
+    said = capsys.readouterr()
+    assert stopped.value.code == 130 and f"finished parts are in {tmp_path}" in said.err
+    assert "--resume" not in said.err
+    assert "1 of 6: next frame, about " in said.out and "2 of 6: rollouts, about " in said.out
+    assert set(json.loads((tmp_path / "evaluation.json").read_text())["teacher_forced"]) == {
+        "1",
+        "2",
+        "4",
+        "8",
+    }
+
+
 def test_only_long(evaluated, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluate_sd, "QUICK", TINY)
     monkeypatch.setattr(evaluate_sd, "WINDOW", 8)  # smallest horizon that is accepted
@@ -99,13 +120,15 @@ def test_a_short_recording(tmp_path, monkeypatch, evaluated):
 @pytest.mark.parametrize(
     ("swap", "message"),
     [
-        (("--model-path", "decoder.pt"), "wanted 'dream'"),
+        (("--model-path", "decoder.pt"), "is a decoder: it takes best.pt or final.pt"),
         (("--decoder-path", "other/decoder.pt"), "not of one training"),
         (("--encoder-path", "none.pt"), "none.pt"),
         (("--encoder-path", "other/encoder.pt"), "not of one training"),
         (("--trajectories", "none.npz"), "no recording"),
         (("--lpips-weights", "model.pt"), "SHA-256"),
-        (("--agent-path", "model.pt"), "agent"),
+        (("--agent-path", "model.pt"), "is a diffusion model: it takes best.pt of ppo/train_ppo.py"),
+        (("--random-action-recording", "model.pt"), "is a diffusion model: it takes an .npz"),
+        (("--trajectories", "."), "is a folder"),
     ],
 )
 def test_wrong_files_are_refused(evaluated, tmp_path, swap, message, monkeypatch):

@@ -137,3 +137,34 @@ def test_the_advice_depends_on_the_environment(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
     assert startup.install_advice().startswith("make setup")
+
+
+def test_a_printed_command_is_one_that_works(monkeypatch, tmp_path):
+    """Somebody without an activated environment has no `python`, or another one."""
+    python = tmp_path / ".venv" / "bin" / "python"
+    monkeypatch.setattr(startup, "ROOT", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.chdir(tmp_path)
+    script = os.path.join("sd", "play_sd.py")
+    assert startup.command_line("sd/play_sd.py", "--frames", 3) == (
+        f"{os.path.join('.venv', 'bin', 'python')} {script} --frames 3"
+    )
+    if os.name != "nt":
+        assert startup.command_line("sd/play_sd.py", "a b") == ".venv/bin/python sd/play_sd.py 'a b'"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert startup.command_line("sd/play_sd.py") == f"{python} {tmp_path / script}"
+    monkeypatch.setattr(startup.shutil, "which", lambda name: str(python))  # an activated environment
+    assert startup.command_line("sd/play_sd.py") == f"python {tmp_path / script}"
+
+
+def test_the_time_of_a_script_begins_before_its_packages_load():
+    """A budget of one minute does not begin after ten seconds of loading."""
+    assert startup.script_began() > startup.IMPORTED_S
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'sd')!r}); import __main__; "
+        f"__main__.__file__ = {str(ROOT / 'sd' / 'train_sd.py')!r}; "
+        "from dream.common import startup; assert startup.script_began() == startup.IMPORTED_S"
+    )
+    ran = run("-c", code)
+    assert ran.returncode == 0, ran.stderr

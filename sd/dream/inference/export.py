@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dream.common.errors import InputError
 from dream.common.files import make_folder
+from dream.common.progress import waiting
 from dream.inference.backend import first_frame
 from dream.inference.export_folder import is_export, source_hash, write_metadata
 from dream.inference.onnx_backend import OnnxBackend
@@ -113,7 +114,8 @@ def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None,
             f"{model_path} generates no finite numbers (damaged, or training diverged): not exported"
         )
     unet, decoder = backend.unet, backend.decoder
-    calibration = collect_calibration_inputs(backend, starts_path) if starts_path else None
+    with waiting("measuring the 8-bit ranges"):
+        calibration = collect_calibration_inputs(backend, starts_path) if starts_path else None
     metadata = {
         "source_hash": source_hash(decoder_path, model_path),
         "int8": bool(calibration),
@@ -129,14 +131,17 @@ def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None,
         for name, (function, inputs, outputs) in traced_functions(fuse_modulation(unet), decoder).items():
             # Clones, because two inputs that share a tensor would become one input of the graph.
             examples = tuple(example.clone() for example in inputs.values())
-            program = torch.onnx.export(function.eval(), examples, dynamo=True, verbose=False,
-                                        input_names=list(inputs), output_names=list(outputs))  # fmt: skip
-            model = program.model_proto
+            with waiting(f"exporting {name}"):
+                program = torch.onnx.export(function.eval(), examples, dynamo=True, verbose=False,
+                                            input_names=list(inputs), output_names=list(outputs))  # fmt: skip
+                model = program.model_proto
             if name == "denoise" and calibration:
-                model = quantize_convs(model, calibration)
+                with waiting(f"quantizing {name}"):
+                    model = quantize_convs(model, calibration)
             onnx.save(without_metadata(to_half_weights(model)), tmp_path / f"{name}.onnx")
         write_metadata(tmp_path, metadata)
-        check_export(tmp_path, backend, model_path)
+        with waiting("comparing the export with the model"):
+            check_export(tmp_path, backend, model_path)
         replace_folder(tmp_path, folder)
     finally:
         shutil.rmtree(tmp_path, ignore_errors=True)

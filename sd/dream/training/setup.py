@@ -16,12 +16,20 @@ from dream.models.transfer import copy_weights
 from dream.models.unet import UNet, UNetConfig
 
 
+def check_folder(option: str, path: str | Path) -> Path:
+    """The path. Raises InputError if it is a file."""
+    if Path(path).is_file():
+        raise InputError(f"{option} {path} is a file: name its folder, {Path(path).parent}")
+    return Path(path)
+
+
 def load_frozen_autoencoder(
     folder: str | Path, data: Trajectories, device: torch.device
 ) -> tuple[Encoder, Decoder, str]:
     """Encoder and decoder on the device, and their fingerprint. Raises InputError where they do not fit the
     recording."""
-    encoder, decoder = load_autoencoder(Path(folder) / "encoder.pt", Path(folder) / "decoder.pt")
+    folder = check_folder("--autoencoder-dir", folder)
+    encoder, decoder = load_autoencoder(folder / "encoder.pt", folder / "decoder.pt")
     size = (decoder.config.height, decoder.config.width)
     if size != (data.height, data.width):
         raise InputError(f"the autoencoder is for frames {size}, the recording has {data.frames.shape[3:]}")
