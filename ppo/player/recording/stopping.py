@@ -6,6 +6,7 @@ import time
 from typing import Any, Optional
 
 PACKING_FACTOR = 1.2  # packing a recording takes about as long as writing its parts
+MIN_STEPS = 16  # a world model needs some frames in a row to be trained on
 
 
 class StopCondition:
@@ -39,9 +40,11 @@ class StopCondition:
             raise KeyboardInterrupt
         self.interrupted = True
 
-    def is_due(self) -> bool:
-        """Whether to stop now."""
-        late = self.deadline is not None and (
-            time.perf_counter() + PACKING_FACTOR * self.writing_s > self.deadline
+    def is_due(self, num_steps: int = MIN_STEPS) -> bool:
+        """Whether to stop after `num_steps` steps; the time does not end a recording before MIN_STEPS."""
+        late = (
+            self.deadline is not None
+            and num_steps >= MIN_STEPS
+            and (time.perf_counter() + PACKING_FACTOR * self.writing_s > self.deadline)
         )
         return self.interrupted or late
