@@ -186,7 +186,7 @@ def record_steps(
         for part, first in enumerate(range(0, num_steps, part_steps)):
             rows, t = collector.empty_rows(min(part_steps, num_steps - first), K), 0
             try:
-                while t < rows["actions"].shape[1] and not stop.is_due():
+                while t < rows["actions"].shape[1] and not stop.is_due(first + t):
                     agent_actions = torch.zeros(K, dtype=torch.int64)
                     if agent:
                         agent_actions, _, _ = agent.act(collector.stack.views, generator)
@@ -204,7 +204,7 @@ def record_steps(
                     effects.add(rows)
                     writer.write(part, rows)
                     stop.writing_s += time.perf_counter() - began
-            if stop.is_due():
+            if stop.is_due(first + t):
                 return
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from dream.data.splits import episode_ids
 from dream.data.trajectories import open_trajectories
+from player.common import progress
 from player.recording import pack as packing
 from player.recording.pack import pack_trajectories
 from player.recording.row_plan import choose_row_steps, plan_rows
@@ -91,7 +92,7 @@ def test_packing_again_appends_rows_of_the_same_length(tmp_path):
 
 
 def test_packing_shows_its_progress(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(packing, "BAR_DELAY_S", 0.0)
+    monkeypatch.setattr(progress, "LOG_S", 0.0)
     monkeypatch.setattr(packing, "FLUSH_BYTES", 1000)
     record(tmp_path, [8, 8]).pack()
     assert "packing" in capsys.readouterr().err
