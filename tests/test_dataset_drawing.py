@@ -86,7 +86,7 @@ def test_it_says_that_shares_are_of_chosen_actions(make_viewer, path, monkeypatc
     viewer.show_actions = True
     text = drawn_text(viewer, monkeypatch)
     assert "ACTIONS CHOSEN" in text and "forward+left: 1 run, chosen in 1 step, 1.7%" in text
-    viewer.show_help = True
+    viewer.help_page = 1
     assert "counts and % are of the action chosen at each step," in drawn_text(viewer, monkeypatch)
 
 

@@ -5,12 +5,12 @@ import threading
 import time
 from typing import Any, Optional
 
+MIN_STEPS = 16  # that are recorded however little time there is: sd/ needs rows of five
 PACKING_FACTOR = 1.2  # packing a recording takes about as long as writing its parts
-MIN_STEPS = 16  # a world model needs some frames in a row to be trained on
 
 
 class StopCondition:
-    """`with StopCondition(...) as stop: while not stop.is_due(): ...` finishes the step it is in when Ctrl-C comes.
+    """`with StopCondition(...) as stop: while not stop.is_due(t): ...` finishes the step it is in when Ctrl-C comes.
 
     The first Ctrl-C sets `interrupted`; a second one raises KeyboardInterrupt, in case the step never ends.
     """
@@ -40,11 +40,9 @@ class StopCondition:
             raise KeyboardInterrupt
         self.interrupted = True
 
-    def is_due(self, num_steps: int = MIN_STEPS) -> bool:
-        """Whether to stop after `num_steps` steps; the time does not end a recording before MIN_STEPS."""
-        late = (
-            self.deadline is not None
-            and num_steps >= MIN_STEPS
-            and (time.perf_counter() + PACKING_FACTOR * self.writing_s > self.deadline)
-        )
-        return self.interrupted or late
+    def is_due(self, num_steps: int) -> bool:
+        """Whether to stop now, after `num_steps` steps."""
+        if self.interrupted or self.deadline is None:
+            return self.interrupted
+        is_late = time.perf_counter() + PACKING_FACTOR * self.writing_s > self.deadline
+        return is_late and num_steps >= MIN_STEPS

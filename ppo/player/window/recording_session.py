@@ -64,7 +64,9 @@ class RecordingSession(GameSession):
         self.row[-1]["rewards"] += self.total_reward - reward_before
         num_steps = self.num_written + len(self.row)
         self.status = f"recorded {num_steps}" + (f" of {self.target_steps}" if self.target_steps else "")
-        is_due = num_steps >= (self.target_steps or np.inf) or (self.stop is not None and self.stop.is_due())
+        is_due = num_steps >= (self.target_steps or np.inf) or (
+            self.stop is not None and self.stop.is_due(num_steps)
+        )
         self.finished = is_due and self._is_complete()
         self.is_stepping = False
 
