@@ -16,6 +16,7 @@ import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script, shorten
@@ -25,11 +26,14 @@ from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, check_opencv, default_suffix
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import WANTED, check_kind
+from dream.inference.load_networks import find_network, load_policy, pick_runtime
+from dream.inference.network_file import load_network
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
 from dream.play.controllers import make_controllers
 from dream.play.headless import play_headless, print_times, replay_all
+from dream.play.lap_timer import LapTimer
 from dream.play.real_env import RealEnv
 from dream.play.recording import SAMPLER_SETTINGS, Replay
 from dream.play.session import PlaySession
@@ -37,8 +41,7 @@ from dream.window.display import has_display
 
 HERE = Path(__file__).resolve().parent
 OUTPUT_DIR = HERE.parent / "output"
-AGENT = HERE.parent / "ppo" / "pretrained" / "agent.pt"
-DRIVERS = ("person", "list", "agent")  # in the order of make_controllers
+DRIVERS = ("person", "list", "agent")
 HEADLESS_FRAMES = 150
 FALLBACK_SECONDS = 10  # of the video that is recorded if there is no display
 
@@ -86,8 +89,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="action list: a text file of lines such as 'up+left 30', a name or keys (also "
                         "Key.up, ArrowUp ...) and frames; '-' and 'none' are no key, left+right cancel each other "
                         "(default: a demo)")  # fmt: skip
-    driver.add_argument("--agent-path", type=Path, default=AGENT if AGENT.is_file() else None, metavar="FILE",
-                        help="agent: best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
+    driver.add_argument("--agent-path", type=Path, metavar="FILE", help="agent: best.pt of ppo/train_ppo.py, or an "
+                        ".npz of sd/export_sd.py, which needs no PyTorch (default: agent.npz in the model's folder, "
+                        "else the pretrained one)")  # fmt: skip
     driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz recorded by this script: with --headless, "
                         "generate it again and compare; in the window, play its first episode as the list")  # fmt: skip
     real = parser.add_argument_group("real game next to the world model (T switches the view)")
@@ -114,6 +118,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)
+    args.agent_path = args.agent_path or find_network(args.model_path, "agent.npz", HERE / "pretrained")
     check_args(parser, args)
     return args
 
@@ -187,8 +192,7 @@ def load_env(args: argparse.Namespace) -> WorldModelEnv:
 
 def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> PlaySession:
     """Returns a session at the start state, with the controllers and, with --real, the real game."""
-    start, replay = args.start, Replay.load(args.replay, env) if args.replay else None
-    demo_path = args.model_path.parent / "drive.txt"  # action list for the track of this model
+    start, replay, script = args.start, Replay.load(args.replay, env) if args.replay else None, None
     if replay:
         event = replay.events[0]
         if any(other["t"] < replay.first_episode_length for other in replay.events[1:]):
@@ -202,19 +206,34 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
         script = (args.replay.name, actions)
     elif args.keys:
         script = (args.keys.name, keys.read_keys_file(args.keys, env.action_names, env.action_keys))
-    elif demo_path.is_file() and not args.headless:
-        script = ("action list", keys.read_keys_file(demo_path, env.action_names, env.action_keys))
-    else:
+    elif args.headless or args.driver == "list":
         num_frames = args.frames or round(FALLBACK_SECONDS * fps)
         script = ("action list", keys.demo_actions(env.action_keys, num_frames, env.fps))
-    controllers = make_controllers(env, script, args.agent_path, args.seed)
+    load_agent = (
+        partial(load_policy, args.agent_path, env.action_names, env.backend) if args.agent_path else None
+    )
+    controllers = make_controllers(env, script, load_agent, args.seed)
     real = None
     if args.real:
         real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)
-    session = PlaySession(env, start, controllers, real)
-    driver = args.driver or ("list" if args.headless or args.keys or replay else "person")
-    session.set_controller(controllers[DRIVERS.index(driver)])
+    session = PlaySession(env, start, controllers, real, lap_timer=load_lap_timer(args.model_path, env))
+    driver = args.driver or ("list" if args.headless or script else "person")
+    session.set_controller(controllers[{"person": 0, "list": 1, "agent": -1}[driver]])
     return session
+
+
+def load_lap_timer(model_path: Path, env: WorldModelEnv) -> LapTimer | None:
+    """Returns a timer if there is a lap probe in the model's folder and it works; says so if it does not."""
+    path = find_network(model_path, "laps.npz")
+    try:
+        return (
+            LapTimer(load_network(path, "laps", pick_runtime(env.backend, path), 2), env.fps)
+            if path
+            else None
+        )
+    except InputError as problem:
+        print(f"note: {problem}; playing without laps")
+        return None
 
 
 def open_window(args: argparse.Namespace, session: PlaySession):
@@ -254,19 +273,20 @@ def main(args: argparse.Namespace) -> None:
         replay_all(args.replay, env)
         return
     session = make_session(args, env, fps)
-    script = session.controllers[DRIVERS.index("list")]
     try:
         if args.headless:
-            num_frames = args.frames or (len(script.actions) if args.keys else HEADLESS_FRAMES)
+            num_frames = args.frames or (
+                len(session.controllers[1].actions) if args.keys else HEADLESS_FRAMES
+            )
             play_headless(session, num_frames, fps, args.record)
             return
         window = open_window(args, session)
         if isinstance(window, str):
             print(f"no display ({window}): recording ten seconds instead")
             if session.human_controls:
-                session.set_controller(script)
+                print(session.cycle_controller())
             record_path = args.record or OUTPUT_DIR / f"dream{default_suffix()}"
-            play_headless(session, len(script.actions), fps, record_path)
+            play_headless(session, round(FALLBACK_SECONDS * fps), fps, record_path)
             return
         window.run()
         print_times(window.times, env.fps, None)

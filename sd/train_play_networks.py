@@ -1,0 +1,187 @@
+"""Trains the two small networks that play uses beside the world model, in a few minutes on two CPU cores.
+
+    python sd/train_play_networks.py --trajectories output/recording.npz --output-dir output/sd     # the model's folder
+    python sd/train_play_networks.py --trajectories FILE --agent-path ppo/pretrained/agent.pt --output-dir output/sd
+
+Writes laps.npz, a probe of where the kart is along the track, with which play_sd.py counts and times laps: for
+recordings with `truth/place`, and for the recorded track alone. With --agent-path it also writes agent.npz, a thirtieth
+of the agent's size, which has learned to choose as the agent does in the recorded frames (distillation); with it Tab
+lets the agent drive without PyTorch. The agent itself, in 3 MB, is exported by sd/export_sd.py --agent-path.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import dream  # noqa: F401  first: it reports packages that are missing
+import numpy as np
+import torch
+import torch.nn.functional as F
+from dream.common.agent_view import OBS_SIZE, preprocess_frame
+from dream.common.errors import InputError, run_script
+from dream.common.runs import seed_everything
+from dream.common.startup import ArgumentParser
+from dream.data.splits import split_episodes, window_starts
+from dream.data.trajectories import Trajectories, open_trajectories
+from dream.inference import probe
+from dream.inference.input_files import check_kind
+from dream.inference.select_backend import EXPORT_NEEDS
+from dream.models.agent import STACK, load_agent
+from dream.models.view_network import ViewNetwork
+from torch import Tensor, nn
+from tqdm import tqdm, trange
+
+BATCH = 128
+LEARNING_RATE = 2e-3
+NOISE = 8.0  # standard deviation, levels of 0-255: generated frames differ from recorded ones
+STILL_FRACTION = 0.1  # of the samples repeat one frame, as the first observation after a restart does
+VALIDATION_WINDOWS = 4096
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trajectories", type=Path, required=True, metavar="FILE",
+                        help="recording of the model's game and track")  # fmt: skip
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
+    parser.add_argument("--agent-path", type=Path, metavar="FILE",
+                        help="best.pt of ppo/train_ppo.py (default: no agent.npz)")  # fmt: skip
+    parser.add_argument("--steps", type=int, default=4000, help=f"of {BATCH} samples (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if args.steps < 1 or args.seed < 0:
+        parser.error("--steps must be 1 or more, --seed 0 or more")
+    return args
+
+
+def recorded_views(data: Trajectories) -> Tensor:
+    """The agent's view of every frame, uint8 (N, T, OBS_SIZE, OBS_SIZE)."""
+    N, T = data.actions.shape
+    views = torch.empty(N, T, OBS_SIZE, OBS_SIZE, dtype=torch.uint8)
+    for row in trange(N, desc="reading frames", unit="row"):
+        for t, frame_u8 in enumerate(data.frames[row]):
+            views[row, t] = torch.from_numpy(preprocess_frame(frame_u8.transpose(1, 2, 0)))
+    return views
+
+
+class Windows:
+    """Observations of a recording at random moments of a mask, and the same moments' row and time."""
+
+    def __init__(self, data: Trajectories, views: Tensor, mask: np.ndarray) -> None:
+        """mask: bool (N, T). Raises InputError if it holds no STACK frames in a row."""
+        self.views, self.starts = views, torch.from_numpy(window_starts(data.episode_starts, mask, STACK))
+        if len(self.starts) == 0:
+            raise InputError(f"no {STACK} frames in a row between two resets: record longer episodes")
+
+    def at(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Views uint8 (B, STACK, OBS_SIZE, OBS_SIZE) of windows `chosen` int64 (B,); row and time of their last
+        frame, int64 (B,)."""
+        rows, times = self.starts[chosen].T
+        return self.views[rows[:, None], times[:, None] + torch.arange(STACK)], rows, times + STACK - 1
+
+
+def augment(views: Tensor) -> Tensor:
+    """Blurred and noisy copies of views uint8 (B, STACK, OBS_SIZE, OBS_SIZE), as generated frames are; uint8."""
+    B = len(views)
+    views = torch.where(torch.rand(B, 1, 1, 1) < STILL_FRACTION, views[:, -1:], views).float()
+    blurred = F.avg_pool2d(F.pad(views, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    views = torch.lerp(views, blurred, torch.rand(B, 1, 1, 1))
+    views += NOISE * torch.rand(B, 1, 1, 1) * torch.randn_like(views)
+    return views.round().clamp(0, 255).to(torch.uint8)
+
+
+def train(network: nn.Module, windows: Windows, loss, steps: int, desc: str) -> nn.Module:
+    """Trains a network by loss(outputs, views, rows, times) for `steps` steps (Adam, cosine learning rate)."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in (bar := tqdm(range(steps), desc=desc, unit="step", mininterval=1)):
+        views, rows, times = windows.at(torch.randint(len(windows.starts), (BATCH,)))
+        views = augment(views)
+        value = loss(network(views), views, rows, times)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        bar.set_postfix(loss=f"{value.item():.4f}", refresh=False)
+    return network.eval().requires_grad_(False)
+
+
+def train_lap_probe(train_windows: Windows, validation: Windows, place: Tensor, steps: int) -> nn.Module:
+    """Trains the probe: views -> (cos, sin) of the place. place: float32 (N, T), in laps. Prints its mean error."""
+
+    def vectors(rows: Tensor, times: Tensor) -> Tensor:
+        angle = 2 * math.pi * place[rows, times]
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+    def loss(outputs: Tensor, views: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+        return F.smooth_l1_loss(outputs, vectors(rows, times), beta=0.1)
+
+    network = train(ViewNetwork(2), train_windows, loss, steps, "lap probe")
+    outputs, labels = predict(network, validation, lambda views, rows, times: vectors(rows, times))
+    cross, dot = outputs[:, 0] * labels[:, 1] - outputs[:, 1] * labels[:, 0], (outputs * labels).sum(dim=1)
+    errors = torch.atan2(cross, dot).abs() / (2 * math.pi)
+    outliers = (errors > 0.08).float().mean()
+    print(
+        f"lap probe, held-out episodes: mean error {errors.mean():.2%} of a lap, above 8 % in {outliers:.1%} of frames"
+    )
+    return network
+
+
+def distill_agent(train_windows: Windows, validation: Windows, agent: nn.Module, steps: int) -> nn.Module:
+    """Trains a small network to the agent's probabilities. Prints how often both prefer the same action."""
+
+    def loss(outputs: Tensor, views: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = agent(views).log_softmax(dim=1)
+        return F.kl_div(outputs.log_softmax(dim=1), wanted, reduction="batchmean", log_target=True)
+
+    network = train(ViewNetwork(agent.policy.out_features), train_windows, loss, steps, "agent")
+    outputs, labels = predict(network, validation, lambda views, rows, times: agent(views))
+    same = (outputs.argmax(dim=1) == labels.argmax(dim=1)).float().mean()
+    print(f"agent, held-out episodes: the small network prefers the same action in {same:.1%} of the frames")
+    return network
+
+
+@torch.no_grad()
+def predict(network: nn.Module, windows: Windows, label) -> tuple[Tensor, Tensor]:
+    """Outputs of the network and label(views, rows, times) for evenly spaced windows."""
+    count = min(VALIDATION_WINDOWS, len(windows.starts))
+    chosen = torch.linspace(0, len(windows.starts) - 1, count).round().long()
+    batches = [windows.at(part) for part in chosen.split(BATCH)]
+    outputs, labels = zip(*((network(batch[0]), label(*batch)) for batch in batches), strict=True)
+    return torch.cat(outputs), torch.cat(labels)
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.agent_path:
+        check_kind("--agent-path", args.agent_path, "agent")
+    print(f"seed {args.seed}")
+    seed_everything(args.seed)
+    data = open_trajectories(args.trajectories)
+    data.print_assumptions()
+    place = data.extras.get("truth/place")
+    if place is None and not args.agent_path:
+        raise InputError(f"{args.trajectories} has no truth/place: record Mode7Kart, or give --agent-path")
+    if place is not None and (place.shape != data.actions.shape or not np.isfinite(place).all()):
+        raise InputError(
+            f"{args.trajectories}: truth/place is not one finite number a frame: record it again"
+        )
+    agent = load_agent(args.agent_path, data.action_names) if args.agent_path else None
+    probe.try_export_packages()  # a crash in this process would be without a word
+    try:
+        from dream.inference.export_network import export_network
+    except ImportError as problem:
+        raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
+    views = recorded_views(data)
+    windows = [Windows(data, views, mask) for mask in split_episodes(data, seed=args.seed)]
+    if place is not None:
+        network = train_lap_probe(*windows, torch.from_numpy(np.array(place, np.float32)), args.steps)
+        export_network(network, "laps", args.output_dir / "laps.npz")
+        print(f"wrote {args.output_dir / 'laps.npz'}")
+    if agent:
+        network = distill_agent(*windows, agent, args.steps)
+        export_network(network, "agent", args.output_dir / "agent.npz", data.action_names)
+        print(f"wrote {args.output_dir / 'agent.npz'}")
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
