@@ -11,6 +11,8 @@ lets the agent drive without PyTorch. The agent itself, in 3 MB, is exported by 
 
 import argparse
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dream  # noqa: F401  first: it reports packages that are missing
@@ -26,16 +28,18 @@ from dream.data.trajectories import Trajectories, open_trajectories
 from dream.inference import probe
 from dream.inference.input_files import check_kind
 from dream.inference.select_backend import EXPORT_NEEDS
-from dream.models.agent import STACK, load_agent
+from dream.models.agent import STACK, Agent, load_agent
 from dream.models.view_network import ViewNetwork
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm, trange
 
-BATCH = 128
+BATCH = 64
 LEARNING_RATE = 2e-3
-NOISE = 8.0  # standard deviation, levels of 0-255: generated frames differ from recorded ones
+NOISE = 12.0  # maximum standard deviation, levels of 0-255
 STILL_FRACTION = 0.1  # of the samples repeat one frame, as the first observation after a restart does
 VALIDATION_WINDOWS = 4096
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs and labels (B, n) -> a number
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -64,7 +68,7 @@ def recorded_views(data: Trajectories) -> Tensor:
 
 
 class Windows:
-    """Observations of a recording at random moments of a mask, and the same moments' row and time."""
+    """Observations of a recording at random moments of a mask, with their labels."""
 
     def __init__(self, data: Trajectories, views: Tensor, mask: np.ndarray) -> None:
         """mask: bool (N, T). Raises InputError if it holds no STACK frames in a row."""
@@ -72,31 +76,34 @@ class Windows:
         if len(self.starts) == 0:
             raise InputError(f"no {STACK} frames in a row between two resets: record longer episodes")
 
-    def at(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Views uint8 (B, STACK, OBS_SIZE, OBS_SIZE) of windows `chosen` int64 (B,); row and time of their last
-        frame, int64 (B,)."""
+    def at(self, chosen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Views uint8 (B, STACK, OBS_SIZE, OBS_SIZE) of windows `chosen` int64 (B,), and the labels (N, T, n) of their
+        last frames, (B, n)."""
         rows, times = self.starts[chosen].T
-        return self.views[rows[:, None], times[:, None] + torch.arange(STACK)], rows, times + STACK - 1
+        views = self.views[rows[:, None], times[:, None] + torch.arange(STACK)]
+        return views, labels[rows, times + STACK - 1]
+
+    def spread(self, count: int) -> Tensor:
+        """At most `count` windows int64 (M,), evenly spaced."""
+        return torch.linspace(0, len(self.starts) - 1, min(count, len(self.starts))).round().long()
 
 
-def augment(views: Tensor) -> Tensor:
-    """Blurred and noisy copies of views uint8 (B, STACK, OBS_SIZE, OBS_SIZE), as generated frames are; uint8."""
-    B = len(views)
-    views = torch.where(torch.rand(B, 1, 1, 1) < STILL_FRACTION, views[:, -1:], views).float()
-    blurred = F.avg_pool2d(F.pad(views, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    views = torch.lerp(views, blurred, torch.rand(B, 1, 1, 1))
-    views += NOISE * torch.rand(B, 1, 1, 1) * torch.randn_like(views)
-    return views.round().clamp(0, 255).to(torch.uint8)
+def train(windows: Windows, labels: Tensor, loss: Loss, steps: int, desc: str) -> ViewNetwork:
+    """Trains a network to labels (N, T, n) for `steps` steps (AdamW, cosine learning rate).
 
-
-def train(network: nn.Module, windows: Windows, loss, steps: int, desc: str) -> nn.Module:
-    """Trains a network by loss(outputs, views, rows, times) for `steps` steps (Adam, cosine learning rate)."""
+    Observations are noisy copies, because generated frames differ from recorded ones."""
+    network = ViewNetwork(labels.shape[-1])
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    pool = NOISE * torch.randn(
+        2 * BATCH * STACK, OBS_SIZE, OBS_SIZE
+    )  # drawing new noise would take half the time
     for _ in (bar := tqdm(range(steps), desc=desc, unit="step", mininterval=1)):
-        views, rows, times = windows.at(torch.randint(len(windows.starts), (BATCH,)))
-        views = augment(views)
-        value = loss(network(views), views, rows, times)
+        views, targets = windows.at(torch.randint(len(windows.starts), (BATCH,)), labels)
+        views = torch.where(torch.rand(BATCH, 1, 1, 1) < STILL_FRACTION, views[:, -1:], views).float()
+        offset = int(torch.randint(BATCH * STACK, ()))
+        noise = pool[offset : offset + BATCH * STACK].view_as(views)
+        value = loss(network(torch.addcmul(views, noise, torch.rand(BATCH, 1, 1, 1))), targets)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
@@ -105,50 +112,46 @@ def train(network: nn.Module, windows: Windows, loss, steps: int, desc: str) -> 
     return network.eval().requires_grad_(False)
 
 
-def train_lap_probe(train_windows: Windows, validation: Windows, place: Tensor, steps: int) -> nn.Module:
-    """Trains the probe: views -> (cos, sin) of the place. place: float32 (N, T), in laps. Prints its mean error."""
-
-    def vectors(rows: Tensor, times: Tensor) -> Tensor:
-        angle = 2 * math.pi * place[rows, times]
-        return torch.stack([angle.cos(), angle.sin()], dim=1)
-
-    def loss(outputs: Tensor, views: Tensor, rows: Tensor, times: Tensor) -> Tensor:
-        return F.smooth_l1_loss(outputs, vectors(rows, times), beta=0.1)
-
-    network = train(ViewNetwork(2), train_windows, loss, steps, "lap probe")
-    outputs, labels = predict(network, validation, lambda views, rows, times: vectors(rows, times))
-    cross, dot = outputs[:, 0] * labels[:, 1] - outputs[:, 1] * labels[:, 0], (outputs * labels).sum(dim=1)
+def train_lap_probe(data: Trajectories, windows: list[Windows], steps: int) -> ViewNetwork:
+    """Trains the probe: views -> (cos, sin) of the place. windows: to train and to validate. Prints its mean error."""
+    angle = 2 * math.pi * torch.from_numpy(np.array(data.extras["truth/place"], np.float32))
+    labels = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    network = train(windows[0], labels, partial(F.smooth_l1_loss, beta=0.1), steps, "lap probe")
+    outputs, wanted = predict(network, windows[1], labels)
+    cross, dot = outputs[:, 0] * wanted[:, 1] - outputs[:, 1] * wanted[:, 0], (outputs * wanted).sum(dim=1)
     errors = torch.atan2(cross, dot).abs() / (2 * math.pi)
     outliers = (errors > 0.08).float().mean()
     print(
-        f"lap probe, held-out episodes: mean error {errors.mean():.2%} of a lap, above 8 % in {outliers:.1%} of frames"
+        f"lap probe, held-out episodes: mean error {errors.mean():.2%} of a lap, above 8 % in {outliers:.1%}"
     )
     return network
 
 
-def distill_agent(train_windows: Windows, validation: Windows, agent: nn.Module, steps: int) -> nn.Module:
-    """Trains a small network to the agent's probabilities. Prints how often both prefer the same action."""
+def distill_agent(agent: Agent, windows: list[Windows], shape: tuple[int, int], steps: int) -> ViewNetwork:
+    """Trains a small network to the agent's logits. windows: to train and to validate. shape: N, T. Prints how often
+    both prefer the same action."""
+    labels = torch.zeros(*shape, len(agent.action_names))
+    for each in windows:
+        for part in tqdm(torch.arange(len(each.starts)).split(BATCH), desc="agent's logits", unit="batch"):
+            rows, times = each.starts[part].T
+            with torch.no_grad():
+                labels[rows, times + STACK - 1] = agent(each.at(part, labels)[0])
 
-    def loss(outputs: Tensor, views: Tensor, rows: Tensor, times: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = agent(views).log_softmax(dim=1)
-        return F.kl_div(outputs.log_softmax(dim=1), wanted, reduction="batchmean", log_target=True)
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, wanted.softmax(dim=1))
 
-    network = train(ViewNetwork(agent.policy.out_features), train_windows, loss, steps, "agent")
-    outputs, labels = predict(network, validation, lambda views, rows, times: agent(views))
-    same = (outputs.argmax(dim=1) == labels.argmax(dim=1)).float().mean()
+    network = train(windows[0], labels, loss, steps, "agent")
+    outputs, wanted = predict(network, windows[1], labels)
+    same = (outputs.argmax(dim=1) == wanted.argmax(dim=1)).float().mean()
     print(f"agent, held-out episodes: the small network prefers the same action in {same:.1%} of the frames")
     return network
 
 
 @torch.no_grad()
-def predict(network: nn.Module, windows: Windows, label) -> tuple[Tensor, Tensor]:
-    """Outputs of the network and label(views, rows, times) for evenly spaced windows."""
-    count = min(VALIDATION_WINDOWS, len(windows.starts))
-    chosen = torch.linspace(0, len(windows.starts) - 1, count).round().long()
-    batches = [windows.at(part) for part in chosen.split(BATCH)]
-    outputs, labels = zip(*((network(batch[0]), label(*batch)) for batch in batches), strict=True)
-    return torch.cat(outputs), torch.cat(labels)
+def predict(network: ViewNetwork, windows: Windows, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs of the network and labels, both (M, n), for evenly spaced windows."""
+    batches = [windows.at(part, labels) for part in windows.spread(VALIDATION_WINDOWS).split(BATCH)]
+    return torch.cat([network(views) for views, _ in batches]), torch.cat([wanted for _, wanted in batches])
 
 
 def main(args: argparse.Namespace) -> None:
@@ -174,11 +177,11 @@ def main(args: argparse.Namespace) -> None:
     views = recorded_views(data)
     windows = [Windows(data, views, mask) for mask in split_episodes(data, seed=args.seed)]
     if place is not None:
-        network = train_lap_probe(*windows, torch.from_numpy(np.array(place, np.float32)), args.steps)
+        network = train_lap_probe(data, windows, args.steps)
         export_network(network, "laps", args.output_dir / "laps.npz")
         print(f"wrote {args.output_dir / 'laps.npz'}")
     if agent:
-        network = distill_agent(*windows, agent, args.steps)
+        network = distill_agent(agent, windows, data.actions.shape, args.steps)
         export_network(network, "agent", args.output_dir / "agent.npz", data.action_names)
         print(f"wrote {args.output_dir / 'agent.npz'}")
 

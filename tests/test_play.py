@@ -15,6 +15,7 @@ import pytest
 from dream.common.errors import InputError
 from dream.common.video import VideoFile, free_path
 from dream.data.trajectories import open_trajectories
+from dream.inference.network_file import load_network
 from dream.play.timing import FrameLimiter, FrameTimes
 from fakes import FakeClock, FakeEnv
 from PIL import Image
@@ -126,6 +127,7 @@ def test_frame_times_of_the_last_second():
 def env(monkeypatch):
     env = FakeEnv()
     monkeypatch.setattr(play_sd, "load_env", lambda args: env)
+    monkeypatch.setattr(play_sd, "pick_runtime", lambda backend, path: "onnxruntime")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     return env
@@ -213,12 +215,23 @@ def test_a_closed_terminal_loses_no_recording(tmp_path, name):
     assert open_trajectories(tmp_path / "take.npz").num_steps >= 9
 
 
-def test_the_action_list_of_the_model_is_recorded_without_a_display(env, monkeypatch, tmp_path):
+def test_without_a_display_the_agent_drives(env, monkeypatch, tmp_path, capsys):
     """The demo script is made for another track: the kart leaves the road, and the video shows grass."""
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
-    (tmp_path / "drive.txt").write_text("up 3\nup+left 2\n")
-    play("--model-path", tmp_path / "model.pt")
-    assert env.actions == [1, 1, 1, 4, 4]
+    monkeypatch.setattr(play_sd, "load_policy", lambda *args: lambda views: np.eye(6)[3] * 100)
+    play("--fps", 6, "--agent-path", tmp_path / "agent.npz")
+    assert env.actions == [3] * 60 and "driver: agent" in capsys.readouterr().out
+
+
+def test_laps_are_reported_and_a_broken_probe_does_not_stop_play(env, monkeypatch, tmp_path, capsys):
+    (tmp_path / "laps.npz").write_bytes(b"no probe")
+    monkeypatch.setattr(play_sd, "load_network", load_network)
+    play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
+    printed = capsys.readouterr().out
+    assert "laps.npz is damaged" in printed and "playing without laps" in printed and "3 frames" in printed
+    monkeypatch.setattr(play_sd, "load_network", lambda *args: lambda views: (1.0, 0.0))
+    play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
+    assert "laps 0" in capsys.readouterr().out
 
 
 def test_without_opencv_videos_are_gifs(env, monkeypatch, tmp_path):

@@ -8,9 +8,10 @@ import numpy as np
 
 from dream.play.views import push_view
 
-GAIN = 0.25  # of the tracked place towards the probe's, per frame
+# An alpha-beta filter tracks the place: how much of an error corrects the place, and the speed, per frame.
+PLACE_GAIN, SPEED_GAIN = 0.2, 0.02
 GATE = 0.08  # laps: a prediction farther off is an outlier
-MAX_STEP = 0.02  # laps per frame, several times what a kart can drive
+MAX_SPEED = 0.01  # laps per frame, more than a kart can drive
 JUMP_S = 1.5  # outliers that agree with each other for so long: the generated world has jumped
 GRID = 0.05  # laps around the line: who starts here starts a lap
 
@@ -26,6 +27,7 @@ class LapState:
     views: np.ndarray
     place: float  # tracked
     next_line: int  # that ends the running lap
+    speed: float = 0.0  # tracked, laps per frame
     num_frames: int = 0  # since the start
     began: int | None = (
         None  # frame in which the running lap began; None: before the first line, or after a jump
@@ -101,20 +103,20 @@ class LapTimer:
         return math.atan2(sin, cos) / (2 * math.pi) % 1
 
     def _track(self, state: LapState, seen: float) -> LapState:
-        """The state with its place moved towards the place `seen` by the probe, or to where the world has jumped."""
-        error = wrap(seen - state.place)
+        """The state with its place moved on and towards the place `seen` by the probe, or to where the world has
+        jumped."""
+        expected, other = state.place + state.speed, state.other_place + state.speed
+        error, other_error = wrap(seen - expected), wrap(seen - other)
         if abs(error) < GATE:
-            return replace(state, place=state.place + smooth(error), num_outliers=0)
-        other_error = wrap(seen - state.other_place)
+            speed = min(max(state.speed + SPEED_GAIN * error, -MAX_SPEED), MAX_SPEED)
+            return replace(state, place=expected + PLACE_GAIN * error, speed=speed, num_outliers=0)
+        state = replace(state, place=expected)
         if state.num_outliers == 0 or abs(other_error) >= GATE:
             return replace(state, other_place=seen, num_outliers=1)
-        state = replace(
-            state, other_place=state.other_place + smooth(other_error), num_outliers=state.num_outliers + 1
-        )
+        other = (other + PLACE_GAIN * other_error) % 1
         if state.num_outliers < JUMP_S * self.fps:
-            return state
-        place = state.other_place % 1
-        return replace(state, place=place, next_line=math.ceil(place), began=None, num_outliers=0)
+            return replace(state, other_place=other, num_outliers=state.num_outliers + 1)
+        return replace(state, place=other, next_line=math.ceil(other), began=None, num_outliers=0)
 
     def _pass_line(self, state: LapState) -> LapState:
         """The state after the line, if the place has reached it."""
@@ -132,8 +134,3 @@ class LapTimer:
 def wrap(difference: float) -> float:
     """A difference of places in laps, the shorter way round: -0.5 to 0.5."""
     return (difference + 0.5) % 1 - 0.5
-
-
-def smooth(error: float) -> float:
-    """The step of a tracked place for its error, both in laps."""
-    return min(max(GAIN * error, -MAX_STEP), MAX_STEP)
