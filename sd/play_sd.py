@@ -57,22 +57,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                        help="diffusion model of train_sd.py (default: %(default)s)")  # fmt: skip
     model.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states of train_sd.py "
                        "(default: initial_sequence.npz in the model's folder)")  # fmt: skip
-    model.add_argument(
-        "--start",
-        type=int,
-        default=0,
-        metavar="N",
-        help="number of the start state, from 0 (default: %(default)s)",
-    )
-    model.add_argument(
-        "--steps",
-        type=int,
-        metavar="N",
-        help="sampling steps per frame; more than it was trained with make frames worse (default: the model's own)",
-    )
-    model.add_argument(
-        "--seed", type=int, default=0, help="seed of the sampling noise (default: %(default)s)"
-    )
+    model.add_argument("--start", type=int, default=0, metavar="N",
+                       help="number of the start state, from 0 (default: %(default)s)")  # fmt: skip
+    model.add_argument("--steps", type=int, metavar="N", help="sampling steps per frame; more than it was trained "
+                       "with make frames worse (default: the model's own)")  # fmt: skip
+    model.add_argument("--seed", type=int, default=0,
+                       help="of the sampling noise and of the agent (default: %(default)s)")  # fmt: skip
     model.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the networks: PyTorch (torch), "
                        "PyTorch as a CUDA graph (cuda), OpenVINO or ONNX Runtime; the last two export the model first "
                        "if there is no export (default: auto, the fastest one on this machine)")  # fmt: skip

@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
     parser.add_argument("--agent-path", type=Path, metavar="FILE",
                         help="best.pt of ppo/train_ppo.py (default: no agent.npz)")  # fmt: skip
-    parser.add_argument("--steps", type=int, default=4000, help=f"of {BATCH} samples (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=3000, help=f"of {BATCH} samples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.steps < 1 or args.seed < 0:
@@ -181,6 +181,7 @@ def main(args: argparse.Namespace) -> None:
         export_network(network, "laps", args.output_dir / "laps.npz")
         print(f"wrote {args.output_dir / 'laps.npz'}")
     if agent:
+        seed_everything(args.seed)  # the same agent.npz with and without a lap probe
         network = distill_agent(agent, windows, data.actions.shape, args.steps)
         export_network(network, "agent", args.output_dir / "agent.npz", data.action_names)
         print(f"wrote {args.output_dir / 'agent.npz'}")
