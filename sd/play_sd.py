@@ -31,7 +31,7 @@ from dream.inference.network_file import load_network
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
-from dream.play.controllers import make_controllers
+from dream.play.controllers import ScriptController, make_controllers
 from dream.play.headless import play_headless, print_times, replay_all
 from dream.play.lap_timer import LapTimer
 from dream.play.real_env import RealEnv
@@ -199,10 +199,8 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
     elif args.headless or args.driver == "list":
         num_frames = args.frames or round(FALLBACK_SECONDS * fps)
         script = ("action list", keys.demo_actions(env.action_keys, num_frames, env.fps))
-    load_agent = (
-        partial(load_policy, args.agent_path, env.action_names, env.backend) if args.agent_path else None
-    )
-    controllers = make_controllers(env, script, load_agent, args.seed)
+    load_agent = partial(load_policy, args.agent_path, env.action_names, env.backend)
+    controllers = make_controllers(env, script, load_agent if args.agent_path else None, args.seed)
     real = None
     if args.real:
         real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)
@@ -215,12 +213,10 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
 def load_lap_timer(model_path: Path, env: WorldModelEnv) -> LapTimer | None:
     """Returns a timer if there is a lap probe in the model's folder and it works; says so if it does not."""
     path = find_network(model_path, "laps.npz")
+    if path is None:
+        return None
     try:
-        return (
-            LapTimer(load_network(path, "laps", pick_runtime(env.backend, path), 2), env.fps)
-            if path
-            else None
-        )
+        return LapTimer(load_network(path, "laps", pick_runtime(env.backend, path), num_outputs=2), env.fps)
     except InputError as problem:
         print(f"note: {problem}; playing without laps")
         return None
@@ -263,20 +259,26 @@ def main(args: argparse.Namespace) -> None:
         replay_all(args.replay, env)
         return
     session = make_session(args, env, fps)
+    script = next((each for each in session.controllers if isinstance(each, ScriptController)), None)
     try:
         if args.headless:
-            num_frames = args.frames or (
-                len(session.controllers[1].actions) if args.keys else HEADLESS_FRAMES
-            )
+            num_frames = args.frames or (len(script.actions) if args.keys else HEADLESS_FRAMES)
             play_headless(session, num_frames, fps, args.record)
             return
         window = open_window(args, session)
         if isinstance(window, str):
             print(f"no display ({window}): recording ten seconds instead")
+            num_frames = len(script.actions) if script else round(FALLBACK_SECONDS * fps)
             if session.human_controls:
+                demo = keys.demo_actions(
+                    env.action_keys, num_frames, env.fps
+                )  # if there is no agent for this game
+                session.controllers.append(
+                    ScriptController("action list", demo, keys.noop_action(env.action_keys))
+                )
                 print(session.cycle_controller())
             record_path = args.record or OUTPUT_DIR / f"dream{default_suffix()}"
-            play_headless(session, round(FALLBACK_SECONDS * fps), fps, record_path)
+            play_headless(session, num_frames, fps, record_path)
             return
         window.run()
         print_times(window.times, env.fps, None)
