@@ -229,7 +229,7 @@ def test_laps_are_reported_and_a_broken_probe_does_not_stop_play(env, monkeypatc
     play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
     printed = capsys.readouterr().out
     assert "laps.npz is damaged" in printed and "playing without laps" in printed and "3 frames" in printed
-    monkeypatch.setattr(play_sd, "load_network", lambda *args: lambda views: (1.0, 0.0))
+    monkeypatch.setattr(play_sd, "load_network", lambda *args, **options: lambda views: (1.0, 0.0))
     play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
     assert "laps 0" in capsys.readouterr().out
 
