@@ -70,7 +70,7 @@ def load_network(path: Path, kind: str, runtime: str, num_outputs: int | None = 
 
     Raises InputError as `read_network`, RuntimeUnavailable if the runtime is not installed or cannot run it."""
     graph, names = read_network(path, kind)
-    _, (loaded,) = load_graphs(runtime, [graph])
+    _, (loaded,) = load_graphs(runtime, [graph], num_threads=1)  # more would wait longer than they compute
     outputs = ArrayType("float32", (1, len(names) if num_outputs is None else num_outputs))
     if loaded.inputs != {"views": ArrayType("uint8", VIEWS_SHAPE)} or [*loaded.outputs.values()] != [outputs]:
         raise InputError(f"{path} holds a graph of other shapes: make it again with {MADE_BY[kind]}")

@@ -55,13 +55,15 @@ class Graph:
         return self.run(inputs)
 
 
-def load_graphs(runtime: str, models: Sequence[Path | bytes]) -> tuple[str, list[Graph]]:
+def load_graphs(
+    runtime: str, models: Sequence[Path | bytes], num_threads: int | None = None
+) -> tuple[str, list[Graph]]:
     """Loads ONNX files, or their bytes, in `runtime`, a key of RUNTIMES; returns the runtime's name with its precision,
-    and the graphs.
+    and the graphs. num_threads: that run one graph (None: the runtime's own choice).
 
     Raises RuntimeUnavailable if the runtime is not installed or cannot run them."""
     try:
-        return RUNTIMES[runtime](models)
+        return RUNTIMES[runtime](models, num_threads)
     except Exception as problem:  # the runtimes raise many types
         raise RuntimeUnavailable(runtime, problem) from None
 
@@ -87,7 +89,7 @@ def openvino_core():
     return openvino.Core()
 
 
-def load_openvino(models: Sequence[Path | bytes]) -> tuple[str, list[Graph]]:
+def load_openvino(models: Sequence[Path | bytes], num_threads: int | None) -> tuple[str, list[Graph]]:
     """Compiles graphs for OpenVINO; returns as `load_graphs`.
 
     The precision is bfloat16 if the CPU has instructions for it, else float32. It is also float32 if oneDNN, whose
@@ -96,6 +98,8 @@ def load_openvino(models: Sequence[Path | bytes]) -> tuple[str, list[Graph]]:
     bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     bfloat16 &= "ONEDNN_MAX_CPU_ISA" not in os.environ
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
+    if num_threads:
+        config["INFERENCE_NUM_THREADS"] = num_threads
 
     def array_type(port) -> ArrayType:
         dtype, shape = port.element_type.get_type_name(), port.partial_shape
@@ -118,15 +122,18 @@ def load_openvino(models: Sequence[Path | bytes]) -> tuple[str, list[Graph]]:
     return f"OpenVINO {'bfloat16' if bfloat16 else 'float32'}", [load(model) for model in models]
 
 
-def load_onnxruntime(models: Sequence[Path | bytes]) -> tuple[str, list[Graph]]:
+def load_onnxruntime(models: Sequence[Path | bytes], num_threads: int | None) -> tuple[str, list[Graph]]:
     """Loads graphs in ONNX Runtime, in float32; returns as `load_graphs`."""
     import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or 0
 
     def array_type(value) -> ArrayType:
         return ArrayType(DTYPES.get(value.type, value.type), tuple(value.shape))
 
     def load(model: Path | bytes) -> Graph:
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         inputs = {value.name: array_type(value) for value in session.get_inputs()}
         outputs = {value.name: array_type(value) for value in session.get_outputs()}
         return Graph(
