@@ -21,13 +21,14 @@ import torch
 import torch.nn.functional as F
 from dream.common.agent_view import OBS_SIZE, preprocess_frame
 from dream.common.errors import InputError, run_script
+from dream.common.files import check_no_file_above
 from dream.common.runs import seed_everything
 from dream.common.startup import ArgumentParser
 from dream.data.splits import split_episodes, window_starts
 from dream.data.trajectories import Trajectories, open_trajectories
 from dream.inference import probe
 from dream.inference.input_files import check_kind
-from dream.inference.select_backend import EXPORT_NEEDS
+from dream.inference.select_backend import EXPORT_NEEDS, has_modules
 from dream.models.agent import STACK, Agent, load_agent
 from dream.models.view_network import ViewNetwork
 from torch import Tensor
@@ -157,6 +158,12 @@ def predict(network: ViewNetwork, windows: Windows, labels: Tensor) -> tuple[Ten
 def main(args: argparse.Namespace) -> None:
     if args.agent_path:
         check_kind("--agent-path", args.agent_path, "agent")
+    if not has_modules(*EXPORT_NEEDS):
+        raise InputError(f"to export the networks, pip install {' '.join(EXPORT_NEEDS)}")
+    check_no_file_above(args.output_dir / "laps.npz")
+    probe.try_export_packages()  # a crash in this process would be without a word
+    from dream.inference.export_network import export_network
+
     print(f"seed {args.seed}")
     seed_everything(args.seed)
     data = open_trajectories(args.trajectories)
@@ -169,11 +176,6 @@ def main(args: argparse.Namespace) -> None:
             f"{args.trajectories}: truth/place is not one finite number a frame: record it again"
         )
     agent = load_agent(args.agent_path, data.action_names) if args.agent_path else None
-    probe.try_export_packages()  # a crash in this process would be without a word
-    try:
-        from dream.inference.export_network import export_network
-    except ImportError as problem:
-        raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
     views = recorded_views(data)
     windows = [Windows(data, views, mask) for mask in split_episodes(data, seed=args.seed)]
     if place is not None:
