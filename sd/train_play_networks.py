@@ -99,7 +99,8 @@ def train(windows: Windows, labels: Tensor, loss: Loss, steps: int, desc: str) -
     pool = NOISE * torch.randn(
         2 * BATCH * STACK, OBS_SIZE, OBS_SIZE
     )  # drawing new noise would take half the time
-    for _ in (bar := tqdm(range(steps), desc=desc, unit="step", mininterval=1)):
+    bar = tqdm(range(steps), desc=desc, unit="step", mininterval=1)
+    for _ in bar:
         views, targets = windows.at(torch.randint(len(windows.starts), (BATCH,)), labels)
         views = torch.where(torch.rand(BATCH, 1, 1, 1) < STILL_FRACTION, views[:, -1:], views).float()
         offset = int(torch.randint(BATCH * STACK, ()))
