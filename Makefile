@@ -70,7 +70,7 @@ pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/s
 	cp $(P)/sd/final.pt sd/pretrained/model.pt
 	cp $(P)/sd/encoder.pt $(P)/sd/decoder.pt $(P)/sd/initial_sequence.npz sd/pretrained/
 	$(PY) sd/export_sd.py
-	$(PY) figures/make_drive.py --output sd/pretrained/drive.txt
+	$(PY) sd/train_play_networks.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --output-dir sd/pretrained
 	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
 $(P)/agent/.done: | setup

@@ -16,6 +16,7 @@ import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script, shorten
@@ -25,11 +26,14 @@ from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, check_opencv, default_suffix
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import WANTED, check_kind
+from dream.inference.load_networks import find_network, load_policy, pick_runtime
+from dream.inference.network_file import load_network
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
-from dream.play.controllers import make_controllers
+from dream.play.controllers import ScriptController, make_controllers
 from dream.play.headless import play_headless, print_times, replay_all
+from dream.play.lap_timer import LapTimer
 from dream.play.real_env import RealEnv
 from dream.play.recording import SAMPLER_SETTINGS, Replay
 from dream.play.session import PlaySession
@@ -37,8 +41,7 @@ from dream.window.display import has_display
 
 HERE = Path(__file__).resolve().parent
 OUTPUT_DIR = HERE.parent / "output"
-AGENT = HERE.parent / "ppo" / "pretrained" / "agent.pt"
-DRIVERS = ("person", "list", "agent")  # in the order of make_controllers
+DRIVERS = ("person", "list", "agent")
 HEADLESS_FRAMES = 150
 FALLBACK_SECONDS = 10  # of the video that is recorded if there is no display
 
@@ -54,22 +57,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                        help="diffusion model of train_sd.py (default: %(default)s)")  # fmt: skip
     model.add_argument("--trajectory-path", type=Path, metavar="FILE", help="start states of train_sd.py "
                        "(default: initial_sequence.npz in the model's folder)")  # fmt: skip
-    model.add_argument(
-        "--start",
-        type=int,
-        default=0,
-        metavar="N",
-        help="number of the start state, from 0 (default: %(default)s)",
-    )
-    model.add_argument(
-        "--steps",
-        type=int,
-        metavar="N",
-        help="sampling steps per frame; more than it was trained with make frames worse (default: the model's own)",
-    )
-    model.add_argument(
-        "--seed", type=int, default=0, help="seed of the sampling noise (default: %(default)s)"
-    )
+    model.add_argument("--start", type=int, default=0, metavar="N",
+                       help="number of the start state, from 0 (default: %(default)s)")  # fmt: skip
+    model.add_argument("--steps", type=int, metavar="N", help="sampling steps per frame; more than it was trained "
+                       "with make frames worse (default: the model's own)")  # fmt: skip
+    model.add_argument("--seed", type=int, default=0,
+                       help="of the sampling noise and of the agent (default: %(default)s)")  # fmt: skip
     model.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the networks: PyTorch (torch), "
                        "PyTorch as a CUDA graph (cuda), OpenVINO or ONNX Runtime; the last two export the model first "
                        "if there is no export (default: auto, the fastest one on this machine)")  # fmt: skip
@@ -86,8 +79,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="action list: a text file of lines such as 'up+left 30', a name or keys (also "
                         "Key.up, ArrowUp ...) and frames; '-' and 'none' are no key, left+right cancel each other "
                         "(default: a demo)")  # fmt: skip
-    driver.add_argument("--agent-path", type=Path, default=AGENT if AGENT.is_file() else None, metavar="FILE",
-                        help="agent: best.pt of ppo/train_ppo.py (default: %(default)s)")  # fmt: skip
+    driver.add_argument("--agent-path", type=Path, metavar="FILE", help="agent: best.pt of ppo/train_ppo.py, or an "
+                        ".npz of sd/export_sd.py, which needs no PyTorch (default: agent.npz in the model's folder, "
+                        "else the pretrained one)")  # fmt: skip
     driver.add_argument("--replay", type=Path, metavar="FILE", help="an .npz recorded by this script: with --headless, "
                         "generate it again and compare; in the window, play its first episode as the list")  # fmt: skip
     real = parser.add_argument_group("real game next to the world model (T switches the view)")
@@ -114,6 +108,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)
+    args.agent_path = args.agent_path or find_network(args.model_path, "agent.npz", HERE / "pretrained")
     check_args(parser, args)
     return args
 
@@ -185,11 +180,9 @@ def load_env(args: argparse.Namespace) -> WorldModelEnv:
     return env
 
 
-def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> tuple[PlaySession, list]:
-    """Returns a session at the start state, with the controllers and, with --real, the real game; and all controllers,
-    in the order of DRIVERS. Tab switches to the action list only if the user has named one."""
-    start, replay = args.start, Replay.load(args.replay, env) if args.replay else None
-    demo_path = args.model_path.parent / "drive.txt"  # action list for start state 0 of this model
+def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> PlaySession:
+    """Returns a session at the start state, with the controllers and, with --real, the real game."""
+    start, replay, script = args.start, Replay.load(args.replay, env) if args.replay else None, None
     if replay:
         event = replay.events[0]
         if any(other["t"] < replay.first_episode_length for other in replay.events[1:]):
@@ -203,21 +196,30 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> tu
         script = (args.replay.name, actions)
     elif args.keys:
         script = (args.keys.name, keys.read_keys_file(args.keys, env.action_names, env.action_keys))
-    elif demo_path.is_file() and not args.headless and start == 0:
-        script = ("action list", keys.read_keys_file(demo_path, env.action_names, env.action_keys))
-    else:
+    elif args.headless or args.driver == "list":
         num_frames = args.frames or round(FALLBACK_SECONDS * fps)
         script = ("action list", keys.demo_actions(env.action_keys, num_frames, env.fps))
-    controllers = make_controllers(env, script, args.agent_path, args.seed)
+    load_agent = partial(load_policy, args.agent_path, env.action_names, env.backend)
+    controllers = make_controllers(env, script, load_agent if args.agent_path else None, args.seed)
     real = None
     if args.real:
         real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)
-    driver = args.driver or ("list" if args.headless or args.keys or replay else "person")
-    offered = [controller for name, controller in zip(DRIVERS, controllers, strict=False)
-               if name != "list" or driver == "list" or args.keys or replay]  # fmt: skip
-    session = PlaySession(env, start, offered, real)
-    session.set_controller(controllers[DRIVERS.index(driver)])
-    return session, controllers
+    session = PlaySession(env, start, controllers, real, lap_timer=load_lap_timer(args.model_path, env))
+    driver = args.driver or ("list" if args.headless or script else "person")
+    session.set_controller(controllers[{"person": 0, "list": 1, "agent": -1}[driver]])
+    return session
+
+
+def load_lap_timer(model_path: Path, env: WorldModelEnv) -> LapTimer | None:
+    """Returns a timer if there is a lap probe in the model's folder and it works; says so if it does not."""
+    path = find_network(model_path, "laps.npz")
+    if path is None:
+        return None
+    try:
+        return LapTimer(load_network(path, "laps", pick_runtime(env.backend, path), num_outputs=2), env.fps)
+    except InputError as problem:
+        print(f"note: {problem}; playing without laps")
+        return None
 
 
 def open_window(args: argparse.Namespace, session: PlaySession):
@@ -256,8 +258,8 @@ def main(args: argparse.Namespace) -> None:
     if args.replay and args.headless:
         replay_all(args.replay, env)
         return
-    session, controllers = make_session(args, env, fps)
-    script = controllers[DRIVERS.index("list")]
+    session = make_session(args, env, fps)
+    script = next((each for each in session.controllers if isinstance(each, ScriptController)), None)
     try:
         if args.headless:
             num_frames = args.frames or (len(script.actions) if args.keys else HEADLESS_FRAMES)
@@ -266,10 +268,17 @@ def main(args: argparse.Namespace) -> None:
         window = open_window(args, session)
         if isinstance(window, str):
             print(f"no display ({window}): recording ten seconds instead")
+            num_frames = len(script.actions) if script else round(FALLBACK_SECONDS * fps)
             if session.human_controls:
-                session.set_controller(script)
+                demo = keys.demo_actions(
+                    env.action_keys, num_frames, env.fps
+                )  # if there is no agent for this game
+                session.controllers.append(
+                    ScriptController("action list", demo, keys.noop_action(env.action_keys))
+                )
+                print(session.cycle_controller())
             record_path = args.record or OUTPUT_DIR / f"dream{default_suffix()}"
-            play_headless(session, len(script.actions), fps, record_path)
+            play_headless(session, num_frames, fps, record_path)
             return
         window.run()
         print_times(window.times, env.fps, None)

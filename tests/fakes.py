@@ -15,6 +15,7 @@ class FakeEnv:
     action_keys = ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right"))
     fps, num_starts, frame_shape = 60.0, 3, (28, 64)
     backend_name, fingerprint, seed, steps = "a fake", "none", 0, 1
+    backend = None
     environment = {}  # noqa: RUF012  no settings of the game were recorded
 
     def __init__(self):

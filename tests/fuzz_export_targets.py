@@ -8,6 +8,7 @@ from pathlib import Path
 import export_sd
 from dream.inference.backend import first_frame
 from dream.inference.export_folder import GRAPHS, METADATA, export_dir
+from dream.inference.network_file import read_network, write_network
 from dream.inference.onnx_backend import OnnxBackend
 from fuzz import Target
 from small import save_small_world_model
@@ -32,7 +33,17 @@ def load_export(path: Path) -> tuple:
     return backend.game, backend.steps, backend.name, first_frame(backend).rgb.tobytes()
 
 
+def make_network(folder: Path) -> Path:
+    write_network(folder / "agent.npz", "agent", bytes(range(256)) * 8, ("nothing", "left"))
+    return folder / "agent.npz"
+
+
+def load_network_file(path: Path) -> tuple:
+    return read_network(path, "agent")
+
+
 EXPORT_TARGETS = {
     f"export_{name.replace('.', '_')}": Target(functools.partial(make_export, name), load_export)
     for name in (METADATA, *(f"{graph}.onnx" for graph in GRAPHS))
 }
+EXPORT_TARGETS["network_file"] = Target(make_network, load_network_file)

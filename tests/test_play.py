@@ -15,6 +15,7 @@ import pytest
 from dream.common.errors import InputError
 from dream.common.video import VideoFile, free_path
 from dream.data.trajectories import open_trajectories
+from dream.inference.network_file import load_network
 from dream.play.timing import FrameLimiter, FrameTimes
 from fakes import FakeClock, FakeEnv
 from PIL import Image
@@ -126,6 +127,7 @@ def test_frame_times_of_the_last_second():
 def env(monkeypatch):
     env = FakeEnv()
     monkeypatch.setattr(play_sd, "load_env", lambda args: env)
+    monkeypatch.setattr(play_sd, "pick_runtime", lambda backend, path: "onnxruntime")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     return env
@@ -214,30 +216,37 @@ def test_a_closed_terminal_loses_no_recording(tmp_path, name):
 
 
 def session_of(env, *argv):
-    return play_sd.make_session(play_sd.parse_args([*map(str, argv)]), env, env.fps)[0]
+    return play_sd.make_session(play_sd.parse_args([*map(str, argv)]), env, env.fps)
 
 
 def test_tab_offers_the_action_list_only_if_the_user_names_one(env, tmp_path):
-    """The built-in list is made for the first start state: anywhere else it drove off the road."""
-    (tmp_path / "drive.txt").write_text("up 3\n")
-    (tmp_path / "agent.pt").touch()
+    (tmp_path / "keys.txt").write_text("up 3\n")
     options = ["--model-path", tmp_path / "model.pt", "--agent-path", tmp_path / "agent.pt"]
     names = [controller.name for controller in session_of(env, *options).controllers]
     assert names == ["you", "agent"]
-    session = session_of(env, *options, "--keys", tmp_path / "drive.txt")
-    assert [controller.name for controller in session.controllers] == ["you", "drive.txt", "agent"]
-    assert session.controller.name == "drive.txt"
-    listed = session_of(env, *options, "--driver", "list")
-    assert listed.controller.name == "action list" and len(listed.controller.actions) == 3
-    assert len(session_of(env, *options, "--driver", "list", "--start", 1).controller.actions) > 3  # the demo
+    session = session_of(env, *options, "--keys", tmp_path / "keys.txt")
+    assert [controller.name for controller in session.controllers] == ["you", "keys.txt", "agent"]
+    assert session.controller.name == "keys.txt"
+    assert session_of(env, *options, "--driver", "list").controller.name == "action list"
 
 
-def test_the_action_list_of_the_model_is_recorded_without_a_display(env, monkeypatch, tmp_path):
+def test_without_a_display_the_agent_drives(env, monkeypatch, tmp_path, capsys):
     """The demo script is made for another track: the kart leaves the road, and the video shows grass."""
     monkeypatch.setattr(play_sd, "OUTPUT_DIR", tmp_path / "output")
-    (tmp_path / "drive.txt").write_text("up 3\nup+left 2\n")
-    play("--model-path", tmp_path / "model.pt")
-    assert env.actions == [1, 1, 1, 4, 4]
+    monkeypatch.setattr(play_sd, "load_policy", lambda *args: lambda views: np.eye(6)[3] * 100)
+    play("--fps", 6, "--agent-path", tmp_path / "agent.npz")
+    assert env.actions == [3] * 60 and "driver: agent" in capsys.readouterr().out
+
+
+def test_laps_are_reported_and_a_broken_probe_does_not_stop_play(env, monkeypatch, tmp_path, capsys):
+    (tmp_path / "laps.npz").write_bytes(b"no probe")
+    monkeypatch.setattr(play_sd, "load_network", load_network)
+    play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
+    printed = capsys.readouterr().out
+    assert "laps.npz is damaged" in printed and "playing without laps" in printed and "3 frames" in printed
+    monkeypatch.setattr(play_sd, "load_network", lambda *args, **options: lambda views: (1.0, 0.0))
+    play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
+    assert "laps 0" in capsys.readouterr().out
 
 
 def test_without_opencv_videos_are_gifs(env, monkeypatch, tmp_path):

@@ -26,5 +26,7 @@ def test_both_sides_build_the_same_agent(tmp_path):
     for seed in range(20):
         expected = torch.cat([ppo_agent.act(views[i : i + 1], seeded(seed + i))[0] for i in range(2)])
         assert torch.equal(sd_agent.act([seeded(seed), seeded(seed + 1)]), expected)
-    with pytest.raises(InputError, match="does not fit: it has the actions"):
+    logits = sd_agent(views).detach()
+    torch.testing.assert_close(logits, ppo_agent.policy(ppo_agent.features(views.float() / 255)).detach())
+    with pytest.raises(InputError, match="has the actions"):
         dream_agent.load_agent(tmp_path / "best.pt", ("jump",))

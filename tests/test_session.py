@@ -1,6 +1,8 @@
 """Play sessions on a small random world model: rewinding, start states, controllers."""
 
 import numpy as np
+from dream.common.agent_view import preprocess_frame
+from dream.common.errors import InputError
 from dream.data.start_states import load_start_states
 from dream.play.controllers import AgentController, HumanController, make_controllers
 from dream.play.recording import SessionRecorder
@@ -89,33 +91,49 @@ def test_a_script_continues_after_a_rewind_and_ends_with_no_op(env):
     assert taken == [1, 2, 0, 0]
 
 
-def test_a_controller_that_cannot_play_is_skipped_with_a_message(env, tmp_path):
-    controllers = make_controllers(env, ("a list", [2]), tmp_path / "no agent.pt")
+def test_a_controller_that_cannot_play_is_skipped_with_a_message(env):
+    def load_policy():
+        raise InputError("no agent.npz")
+
+    controllers = make_controllers(env, ("a list", [2]), load_policy)
     session = PlaySession(env, controllers=controllers)
     assert session.controller.name == "you" and session.cycle_controller() == "driver: a list"
     output = session.cycle_controller()
-    assert "no agent.pt" in output and output.endswith("driver: you") and session.controller is controllers[0]
+    assert (
+        "no agent.npz" in output and output.endswith("driver: you") and session.controller is controllers[0]
+    )
     alone = PlaySession(env, controllers=[controllers[0], controllers[2]])
     assert "no other driver" in alone.cycle_controller()
 
 
-def test_the_agent_observes_the_last_frames_at_reset(env, monkeypatch):
+def test_the_agent_observes_the_last_frames_at_reset(env):
     observed = []
 
-    class Agent:
-        views = "views of an earlier frame"
+    def policy(views):
+        observed.append(views)
+        return np.array([0.0, 100.0, 0.0], np.float32)
 
-        def observe(self, frames_u8):
-            observed.append(int(frames_u8[0, 0, 0, 0]))
-
-    agent = AgentController("none", env.action_names, 0)
-    agent.agent, agent.act = Agent(), lambda held_keys, num_frames: 1
+    agent = AgentController(lambda: policy, seed=0)
     session = PlaySession(env, controllers=[HumanController(env.action_keys), agent])
-    frames = [session.frame_u8, *(session.step() for _ in range(6))]
+    frames = [session.frame_u8, *(session.step().copy() for _ in range(6))]
+    views = [preprocess_frame(frame) for frame in frames]
     session.cycle_controller()
-    assert agent.agent.views is None and observed == [int(frame[0, 0, 0]) for frame in frames[-4:]]
+    views.append(preprocess_frame(session.step()))
+    assert session.action == 1 and np.array_equal(observed[0], views[-5:-1])
     session.step()
-    assert session.action == 1 and observed[4:] == [int(session.frame_u8[0, 0, 0])]
-    observed.clear()
+    assert np.array_equal(observed[1], views[-4:])
+    session.rewind()
     session.rewind()  # the agent is reset to the frames before
-    assert observed == [int(frame[0, 0, 0]) for frame in frames[-4:]]
+    session.step()
+    assert np.array_equal(observed[2], views[-5:-1])
+
+
+def test_the_agent_samples_its_policy_and_repeats_itself_after_a_rewind():
+    logits = np.log([0.1, 0.6, 0.3]).astype(np.float32)
+    agents = [AgentController(lambda: lambda views: logits, seed) for seed in (0, 0, 1)]
+    for agent in agents:
+        agent.reset([np.zeros((28, 64, 3), np.uint8)], 0)
+    actions = [[agent.act((), t) for t in range(3000)] for agent in agents]
+    np.testing.assert_allclose(np.bincount(actions[0]) / 3000, [0.1, 0.6, 0.3], atol=0.03)
+    assert actions[0] == actions[1] != actions[2]
+    assert [agents[0].act((), t) for t in range(100)] == actions[0][:100]

@@ -75,12 +75,13 @@ def test_the_pretrained_model_on_a_display(screen, tmp_path):
 def test_a_lost_display_loses_no_recording(screen, tmp_path):
     """Xlib ends the process in C code, without Python's cleanup."""
     script = ROOT / "sd" / "play_sd.py"
+    (tmp_path / "keys.txt").write_text("up 150\n")
     screen.start(
         script,
         "--driver",
         "list",
         "--keys",
-        ROOT / "sd/pretrained/drive.txt",
+        tmp_path / "keys.txt",
         "--record",
         tmp_path / "all.npz",
     )

@@ -1,9 +1,11 @@
 """The part of a game's description that playing needs; it is stored in the model's checkpoint and in an export."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dream.common.errors import InputError
 from dream.common.limits import MAX_FPS, MAX_FRAME_SKIP, MIN_FPS
 
 MAX_ENVIRONMENT = 10_000  # characters of its JSON text
@@ -68,3 +70,12 @@ def read_environment(saved: dict) -> dict[str, Any]:
         return environment if valid and len(json.dumps(environment)) <= MAX_ENVIRONMENT else {}
     except (TypeError, ValueError, RecursionError):
         return {}
+
+
+def check_agent_actions(path: object, names: Sequence[str], action_names: Sequence[str]) -> None:
+    """Raises InputError unless the agent at `path`, whose actions are `names`, has those of the world model."""
+    if tuple(names) != tuple(action_names):
+        raise InputError(
+            f"{path} has the actions {tuple(names)}, the world model {tuple(action_names)}: choose an agent of the "
+            "same game"
+        )

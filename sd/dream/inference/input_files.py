@@ -3,6 +3,7 @@
 Needs neither PyTorch nor the whole file, so that a wrong path on the command line is reported at once."""
 
 import argparse
+import json
 import pickletools
 import zipfile
 from pathlib import Path
@@ -11,12 +12,13 @@ import numpy as np
 
 from dream.common.errors import InputError
 
-# Kinds of files: what one is called in messages. The first seven are values of "kind" in a checkpoint.
+# Kinds of files: what one is called in messages. The first eight are values of "kind" in a checkpoint.
 WORDS = {
     "dream": "a diffusion model",
     "encoder": "an encoder",
     "decoder": "a decoder",
-    "agent": "an agent",
+    "agent": "an agent",  # also as a network file
+    "laps": "a lap probe",
     "ppo_run": "the state of a training run",
     "model_run": "the state of a training run",
     "autoencoder_run": "the state of a training run",
@@ -33,7 +35,7 @@ WORDS = {
 WANTED = {
     "dream": "best.pt or final.pt of sd/train_sd.py",
     "decoder": "decoder.pt of sd/train_autoencoder.py",
-    "agent": "best.pt of ppo/train_ppo.py",
+    "agent": "best.pt of ppo/train_ppo.py, or the .npz that sd/export_sd.py makes of it",
     "start states": "initial_sequence.npz, which sd/train_sd.py writes next to its model",
     "encoder": "encoder.pt of sd/train_autoencoder.py",
     "recording": "an .npz of ppo/record_trajectories.py, ppo/import_video.py or play_sd.py",
@@ -101,6 +103,10 @@ def zip_kind(archive: zipfile.ZipFile) -> str | None:
         with archive.open(pickles[0]) as file:
             kind = checkpoint_kind(file.read(2**16))
         return kind if kind in WORDS else "checkpoint"
+    if {"graph.npy", "meta.npy"} <= set(names):
+        with archive.open("meta.npy") as file:
+            kind = json.loads(np.lib.format.read_array(file, allow_pickle=False).item())["kind"]
+        return kind if kind in WORDS else "npz"
     if "frames.npy" not in names:
         return "npz" if any(name.endswith(".npy") for name in names) else "other"
     with archive.open("frames.npy") as file:

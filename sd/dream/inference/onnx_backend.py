@@ -13,7 +13,7 @@ from dream.inference.runtimes import RuntimeUnavailable, load_graphs
 
 
 class OnnxBackend:
-    """A Backend (backend.py) that runs an exported model on the CPU."""
+    """A Backend (backend.py) that runs an exported model on the CPU. `runtime`: a key of RUNTIMES."""
 
     def __init__(self, folder: Path, runtime: str, steps: int | None) -> None:
         """folder: of the export. runtime: a key of RUNTIMES. steps: sampling steps per frame (None: the model's own).
@@ -26,6 +26,7 @@ class OnnxBackend:
         probe.try_runtime(runtime, folder)
         self.game, self.autoencoder = metadata["game"], metadata["autoencoder"]
         self.latent_shape, self.frame_shape = metadata["latent_shape"], metadata["frame_shape"]
+        self.runtime = runtime
         self.context_length, self.steps = metadata["context"], 1
         self.name, graphs = load_graphs(runtime, [folder / f"{graph}.onnx" for graph in GRAPHS])
         check_graphs(folder, metadata, graphs)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dream.inference.export_folder import GRAPHS
+from dream.inference.network_file import read_graph
 from dream.inference.runtimes import RuntimeUnavailable, last_line, load_graphs
 
 TIMEOUT_S = 120.0
@@ -27,11 +28,12 @@ RUN_TORCH = (
 RUN_CONVOLUTION = SET_PATH + "from dream.inference import probe; probe.run_convolution()"
 
 
-def try_runtime(runtime: str, folder: Path) -> None:
-    """Loads and runs a graph of the export in `folder` in a child process. runtime: a key of RUNTIMES.
+def try_runtime(runtime: str, path: Path) -> None:
+    """Loads and runs a graph in a child process. runtime: a key of RUNTIMES. path: the folder of an export, or a
+    network file (network_file.py).
 
     Raises RuntimeUnavailable if that fails."""
-    try_in_child(RUN_GRAPH, runtime, runtime, str(folder))
+    try_in_child(RUN_GRAPH, runtime, runtime, str(path))
 
 
 @functools.cache  # of success only
@@ -78,10 +80,11 @@ def exit_name(returncode: int) -> str:
 
 
 def run_graph() -> None:
-    """What the child of `try_runtime` does. Arguments: module search path as JSON, runtime, folder of the export."""
-    runtime, folder = sys.argv[2], Path(sys.argv[3])
+    """What the child of `try_runtime` does. Arguments: module search path as JSON, runtime, path."""
+    runtime, path = sys.argv[2], Path(sys.argv[3])
     try:
-        _, (graph,) = load_graphs(runtime, [folder / f"{GRAPHS[-1]}.onnx"])
+        model = path / f"{GRAPHS[-1]}.onnx" if path.is_dir() else read_graph(path)
+        _, (graph,) = load_graphs(runtime, [model])
         graph({name: np.zeros(shape, dtype) for name, (dtype, shape) in graph.inputs.items()})
     except RuntimeUnavailable as problem:
         sys.exit(problem.reason)

@@ -4,7 +4,7 @@ They are native libraries, which fail in their own ways: an import error where a
 exception about the processor, a crash (probe.py). None of that is the fault of the exported files."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,12 +55,15 @@ class Graph:
         return self.run(inputs)
 
 
-def load_graphs(runtime: str, paths: list[Path]) -> tuple[str, list[Graph]]:
-    """Loads ONNX files in `runtime`, a key of RUNTIMES; returns the runtime's name with its precision, and the graphs.
+def load_graphs(
+    runtime: str, models: Sequence[Path | bytes], num_threads: int | None = None
+) -> tuple[str, list[Graph]]:
+    """Loads ONNX files, or their bytes, in `runtime`, a key of RUNTIMES; returns the runtime's name with its precision,
+    and the graphs. num_threads: that run one graph (None: the runtime's own choice).
 
     Raises RuntimeUnavailable if the runtime is not installed or cannot run them."""
     try:
-        return RUNTIMES[runtime](paths)
+        return RUNTIMES[runtime](models, num_threads)
     except Exception as problem:  # the runtimes raise many types
         raise RuntimeUnavailable(runtime, problem) from None
 
@@ -86,7 +89,7 @@ def openvino_core():
     return openvino.Core()
 
 
-def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
+def load_openvino(models: Sequence[Path | bytes], num_threads: int | None) -> tuple[str, list[Graph]]:
     """Compiles graphs for OpenVINO; returns as `load_graphs`.
 
     The precision is bfloat16 if the CPU has instructions for it, else float32. It is also float32 if oneDNN, whose
@@ -95,6 +98,8 @@ def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
     bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     bfloat16 &= "ONEDNN_MAX_CPU_ISA" not in os.environ
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
+    if num_threads:
+        config["INFERENCE_NUM_THREADS"] = num_threads
 
     def array_type(port) -> ArrayType:
         dtype, shape = port.element_type.get_type_name(), port.partial_shape
@@ -102,8 +107,8 @@ def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
             DTYPES.get(dtype, dtype), tuple(shape.to_shape()) if shape.is_static else (str(shape),)
         )
 
-    def load(path: Path) -> Graph:
-        compiled = core.compile_model(core.read_model(path), "CPU", config)
+    def load(model: Path | bytes) -> Graph:
+        compiled = core.compile_model(core.read_model(model), "CPU", config)
         inputs = {port.any_name: array_type(port) for port in compiled.inputs}
         outputs = {port.any_name: array_type(port) for port in compiled.outputs}
         request = compiled.create_infer_request()
@@ -114,25 +119,28 @@ def load_openvino(paths: list[Path]) -> tuple[str, list[Graph]]:
 
         return Graph(inputs, outputs, run)
 
-    return f"OpenVINO {'bfloat16' if bfloat16 else 'float32'}", [load(path) for path in paths]
+    return f"OpenVINO {'bfloat16' if bfloat16 else 'float32'}", [load(model) for model in models]
 
 
-def load_onnxruntime(paths: list[Path]) -> tuple[str, list[Graph]]:
+def load_onnxruntime(models: Sequence[Path | bytes], num_threads: int | None) -> tuple[str, list[Graph]]:
     """Loads graphs in ONNX Runtime, in float32; returns as `load_graphs`."""
     import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or 0
 
     def array_type(value) -> ArrayType:
         return ArrayType(DTYPES.get(value.type, value.type), tuple(value.shape))
 
-    def load(path: Path) -> Graph:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    def load(model: Path | bytes) -> Graph:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         inputs = {value.name: array_type(value) for value in session.get_inputs()}
         outputs = {value.name: array_type(value) for value in session.get_outputs()}
         return Graph(
             inputs, outputs, lambda arrays: session.run(None, {name: arrays[name] for name in inputs})
         )
 
-    return "ONNX Runtime float32", [load(path) for path in paths]
+    return "ONNX Runtime float32", [load(model) for model in models]
 
 
 RUNTIMES = {"openvino": load_openvino, "onnxruntime": load_onnxruntime}

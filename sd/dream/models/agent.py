@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dream.common.agent_view import preprocess_frames
-from dream.common.errors import InputError, refuse_damaged
+from dream.common.errors import refuse_damaged
+from dream.common.game_info import check_agent_actions
 from dream.common.runs import autocast, load_checkpoint
 
 STACK = 4  # frames per observation
@@ -22,8 +23,9 @@ class Agent(nn.Module):
     `views`: the last observations, uint8 (B, STACK, OBS_SIZE, OBS_SIZE), oldest first; None before the first frame.
     """
 
-    def __init__(self, num_actions: int) -> None:
+    def __init__(self, action_names: tuple[str, ...]) -> None:
         super().__init__()
+        self.action_names = action_names
         self.features = nn.Sequential(
             nn.Conv2d(STACK, 32, 8, stride=4),
             nn.ReLU(),
@@ -35,7 +37,7 @@ class Agent(nn.Module):
             nn.Linear(64 * 7 * 7, 512),
             nn.ReLU(),
         )
-        self.policy = nn.Linear(512, num_actions)
+        self.policy = nn.Linear(512, len(action_names))
         self.views: Tensor | None = None
 
     def observe(self, frames_u8: Tensor) -> None:
@@ -46,6 +48,10 @@ class Agent(nn.Module):
             if self.views is None
             else torch.cat([self.views[:, 1:], view], dim=1)
         )
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Logits float32 (B, A) of the policy for views uint8 (B, STACK, OBS_SIZE, OBS_SIZE)."""
+        return self.policy(self.features(views.float() / 255).float())
 
     @torch.no_grad()
     def act(self, generators: Sequence[torch.Generator]) -> Tensor:
@@ -58,21 +64,19 @@ class Agent(nn.Module):
         return torch.cat([torch.multinomial(row, 1, generator=generator) for row, generator in draws])
 
 
-def load_agent(path: Path, action_names: tuple[str, ...]) -> Agent:
-    """Loads the policy of best.pt of ppo/train_ppo.py. Raises InputError if it is invalid or has other actions."""
+def load_agent(path: Path, action_names: tuple[str, ...] | None = None) -> Agent:
+    """Loads the policy of best.pt of ppo/train_ppo.py. Raises InputError if it is invalid or does not have these
+    actions."""
     checkpoint = load_checkpoint(path, "agent", "ppo/train_ppo.py (its best.pt)")
     with refuse_damaged(path, "use another copy, or train it again"):
         names = tuple(checkpoint["config"]["action_names"])
         if len(names) != checkpoint["model"]["policy.weight"].shape[0]:
             raise ValueError(f"{len(names)} action names do not fit its weights")
-        agent = Agent(len(names))
+        agent = Agent(names)
         weights = {
             name: tensor for name, tensor in checkpoint["model"].items() if not name.startswith("value.")
         }
         agent.load_state_dict(weights)
-    if names != tuple(action_names):
-        raise InputError(
-            f"{path} does not fit: it has the actions {', '.join(names)}; the world model has those of another game, "
-            f"{', '.join(action_names)}: choose an agent that train_ppo.py has trained on that game"
-        )
+    if action_names is not None:
+        check_agent_actions(path, names, action_names)
     return agent.eval()

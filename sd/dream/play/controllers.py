@@ -1,18 +1,15 @@
-"""Controllers choose the actions: a person by keys, a list of actions, or the PPO agent. PyTorch is imported for the
-agent only."""
+"""Controllers choose the actions: a person by keys, a list of actions, or the agent."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from dream.common.errors import InputError
 from dream.play.keys import action_for_keys, noop_action
 from dream.play.playable_env import PlayableEnv
+from dream.play.views import push_view
 
-STACK = 4  # frames that a controller receives when it takes over: as many as the agent's observation stacks
+Policy = Callable[[np.ndarray], np.ndarray]  # views uint8 (STACK, OBS_SIZE, OBS_SIZE) -> logits float32 (A,)
 
 
 class Controller(Protocol):
@@ -69,63 +66,42 @@ class ScriptController:
 
 
 class AgentController:
-    """The PPO agent. Its checkpoint is loaded on the first `reset`, which raises InputError if the agent does not
-    fit this game."""
+    """An agent: samples actions from its policy. The policy is loaded on the first `reset`, which raises InputError if
+    that fails.
+
+    An action depends on the seed, the frames and their number alone: after a rewind the agent repeats it."""
 
     name = "agent"
 
-    def __init__(self, path: Path, action_names: tuple[str, ...], seed: int) -> None:
-        self.path, self.action_names, self.seed, self.agent = path, action_names, seed, None
+    def __init__(self, load_policy: Callable[[], Policy], seed: int) -> None:
+        self.load_policy, self.seed = load_policy, seed
+        self.policy: Policy | None = None
 
     def reset(self, frames: Sequence[np.ndarray], num_frames: int) -> None:
-        try:
-            import torch
-
-            from dream.models.agent import load_agent
-        except ImportError:
-            raise InputError("the agent needs PyTorch: make setup, or pip install torch") from None
-        if self.agent is None:
-            self.agent = load_agent(self.path, self.action_names)
-            self.generator = torch.Generator().manual_seed(self.seed)
-        self.agent.views = None
-        for frame in frames:
-            self.observe(frame)
+        self.policy = self.policy or self.load_policy()
+        self.views = None
+        for frame_u8 in frames:
+            self.observe(frame_u8)
 
     def observe(self, frame_u8: np.ndarray) -> None:
-        import torch
-
-        with single_torch_thread():
-            self.agent.observe(torch.from_numpy(frame_u8)[None])
+        self.views = push_view(self.views, frame_u8)
 
     def act(self, held_keys: Collection[str], num_frames: int) -> int:
-        with single_torch_thread():
-            return int(self.agent.act([self.generator]))
-
-
-@contextmanager
-def single_torch_thread() -> Iterator[None]:
-    """Limits PyTorch to one thread: the world model's backend may have its own thread pool, and two pools on the same
-    cores slow each other down."""
-    import torch
-
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
+        logits = self.policy(self.views)
+        rng = np.random.default_rng((self.seed, num_frames, 1))
+        return int((logits + rng.gumbel(size=len(logits))).argmax())  # a sample of softmax(logits)
 
 
 def make_controllers(
     env: PlayableEnv,
     script: tuple[str, Sequence[int]] | None = None,
-    agent_path: Path | None = None,
+    load_policy: Callable[[], Policy] | None = None,
     seed: int = 0,
 ) -> list[Controller]:
     """Returns the controllers for `env`: a person, then the script (name, actions) and the agent if given."""
     controllers: list[Controller] = [HumanController(env.action_keys)]
     if script:
         controllers.append(ScriptController(*script, noop_action(env.action_keys)))
-    if agent_path:
-        controllers.append(AgentController(agent_path, env.action_names, seed))
+    if load_policy:
+        controllers.append(AgentController(load_policy, seed))
     return controllers

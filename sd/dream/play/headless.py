@@ -36,6 +36,9 @@ def play_headless(session: PlaySession, num_frames: int, fps: float, record_path
     finally:  # also after Ctrl-C
         problem = stop_all(recorder) or problem
         print_times(times, session.env.fps, None if problem else record_path)
+        if session.lap_timer:
+            best_s = session.lap_timer.best_lap_s
+            print(f"laps {session.lap_timer.laps}" + (f", the best one {best_s:.1f} s" if best_s else ""))
     if problem:
         full = isinstance(problem, DiskFull)
         advice = "free some space, or record to another disk" if full else "record to another file"

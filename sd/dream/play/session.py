@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from dream.common.errors import InputError
-from dream.play.controllers import STACK, Controller, HumanController, make_controllers
+from dream.play.controllers import Controller, HumanController, make_controllers
+from dream.play.lap_timer import LapTimer
 from dream.play.playable_env import PlayableEnv
 from dream.play.real_env import RealEnv
 from dream.play.recording import SessionRecorder
+from dream.play.views import STACK
 
 REWIND_SECONDS = 20.0  # length of the history; each snapshot of the pretrained model takes 0.5 MB
 
@@ -28,6 +30,7 @@ class Snapshot:
     frame_u8: np.ndarray
     action: int
     real_state: Any
+    laps: Any  # of the lap timer
     recording: SessionRecorder | None  # the recording that the step was added to
 
 
@@ -41,6 +44,7 @@ class PlaySession:
     controllers: list[Controller] = field(default_factory=list)
     real: RealEnv | None = None  # the real game, which receives the same actions
     recording: SessionRecorder | None = None  # the .npz that is being recorded
+    lap_timer: LapTimer | None = None
 
     def __post_init__(self) -> None:
         self.controllers = self.controllers or make_controllers(self.env)
@@ -61,6 +65,8 @@ class PlaySession:
             self.real.reset(self.env.game_state(self.start))
         if self.recording:
             self.recording.start_episode(self.env)
+        if self.lap_timer:
+            self.lap_timer.reset(self.frame_u8, (self.env.game_state(self.start) or {}).get("place"))
         self.controller.reset([self.frame_u8], self.num_frames)
 
     def change_start(self, offset: int) -> None:
@@ -77,6 +83,8 @@ class PlaySession:
         self.frame_u8, self.action, self.num_frames = snapshot.frame_u8, snapshot.action, self.num_frames - 1
         if self.real:
             self.real.set_state(snapshot.real_state)
+        if self.lap_timer:
+            self.lap_timer.set_state(snapshot.laps)
         if self.recording and snapshot.recording is self.recording:
             self.recording.pop_frame()
         elif self.recording:
@@ -104,7 +112,10 @@ class PlaySession:
 
     def _advance(self, action: int) -> np.ndarray:
         real_state = self.real and self.real.get_state()
-        snapshot = Snapshot(self.env.get_state(), self.frame_u8, self.action, real_state, self.recording)
+        laps = self.lap_timer and self.lap_timer.get_state()
+        snapshot = Snapshot(
+            self.env.get_state(), self.frame_u8, self.action, real_state, laps, self.recording
+        )
         if self.recording:
             self.recording.add(self.frame_u8, action, self.env)
         frame_u8 = self.env.step(action)
@@ -112,6 +123,8 @@ class PlaySession:
             self.real.step(action)
         self.history.append(snapshot)
         self.frame_u8, self.action, self.num_frames = frame_u8, action, self.num_frames + 1
+        if self.lap_timer:
+            self.lap_timer.observe(frame_u8)
         self.controller.observe(frame_u8)
         return frame_u8
 

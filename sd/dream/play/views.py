@@ -1,0 +1,16 @@
+"""The agent's observation, in NumPy: the last frames, small and grey."""
+
+import numpy as np
+
+from dream.common.agent_view import preprocess_frame
+
+STACK = 4  # frames per observation
+
+
+def push_view(views: np.ndarray | None, frame_u8: np.ndarray) -> np.ndarray:
+    """The observation after another frame, uint8 (H, W, 3), as a new array uint8 (STACK, OBS_SIZE, OBS_SIZE), oldest
+    view first.
+
+    views: the observation before it; None: the frame is the first one and fills the whole observation."""
+    view = preprocess_frame(frame_u8)[None]
+    return np.repeat(view, STACK, axis=0) if views is None else np.concatenate([views[1:], view])
