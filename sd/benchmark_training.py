@@ -6,10 +6,10 @@
 
 The baseline ("plain") loop is that of the original Dream-Mario-Kart: batches of 64, float32 (mixed precision on a GPU),
 AdamW, frames converted for every batch and, for the diffusion model, encoded again each time. The loops take turns of
---seconds each and more; start-up and validation of the scripts are not counted. A sample of train_autoencoder.py is a
-crop, one of train_sd.py a window. train_sd.py does more per sample than the baseline (rollouts after a quarter of the
-time, the adversarial loss), for which nothing is added to its result. With --processes N both scripts also run as N
-processes, each with a batch of the same size; on a CPU they share its cores.
+--seconds each, the scripts of a minute more; start-up and validation of the scripts are not counted. A sample of
+train_autoencoder.py is a crop, one of train_sd.py a window. train_sd.py does more per sample than the baseline
+(rollouts after a quarter of the time, the adversarial loss), for which nothing is added to its result. With --processes
+N both scripts also run as N processes, each with a batch of the same size; on a CPU they share its cores.
 """
 
 import argparse

@@ -104,7 +104,7 @@ def test_a_folder_with_a_model_in_it(files, nothing_loaded):
         (
             "--replay",
             "start states",
-            "is a file of start states: it takes an .npz that play_sd.py has recorded",
+            "is a file of start states: it takes an .npz of ppo/record_trajectories.py",
         ),
         ("--agent-path", "dream", "is a diffusion model: it takes best.pt of ppo/train_ppo.py"),
         ("--agent-path", "folder", "is a folder"),

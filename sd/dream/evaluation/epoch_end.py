@@ -109,7 +109,9 @@ def print_summary(args: Namespace, run: Run, state: TrainState, schedule: Schedu
     copy_first = fmean(held_out.copy_first_psnr(horizon) for horizon in held_out.horizons)
     print(f"{schedule.stop_reason(state.step)}: {state.step} steps, {state.step * args.batch_size} windows;")
     if state.best_score == float("-inf"):
-        print("not measured: that takes more than a quarter of the time here (with more --max-minutes less)")
+        print(
+            "not measured: that takes more than a quarter of this --max-minutes; a larger one leaves time for it"
+        )
     else:
         print(
             f"best mean PSNR of rollouts {state.best_score:.2f} dB (first frame repeated: {copy_first:.2f})"

@@ -9,7 +9,7 @@ import time
 FIRST_SAVE_S = 45.0  # seconds of training before the first epoch ends, where --epoch-samples is not given
 SAVE_S = 120.0  # length of the epochs after it
 LAST_SAVE_S = 30.0  # of training left: no epoch ends, since the training does soon
-WARM_UP_STEPS = 3
+WARM_UP_STEPS = 1
 MEASURE_EVERY = 8.0  # times its own duration pass between two measurements: at most a ninth of the time
 MAX_FINAL_SHARE = 0.25  # of the training time, for measuring the last weights
 MAX_OVERRUN = 0.05  # of the budget, where measuring takes longer than expected
@@ -103,7 +103,7 @@ class EpochClock:
         self.update_reserve()
 
     def step_s(self) -> float:
-        """Mean duration of a step, without the first ones, which take many times as long; 0 until there are others."""
+        """Mean duration of a step, without the first, which takes many times as long; 0 until there are others."""
         return self.steps_s / max(1, self.num_steps - WARM_UP_STEPS)
 
     def expected_measure_s(self) -> float:
