@@ -20,7 +20,7 @@ from PIL import Image  # noqa: E402
 
 MARGIN, BACKGROUND = 12, (255, 255, 255)
 REAL = ["--real", "player:Mode7Kart-v0", "--real-path", str(HERE.parent / "ppo")]
-PICTURE_SIZE, FILM_SIZE = (768, 400), (448, 262)
+PICTURE_SIZE, FILM_SIZE = (768, 400), (384, 230)
 VIEWS = (  # view, page of the help, whether the rewind key is held
     ("world model", 0, False),
     ("world model", 1, False),
@@ -29,7 +29,7 @@ VIEWS = (  # view, page of the help, whether the rewind key is held
 BOTH_AFTER = 75  # frames
 MISTAKE = ({"up", "left"}, 26)  # keys, frames
 REWOUND = 36  # frames
-COLORS = 96  # of the film: fewer make it smaller
+COLORS = 64  # of the film: fewer make it smaller
 
 
 class Film:
