@@ -25,16 +25,14 @@ from dream.common.errors import InputError, run_script, shorten
 from dream.common.files import locked_folder
 from dream.common.startup import ArgumentParser, command_line
 from dream.pipeline.child import Child
-from dream.pipeline.progress import previews, summary
+from dream.pipeline.progress import summary
 from dream.pipeline.run_state import RunState
 from dream.pipeline.stages import MIN_MINUTES, Folder, Source, Stage, make_stage, play_command, stage_names
 from dream.window.display import has_display
-from dream.window.progress_window import ProgressWindow
-from tqdm import tqdm
+from dream.window.progress_display import ProgressDisplay
 
 OUTPUT_DIR = Path(__file__).resolve().parents[1] / "output"
-PREVIEW_SECONDS = 60
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -73,96 +71,50 @@ def main(args: argparse.Namespace) -> None:
     with locked_folder(folder.path):
         state = RunState.load(folder.path, args.source)
         state.extend(args.max_minutes)
-        print(f"{args.source.name}: {describe(args, state)}")
-        window = ProgressWindow.open(f"{args.source.name}: training") if has_display() else None
-        with tqdm(total=100, bar_format="{desc} {percentage:3.0f}%|{bar:20}| {postfix}") as bar:
-            for name in stage_names(args.source, args.max_minutes):
+        print(describe(state))
+        with ProgressDisplay(folder, state) as display:
+            for name in stage_names(args.source, state.max_minutes):
                 if name == "record" and not state.is_finished(name) and folder.recording.exists():
-                    bar.write(
-                        f"{folder.recording} was stopped early and is used as it is; remove it to record anew"
-                    )
+                    display.write(f"{folder.recording} was stopped early and is used as it is")
                 elif not state.is_finished(name):
-                    minutes = state.begin(name, args.max_minutes)
                     run_stage(
-                        make_stage(name, folder, minutes, args.max_minutes), folder, state, args, bar, window
+                        make_stage(name, folder, state.begin(name), state.max_minutes), folder, state, display
                     )
                 state.finish(name)
-        show_preview("finished", folder, state, args, window)
-        if window:
-            window.close()
+            display.show("finished")
     print(f"finished after {state.elapsed_s / 60:.0f} minutes: {summary(folder)}")
     print("play: " + command_line("sd/play_sd.py", "--model-path", folder.model / "final.pt"))
     if args.play:
         play(folder)
 
 
-def describe(args: argparse.Namespace, state: RunState) -> str:
+def describe(state: RunState) -> str:
     """What will happen, for the first line."""
-    left = max(0.0, args.max_minutes - state.elapsed_s / 60)
-    gone = f"continued after {state.elapsed_s / 60:.0f} minutes, " if state.elapsed_s else ""
-    return f"{gone}about {left:.0f} minutes until you can play; Ctrl-C stops, the same command continues"
+    elapsed = state.elapsed_s / 60
+    begin = f"{elapsed:.0f} minutes are done, " if elapsed else ""
+    left = max(0.0, state.max_minutes - elapsed)
+    return f"{begin}about {left:.0f} minutes until you can play; Ctrl-C stops, the same command continues"
 
 
-def run_stage(
-    stage: Stage,
-    folder: Folder,
-    state: RunState,
-    args: argparse.Namespace,
-    bar: tqdm,
-    window: ProgressWindow | None,
-) -> None:
-    """Runs a stage's script to its end. Raises InputError if it fails, KeyboardInterrupt if it or this is stopped."""
+def run_stage(stage: Stage, folder: Folder, state: RunState, display: ProgressDisplay) -> None:
+    """Runs a stage's script to its end. Raises InputError if it fails, KeyboardInterrupt if this is stopped."""
     child = Child(stage.command, folder.path / "log.txt")
-    next_preview = 0.0
     try:
         while child.is_running:
             time.sleep(POLL_SECONDS)
             state.tick()
-            if window:
-                window.update()
-            while child.lines:
-                bar.write(child.lines.popleft())
-            show_bar(stage, folder, state, args, bar)
-            if time.monotonic() >= next_preview:
-                next_preview = time.monotonic() + PREVIEW_SECONDS
-                show_preview(stage.title, folder, state, args, window)
-                state.save()
+            display.update(stage.title, child.take_lines())
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt):
-            bar.write("stopping: what is done is saved; the same command continues")
+            display.write("stopping: what is done is saved; the same command continues")
         child.stop()
         state.save()
         raise
     status = child.finish()
-    while child.lines:
-        bar.write(child.lines.popleft())
+    display.update(stage.title, child.take_lines())
     if status:
         reason = shorten(child.last_line.removeprefix("error: "), 200) or f"exit status {status}"
         raise InputError(f"{stage.title}: {reason} (see {folder.path / 'log.txt'})")
-
-
-def show_bar(stage: Stage, folder: Folder, state: RunState, args: argparse.Namespace, bar: tqdm) -> None:
-    """Redraws the bar of the whole run: elapsed and remaining minutes, the stage, and how good the model is."""
-    elapsed = state.elapsed_s / 60
-    bar.n = min(100, 100 * elapsed / args.max_minutes)
-    bar.set_description_str(f"{elapsed:.0f} of {args.max_minutes:g} minutes", refresh=False)
-    bar.set_postfix_str(", ".join(filter(None, (stage.title, summary(folder)))), refresh=False)
-    bar.update(0)
-
-
-def show_preview(
-    title: str, folder: Folder, state: RunState, args: argparse.Namespace, window: ProgressWindow | None
-) -> None:
-    """Writes preview.png, and shows it if there is a window."""
-    from dream.window.progress_picture import draw_progress, save_progress
-
-    elapsed, left = state.elapsed_s / 60, max(0.0, args.max_minutes - state.elapsed_s / 60)
-    line = ", ".join(filter(None, (f"{elapsed:.0f} minutes, {left:.0f} left: {title}", summary(folder))))
-    pictures = previews(folder, state.action_names(folder.recording))
-    surface = draw_progress(args.source.name, line, elapsed / args.max_minutes, pictures)
-    save_progress(surface, folder.path / "preview.png")
-    if window:
-        window.show(surface)
 
 
 def play(folder: Folder) -> None:

@@ -98,22 +98,22 @@ def test_a_big_gpu_gets_large_batches(tmp_path, monkeypatch):
 def test_a_run_is_continued(tmp_path):
     state = RunState.load(tmp_path, GAME)
     state.extend(45)
-    assert state.begin("record", 45) == 4.5
+    assert state.begin("record") == 4.5
     state.finish("record")
     state.elapsed_s = 300.0
-    minutes = state.begin("autoencoder", 45)
+    minutes = state.begin("autoencoder")
     again = RunState.load(tmp_path, GAME)
     again.extend(45)
     again.elapsed_s = 600.0
     assert again.is_finished("record") and not again.is_finished("autoencoder")
-    assert again.begin("autoencoder", 45) == minutes  # as planned when it began
+    assert again.begin("autoencoder") == minutes  # as planned when it began
 
 
 def test_a_larger_budget_trains_the_model_further(tmp_path):
     state = RunState.load(tmp_path, GAME)
     state.extend(45)
     for name in stage_names(GAME, 45):
-        state.begin(name, 45)
+        state.begin(name)
         state.finish(name)
     state.extend(30)
     assert state.is_finished("model")
@@ -124,7 +124,7 @@ def test_a_larger_budget_trains_the_model_further(tmp_path):
         and not state.is_finished("model")
         and not state.is_finished("export")
     )
-    assert state.begin("model", 90) == pytest.approx(44)
+    assert state.begin("model") == pytest.approx(44)
 
 
 def test_a_folder_of_another_game_is_refused(tmp_path):
@@ -299,5 +299,5 @@ def test_from_a_game_to_a_film_with_a_stop_in_between(tmp_path):
     assert json.loads((folder / "run.json").read_text())["finished"] == ["record"]
     second = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert second.returncode == 0, second.stderr
-    assert "continued after" in second.stdout and "finished after" in second.stdout
+    assert "minutes are done, about" in second.stdout and "finished after" in second.stdout
     assert (folder / "film.gif").stat().st_size > 10_000 and (folder / "preview.png").stat().st_size > 10_000

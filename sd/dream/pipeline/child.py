@@ -48,6 +48,10 @@ class Child:
             if SHOWN_LINES.search(line):
                 self.lines.append(line)
 
+    def take_lines(self) -> list[str]:
+        """The new lines that are to be shown."""
+        return [self.lines.popleft() for _ in range(len(self.lines))]
+
     @property
     def is_running(self) -> bool:
         return self.process.poll() is None

@@ -63,10 +63,10 @@ class RunState:
             self.max_minutes = float(max_minutes)
         self.save()
 
-    def begin(self, name: str, max_minutes: float) -> float:
+    def begin(self, name: str) -> float:
         """Returns what the stage may take, with its earlier parts: as planned when it began, minutes."""
         if name not in self.minutes:
-            self.minutes[name] = plan_minutes(name, max_minutes, self.elapsed_s / 60)
+            self.minutes[name] = plan_minutes(name, self.max_minutes, self.elapsed_s / 60)
             self.save()
         return self.minutes[name]
 

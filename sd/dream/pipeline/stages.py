@@ -17,7 +17,7 @@ BUILT_IN_GAME = "Mode7Kart-v0"  # the only game that has a pretrained agent
 # Fractions of the budget. Measurements: sd/NOTES.md, "Your own game".
 RECORD_FRACTION = 0.1  # at most
 AGENT_FRACTION = 0.1
-AUTOENCODER_FRACTION = 0.25  # of the time that is left for both trainings
+AUTOENCODER_FRACTION = 0.2  # of the time that is left for both trainings
 EXPORT_MINUTES = 1.0  # kept for the export; at most EXPORT_FRACTION
 EXPORT_FRACTION = 0.1
 AGENT_FROM_MINUTES = 120.0  # a shorter budget is too short for an agent that plays better than at random
@@ -87,7 +87,8 @@ def stage_names(source: Source, max_minutes: float) -> list[str]:
     names = ["autoencoder", "model", "export"]
     if source.videos or source.game:
         names.insert(0, "record")
-    if source.game and source.game != BUILT_IN_GAME and max_minutes >= AGENT_FROM_MINUTES:
+    wants_agent = source.game not in (None, BUILT_IN_GAME) and "--policy" not in source.options
+    if wants_agent and max_minutes >= AGENT_FROM_MINUTES:
         names.insert(0, "agent")
     return names
 
@@ -138,7 +139,7 @@ def agent_command(folder: Folder, minutes: float, max_minutes: float) -> Sequenc
 
 def record_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
     frames = max(MIN_FRAMES, min(MAX_FRAMES, int(FRAMES_PER_MINUTE * max_minutes)))
-    policy = ["--policy", "sticky"]
+    policy = []  # random actions, the recorder's default without an agent
     if folder.source.game == BUILT_IN_GAME:
         policy = ["--policy", "agent=1,wander=4,sticky=3"]
     elif (folder.agent / "best.pt").is_file():
