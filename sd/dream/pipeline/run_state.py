@@ -34,8 +34,8 @@ class RunState:
             return state
         try:
             saved = json.loads(state.path.read_text(encoding="utf-8"))
-            for name, kind in (("source", dict), ("minutes", dict), ("finished", list), ("elapsed_s", float),
-                               ("max_minutes", float)):  # fmt: skip
+            for name, kind in (("source", dict), ("minutes", dict), ("finished", list), ("elapsed_s", (int, float)),
+                               ("max_minutes", (int, float))):  # fmt: skip
                 if not isinstance(saved[name], kind):
                     raise TypeError(name)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

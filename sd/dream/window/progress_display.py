@@ -22,7 +22,7 @@ class ProgressDisplay:
         self.next_preview, self.window = 0.0, None
 
     def __enter__(self) -> "ProgressDisplay":
-        bar_format = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}"
+        bar_format = "{percentage:3.0f}%|{bar:20}| {desc}"
         self.bar = progress_bar(total=self.state.max_minutes, bar_format=bar_format)
         try:
             from dream.window import progress_picture, progress_window
@@ -58,8 +58,8 @@ class ProgressDisplay:
 
     def redraw_bar(self, title: str) -> None:
         elapsed, total = self.state.elapsed_s / 60, self.state.max_minutes
-        self.bar.set_description_str(f"{elapsed:.0f} of {total:g} minutes", refresh=False)
-        self.bar.set_postfix_str(", ".join(filter(None, (title, summary(self.folder)))), refresh=False)
+        parts = (f"{elapsed:.0f} of {total:g} minutes", title, summary(self.folder))
+        self.bar.set_description_str(", ".join(filter(None, parts)), refresh=False)
         self.bar.update(min(elapsed, total) - self.bar.n)
 
     def show(self, title: str) -> None:

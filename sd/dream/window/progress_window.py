@@ -9,7 +9,8 @@ from dream.window.screen import init_display, open_window
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # after the line above, which silences a banner on stdout
 
-SIZE = (1000, 640)  # of the window at first, pixels
+HEIGHT, ASPECT = 920, 0.82  # of the window at first: pixels, width to height
+DESKTOP_FRACTION = 0.85  # of the desktop's height, at most
 
 
 class ProgressWindow:
@@ -19,8 +20,8 @@ class ProgressWindow:
     def open(cls, title: str) -> Optional["ProgressWindow"]:
         """The window, or None if none can be opened."""
         try:
-            init_display()
-            open_window(SIZE)
+            height = min(HEIGHT, round(DESKTOP_FRACTION * init_display()[1]))
+            open_window((round(ASPECT * height), height))
         except pygame.error:
             return None
         pygame.display.set_caption(title)
