@@ -26,7 +26,7 @@ from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, check_opencv, default_suffix
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import WANTED, check_kind
-from dream.inference.load_networks import find_network, load_policy, pick_runtime
+from dream.inference.load_networks import find_agent, find_network, load_policy, pick_runtime
 from dream.inference.network_file import load_network
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
@@ -108,7 +108,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.decoder_path = args.decoder_path or args.model_path.parent / "decoder.pt"
     args.trajectory_path = args.trajectory_path or default_start_states(args.model_path)
-    args.agent_path = args.agent_path or find_network(args.model_path, "agent.npz", HERE / "pretrained")
     check_args(parser, args)
     return args
 
@@ -140,8 +139,6 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error(
             "--record FILE.npz holds the world model alone: for the game next to it, name an .mp4 or .gif"
         )
-    if args.driver == "agent" and not args.agent_path:
-        parser.error("--driver agent needs --agent-path")
     if args.real is None and (args.real_path or args.real_settings):
         parser.error("--real-path and --real-settings need --real")
 
@@ -199,8 +196,11 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
     elif args.headless or args.driver == "list":
         num_frames = args.frames or round(FALLBACK_SECONDS * fps)
         script = ("action list", keys.demo_actions(env.action_keys, num_frames, env.fps))
-    load_agent = partial(load_policy, args.agent_path, env.action_names, env.backend)
-    controllers = make_controllers(env, script, load_agent if args.agent_path else None, args.seed)
+    agent_path = args.agent_path or find_agent(args.model_path, env.action_names, HERE / "pretrained")
+    if args.driver == "agent" and not agent_path:
+        raise InputError("--driver agent: there is no agent of this game; --agent-path names one")
+    load_agent = partial(load_policy, agent_path, env.action_names, env.backend)
+    controllers = make_controllers(env, script, load_agent if agent_path else None, args.seed)
     real = None
     if args.real:
         real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)

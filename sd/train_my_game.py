@@ -25,9 +25,19 @@ from dream.common.errors import InputError, run_script, shorten
 from dream.common.files import locked_folder
 from dream.common.startup import ArgumentParser, command_line
 from dream.pipeline.child import Child
-from dream.pipeline.progress import summary
+from dream.pipeline.progress import rollout_quality, summary
 from dream.pipeline.run_state import RunState
-from dream.pipeline.stages import MIN_MINUTES, Folder, Source, Stage, make_stage, play_command, stage_names
+from dream.pipeline.stages import (
+    MAX_MINUTES,
+    MIN_MINUTES,
+    Folder,
+    Source,
+    Stage,
+    make_stage,
+    play_command,
+    stage_names,
+)
+from dream.pipeline.stopped_recording import keep_or_remove
 from dream.window.display import has_display
 from dream.window.progress_display import ProgressDisplay
 
@@ -51,31 +61,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--play", action=argparse.BooleanOptionalAction, default=True,
                         help="open the window at the end (default: --play)")  # fmt: skip
     args = parser.parse_args(own)
-    if not args.max_minutes >= MIN_MINUTES:
-        parser.error(f"--max-minutes {args.max_minutes:g}: must be at least {MIN_MINUTES:g}")
+    if not MIN_MINUTES <= args.max_minutes <= MAX_MINUTES:
+        parser.error(f"--max-minutes {args.max_minutes:g}: must be from {MIN_MINUTES:g} to {MAX_MINUTES:g}")
     if options and args.recording:
         parser.error("options after -- are for --game or --videos")
     if args.videos and not Path(args.videos).is_dir():
         parser.error(f"--videos {args.videos}: there is no such folder")
     if args.recording and not Path(args.recording).is_file():
         parser.error(f"--recording {args.recording}: there is no such file")
-    args.source = Source(args.game, args.videos, args.recording, tuple(options))
+    videos, recording = (path and str(Path(path).resolve()) for path in (args.videos, args.recording))
+    args.source = Source(args.game, videos, recording, tuple(options))
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", args.source.name).strip("-.") or "game"
     args.output_dir = args.output_dir or OUTPUT_DIR / name
     return args
 
 
 def main(args: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the script that runs is stopped as well
+    for name in ("SIGTERM", "SIGHUP"):  # the script that runs is stopped as well
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     folder = Folder(args.output_dir, args.source)
     with locked_folder(folder.path):
         state = RunState.load(folder.path, args.source)
         state.extend(args.max_minutes)
         print(describe(state))
         with ProgressDisplay(folder, state) as display:
-            for name in stage_names(args.source, state.max_minutes):
-                if name == "record" and not state.is_finished(name) and folder.recording.exists():
-                    display.write(f"{folder.recording} was stopped early and is used as it is")
+            for name in stage_names(args.source, state.max_minutes, state.is_finished("record")):
+                kept = "" if name != "record" or state.is_finished(name) else keep_or_remove(folder)
+                if kept:
+                    display.write(kept)
                 elif not state.is_finished(name):
                     run_stage(
                         make_stage(name, folder, state.begin(name), state.max_minutes), folder, state, display
@@ -83,6 +97,12 @@ def main(args: argparse.Namespace) -> None:
                 state.finish(name)
             display.show("finished")
     print(f"finished after {state.elapsed_s / 60:.0f} minutes: {summary(folder)}")
+    quality = rollout_quality(folder)
+    if quality and not quality.moves:
+        more = max(90, round(4 * state.max_minutes))
+        print(
+            f"this is hardly better than a still picture: the same command with --max-minutes {more} trains on"
+        )
     print("play: " + command_line("sd/play_sd.py", "--model-path", folder.model / "final.pt"))
     if args.play:
         play(folder)
@@ -98,27 +118,29 @@ def describe(state: RunState) -> str:
 
 def run_stage(stage: Stage, folder: Folder, state: RunState, display: ProgressDisplay) -> None:
     """Runs a stage's script to its end. Raises InputError if it fails, KeyboardInterrupt if this is stopped."""
-    child = Child(stage.command, folder.path / "log.txt")
+    script = Child(stage.command, folder.path / "log.txt")
     try:
-        while child.is_running:
+        while script.is_running:
             time.sleep(POLL_SECONDS)
-            state.tick()
-            display.update(stage.title, child.take_lines())
-    except BaseException as problem:
-        if isinstance(problem, KeyboardInterrupt):
-            display.write("stopping: what is done is saved; the same command continues")
-        child.stop()
-        state.save()
+            state.tick(stage.name)
+            display.update(stage.title, script.take_lines())
+    except BaseException:
+        print("\nstopping: what is done is saved; the same command continues", file=sys.stderr)
         raise
-    status = child.finish()
-    display.update(stage.title, child.take_lines())
-    if status:
-        reason = shorten(child.last_line.removeprefix("error: "), 200) or f"exit status {status}"
+    finally:
+        status = script.stop() if script.is_running else script.finish()
+        state.tick(stage.name)
+        state.save()
+    display.update(stage.title, script.take_lines())
+    if status and stage.name == "export":  # the trained model plays without
+        display.write(f"note: not exported ({shorten(script.last_line, 200)}); it is played with PyTorch")
+    elif status:
+        reason = shorten(script.last_line.removeprefix("error: "), 200) or f"exit status {status}"
         raise InputError(f"{stage.title}: {reason} (see {folder.path / 'log.txt'})")
 
 
 def play(folder: Folder) -> None:
-    """Opens the window; without a display, writes a video of ten seconds."""
+    """Opens the window; without a display, writes a short video."""
     video = None if has_display() else folder.path / "film.gif"
     if subprocess.run(play_command(folder, video)).returncode:
         raise InputError("the window could not be opened: see the message above")

@@ -16,7 +16,7 @@ from dream.inference import export_network as export_module
 from dream.inference import load_networks
 from dream.inference.export_network import export_network
 from dream.inference.input_files import file_kind
-from dream.inference.load_networks import find_network, load_policy, pick_runtime
+from dream.inference.load_networks import find_agent, find_network, load_policy, pick_runtime
 from dream.inference.network_file import VIEWS_SHAPE, load_network, read_network, write_network
 from dream.models.agent import load_agent
 from dream.models.view_network import ViewNetwork
@@ -148,9 +148,14 @@ def test_kinds_of_network_files(agent_path):
 def test_networks_are_looked_for_next_to_the_model(tmp_path):
     """A model of another track has no pretrained lap probe; the pretrained agent is an offer that may not fit."""
     assert find_network(tmp_path / "model.pt", "laps.npz") is None
-    assert find_network(tmp_path / "model.pt", "agent.npz", PRETRAINED) == PRETRAINED / "agent.npz"
+    model, names = tmp_path / "model.pt", GAME.action_names
+    assert (
+        find_agent(model, read_network(PRETRAINED / "agent.npz", "agent")[1], PRETRAINED)
+        == PRETRAINED / "agent.npz"
+    )
+    assert find_agent(model, ("jump", "duck"), PRETRAINED) is None  # Tab offered it in every game
     (tmp_path / "agent.npz").touch()
-    assert find_network(tmp_path / "model.pt", "agent.npz", PRETRAINED) == tmp_path / "agent.npz"
+    assert find_agent(model, names, PRETRAINED) == tmp_path / "agent.npz"
 
 
 def test_without_a_runtime_the_message_says_what_to_install(monkeypatch):

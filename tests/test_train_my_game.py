@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pygame
 import pytest
 import torch
@@ -21,6 +22,7 @@ from dream.pipeline.child import Child
 from dream.pipeline.progress import Preview, previews, summary
 from dream.pipeline.run_state import RunState
 from dream.pipeline.stages import Folder, Source, make_stage, plan_minutes, stage_names
+from dream.pipeline.stopped_recording import keep_or_remove
 from dream.window.progress_picture import WIDTH, draw_progress, load_grid, save_progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +89,7 @@ def test_a_stopped_training_is_resumed(tmp_path):
 
 def test_a_big_gpu_gets_large_batches(tmp_path, monkeypatch):
     folder = Folder(tmp_path, GAME)
+    monkeypatch.setattr(stages, "has_big_gpu", lambda: False)
     assert "--batch-size" not in make_stage("model", folder, 1, 45).command
     monkeypatch.setattr(stages, "has_big_gpu", lambda: True)
     assert "--batch-size" in make_stage("model", folder, 1, 45).command
@@ -100,11 +103,11 @@ def test_a_run_is_continued(tmp_path):
     state.extend(45)
     assert state.begin("record") == 4.5
     state.finish("record")
-    state.elapsed_s = 300.0
+    state.seconds["record"] = 300.0
     minutes = state.begin("autoencoder")
     again = RunState.load(tmp_path, GAME)
     again.extend(45)
-    again.elapsed_s = 600.0
+    again.seconds["autoencoder"] = 300.0
     assert again.is_finished("record") and not again.is_finished("autoencoder")
     assert again.begin("autoencoder") == minutes  # as planned when it began
 
@@ -117,19 +120,19 @@ def test_a_larger_budget_trains_the_model_further(tmp_path):
         state.finish(name)
     state.extend(30)
     assert state.is_finished("model")
-    state.elapsed_s = 45 * 60.0
+    state.seconds = {"record": 300.0, "autoencoder": 480.0, "model": 1860.0, "export": 60.0}  # 45 minutes
     state.extend(90)
     assert (
         state.is_finished("autoencoder")
         and not state.is_finished("model")
         and not state.is_finished("export")
     )
-    assert state.begin("model") == pytest.approx(44)
+    assert state.begin("model") == pytest.approx(31 + 44)  # the script counts the time of its earlier parts
 
 
 def test_a_folder_of_another_game_is_refused(tmp_path):
     RunState.load(tmp_path, GAME).save()
-    with pytest.raises(InputError, match="holds a run of something else: choose another --output-dir"):
+    with pytest.raises(InputError, match="holds the run of another game or other options: choose"):
         RunState.load(tmp_path, Source(game="CarRacing-v3"))
 
 
@@ -155,12 +158,48 @@ def test_warnings_are_shown_and_all_is_in_the_log(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_a_stopped_script_can_save(tmp_path):
-    code = "import time, pathlib, sys\ntry: print('ready'); time.sleep(60)\nexcept KeyboardInterrupt: print('saved')"
+    code = "import time\ntry: print('note: ready'); time.sleep(60)\nexcept KeyboardInterrupt: print('note: saved')"
     child = run_child(tmp_path, code)
-    while "ready" not in (tmp_path / "log.txt").read_text():
+    while not child.take_lines():
+        assert child.is_running
         time.sleep(0.02)
-    child.stop()
-    assert "saved" in (tmp_path / "log.txt").read_text()
+    assert child.stop() == 0
+    assert child.take_lines() == ["note: saved"]
+
+
+def test_options_can_be_corrected_until_something_is_recorded(tmp_path):
+    state = RunState.load(tmp_path, Source(game="A-v0", options=("--track", "9")))
+    state.extend(45)
+    corrected = RunState.load(tmp_path, Source(game="A-v0", options=("--track", "2")))
+    corrected.finish("record")
+    with pytest.raises(InputError, match="other options"):
+        RunState.load(tmp_path, Source(game="A-v0"))
+
+
+def test_no_agent_is_trained_after_the_recording():
+    assert "agent" not in stage_names(GAME, 480, is_recorded=True)
+    for options in (("--policy", "random"), ("--policy=random",), ("--agent", "best.pt")):
+        assert "agent" not in stage_names(Source(game="A-v0", options=options), 480)
+
+
+def test_the_agent_gets_only_the_options_of_the_game(tmp_path):
+    options = ("--frames", "9", "--frame-size", "96", "96", "--n-envs", "4", "--track=2")
+    command = make_stage("agent", Folder(tmp_path, Source(game="A-v0", options=options)), 9, 480).command
+    assert command[-4:] == ("--frame-size", "96", "96", "--track=2")
+
+
+@pytest.mark.parametrize(
+    ("steps", "varied", "is_kept"), [(1100, True, True), (1100, False, False), (40, True, False)]
+)
+def test_what_a_stopped_recorder_has_left(tmp_path, steps, varied, is_kept):
+    """A recording of a still picture was trained on by the second call."""
+    folder = Folder(tmp_path, GAME)
+    frames = np.zeros((2, steps, 3, 16, 16), np.uint8)
+    frames[:, ::2] += varied
+    np.savez(folder.recording, frames=frames, actions=np.zeros((2, steps), np.int64))
+    (tmp_path / "recording.recording" / "part").mkdir(parents=True)
+    assert ("is used as it is" in keep_or_remove(folder)) == is_kept == folder.recording.exists()
+    assert not (tmp_path / "recording.recording").exists()  # the recorder would refuse to begin
 
 
 # ------------------------------------------------------------------------------------------------ previews
@@ -169,7 +208,9 @@ def test_a_stopped_script_can_save(tmp_path):
 def write_metrics(run_dir: Path, **values: float) -> None:
     run_dir.mkdir(exist_ok=True)
     names = [name.replace("__", "/") for name in values]
-    (run_dir / "metrics.csv").write_text(f"step,{','.join(names)}\n1,{','.join(map(str, values.values()))}\n")
+    not_measured = "2" + "," * len(names)
+    lines = [f"step,{','.join(names)}", f"1,{','.join(map(str, values.values()))}", not_measured, ""]
+    (run_dir / "metrics.csv").write_text("\n".join(lines))
 
 
 def save_grid(path: Path, rows: int = 2, columns: int = 3) -> Path:
@@ -247,8 +288,9 @@ def test_weights_of_another_frame_size_and_other_actions_are_copied():
         (["--game", "A", "--recording", "b.npz"], "not allowed with"),
         (["--videos", "missing"], "there is no such folder"),
         (["--recording", "missing.npz"], "there is no such file"),
-        (["--game", "A", "--max-minutes", "0"], "must be at least 1"),
-        (["--game", "A", "--max-minutes", "nan"], "must be at least 1"),
+        (["--game", "A", "--max-minutes", "0"], "must be from 1 to"),
+        (["--game", "A", "--max-minutes", "nan"], "must be from 1 to"),
+        (["--game", "A", "--max-minutes", "inf"], "must be from 1 to"),
         (["--recording", __file__, "--", "--track", "2"], "are for --game or --videos"),
     ],
 )

@@ -76,6 +76,6 @@ def check_agent_actions(path: object, names: Sequence[str], action_names: Sequen
     """Raises InputError unless the agent at `path`, whose actions are `names`, has those of the world model."""
     if tuple(names) != tuple(action_names):
         raise InputError(
-            f"{path} has the actions {tuple(names)}, the world model {tuple(action_names)}: choose an agent of the "
-            "same game"
+            f"{path} does not fit: it has the actions {', '.join(names)}; the world model has those of another game, "
+            f"{', '.join(action_names)}: choose an agent that train_ppo.py has trained on that game"
         )

@@ -1,6 +1,14 @@
-"""Largest values of settings that are read from files: larger ones are damage, or would take hours or all memory."""
+"""Largest values of settings that are read from files (larger ones are damage, or would take hours or all memory), and
+of what is drawn."""
 
 MAX_STEPS = 100  # sampling steps per frame
 MIN_FPS, MAX_FPS = 0.1, 1000  # frames per second
 MAX_CONTEXT = 64  # frames that the next one is predicted from
 MAX_FRAME_SKIP = 1000  # frames of the game per decision, and frames that are merged into one picture
+
+# Of the preview pictures of a training
+MAX_ACTION_ROWS = 12  # actions that are shown
+ACTION_EVERY, FILM_EVERY = (
+    4,
+    8,
+)  # frames from picture to picture: of an action that is held, and of a recorded rollout

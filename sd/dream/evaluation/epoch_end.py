@@ -99,7 +99,8 @@ def measure_and_draw(run: Run, state: TrainState, loop: TrainingLoop) -> tuple[d
                 latents = first_rollout(state.ema, held_out, steps, count)
                 save_film(run.decoder, held_out, latents, path.with_name(f"{path.name}_film.png"))
         except OutOfTime:
-            bar.write("measuring takes longer than expected: left out")
+            left_out = "its preview is" if metrics else "it is"
+            bar.write(f"measuring takes longer than expected: {left_out} left out")
     return metrics, score
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dream.common.limits import ACTION_EVERY, FILM_EVERY, MAX_ACTION_ROWS
 from dream.evaluation.image_grid import save_image_grid
-from dream.evaluation.validation import MAX_ACTION_ROWS, ValidationSet, rollout_each_action
+from dream.evaluation.validation import ValidationSet, rollout_each_action
 from dream.models.autoencoder import Decoder, decode
 from dream.models.rollout import rollout
 from dream.models.unet import UNet
 
-EVERY = 8  # only every 8th frame of the rollout is drawn
 ACTION_FRAMES = 13  # generated under each action
 
 
@@ -30,14 +30,14 @@ def save_action_preview(
     """Writes a picture of one row for each action, held from one start."""
     context = held_out.long_context[:1]
     actions = held_out.long_actions[:1, : context.shape[1]]
-    rows = rollout_each_action(unet, decoder, context, actions, steps, ACTION_FRAMES, 4, on_frames)
+    rows = rollout_each_action(unet, decoder, context, actions, steps, ACTION_FRAMES, ACTION_EVERY, on_frames)
     save_image_grid(rows, path)
 
 
 def save_film(decoder: Decoder, held_out: ValidationSet, latents: Tensor, path: Path) -> None:
     """Writes a picture of the first held-out rollout, whose latents (F, C, h, w) are given, below the real frames."""
-    shown = decode(decoder, latents[::EVERY])
-    save_image_grid([held_out.long_frames[0, 1::EVERY][: len(shown)], shown], path)
+    shown = decode(decoder, latents[::FILM_EVERY])
+    save_image_grid([held_out.long_frames[0, 1::FILM_EVERY][: len(shown)], shown], path)
 
 
 def first_rollout(

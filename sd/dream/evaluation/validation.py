@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dream.common.errors import InputError
+from dream.common.limits import MAX_ACTION_ROWS
 from dream.data.latents import frames_at, gather_windows
 from dream.data.splits import window_starts
 from dream.data.trajectories import Trajectories
@@ -19,7 +20,6 @@ from dream.models.unet import UNet
 BATCH = 16  # windows
 NUM_WINDOWS = 96  # for the next frame
 NUM_ROLLOUTS = 8
-MAX_ACTION_ROWS = 12  # actions in the preview
 HORIZONS = (4, 16, 64)  # frames into a rollout at which it is compared with the recording
 
 

@@ -15,10 +15,20 @@ from dream.inference.runtimes import RUNTIMES, RuntimeUnavailable
 from dream.inference.select_backend import is_available
 
 
-def find_network(model_path: Path, name: str, pretrained: Path | None = None) -> Path | None:
-    """The network file `name` next to the model; if there is none, that of the folder `pretrained`; else None."""
-    folders = [Path(model_path).parent, *([pretrained] if pretrained else [])]
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+def find_network(model_path: Path, name: str) -> Path | None:
+    """The network file `name` next to the model, or None."""
+    path = Path(model_path).parent / name
+    return path if path.is_file() else None
+
+
+def find_agent(model_path: Path, action_names: tuple[str, ...], pretrained: Path) -> Path | None:
+    """The agent.npz next to the model; or that of the folder `pretrained`, if it has the world model's actions; or
+    None. Raises InputError if the latter is damaged."""
+    own, other = find_network(model_path, "agent.npz"), pretrained / "agent.npz"
+    if own or not other.is_file():
+        return own
+    _, names = read_network(other, "agent")
+    return other if tuple(names) == tuple(action_names) else None
 
 
 def pick_runtime(backend: object, path: Path) -> str:

@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-STOP_SECONDS = 60  # how long a stopped script may take to save what it has
-# What a person needs to read while the scripts run; the rest is in the log.
-SHOWN_LINES = re.compile(r"^(error|warning|note|assumed|chosen)\b| are scaled to ")
+from dream.common.startup import join_command
+
+STOP_SECONDS = 600  # how long a stopped script may take to save what it has: a recording of 14 GB is packed
+# What a person needs to read while the scripts run; the rest is in the log. Advice to resume is for who runs a script
+# alone.
+SHOWN_LINES = re.compile(r"^(?!.*--(resume|max-minutes))((warning|note|assumed|chosen)\b|.* are scaled to )")
 
 
 class Child:
@@ -22,7 +25,7 @@ class Child:
         self.last_line = ""
         # A file of the log stays open for one script; the next one appends.
         self.log = open(log_path, "a", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self.log.write(f"\n$ {' '.join(command)}\n")
+        self.log.write(f"\n$ {join_command([*command])}\n")
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -63,7 +66,7 @@ class Child:
         self.log.close()
         return status
 
-    def stop(self) -> None:
+    def stop(self) -> int:
         """Ends it as Ctrl-C does, so that it saves what it has; by force after STOP_SECONDS or a second Ctrl-C."""
         try:
             if os.name != "nt":  # there Ctrl-C reaches it by itself
@@ -71,4 +74,4 @@ class Child:
             self.process.wait(STOP_SECONDS)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self.process.kill()
-        self.finish()
+        return self.finish()

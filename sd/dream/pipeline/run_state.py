@@ -12,15 +12,17 @@ from dream.pipeline.stages import Source, plan_minutes
 
 NAME = "run.json"
 EXTENDED_STAGES = ("model", "export")  # those that a larger budget continues
+KINDS = {"source": dict, "minutes": dict, "seconds": dict, "finished": list, "max_minutes": (int, float)}
 
 
 class RunState:
-    """`elapsed_s`: seconds that the run has taken so far, without the time between its parts."""
+    """`source`: `asdict` of a Source. `max_minutes`: the budget. `minutes`: by stage that has begun, what it may take.
+    `seconds`: by stage, what it has taken. `finished`: names of stages."""
 
     def __init__(self, path: Path, source: dict) -> None:
-        self.path, self.source = path, source
-        self.elapsed_s, self.max_minutes = 0.0, 0.0
-        self.minutes: dict[str, float] = {}  # of each stage that has begun: what it may take
+        self.path, self.source, self.max_minutes = path, source, 0.0
+        self.minutes: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
         self.finished: list[str] = []
         self._last_tick = time.monotonic()
         self._action_names: tuple[str, ...] = ()
@@ -34,24 +36,37 @@ class RunState:
             return state
         try:
             saved = json.loads(state.path.read_text(encoding="utf-8"))
-            for name, kind in (("source", dict), ("minutes", dict), ("finished", list), ("elapsed_s", (int, float)),
-                               ("max_minutes", (int, float))):  # fmt: skip
+            for name, kind in KINDS.items():
                 if not isinstance(saved[name], kind):
                     raise TypeError(name)
+            if not all(
+                type(value) in (int, float)
+                for name in ("minutes", "seconds")
+                for value in saved[name].values()
+            ):
+                raise TypeError("minutes")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise InputError(
-                f"{state.path} is damaged: choose another --output-dir, or remove the folder"
+                f"{state.path} is damaged: choose another --output-dir, or remove {folder}"
             ) from None
-        if saved["source"] != state.source:
-            raise InputError(f"{folder} holds a run of something else: choose another --output-dir")
-        for name in ("minutes", "finished", "elapsed_s", "max_minutes"):
+        # Until something is recorded, other options are a correction.
+        names = [name for name in state.source if name != "options" or "record" in saved["finished"]]
+        if any(saved["source"].get(name) != state.source[name] for name in names):
+            raise InputError(
+                f"{folder} holds the run of another game or other options: choose another --output-dir, or remove it"
+            )
+        for name in ("minutes", "seconds", "finished", "max_minutes"):
             setattr(state, name, saved[name])
         return state
 
     def save(self) -> None:
-        names = ("source", "minutes", "finished", "elapsed_s", "max_minutes")
         with atomic_write(self.path, "w") as file:
-            json.dump({name: getattr(self, name) for name in names}, file, indent=1)
+            json.dump({name: getattr(self, name) for name in KINDS}, file, indent=1)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that the run has taken so far, without the time between its parts."""
+        return sum(self.seconds.values())
 
     def extend(self, max_minutes: float) -> None:
         """Takes the budget of this call; a larger one than before continues the training of the model."""
@@ -64,10 +79,12 @@ class RunState:
         self.save()
 
     def begin(self, name: str) -> float:
-        """Returns what the stage may take, with its earlier parts: as planned when it began, minutes."""
+        """Returns what the stage may take, minutes with those of its earlier parts: as planned when it began."""
         if name not in self.minutes:
-            self.minutes[name] = plan_minutes(name, self.max_minutes, self.elapsed_s / 60)
-            self.save()
+            spent = self.seconds.get(name, 0.0) / 60
+            self.minutes[name] = spent + plan_minutes(name, self.max_minutes, self.elapsed_s / 60)
+        self._last_tick = time.monotonic()
+        self.save()
         return self.minutes[name]
 
     def is_finished(self, name: str) -> bool:
@@ -78,10 +95,10 @@ class RunState:
             self.finished.append(name)
             self.save()
 
-    def tick(self) -> None:
-        """Counts the time since the last call."""
+    def tick(self, name: str) -> None:
+        """Counts the time since `begin` or the last call for the stage."""
         now = time.monotonic()
-        self.elapsed_s += now - self._last_tick
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last_tick
         self._last_tick = now
 
     def action_names(self, recording: Path) -> tuple[str, ...]:

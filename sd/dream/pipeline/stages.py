@@ -8,14 +8,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 PRETRAINED = ROOT / "sd" / "pretrained"
 BUILT_IN_GAME = "Mode7Kart-v0"  # the only game that has a pretrained agent
 
-# Fractions of the budget. Measurements: sd/NOTES.md, "Your own game".
-RECORD_FRACTION = 0.1  # at most
+# Fractions of the budget. Measurements: sd/NOTES.md, "Your own game". Importing videos takes what it takes.
+RECORD_FRACTION = 0.1
 AGENT_FRACTION = 0.1
 AUTOENCODER_FRACTION = 0.2  # of the time that is left for both trainings
 EXPORT_MINUTES = 1.0  # kept for the export; at most EXPORT_FRACTION
@@ -26,8 +27,12 @@ FRAMES_PER_MINUTE = (
 )
 MIN_FRAMES, MAX_FRAMES = 4096, 163840
 RECORD_ENVS = 8
-MIN_MINUTES = 1.0  # of a whole run
-# On a large GPU small batches leave most of it idle (README.md, "Train your own").
+MIN_MINUTES, MAX_MINUTES = 1.0, 10_000.0  # of a whole run
+# Options of the recorder that train_ppo.py has as well: they choose the game.
+GAME_OPTIONS = ("--track", "--rivals", "--integrations", "--state", "--scenario", "--crop", "--actions",
+                "--game-settings", "--game-path", "--frame-size", "--frame-skip", "--max-frames")  # fmt: skip
+AGENT_OPTIONS = ("--policy", "--agent")  # who chooses them needs no other agent
+# On a large GPU small batches leave most of it idle (README.md, "Train step by step").
 BIG_GPU_MB = 30_000
 AUTOENCODER_GPU_OPTIONS = ("--batch-size", "256")
 MODEL_GPU_OPTIONS = ("--batch-size", "256", "--learning-rate", "2e-3", "--rollout-length", "96")
@@ -41,6 +46,20 @@ class Source:
     videos: str | None = None  # folder
     recording: str | None = None  # file
     options: tuple[str, ...] = ()  # more options for the script that records the game or imports the videos
+
+    def game_options(self) -> tuple[str, ...]:
+        """Those of `options` that choose the game, with their values."""
+        chosen, is_chosen = [], False
+        for word in self.options:
+            if word.startswith("--"):
+                is_chosen = word.split("=")[0] in GAME_OPTIONS
+            if is_chosen:
+                chosen.append(word)
+        return tuple(chosen)
+
+    def names_agent(self) -> bool:
+        """Whether `options` say who plays while the game is recorded."""
+        return any(word.split("=")[0] in AGENT_OPTIONS for word in self.options)
 
     @property
     def name(self) -> str:
@@ -82,13 +101,13 @@ class Stage:
     command: tuple[str, ...]
 
 
-def stage_names(source: Source, max_minutes: float) -> list[str]:
-    """The stages of a run in their order."""
+def stage_names(source: Source, max_minutes: float, is_recorded: bool = False) -> list[str]:
+    """The stages of a run in their order. An agent is trained for the recording alone."""
     names = ["autoencoder", "model", "export"]
     if source.videos or source.game:
         names.insert(0, "record")
-    wants_agent = source.game not in (None, BUILT_IN_GAME) and "--policy" not in source.options
-    if wants_agent and max_minutes >= AGENT_FROM_MINUTES:
+    needs_agent = source.game not in (None, BUILT_IN_GAME) and not source.names_agent() and not is_recorded
+    if needs_agent and max_minutes >= AGENT_FROM_MINUTES:
         names.insert(0, "agent")
     return names
 
@@ -133,7 +152,7 @@ def agent_command(folder: Folder, minutes: float, max_minutes: float) -> Sequenc
     return [
         "ppo/train_ppo.py", "--game", folder.source.game, "--n-envs", RECORD_ENVS, "--record-envs", 0,
         "--explore-envs", 0, "--video-every", 0, "--output-dir", folder.agent, "--max-minutes", f"{minutes:.2f}",
-        *resume(folder.agent), *folder.source.options,
+        *resume(folder.agent), *folder.source.game_options(),
     ]  # fmt: skip
 
 
@@ -168,7 +187,8 @@ def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequenc
     return [
         "sd/train_sd.py", "--trajectories", folder.recording, "--autoencoder-dir", folder.autoencoder,
         "--output-dir", folder.model, "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6,
-        *start(folder.model, PRETRAINED / "model.pt"), *(MODEL_GPU_OPTIONS if has_big_gpu() else ()),
+        *start(folder.model, PRETRAINED / "model.pt"),
+        *(() if folder.source.game == BUILT_IN_GAME else ("--new-game",)), *(MODEL_GPU_OPTIONS if has_big_gpu() else ()),
     ]  # fmt: skip
 
 
@@ -177,10 +197,13 @@ def export_command(folder: Folder, minutes: float, max_minutes: float) -> Sequen
 
 
 def play_command(folder: Folder, video: Path | None) -> list[str]:
-    """Opens the window; or, with `video`, plays ten seconds without one and writes them to that file."""
-    without_window = ["--headless", "--record", video] if video else []
+    """Opens the window; or, with `video`, plays some seconds without one and writes them to that file."""
+    agent = folder.agent / "best.pt"
+    options = ["--agent-path", agent] if agent.is_file() else []
+    if video:
+        options += ["--headless", "--record", video]
     script = ROOT / "sd" / "play_sd.py"
-    return [*map(str, (sys.executable, script, "--model-path", folder.model / "final.pt", *without_window))]
+    return [*map(str, (sys.executable, script, "--model-path", folder.model / "final.pt", *options))]
 
 
 def resume(run_dir: Path) -> list[str]:
@@ -192,10 +215,12 @@ def start(run_dir: Path, pretrained: Path) -> list:
     return [*resume(run_dir), "--init-from", pretrained]
 
 
+@cache
 def has_big_gpu() -> bool:
-    """Whether an NVIDIA GPU with at least BIG_GPU_MB of memory is there; PyTorch is not needed for that."""
+    """Whether PyTorch trains on a GPU with at least BIG_GPU_MB of memory. Asked in a child process: this one does
+    without PyTorch."""
     if not shutil.which("nvidia-smi"):
         return False
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    found = subprocess.run(query, capture_output=True, text=True)
-    return any(line.strip().isdecimal() and int(line) >= BIG_GPU_MB for line in found.stdout.splitlines())
+    code = "import torch; print(torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+    return found.isdecimal() and int(found) >= BIG_GPU_MB * 10**6

@@ -16,6 +16,8 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
     paths.add_argument("--autoencoder-dir", default=Path("output/autoencoder"), metavar="DIR",
                        help="folder of encoder.pt and decoder.pt (default: %(default)s)")
     paths.add_argument("--init-from", metavar="FILE", help="a best.pt or final.pt whose weights a new run starts with")
+    paths.add_argument("--new-game", action="store_true", help="with --init-from: a model of another game, so that output "
+                       "layers and what actions mean are learned anew (so too if its actions have other names)")
     learning.add_argument("--flow-pretrain", type=float, metavar="FRACTION",
                           help="fraction of the budget in which the optical flow is trained alone (default: 0.1, with "
                           "--init-from 0)")
@@ -53,7 +55,9 @@ def check_model_options(parser: argparse.ArgumentParser, args: argparse.Namespac
     """Fills in defaults that depend on other options. Ends the program through `parser.error` where an option of
     `add_model_options` is out of range."""
     if args.flow_pretrain is None:
-        args.flow_pretrain = 0.0 if args.init_from else 0.1
+        args.flow_pretrain = 0.0 if args.init_from and not args.new_game else 0.1
+    if args.new_game and not args.init_from:
+        parser.error("--new-game needs --init-from")
     if not 1 <= args.sampling_steps <= MAX_STEPS:
         parser.error(f"--sampling-steps must be from 1 to {MAX_STEPS}")
     if len(args.channels or ()) > 2 or any(c < GROUP_SIZE or c % GROUP_SIZE for c in args.channels or ()):

@@ -76,10 +76,10 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
         source = args.init_from
         unet, game, checkpoint = load_unet(args.init_from)
         earlier_runs = checkpoint["training_runs"]
-        if tuple(game.action_names) != tuple(data.action_names):  # of another game
+        if args.new_game or tuple(game.action_names) != tuple(data.action_names):
             new = UNet(replace(unet.config, num_actions=data.num_actions))
             kept = copy_weights(new, unet.state_dict())
-            print(f"{source} was trained on other actions: {len(kept)} of its weights are learned anew")
+            print(f"{source} was trained on another game: {len(kept)} of its weights are learned anew")
             unet, earlier_runs = new, []
     else:
         return UNet(UNetConfig(num_actions=data.num_actions, **{"use_flow": True, **choices})), []

@@ -54,7 +54,6 @@ class ProgressDisplay:
         if time.monotonic() >= self.next_preview:
             self.next_preview = time.monotonic() + PREVIEW_SECONDS
             self.show(title)
-            self.state.save()
 
     def redraw_bar(self, title: str) -> None:
         elapsed, total = self.state.elapsed_s / 60, self.state.max_minutes
