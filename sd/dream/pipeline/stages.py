@@ -188,7 +188,8 @@ def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequenc
         "sd/train_sd.py", "--trajectories", folder.recording, "--autoencoder-dir", folder.autoencoder,
         "--output-dir", folder.model, "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6,
         *start(folder.model, PRETRAINED / "model.pt"),
-        *(() if folder.source.game == BUILT_IN_GAME else ("--new-game",)), *(MODEL_GPU_OPTIONS if has_big_gpu() else ()),
+        *(() if folder.source.game == BUILT_IN_GAME else ("--new-game",)),
+        *(MODEL_GPU_OPTIONS if has_big_gpu() else ()),
     ]  # fmt: skip
 
 

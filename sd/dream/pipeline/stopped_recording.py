@@ -25,7 +25,7 @@ def keep_or_remove(folder: Folder) -> str:
         positions = np.linspace(0, N * T - 1, NUM_COMPARED).astype(int)
         is_frozen = all(np.array_equal(frames[divmod(int(i), T)], frames[0, 0]) for i in positions)
         if N * T >= MIN_FRAMES and not is_frozen:
-            return f"note: the recording was stopped at {N * T} frames and is used as it is; remove {path} to record anew"
+            return f"note: the recording was stopped at {N * T} frames and is used as it is (remove {path} if not)"
     except InputError:
         pass
     path.unlink()

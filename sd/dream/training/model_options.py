@@ -16,8 +16,8 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
     paths.add_argument("--autoencoder-dir", default=Path("output/autoencoder"), metavar="DIR",
                        help="folder of encoder.pt and decoder.pt (default: %(default)s)")
     paths.add_argument("--init-from", metavar="FILE", help="a best.pt or final.pt whose weights a new run starts with")
-    paths.add_argument("--new-game", action="store_true", help="with --init-from: a model of another game, so that output "
-                       "layers and what actions mean are learned anew (so too if its actions have other names)")
+    paths.add_argument("--new-game", action="store_true", help="with --init-from: its model is of another game, and "
+                       "output layers and actions are learned anew (as always if the actions have other names)")
     learning.add_argument("--flow-pretrain", type=float, metavar="FRACTION",
                           help="fraction of the budget in which the optical flow is trained alone (default: 0.1, with "
                           "--init-from 0)")
