@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from player.common.frame_size import FULL_SIZE
 from player.games.registry import find_game
 from player.games.retro import integration
 from player.games.retro.compat import nominal_frame_rate
@@ -79,12 +80,14 @@ def test_the_rate_is_known_while_another_emulator_runs(make_retro_env):
 @pytest.mark.emulator
 def test_an_emulator_game_can_have_the_maximum_of_frames(make_retro_env):
     """`chosen` for Atari and NES; for all others the user's choice."""
-    game = find_game(AIRSTRIKER, max_frames=2)
+    game = find_game(AIRSTRIKER, max_frames=2)  # before frames are scaled
     assert game.max_frames == 2 and game.recording_meta([], [], 0)["max_frames"] == 2
     actions = [4, 1, 5, 2] * 3
     frames = []
     for max_frames in (1, 2):
-        env = find_game(AIRSTRIKER, max_frames=max_frames).make(frame_skip=4 if max_frames == 2 else 1)
+        env = find_game(AIRSTRIKER, max_frames=max_frames, frame_size=FULL_SIZE).make(
+            frame_skip=4 if max_frames == 2 else 1
+        )
         frames.append([env.reset()[0]])
         for action in actions:
             frames[-1] += [env.step(action)[0] for _ in range(1 if max_frames == 2 else 4)]

@@ -110,4 +110,4 @@ def test_an_environment_is_opened_once_to_know_it():
     assert Atari.opened == 1 and game.frame_skip == 4
     make_vector_env(game, 2, 4).close()
     assert Atari.opened == 1
-    assert game.spaces[0].shape == (256, 256, 3) and game.spaces[1].n == 2
+    assert game.spaces[0].shape == (128, 128, 3) and game.spaces[1].n == 2

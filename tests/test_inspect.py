@@ -9,6 +9,7 @@ from pathlib import Path
 import inspect_trajectories
 import numpy as np
 import pytest
+import record_trajectories
 from dream.common.errors import InputError
 
 pygame = pytest.importorskip("pygame")
@@ -174,7 +175,7 @@ def test_help_tells_no_default_that_does_not_exist(capsys):
     with pytest.raises(SystemExit):
         inspect_trajectories.parse_args(["--help"])
     said = capsys.readouterr().out
-    assert "None" not in said and "trajectories.npz)" in said
+    assert "None" not in said and "recording.npz)" in said
 
 
 def test_picture_that_cannot_be_written(recording, tmp_path, capsys):
@@ -198,5 +199,5 @@ def test_malformed_file_gives_one_line_and_no_traceback(tmp_path):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_default_path_is_in_the_script_s_folder():
-    assert inspect_trajectories.parse_args([]).trajectories == SCRIPT.parent / "data" / "trajectories.npz"
+def test_the_default_is_what_the_recorder_writes():
+    assert inspect_trajectories.parse_args([]).trajectories == record_trajectories.parse_args([]).output

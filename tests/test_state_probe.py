@@ -57,7 +57,7 @@ def test_a_recording_without_track_position_has_no_laps(evaluated, monkeypatch):
     evaluator = replace(evaluator, data=replace(evaluator.data, extras=extras))
     starts = evaluator.windows(evaluator.held_out, 4 + 20, 4, "this test")
     config, generated = replace(TINY, agent_frames=4), evaluator.real_frames(starts, 4, 20)
-    results = evaluate_sd.evaluate_state_and_laps(evaluator, config, starts, generated, FakeAgent(), 0)
+    results = evaluate_sd.evaluate_state_and_laps(config, evaluator, starts, generated, FakeAgent(), 0)
     assert "heading_degrees" in results["after_1_s"]["generated"]
     assert "truth/place" in results["agent_laps"]["skipped"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import train_autoencoder
 import train_sd
+from dream.models.checkpoints import load_autoencoder_part, load_unet
 from training_helpers import (
     error_line,
     record,
@@ -15,6 +16,8 @@ from training_helpers import (
     train_small_models,
     training_data,
 )
+
+PRETRAINED = Path(train_sd.__file__).parent / "pretrained"
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +50,18 @@ def test_an_autoencoder_that_does_not_fit_the_recording(trained, tmp_path):
     larger = ["--trajectories", record(tmp_path / "larger.npz", height=48, width=64)]
     output = ["--output-dir", tmp_path / "b"]
     assert "(32, 48)" in error_line(run_train_sd, *training_data(trained), *larger, *output)
-    line = error_line(run_train_autoencoder, *larger, *output, "--init-from", trained / "a")
-    assert "of another shape" in line
     assert not (tmp_path / "b").exists()
+
+
+def test_init_from_an_autoencoder_of_another_shape(trained, tmp_path):
+    """Another frame size is fine: its position embedding is resized."""
+    larger = ["--trajectories", record(tmp_path / "larger.npz", height=48, width=64)]
+    flags = [*larger, "--output-dir", tmp_path / "b", "--init-from", trained / "a"]
+    run_train_autoencoder(*flags)
+    assert load_autoencoder_part(tmp_path / "b" / "decoder.pt", "decoder").config.height == 48
+    assert "of another shape" in error_line(
+        run_train_autoencoder, *flags[:3], tmp_path / "c", "--init-from", PRETRAINED
+    )
 
 
 def test_an_encoder_and_a_decoder_of_different_runs(trained, tmp_path):
@@ -62,11 +74,13 @@ def test_an_encoder_and_a_decoder_of_different_runs(trained, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_init_from_a_model_of_a_game_with_other_actions(trained, tmp_path):
+def test_init_from_a_model_of_a_game_with_other_actions(trained, tmp_path, capsys):
     more_actions = ["--trajectories", record(tmp_path / "more.npz", num_actions=5)]
     flags = ["--output-dir", tmp_path / "b", "--init-from", trained / "b" / "best.pt"]
-    line = error_line(run_train_sd, *training_data(trained), *more_actions, *flags)
-    assert "has 3 actions, the recording 5" in line
+    run_train_sd(*training_data(trained), *more_actions, *flags)
+    unet, game, checkpoint = load_unet(tmp_path / "b" / "final.pt")
+    assert unet.config.num_actions == 5 and len(checkpoint["training_runs"]) == 1
+    assert "another game" in capsys.readouterr().out
 
 
 def test_resume_needs_a_run_of_the_same_script(trained):
