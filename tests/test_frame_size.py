@@ -9,6 +9,7 @@ import record_trajectories
 import view_mario_kart_env
 from dream.common.game_info import read_environment
 from dream.data.trajectories import open_trajectories
+from player.common.errors import InputError
 from player.common.frame_size import (
     MAX_KEPT_PIXELS,
     MAX_PIXELS,
@@ -116,3 +117,8 @@ def test_emulator_frames(emulator):
         assert env.step(0)[0].shape == env.observation_space.shape == (144, 208, 3)
     finally:
         env.close()
+
+
+def test_a_strip_has_no_default_size():
+    with pytest.raises(InputError, match="choose a part by --crop"):
+        choose_frame_size(16, 4096)

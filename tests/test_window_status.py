@@ -124,7 +124,9 @@ def test_help_pauses_and_has_two_pages(make_window):
     for key in ("p", "r"):
         send(other, "h", key)
         assert not other.help_page and not other.paused
-    send(other, "h", "escape")
+    send(other, "h", "up")
+    assert not other.pressed_since_frame  # the kart moved when the help was closed
+    send(other, "escape")
     assert other.running and not other.help_page
     send(other, "escape")
     assert not other.running

@@ -33,7 +33,7 @@ def frame_side(text: str) -> int:
 
 def choose_frame_size(height: int, width: int) -> Size:
     """The default size of the frames for a picture: its own, a multiple of it if it is tiny, or, if it is large, about
-    the largest of at most MAX_PIXELS with nearly the same aspect ratio."""
+    the largest of at most MAX_PIXELS with nearly the same aspect ratio. Raises InputError if it is a mere strip."""
     if height * width > MAX_KEPT_PIXELS:
         sizes = []
         for rows in range(SIZE_MULTIPLE, MAX_PIXELS // SIZE_MULTIPLE, SIZE_MULTIPLE):
@@ -42,6 +42,10 @@ def choose_frame_size(height: int, width: int) -> Size:
                 distortion = abs(math.log(rows * width / (columns * height)))
                 score = math.log(rows * columns) - DISTORTION_WEIGHT * distortion
                 sizes.append((score, (rows, columns)))
+        if not sizes:
+            raise InputError(
+                f"a picture of {height} x {width} pixels: choose a part by --crop, or give --frame-size"
+            )
         return max(sizes)[1]
     factor = int(math.sqrt(MAX_PIXELS / (height * width)))
     if factor > 4:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dream.common.agent_view import preprocess_frames
-from dream.common.errors import refuse_damaged
+from dream.common.errors import InputError, refuse_damaged
 from dream.common.game_info import check_agent_actions
 from dream.common.runs import autocast, load_checkpoint
 
@@ -67,6 +67,8 @@ class Agent(nn.Module):
 def load_agent(path: Path, action_names: tuple[str, ...] | None = None) -> Agent:
     """Loads the policy of best.pt of ppo/train_ppo.py. Raises InputError if it is invalid or does not have these
     actions."""
+    if Path(path).suffix == ".npz":
+        raise InputError(f"{path}: this needs the best.pt of ppo/train_ppo.py that the .npz was made of")
     checkpoint = load_checkpoint(path, "agent", "ppo/train_ppo.py (its best.pt)")
     with refuse_damaged(path, "use another copy, or train it again"):
         names = tuple(checkpoint["config"]["action_names"])

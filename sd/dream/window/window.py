@@ -196,6 +196,8 @@ class PlayWindow:
             self.rewinding = False
 
     def on_game_key(self, key: str) -> None:
+        if self.help_page:  # the game is paused
+            return
         self.pressed_since_frame.add(key)  # a press shorter than a frame counts for one frame
         self.waiting = False
         if self.pressed_at is None and not self.paused:
