@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from dream.common.agent_view import OBS_SIZE, preprocess_frame
 from dream.common.errors import InputError, run_script
 from dream.common.files import check_no_file_above
+from dream.common.progress import progress_bar
 from dream.common.runs import seed_everything
 from dream.common.startup import ArgumentParser
 from dream.data.splits import split_episodes, window_starts
@@ -32,7 +33,6 @@ from dream.inference.select_backend import EXPORT_NEEDS, has_modules
 from dream.models.agent import STACK, Agent, load_agent
 from dream.models.view_network import ViewNetwork
 from torch import Tensor
-from tqdm import tqdm, trange
 
 BATCH = 64
 LEARNING_RATE = 2e-3
@@ -62,7 +62,7 @@ def recorded_views(data: Trajectories) -> Tensor:
     """The agent's view of every frame, uint8 (N, T, OBS_SIZE, OBS_SIZE)."""
     N, T = data.actions.shape
     views = torch.empty(N, T, OBS_SIZE, OBS_SIZE, dtype=torch.uint8)
-    for row in trange(N, desc="reading frames", unit="row"):
+    for row in progress_bar(range(N), desc="reading frames", unit="row"):
         for t, frame_u8 in enumerate(data.frames[row]):
             views[row, t] = torch.from_numpy(preprocess_frame(frame_u8.transpose(1, 2, 0)))
     return views
@@ -99,7 +99,7 @@ def train(windows: Windows, labels: Tensor, loss: Loss, steps: int, desc: str) -
     pool = NOISE * torch.randn(
         2 * BATCH * STACK, OBS_SIZE, OBS_SIZE
     )  # drawing new noise would take half the time
-    bar = tqdm(range(steps), desc=desc, unit="step", mininterval=1)
+    bar = progress_bar(range(steps), desc=desc, unit="step")
     for _ in bar:
         views, targets = windows.at(torch.randint(len(windows.starts), (BATCH,)), labels)
         views = torch.where(torch.rand(BATCH, 1, 1, 1) < STILL_FRACTION, views[:, -1:], views).float()
@@ -134,7 +134,7 @@ def distill_agent(agent: Agent, windows: list[Windows], shape: tuple[int, int], 
     both prefer the same action."""
     labels = torch.zeros(*shape, len(agent.action_names))
     for each in windows:
-        for part in tqdm(torch.arange(len(each.starts)).split(BATCH), desc="agent's logits", unit="batch"):
+        for part in progress_bar(torch.arange(len(each.starts)).split(BATCH), desc="logits", unit="batch"):
             rows, times = each.starts[part].T
             with torch.no_grad():
                 labels[rows, times + STACK - 1] = agent(each.at(part, labels)[0])
