@@ -27,6 +27,7 @@ NUM_SAMPLED_FRAMES = 64  # frames from which the range of pixel values is taken
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path("output/recording.npz")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the same as --trajectories FILE")
     parser.add_argument(
         "--trajectories",
         type=Path,
@@ -38,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--save", type=Path, metavar="FILE.png", help="write a contact sheet instead of opening a window"
     )
     args = parser.parse_args(argv)
+    args.trajectories = args.file or args.trajectories
     if args.save is not None and args.save.suffix.lower() not in (".png", ".jpg", ".jpeg", ".bmp"):
         parser.error(f"--save {args.save}: name a .png (or .jpg, .bmp) file")
     return args

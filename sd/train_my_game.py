@@ -26,6 +26,7 @@ from dream.common.files import locked_folder
 from dream.common.startup import ArgumentParser, command_line
 from dream.pipeline.child import Child
 from dream.pipeline.progress import rollout_quality, summary
+from dream.pipeline.recording_checks import check_recording, keep_or_remove
 from dream.pipeline.run_state import RunState
 from dream.pipeline.stages import (
     MAX_MINUTES,
@@ -37,7 +38,6 @@ from dream.pipeline.stages import (
     play_command,
     stage_names,
 )
-from dream.pipeline.stopped_recording import keep_or_remove
 from dream.window.display import has_display
 from dream.window.progress_display import ProgressDisplay
 
@@ -57,21 +57,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--recording", metavar="FILE", help="a trajectories.npz")
     parser.add_argument("--max-minutes", type=float, default=45.0, metavar="N",
                         help="time for everything until the window opens (default: %(default)g)")  # fmt: skip
-    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="(default: output/NAME)")
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="DIR", help="folder of all files (default: output/NAME)"
+    )
     parser.add_argument("--play", action=argparse.BooleanOptionalAction, default=True,
                         help="open the window at the end (default: --play)")  # fmt: skip
-    args = parser.parse_args(own)
+    args, unknown = parser.parse_known_args(own)
+    if unknown:
+        parser.error(
+            f"unknown: {' '.join(unknown)}; options of the recorder go after --, as in --game NAME -- --track 2"
+        )
     if not MIN_MINUTES <= args.max_minutes <= MAX_MINUTES:
         parser.error(f"--max-minutes {args.max_minutes:g}: must be from {MIN_MINUTES:g} to {MAX_MINUTES:g}")
     if options and args.recording:
         parser.error("options after -- are for --game or --videos")
     if args.videos and not Path(args.videos).is_dir():
-        parser.error(f"--videos {args.videos}: there is no such folder")
+        parser.error(f"--videos {args.videos}: there is no such folder (of videos with logs of the keys)")
     if args.recording and not Path(args.recording).is_file():
-        parser.error(f"--recording {args.recording}: there is no such file")
+        parser.error(f"--recording {args.recording}: there is no such file (trajectories.npz of a recorder)")
     videos, recording = (path and str(Path(path).resolve()) for path in (args.videos, args.recording))
     args.source = Source(args.game, videos, recording, tuple(options))
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", args.source.name).strip("-.") or "game"
+    words = [args.source.name, *(word.strip("-") for word in options)]
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(words)).strip("-.")[:80] or "game"
     args.output_dir = args.output_dir or OUTPUT_DIR / name
     return args
 
@@ -84,7 +91,9 @@ def main(args: argparse.Namespace) -> None:
     with locked_folder(folder.path):
         state = RunState.load(folder.path, args.source)
         state.extend(args.max_minutes)
-        print(describe(state))
+        if folder.source.recording:
+            check_recording(folder)
+        print(describe(folder, state))
         with ProgressDisplay(folder, state) as display:
             for name in stage_names(args.source, state.max_minutes, state.is_finished("record")):
                 kept = "" if name != "record" or state.is_finished(name) else keep_or_remove(folder)
@@ -94,26 +103,31 @@ def main(args: argparse.Namespace) -> None:
                     run_stage(
                         make_stage(name, folder, state.begin(name), state.max_minutes), folder, state, display
                     )
+                if name == "record":
+                    check_recording(folder)
                 state.finish(name)
             display.show("finished")
     print(f"finished after {state.elapsed_s / 60:.0f} minutes: {summary(folder)}")
     quality = rollout_quality(folder)
-    if quality and not quality.moves:
-        more = max(90, round(4 * state.max_minutes))
-        print(
-            f"this is hardly better than a still picture: the same command with --max-minutes {more} trains on"
-        )
+    if quality is None or not quality.moves:
+        more = max(45, round(4 * state.max_minutes))
+        print(f"this is hardly better than a still picture: the same command with {more} minutes trains on")
     print("play: " + command_line("sd/play_sd.py", "--model-path", folder.model / "final.pt"))
     if args.play:
         play(folder)
 
 
-def describe(state: RunState) -> str:
-    """What will happen, for the first line."""
+def describe(folder: Folder, state: RunState) -> str:
+    """What will happen, for the first lines."""
     elapsed = state.elapsed_s / 60
+    if state.is_finished("export"):
+        return f"finished in {elapsed:.0f} minutes; the same command with more minutes trains on"
     begin = f"{elapsed:.0f} minutes are done, " if elapsed else ""
     left = max(0.0, state.max_minutes - elapsed)
-    return f"{begin}about {left:.0f} minutes until you can play; Ctrl-C stops, the same command continues"
+    return (
+        f"{begin}about {left:.0f} minutes until you can play; Ctrl-C stops, the same command continues\n"
+        f"every minute, how far it is: {folder.path / 'preview.png'}"
+    )
 
 
 def run_stage(stage: Stage, folder: Folder, state: RunState, display: ProgressDisplay) -> None:

@@ -20,9 +20,9 @@ from dream.models.unet import UNet, UNetConfig
 from dream.pipeline import stages
 from dream.pipeline.child import Child
 from dream.pipeline.progress import Preview, previews, summary
+from dream.pipeline.recording_checks import keep_or_remove
 from dream.pipeline.run_state import RunState
 from dream.pipeline.stages import Folder, Source, make_stage, plan_minutes, stage_names
-from dream.pipeline.stopped_recording import keep_or_remove
 from dream.window.progress_picture import WIDTH, draw_progress, load_grid, save_progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,6 +202,25 @@ def test_what_a_stopped_recorder_has_left(tmp_path, steps, varied, is_kept):
     assert not (tmp_path / "recording.recording").exists()  # the recorder would refuse to begin
 
 
+@pytest.mark.parametrize(
+    ("varied", "message"), [("frames", "its only action is 'a'"), ("actions", "never changes")]
+)
+def test_a_recording_that_nothing_can_be_learned_from(tmp_path, varied, message):
+    arrays = {"frames": np.zeros((2, 40, 3, 16, 16), np.uint8), "actions": np.zeros((2, 40), np.int64)}
+    arrays[varied][:, ::2] = 1
+    np.savez(tmp_path / "a.npz", action_names=["a", "b"], **arrays)
+    command = ["--recording", str(tmp_path / "a.npz"), "--output-dir", str(tmp_path / "out")]
+    with pytest.raises(InputError, match=message):
+        train_my_game.main(train_my_game.parse_args(command))
+
+
+def test_other_options_are_another_folder():
+    plain, other = (
+        train_my_game.parse_args(["--game", "a:B-v0", *more]) for more in ([], ["--", "--track", "2"])
+    )
+    assert plain.output_dir.name == "a-B-v0" and other.output_dir.name == "a-B-v0-track-2"
+
+
 # ------------------------------------------------------------------------------------------------ previews
 
 
@@ -226,7 +245,7 @@ def test_summary_and_previews_follow_the_stages(tmp_path):
     assert summary(folder) == "" and previews(folder, ()) == []
     write_metrics(folder.autoencoder, psnr__autoencoder=24.36)
     grid = save_grid(folder.autoencoder / "previews" / "step_000010.png")
-    assert summary(folder) == "frames are reconstructed at 24.4 dB"
+    assert summary(folder) == "frames decoded at 24.4 dB"
     assert [preview.path for preview in previews(folder, ("a",))] == [grid]
     write_metrics(
         folder.model, psnr__rollout_4=25, psnr__copy_first_4=20, psnr__rollout_16=22, psnr__copy_first_16=19,
@@ -235,7 +254,7 @@ def test_summary_and_previews_follow_the_stages(tmp_path):
     for kind in ("film", "actions"):
         save_grid(folder.model / "previews" / f"step_000002_{kind}.png")
         grid = save_grid(folder.model / "previews" / f"step_000010_{kind}.png")
-    assert summary(folder) == "after 16 frames 22.0 dB (a still picture: 19.0)"
+    assert summary(folder) == "22.0 dB after 16 frames (still: 19.0)"
     assert previews(folder, ("a", "b"))[1] == Preview(
         grid, previews(folder, ("a", "b"))[1].caption, ("a", "b")
     )
@@ -292,6 +311,7 @@ def test_weights_of_another_frame_size_and_other_actions_are_copied():
         (["--game", "A", "--max-minutes", "nan"], "must be from 1 to"),
         (["--game", "A", "--max-minutes", "inf"], "must be from 1 to"),
         (["--recording", __file__, "--", "--track", "2"], "are for --game or --videos"),
+        (["--game", "A", "--track", "2"], "options of the recorder go after --"),
     ],
 )
 def test_wrong_options_are_one_line(flags, message, capsys):
@@ -314,11 +334,7 @@ def test_an_error_of_a_script_is_one_line(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "DISPLAY": ""})
     assert run.returncode == 1
     last = run.stderr.strip().splitlines()[-1]
-    assert (
-        last.startswith("error: recording the game: ")
-        and "Nonsense" in last
-        and "Traceback" not in run.stderr
-    )
+    assert last.startswith("error: recording: ") and "Nonsense" in last and "Traceback" not in run.stderr
 
 
 @pytest.mark.slow

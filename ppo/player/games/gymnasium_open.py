@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.envs import registration
 
 from player.common.errors import InputError, first_line, shorten
+from player.common.startup import pip_install
 
 # How names begin, the module that registers them, and the package to install.
 PACKAGES = (
@@ -137,7 +138,7 @@ def _import_package(name: str) -> None:
         except (Exception, SystemExit) as problem:
             missing = getattr(problem, "name", None) == package[0].split(".")[0]
             reason = "" if missing else f" ({first_line(problem)})"
-            raise InputError(f"{name} needs another package: `pip install {package[1]}`{reason}") from None
+            raise InputError(f"{name} needs another package: `{pip_install(package[1])}`{reason}") from None
     if "/" in name and name not in gymnasium.registry:
         namespace = name.split("/")[0] + "/"
         others = sorted(one for one in gymnasium.registry if one.startswith(namespace))

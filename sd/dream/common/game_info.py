@@ -8,6 +8,7 @@ from typing import Any
 from dream.common.errors import InputError
 from dream.common.limits import MAX_FPS, MAX_FRAME_SKIP, MIN_FPS
 
+OWN_GAME = "Mode7Kart-v0"  # its code is not here, but in the folder ppo
 MAX_ENVIRONMENT = 10_000  # characters of its JSON text
 
 

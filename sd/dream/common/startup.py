@@ -118,6 +118,11 @@ def command_line(script: str, *options: object) -> str:
     return join_command([python, shown_path(os.path.join(ROOT, *script.split("/"))), *map(str, options)])
 
 
+def pip_install(packages: str) -> str:
+    """The command that installs packages, as pip names them, for the running Python."""
+    return f"{shown_path(sys.executable)} -m pip install {packages}"
+
+
 def join_command(words: list) -> str:
     """A command as it is typed here, with quotes where they are needed."""
     return subprocess.list2cmdline(words) if os.name == "nt" else " ".join(map(shlex.quote, words))

@@ -78,7 +78,7 @@ def open_backend(
     was not --backend. Raises as `load_backend`, and RuntimeUnavailable if the backend does not work here."""
     if not is_available(name):
         needs = {
-            "torch": "PyTorch (pip install torch, or use .venv/bin/python)",
+            "torch": "PyTorch (make setup), or OpenVINO (make play): use .venv/bin/python",
             "cuda": "PyTorch and an NVIDIA GPU; without them leave it out",
         }
         option = option if option and name == "cuda" else f"--backend {name}"

@@ -54,9 +54,9 @@ def summary(folder: Folder) -> str:
     """How good the run's latest network is, in a few words; empty before the first measurement."""
     quality = rollout_quality(folder)
     if quality:
-        return f"after {quality.horizon} frames {quality.generated:.1f} dB (a still picture: {quality.still:.1f})"
+        return f"{quality.generated:.1f} dB after {quality.horizon} frames (still: {quality.still:.1f})"
     autoencoder = last_metrics(folder.autoencoder, "psnr/autoencoder").get("psnr/autoencoder")
-    return "" if autoencoder is None else f"frames are reconstructed at {autoencoder:.1f} dB"
+    return "" if autoencoder is None else f"frames decoded at {autoencoder:.1f} dB"
 
 
 def previews(folder: Folder, action_names: tuple[str, ...]) -> list[Preview]:

@@ -131,11 +131,11 @@ def plan_minutes(name: str, max_minutes: float, elapsed_minutes: float) -> float
 def make_stage(name: str, folder: Folder, minutes: float, max_minutes: float) -> Stage:
     """The stage `name`, which may take `minutes` of a run of `max_minutes`."""
     titles = {
-        "agent": "training an agent that plays the game",
-        "record": "recording the game" if folder.source.game else "importing the videos",
-        "autoencoder": "training the autoencoder",
-        "model": "training the world model",
-        "export": "exporting the model",
+        "agent": "agent",
+        "record": "recording" if folder.source.game else "videos",
+        "autoencoder": "autoencoder",
+        "model": "world model",
+        "export": "export",
     }
     commands = {
         "agent": agent_command,

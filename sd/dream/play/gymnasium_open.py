@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dream.common.errors import InputError, first_line
+from dream.common.game_info import OWN_GAME
 
 # How names begin, the module that registers them, and the package to install.
 PACKAGES = (
@@ -19,7 +20,6 @@ PACKAGES = (
     (("FlappyBird-",), "flappy_bird_gymnasium", "flappy-bird-gymnasium"),
     (("MiniHack-", "NetHack"), "minihack", "minihack"),
 )  # fmt: skip
-OWN_GAME = "Mode7Kart-v0"  # its code is not here, but in the folder ppo
 PYTHON_WORDS = {"True": True, "False": False, "None": None}
 
 

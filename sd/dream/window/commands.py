@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from dream.common.errors import InputError
+from dream.common.game_info import OWN_GAME
 from dream.common.video import default_suffix, free_path
 from dream.play.keys import key_aliases
 from dream.play.recorder import write_clip
@@ -70,7 +71,7 @@ def single_step(window) -> None:
 
 
 def rewind(window) -> None:
-    window.rewinding = True
+    window.rewinding, window.num_rewound = True, 0
 
 
 def cycle_controller(window) -> None:
@@ -103,7 +104,8 @@ def next_help_page(window) -> None:
 def next_view(window) -> None:
     if not window.session.real:
         game = (window.env.environment or {}).get("game")
-        option = f"--real {game}" if game else "--real, such as --real player:Mode7Kart-v0 --real-path ppo"
+        own = f"--real player:{OWN_GAME} --real-path ppo"
+        option = own if game == OWN_GAME else f"--real {game}" if game else f"--real, such as {own}"
         window.say(f"To see the real game next to the model, start play_sd.py with {option}")
         return
     window.view = VIEWS[(VIEWS.index(window.view) + 1) % len(VIEWS)]

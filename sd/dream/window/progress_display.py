@@ -22,7 +22,7 @@ class ProgressDisplay:
         self.next_preview, self.window = 0.0, None
 
     def __enter__(self) -> "ProgressDisplay":
-        bar_format = "{percentage:3.0f}%|{bar:20}| {desc}"
+        bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
         self.bar = progress_bar(total=self.state.max_minutes, bar_format=bar_format)
         try:
             from dream.window import progress_picture, progress_window
@@ -57,7 +57,7 @@ class ProgressDisplay:
 
     def redraw_bar(self, title: str) -> None:
         elapsed, total = self.state.elapsed_s / 60, self.state.max_minutes
-        parts = (f"{elapsed:.0f} of {total:g} minutes", title, summary(self.folder))
+        parts = (f"{elapsed:.0f} of {total:g} min", title, summary(self.folder))
         self.bar.set_description_str(", ".join(filter(None, parts)), refresh=False)
         self.bar.update(min(elapsed, total) - self.bar.n)
 

@@ -32,6 +32,7 @@ import pygame  # after the line above, which silences a banner on stdout
 TITLE = "Dream"
 MESSAGE_S, LETTER_S = 2.5, 0.05  # how long a message is shown: so long, and for each letter
 OFFER_CLIP_S = 12.0  # a drive of this length is worth a GIF
+REWIND_SPEED_UP_S, MAX_REWIND_SPEED = 1.5, 4  # each such time rewinding is faster by one frame per frame
 
 
 class PlayWindow:
@@ -66,6 +67,7 @@ class PlayWindow:
         self.limiter, self.times = FrameLimiter(self.fps, now), FrameTimes()
         self.recorder = Recorder(session, self.fps)
         self.running, self.paused, self.step_once, self.rewinding = True, False, False, False
+        self.num_rewound = 0  # frames since the key is held
         self.show_bar, self.show_numbers, self.help_page = True, False, 0
         self.view = "both" if session.real else "world model"
         self.speed = 1.0  # factor of the frame rate
@@ -151,10 +153,12 @@ class PlayWindow:
             self.stop_recording(self.recorder.video, f"{problem.strerror}; ")
 
     def rewind_frame(self) -> None:
-        """Goes back by one frame; at the end of the history nothing changes."""
-        if self.session.rewind():
-            self.drive.pop()
-            self.waiting = False
+        """Goes back by one frame, by more the longer the key is held; at the end of the history nothing changes."""
+        self.num_rewound += 1
+        for _ in range(min(MAX_REWIND_SPEED, 1 + int(self.num_rewound / (self.fps * REWIND_SPEED_UP_S)))):
+            if self.session.rewind():
+                self.drive.pop()
+                self.waiting = False
         self.times.reset_window()
 
     # -- input -------------------------------------------------------------------------------------------------------
