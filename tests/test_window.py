@@ -169,6 +169,26 @@ def test_rewind_while_held_and_continue(make_window):
     assert (window.session.frame_u8[0, 0] == COLORS[0]).all()
 
 
+def test_rewinding_gains_speed_while_the_key_is_held(make_window):
+    """Thirteen seconds at a fence took thirteen seconds to get back from."""
+    env = FakeEnv()
+    env.fps = 10.0
+    window = make_window(env)
+    for _ in range(100):
+        window.session.step()
+    numbers = []
+    for _ in range(2):
+        send(window, "z")
+        for _ in range(16):
+            window.rewind_frame()
+        numbers.append(window.session.num_frames)
+        send(window, "z", up=True)
+    assert numbers == [
+        100 - 14 - 2 * 2,
+        100 - 2 * (14 + 2 * 2),
+    ]  # twice as fast after 1.5 s, and from the start again
+
+
 def test_rewinding_ends_when_the_keyboard_focus_is_lost(make_window):
     import pygame
 

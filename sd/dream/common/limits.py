@@ -8,7 +8,5 @@ MAX_FRAME_SKIP = 1000  # frames of the game per decision, and frames that are me
 
 # Of the preview pictures of a training
 MAX_ACTION_ROWS = 12  # actions that are shown
-ACTION_EVERY, FILM_EVERY = (
-    4,
-    8,
-)  # frames from picture to picture: of an action that is held, and of a recorded rollout
+ACTION_EVERY = 4  # frames from picture to picture while an action is held
+FILM_PICTURES = 8  # of a rollout that is compared with the recording

@@ -10,7 +10,7 @@ from dream.common.distributed import Distributed
 from dream.common.progress import progress_bar
 from dream.common.runs import MetricsLog, save_checkpoint
 from dream.common.startup import command_line
-from dream.evaluation.previews import first_rollout, num_preview_frames, save_action_preview, save_film
+from dream.evaluation.previews import most_moving_rollout, num_preview_frames, save_action_preview, save_film
 from dream.evaluation.validation import ValidationSet, validate
 from dream.models.autoencoder import Decoder
 from dream.models.checkpoints import model_checkpoint
@@ -92,11 +92,16 @@ def measure_and_draw(run: Run, state: TrainState, loop: TrainingLoop) -> tuple[d
                 metrics, rollouts = validate(state.ema, run.decoder, held_out, steps, count)
                 score = fmean(metrics[f"psnr/rollout_{horizon}"] for horizon in held_out.horizons)
                 loop.bar.set_postfix(next=f"{metrics['psnr/next_frame']:.2f}", rollouts=f"{score:.2f}")
-                save_film(run.decoder, held_out, rollouts[0], path.with_name(f"{path.name}_film.png"))
+                save_film(
+                    run.decoder,
+                    held_out,
+                    rollouts[held_out.most_moving()],
+                    path.with_name(f"{path.name}_film.png"),
+                )
                 action_path = path.with_name(f"{path.name}_actions.png")
                 save_action_preview(state.ema, run.decoder, held_out, steps, action_path, count)
             else:
-                latents = first_rollout(state.ema, held_out, steps, count)
+                latents = most_moving_rollout(state.ema, held_out, steps, count)
                 save_film(run.decoder, held_out, latents, path.with_name(f"{path.name}_film.png"))
         except OutOfTime:
             left_out = "its preview is" if metrics else "it is"

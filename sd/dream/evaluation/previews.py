@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dream.common.limits import ACTION_EVERY, FILM_EVERY, MAX_ACTION_ROWS
+from dream.common.limits import ACTION_EVERY, FILM_PICTURES, MAX_ACTION_ROWS
 from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.validation import ValidationSet, rollout_each_action
 from dream.models.autoencoder import Decoder, decode
@@ -28,22 +28,27 @@ def save_action_preview(
     on_frames: Callable[[int], bool] | None = None,
 ) -> None:  # fmt: skip
     """Writes a picture of one row for each action, held from one start."""
-    context = held_out.long_context[:1]
-    actions = held_out.long_actions[:1, : context.shape[1]]
+    chosen = slice(held_out.most_moving(), held_out.most_moving() + 1)
+    context = held_out.long_context[chosen]
+    actions = held_out.long_actions[chosen, : context.shape[1]]
     rows = rollout_each_action(unet, decoder, context, actions, steps, ACTION_FRAMES, ACTION_EVERY, on_frames)
     save_image_grid(rows, path)
 
 
 def save_film(decoder: Decoder, held_out: ValidationSet, latents: Tensor, path: Path) -> None:
-    """Writes a picture of the first held-out rollout, whose latents (F, C, h, w) are given, below the real frames."""
-    shown = decode(decoder, latents[::FILM_EVERY])
-    save_image_grid([held_out.long_frames[0, 1::FILM_EVERY][: len(shown)], shown], path)
+    """Writes a picture of at most FILM_PICTURES generated frames, evenly spaced, below the real ones. latents (F, C, h,
+    w): the `most_moving` held-out rollout, or its beginning."""
+    every = max(1, held_out.horizons[-1] // FILM_PICTURES)
+    generated = decode(decoder, latents[::every])
+    real = held_out.long_frames[held_out.most_moving(), 1::every]
+    save_image_grid([real[: len(generated)], generated], path)
 
 
-def first_rollout(
+def most_moving_rollout(
     unet: UNet, held_out: ValidationSet, steps: int, on_frames: Callable[[int], bool] | None = None
 ) -> Tensor:
-    """Latents (F, C, h, w) of the first held-out rollout alone, a fraction of what `validate` takes; fewer where
+    """Latents (F, C, h, w) of the `most_moving` held-out rollout alone, a fraction of what `validate` takes; fewer if
     on_frames returns True."""
-    generator = torch.Generator().manual_seed(0)
-    return rollout(unet, held_out.long_context[:1], held_out.long_actions[:1], steps, generator, on_frames)[0]
+    chosen = slice(held_out.most_moving(), held_out.most_moving() + 1)
+    context, actions = held_out.long_context[chosen], held_out.long_actions[chosen]
+    return rollout(unet, context, actions, steps, torch.Generator().manual_seed(0), on_frames)[0]

@@ -41,6 +41,10 @@ class ValidationSet:
         """Frames that `validate` generates."""
         return len(self.context) + len(self.long_context) * self.horizons[-1]
 
+    def most_moving(self) -> int:
+        """The number of the rollout with the most motion, 0 to R - 1: the one that pictures show."""
+        return int((self.long_frames[:, 1:] - self.long_frames[:, :-1]).abs().mean(dim=(1, 2, 3, 4)).argmax())
+
     def copy_first_psnr(self, horizon: int) -> float:
         """PSNR in dB of the last context frame against the real frame `horizon` frames later."""
         return psnr(self.long_frames[:, 0], self.long_frames[:, horizon]).mean().item()

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from dream.common.limits import ACTION_EVERY, FILM_EVERY, MAX_ACTION_ROWS
+from dream.common.limits import ACTION_EVERY, MAX_ACTION_ROWS
 from dream.pipeline.stages import Folder
 
 
@@ -61,7 +61,7 @@ def summary(folder: Folder) -> str:
 
 def previews(folder: Folder, action_names: tuple[str, ...]) -> list[Preview]:
     """The latest pictures of the stage that the run has reached."""
-    rollout = f"above the game, below the model under the same actions; every {FILM_EVERY}th frame"
+    rollout = "above the game, below the model under the same actions"
     actions = f"the model while each action is held; every {ACTION_EVERY}th frame"
     decoded = "above frames of the recording, below the same, encoded and decoded"
     found = [
