@@ -40,8 +40,8 @@ play: $(if $(GPU),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
 dream: setup
 	rm -rf output/dream
 	$(PY) ppo/train_ppo.py --n-envs 8 --n-epochs 8 --n-steps 256 --record-envs 8 --output-dir output/dream/ppo
-	$(PY) sd/train_autoencoder.py --trajectories output/dream/ppo/trajectories.npz --output-dir output/dream/autoencoder --max-minutes 2
-	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4
+	$(PY) sd/train_autoencoder.py --trajectories output/dream/ppo/trajectories.npz --output-dir output/dream/autoencoder --max-minutes 2.3
+	$(PY) sd/train_sd.py --trajectories output/dream/ppo/trajectories.npz --autoencoder-dir output/dream/autoencoder --output-dir output/dream/sd --max-minutes 4.5
 	$(PY) sd/play_sd.py --decoder-path output/dream/sd/decoder.pt --model-path output/dream/sd/final.pt \
 		--trajectory-path output/dream/sd/initial_sequence.npz --headless --frames 150 --record output/dream/dream.mp4
 
