@@ -113,7 +113,7 @@ def test_selection_of_start_states(tmp_path):
     data = open_trajectories(path)
     chosen = select_start_states(data, np.ones((rows, steps), bool), 4, 8)
     assert len(chosen) == 8 and len(np.unique(chosen, axis=0)) == 8
-    assert starts[tuple(chosen[1])]
+    assert starts[tuple(chosen[0])]
     row, t = chosen[-1]
     assert row == 1 and 17 <= t < 30
     assert (rewards[chosen[2:-1, 0], chosen[2:-1, 1]] == 1).all()

@@ -178,14 +178,14 @@ def high_reward_starts(trajectories: Trajectories, mask: np.ndarray, length: int
 def select_start_states(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
     """Up to `count` different windows of `length` frames to start from: pairs of row and t, int64 (M, 2).
 
-    Most come from `high_reward_starts`. If `count` is at least 4, the second is an episode's first frames (if the mask
-    has any), and the last is one with a low reward in which something moves, for example driving off the road (if
+    Most come from `high_reward_starts`. If `count` is at least 4, the first is an episode's first frames (if the mask
+    has any): there the game begins; and the last is one with a low reward in which something moves, for example driving off the road (if
     rewards are recorded). Raises InputError if the mask has no `length` frames in a row.
     """
     starts = window_starts(trajectories.episode_starts, mask, length)
     first_of_episode = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]
     rewards = trajectories.extras.get("rewards")
-    second, last = [*first_of_episode[:1]] if count >= 4 else [], []
+    first, last = [*first_of_episode[:1]] if count >= 4 else [], []
     if count >= 4 and rewards is not None and rewards.ndim == 2:
         returns = [np.nan_to_num(rewards[row, t : t + length]).sum() for row, t in starts]
         low = starts[np.argsort(returns, kind="stable")[: max(1, len(starts) // 10)]]
@@ -194,7 +194,7 @@ def select_start_states(trajectories: Trajectories, mask: np.ndarray, length: in
             if np.abs(frames[1] - frames[0]).mean() > MIN_MOTION:
                 last = [np.array([row, t])]
                 break
-    good = high_reward_starts(trajectories, mask, length, count - len(second) - len(last))
-    chosen = np.stack([good[0], *second, *good[1:], *last])
+    good = high_reward_starts(trajectories, mask, length, count - len(first) - len(last))
+    chosen = np.stack([*first, *good, *last])
     _, first_occurrence = np.unique(chosen, axis=0, return_index=True)
     return chosen[np.sort(first_occurrence)]  # without duplicates, in the same order
