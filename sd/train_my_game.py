@@ -85,7 +85,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     for name in ("SIGTERM", "SIGHUP"):  # the script that runs is stopped as well
-        if hasattr(signal, name):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as by nohup
             signal.signal(getattr(signal, name), signal.default_int_handler)
     folder = Folder(args.output_dir, args.source)
     with locked_folder(folder.path):
@@ -100,9 +100,9 @@ def main(args: argparse.Namespace) -> None:
                 if kept:
                     display.write(kept)
                 elif not state.is_finished(name):
-                    run_stage(
-                        make_stage(name, folder, state.begin(name), state.max_minutes), folder, state, display
-                    )
+                    minutes = state.begin(name)
+                    stage = make_stage(name, folder, minutes, state.max_minutes, state.rollout_length)
+                    run_stage(stage, folder, state, display)
                 if name == "record":
                     check_recording(folder)
                 state.finish(name)

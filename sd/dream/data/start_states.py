@@ -179,8 +179,8 @@ def select_start_states(trajectories: Trajectories, mask: np.ndarray, length: in
     """Up to `count` different windows of `length` frames to start from: pairs of row and t, int64 (M, 2).
 
     Most come from `high_reward_starts`. If `count` is at least 4, the first is an episode's first frames (if the mask
-    has any): there the game begins; and the last is one with a low reward in which something moves, for example driving off the road (if
-    rewards are recorded). Raises InputError if the mask has no `length` frames in a row.
+    has any), since there the game begins, and the last is one with a low reward in which something moves, for example
+    driving off the road (if rewards are recorded). Raises InputError if the mask has no `length` frames in a row.
     """
     starts = window_starts(trajectories.episode_starts, mask, length)
     first_of_episode = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]

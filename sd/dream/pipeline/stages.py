@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,6 +27,9 @@ FRAMES_PER_MINUTE = (
 )
 MIN_FRAMES, MAX_FRAMES = 4096, 163840
 RECORD_ENVS = 8
+# Mean length of the model's own rollouts in training, frames. The pretrained kart is trained on as it was, with the
+# discriminator; in another game that made small things dissolve within 24 minutes (sd/NOTES.md).
+SHORT_ROLLOUTS, LONG_ROLLOUTS, LONG_FROM_MINUTES = 8, 32, 120.0
 MIN_MINUTES, MAX_MINUTES = 1.0, 10_000.0  # of a whole run
 # Options of the recorder that train_ppo.py has as well: they choose the game.
 GAME_OPTIONS = ("--track", "--rivals", "--integrations", "--state", "--scenario", "--crop", "--actions",
@@ -35,7 +38,7 @@ AGENT_OPTIONS = ("--policy", "--agent")  # who chooses them needs no other agent
 # On a large GPU small batches leave most of it idle (README.md, "Train step by step").
 BIG_GPU_MB = 30_000
 AUTOENCODER_GPU_OPTIONS = ("--batch-size", "256")
-MODEL_GPU_OPTIONS = ("--batch-size", "256", "--learning-rate", "2e-3", "--rollout-length", "96")
+MODEL_GPU_OPTIONS = ("--batch-size", "256", "--learning-rate", "2e-3")
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,16 @@ def plan_minutes(name: str, max_minutes: float, elapsed_minutes: float) -> float
     }[name]
 
 
-def make_stage(name: str, folder: Folder, minutes: float, max_minutes: float) -> Stage:
-    """The stage `name`, which may take `minutes` of a run of `max_minutes`."""
+def choose_rollout_length(max_minutes: float) -> int:
+    """For a new training in a run of `max_minutes`."""
+    return LONG_ROLLOUTS if max_minutes >= LONG_FROM_MINUTES else SHORT_ROLLOUTS
+
+
+def make_stage(
+    name: str, folder: Folder, minutes: float, max_minutes: float, rollout_length: int = SHORT_ROLLOUTS
+) -> Stage:
+    """The stage `name`, which may take `minutes` of a run of `max_minutes`. rollout_length: of the model's training,
+    the same when it is continued."""
     titles = {
         "agent": "agent",
         "record": "recording" if folder.source.game else "videos",
@@ -141,7 +152,7 @@ def make_stage(name: str, folder: Folder, minutes: float, max_minutes: float) ->
         "agent": agent_command,
         "record": record_command if folder.source.game else import_command,
         "autoencoder": autoencoder_command,
-        "model": model_command,
+        "model": partial(model_command, rollout_length=rollout_length),
         "export": export_command,
     }
     script, *options = map(str, commands[name](folder, minutes, max_minutes))
@@ -183,13 +194,14 @@ def autoencoder_command(folder: Folder, minutes: float, max_minutes: float) -> S
     ]  # fmt: skip
 
 
-def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+def model_command(folder: Folder, minutes: float, max_minutes: float, rollout_length: int) -> Sequence:
+    recipe = ["--new-game", "--rollout-length", rollout_length, "--gan-weight", 0]
+    if folder.source.game == BUILT_IN_GAME:
+        recipe = ["--rollout-length-start", 64]
     return [
         "sd/train_sd.py", "--trajectories", folder.recording, "--autoencoder-dir", folder.autoencoder,
         "--output-dir", folder.model, "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6,
-        *start(folder.model, PRETRAINED / "model.pt"),
-        *(() if folder.source.game == BUILT_IN_GAME else ("--new-game",)),
-        *(MODEL_GPU_OPTIONS if has_big_gpu() else ()),
+        *start(folder.model, PRETRAINED / "model.pt"), *(MODEL_GPU_OPTIONS if has_big_gpu() else ()), *recipe,
     ]  # fmt: skip
 
 
