@@ -1,5 +1,7 @@
 """What the play window draws: frames, views, help, at any size and in full screen."""
 
+import importlib
+
 import numpy as np
 import pytest
 from dream.window.commands import VIEWS
@@ -148,3 +150,13 @@ def test_help_is_readable(make_window, monkeypatch, size, game, page):
     assert len(set(below)) == 1, below  # not split over columns
     picture = pygame.surfarray.array3d(screen)
     assert (picture == drawing.ACCENT).all(axis=2).any()
+
+
+@pytest.mark.parametrize("package", ["dream", "player"])
+def test_fonts_do_not_outlive_pygame_quit(package):
+    """Somebody else, such as a game, had started pygame again: the old font was a segmentation fault."""
+    draw = importlib.import_module(f"{package}.window.draw")
+    first = draw.font(20)
+    pygame.quit()
+    pygame.font.init()
+    assert draw.font(20) is not first and draw.font(20).size("text")[0] > 0

@@ -39,12 +39,12 @@ def font(size: float) -> pygame.font.Font:
     """pygame's built-in font, which needs no search through the system's fonts."""
     if not pygame.font.get_init():
         pygame.font.init()
-        _load_font.cache_clear()  # fonts from before a pygame.quit() are invalid
     return _load_font(round(size))
 
 
 @lru_cache(maxsize=64)
 def _load_font(size: int) -> pygame.font.Font:
+    pygame.register_quit(_load_font.cache_clear)  # a font from before a pygame.quit() crashes the process
     return pygame.font.Font(None, size)
 
 
