@@ -155,6 +155,7 @@ def test_help_is_readable(make_window, monkeypatch, size, game, page):
 @pytest.mark.parametrize("package", ["dream", "player"])
 def test_fonts_do_not_outlive_pygame_quit(package):
     """Somebody else, such as a game, had started pygame again: the old font was a segmentation fault."""
+    pygame = pytest.importorskip("pygame")
     draw = importlib.import_module(f"{package}.window.draw")
     first = draw.font(20)
     pygame.quit()
