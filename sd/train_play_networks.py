@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from dream.common.agent_view import OBS_SIZE, preprocess_frame
 from dream.common.errors import InputError, run_script
 from dream.common.files import check_no_file_above
+from dream.common.limits import STACK
 from dream.common.progress import progress_bar
 from dream.common.runs import seed_everything
 from dream.common.startup import ArgumentParser
@@ -30,7 +31,7 @@ from dream.data.trajectories import Trajectories, open_trajectories
 from dream.inference import probe
 from dream.inference.input_files import check_kind
 from dream.inference.select_backend import EXPORT_NEEDS, has_modules
-from dream.models.agent import STACK, Agent, load_agent
+from dream.models.agent import Agent, load_agent
 from dream.models.view_network import ViewNetwork
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""sd/train_my_game.py: the stages and their times, stopping and continuing, the preview, the whole run."""
+"""sd/train_my_game.py: previews, weights of another game, options, the whole run."""
 
 import json
 import os
@@ -8,234 +8,19 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pygame
 import pytest
 import torch
 import train_my_game
-from dream.common.errors import InputError
 from dream.models.autoencoder import AutoencoderConfig, Decoder
 from dream.models.transfer import copy_weights
 from dream.models.unet import UNet, UNetConfig
-from dream.pipeline import stages
-from dream.pipeline.child import Child
 from dream.pipeline.progress import Preview, previews, summary
-from dream.pipeline.recording_checks import keep_or_remove
-from dream.pipeline.run_state import RunState
-from dream.pipeline.stages import Folder, Source, make_stage, plan_minutes, stage_names
+from dream.pipeline.stages import Folder, Source
 from dream.window.progress_picture import WIDTH, draw_progress, load_grid, save_progress
 
 ROOT = Path(__file__).resolve().parent.parent
 GAME = Source(game="LunarLander-v3")
-
-
-# ------------------------------------------------------------------------------------------------ stages and times
-
-
-@pytest.mark.parametrize(
-    ("source", "minutes", "names"),
-    [
-        (GAME, 45, ["record", "autoencoder", "model", "export"]),
-        (GAME, 480, ["agent", "record", "autoencoder", "model", "export"]),
-        (Source(game="Mode7Kart-v0"), 480, ["record", "autoencoder", "model", "export"]),  # it has an agent
-        (Source(videos="films"), 480, ["record", "autoencoder", "model", "export"]),
-        (Source(recording="a.npz"), 45, ["autoencoder", "model", "export"]),
-    ],
-)
-def test_stages(source, minutes, names):
-    assert stage_names(source, minutes) == names
-
-
-@pytest.mark.parametrize("source", [GAME, Source(videos="films"), Source(recording="a.npz")])
-@pytest.mark.parametrize("max_minutes", [5, 45, 480])
-def test_stages_that_keep_to_their_times_keep_to_the_budget(source, max_minutes):
-    elapsed = 0.0
-    for name in stage_names(source, max_minutes):
-        minutes = plan_minutes(name, max_minutes, elapsed)
-        assert minutes > 0
-        elapsed += minutes
-    assert 0.99 * max_minutes <= elapsed <= 1.0001 * max_minutes
-
-
-def test_the_model_gets_what_the_stages_before_it_have_left():
-    assert plan_minutes("model", 45, 20) == pytest.approx(24)
-    assert plan_minutes("model", 45, 44.9) == 0.5  # too late: the script says so
-
-
-def test_options_of_the_recorder(tmp_path):
-    folder = Folder(tmp_path, Source(game="Mode7Kart-v0", options=("--track", "2")))
-    command = make_stage("record", folder, 1.5, 45).command
-    assert command[1] == str(ROOT / "ppo" / "record_trajectories.py")
-    assert command[-2:] == ("--track", "2") and "agent=1,wander=4,sticky=3" in command
-    assert command[command.index("--max-minutes") + 1] == "1.50"
-
-
-def test_a_trained_agent_records(tmp_path):
-    folder = Folder(tmp_path, GAME)
-    assert "--agent" not in make_stage("record", folder, 1, 45).command
-    folder.agent.mkdir()
-    (folder.agent / "best.pt").touch()
-    command = make_stage("record", folder, 1, 480).command
-    assert command[command.index("--agent") + 1] == str(folder.agent / "best.pt")
-
-
-def test_a_stopped_training_is_resumed(tmp_path):
-    folder = Folder(tmp_path, GAME)
-    assert "--resume" not in make_stage("model", folder, 1, 45).command
-    folder.model.mkdir()
-    (folder.model / "last.pt").touch()
-    assert "--resume" in make_stage("model", folder, 1, 45).command
-
-
-def test_a_big_gpu_gets_large_batches(tmp_path, monkeypatch):
-    folder = Folder(tmp_path, GAME)
-    monkeypatch.setattr(stages, "has_big_gpu", lambda: False)
-    assert "--batch-size" not in make_stage("model", folder, 1, 45).command
-    monkeypatch.setattr(stages, "has_big_gpu", lambda: True)
-    assert "--batch-size" in make_stage("model", folder, 1, 45).command
-
-
-# ------------------------------------------------------------------------------------------------ stop and continue
-
-
-def test_a_run_is_continued(tmp_path):
-    state = RunState.load(tmp_path, GAME)
-    state.extend(45)
-    assert state.begin("record") == 4.5
-    state.finish("record")
-    state.seconds["record"] = 300.0
-    minutes = state.begin("autoencoder")
-    again = RunState.load(tmp_path, GAME)
-    again.extend(45)
-    again.seconds["autoencoder"] = 300.0
-    assert again.is_finished("record") and not again.is_finished("autoencoder")
-    assert again.begin("autoencoder") == minutes  # as planned when it began
-
-
-def test_a_larger_budget_trains_the_model_further(tmp_path):
-    state = RunState.load(tmp_path, GAME)
-    state.extend(45)
-    for name in stage_names(GAME, 45):
-        state.begin(name)
-        state.finish(name)
-    state.extend(30)
-    assert state.is_finished("model")
-    state.seconds = {"record": 300.0, "autoencoder": 480.0, "model": 1860.0, "export": 60.0}  # 45 minutes
-    state.extend(90)
-    assert (
-        state.is_finished("autoencoder")
-        and not state.is_finished("model")
-        and not state.is_finished("export")
-    )
-    assert state.begin("model") == pytest.approx(31 + 44)  # the script counts the time of its earlier parts
-
-
-def test_a_continued_training_keeps_its_rollout_length(tmp_path):
-    """train_sd.py refuses to resume with another one."""
-    state = RunState.load(tmp_path, GAME)
-    state.extend(45)
-    state.begin("model")
-    again = RunState.load(tmp_path, GAME)
-    again.extend(480)
-    again.begin("model")
-    assert again.rollout_length == state.rollout_length == 8
-    command = make_stage("model", Folder(tmp_path, GAME), 1, 480, again.rollout_length).command
-    assert command[command.index("--rollout-length") + 1] == "8"
-    new = RunState.load(tmp_path / "new", GAME)
-    new.extend(480)
-    new.begin("model")
-    assert new.rollout_length == 32
-
-
-def test_a_folder_of_another_game_is_refused(tmp_path):
-    RunState.load(tmp_path, GAME).save()
-    with pytest.raises(InputError, match="holds the run of another game or other options: choose"):
-        RunState.load(tmp_path, Source(game="CarRacing-v3"))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"source": 5}', "[" * 100_000, "\xff"])
-def test_a_damaged_state_is_refused(tmp_path, text):
-    (tmp_path / "run.json").write_text(text, encoding="latin-1")
-    with pytest.raises(InputError, match="is damaged"):
-        RunState.load(tmp_path, GAME)
-
-
-def run_child(tmp_path, code: str) -> Child:
-    return Child([sys.executable, "-c", code], tmp_path / "log.txt")
-
-
-def test_warnings_are_shown_and_all_is_in_the_log(tmp_path):
-    child = run_child(
-        tmp_path, "import sys; print('many words'); print('\\r 5%|', 'warning: slow', sep='\\r'); sys.exit(3)"
-    )
-    assert child.finish() == 3
-    assert list(child.lines) == ["warning: slow"]
-    assert "many words" in (tmp_path / "log.txt").read_text()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_a_stopped_script_can_save(tmp_path):
-    code = "import time\ntry: print('note: ready'); time.sleep(60)\nexcept KeyboardInterrupt: print('note: saved')"
-    child = run_child(tmp_path, code)
-    while not child.take_lines():
-        assert child.is_running
-        time.sleep(0.02)
-    assert child.stop() == 0
-    assert child.take_lines() == ["note: saved"]
-
-
-def test_options_can_be_corrected_until_something_is_recorded(tmp_path):
-    state = RunState.load(tmp_path, Source(game="A-v0", options=("--track", "9")))
-    state.extend(45)
-    corrected = RunState.load(tmp_path, Source(game="A-v0", options=("--track", "2")))
-    corrected.finish("record")
-    with pytest.raises(InputError, match="other options"):
-        RunState.load(tmp_path, Source(game="A-v0"))
-
-
-def test_no_agent_is_trained_after_the_recording():
-    assert "agent" not in stage_names(GAME, 480, is_recorded=True)
-    for options in (("--policy", "random"), ("--policy=random",), ("--agent", "best.pt")):
-        assert "agent" not in stage_names(Source(game="A-v0", options=options), 480)
-
-
-def test_the_agent_gets_only_the_options_of_the_game(tmp_path):
-    options = ("--frames", "9", "--frame-size", "96", "96", "--n-envs", "4", "--track=2")
-    command = make_stage("agent", Folder(tmp_path, Source(game="A-v0", options=options)), 9, 480).command
-    assert command[-4:] == ("--frame-size", "96", "96", "--track=2")
-
-
-@pytest.mark.parametrize(
-    ("steps", "varied", "is_kept"), [(1100, True, True), (1100, False, False), (40, True, False)]
-)
-def test_what_a_stopped_recorder_has_left(tmp_path, steps, varied, is_kept):
-    """A recording of a still picture was trained on by the second call."""
-    folder = Folder(tmp_path, GAME)
-    frames = np.zeros((2, steps, 3, 16, 16), np.uint8)
-    frames[:, ::2] += varied
-    np.savez(folder.recording, frames=frames, actions=np.zeros((2, steps), np.int64))
-    (tmp_path / "recording.recording" / "part").mkdir(parents=True)
-    assert ("is used as it is" in keep_or_remove(folder)) == is_kept == folder.recording.exists()
-    assert not (tmp_path / "recording.recording").exists()  # the recorder would refuse to begin
-
-
-@pytest.mark.parametrize(
-    ("varied", "message"), [("frames", "its only action is 'a'"), ("actions", "never changes")]
-)
-def test_a_recording_that_nothing_can_be_learned_from(tmp_path, varied, message):
-    arrays = {"frames": np.zeros((2, 40, 3, 16, 16), np.uint8), "actions": np.zeros((2, 40), np.int64)}
-    arrays[varied][:, ::2] = 1
-    np.savez(tmp_path / "a.npz", action_names=["a", "b"], **arrays)
-    command = ["--recording", str(tmp_path / "a.npz"), "--output-dir", str(tmp_path / "out")]
-    with pytest.raises(InputError, match=message):
-        train_my_game.main(train_my_game.parse_args(command))
-
-
-def test_other_options_are_another_folder():
-    plain, other = (
-        train_my_game.parse_args(["--game", "a:B-v0", *more]) for more in ([], ["--", "--track", "2"])
-    )
-    assert plain.output_dir.name == "a-B-v0" and other.output_dir.name == "a-B-v0-track-2"
 
 
 # ------------------------------------------------------------------------------------------------ previews

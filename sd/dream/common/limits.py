@@ -1,5 +1,5 @@
 """Largest values of settings that are read from files (larger ones are damage, or would take hours or all memory), and
-of what is drawn."""
+of what is drawn; and the frames that the small networks see."""
 
 MAX_STEPS = 100  # sampling steps per frame
 MIN_FPS, MAX_FPS = 0.1, 1000  # frames per second
@@ -10,3 +10,5 @@ MAX_FRAME_SKIP = 1000  # frames of the game per decision, and frames that are me
 MAX_ACTION_ROWS = 12  # actions that are shown
 ACTION_EVERY = 4  # frames from picture to picture while an action is held
 FILM_PICTURES = 8  # of a rollout that is compared with the recording
+
+STACK = 4  # frames per observation of the agent and of the lap probe

@@ -14,10 +14,10 @@ import numpy as np
 from dream.common.agent_view import OBS_SIZE
 from dream.common.errors import InputError, refuse_damaged, shorten
 from dream.common.files import atomic_write, check_zip
+from dream.common.limits import STACK
 from dream.inference.runtimes import ArrayType, RuntimeUnavailable, load_graphs
 
 FORMAT = 1
-STACK = 4  # frames per observation
 VIEWS_SHAPE = (1, STACK, OBS_SIZE, OBS_SIZE)
 # By kind: the command that makes such a file.
 MADE_BY = {

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from dream.common.agent_view import preprocess_frames
 from dream.common.errors import InputError, refuse_damaged
 from dream.common.game_info import check_agent_actions
+from dream.common.limits import STACK
 from dream.common.runs import autocast, load_checkpoint
-
-STACK = 4  # frames per observation
 
 
 class Agent(nn.Module):

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream.models.agent import STACK
+from dream.common.limits import STACK
 
 
 class ViewNetwork(nn.Module):

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from dream.common.errors import InputError
+from dream.common.limits import STACK
 from dream.play.controllers import Controller, HumanController, make_controllers
 from dream.play.lap_timer import LapTimer
 from dream.play.playable_env import PlayableEnv
 from dream.play.real_env import RealEnv
 from dream.play.recording import SessionRecorder
-from dream.play.views import STACK
 
 REWIND_SECONDS = 20.0  # length of the history; each snapshot of the pretrained model takes 0.5 MB
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from dream.common.agent_view import preprocess_frame
-
-STACK = 4  # frames per observation
+from dream.common.limits import STACK
 
 
 def push_view(views: np.ndarray | None, frame_u8: np.ndarray) -> np.ndarray:
