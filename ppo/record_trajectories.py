@@ -43,6 +43,11 @@ from player.window.recording_session import RecordingSession
 HERE = Path(__file__).resolve().parent
 PRETRAINED_AGENT = HERE / "pretrained" / "agent.pt"
 DEFAULT_FRAMES = 50_000
+AGENT_POLICY = "agent=1,wander=7"
+RANDOM_POLICY = "sticky=7,random=1"
+# Where an action is a move, a held one soon ends at a wall: in MiniGrid-Empty-8x8 6,750 sticky actions show 109
+# different pictures, random ones 140 and ten times as evenly.
+TURN_POLICY = "random=6,sticky=2"
 # Bytes that are recorded before they are written to the disk: the bar stands still meanwhile, a second at most.
 PART_BYTES = 48 * 2**20
 WINDOW_SCALE = 4  # with --policy person: screen pixels per pixel of the game
@@ -62,8 +67,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("output", "recording.npz"), metavar="FILE.npz",
                         help="the recording (default: %(default)s)")  # fmt: skip
     parser.add_argument("--policy", metavar="KIND[=WEIGHT],...", help="behavior policies, weighted by environments. "
-                        f"{descriptions}; person: you, in a window (default: agent=1,wander=7; sticky=7,random=1 for a "
-                        "game without an agent)")  # fmt: skip
+                        f"{descriptions}; person: you, in a window (default: {AGENT_POLICY}; without an agent "
+                        f"{RANDOM_POLICY}, in turn-based games {TURN_POLICY})")  # fmt: skip
     parser.add_argument("--agent", type=Path, default=PRETRAINED_AGENT, metavar="FILE",
                         help="a best.pt of train_ppo.py (default: %(default)s)")  # fmt: skip
     parser.add_argument("--n-envs", type=int, default=16, help="environments (default: %(default)s)")
@@ -73,9 +78,6 @@ def parse_args(argv=None) -> argparse.Namespace:
     add_game_options(parser, many_tracks=True)
     add_frame_skip(parser)
     args = parser.parse_args(argv)
-    if args.policy is None:
-        has_agent = args.game == BUILT_IN_GAME or args.agent != PRETRAINED_AGENT
-        args.policy = "agent=1,wander=7" if has_agent else "sticky=7,random=1"
     if args.frames is None and args.policy != "person":
         args.frames = DEFAULT_FRAMES
     if min(1 if args.frames is None else args.frames, args.n_envs) < 1 or args.seed < 0:
@@ -87,12 +89,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error(f"--output {args.output}: the name must end in .npz")
     if args.policy == "person" and (len(args.track) > 1 or args.state == "all" or "," in (args.state or "")):
         parser.error("--policy person drives one --track, or one --state")
-    args.weights = None if args.policy == "person" else parse_weights(args.policy, parser)
+    if args.policy is None and (args.game == BUILT_IN_GAME or args.agent != PRETRAINED_AGENT):
+        args.policy = AGENT_POLICY
+    # None here: the game decides; and a person needs none.
+    args.weights = None if args.policy in (None, "person") else parse_weights(args.policy)
     return args
 
 
-def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, float]:
-    """Parses "agent=1,wander=7": name of a behavior policy -> weight. Exits with one line if that fails."""
+def parse_weights(policy: str) -> Dict[str, float]:
+    """Parses "agent=1,wander=7": name of a behavior policy -> weight. Raises InputError if that fails."""
     weights = {}
     for part in policy.split(","):
         name, _, weight = part.partition("=")
@@ -102,10 +107,15 @@ def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, flo
             weights[name] = 0.0
         if name not in BEHAVIORS or not 0 < weights[name] < float("inf"):
             names = ", ".join(BEHAVIORS)
-            parser.error(
+            raise InputError(
                 f"--policy {part}: wanted KIND or KIND=WEIGHT, weight above 0, KIND one of {names}; or person"
             )
     return weights
+
+
+def default_policy(game: Game) -> str:
+    """Behavior policies, as in --policy, for a game without an agent."""
+    return TURN_POLICY if game.is_turn_based else RANDOM_POLICY
 
 
 def main(args: argparse.Namespace) -> None:
@@ -113,6 +123,9 @@ def main(args: argparse.Namespace) -> None:
     game, tracks = find_tracks(
         args.game, args.integrations, args.state, args.track, args.rivals, **find_options(args)
     )
+    if args.policy is None:
+        args.policy = default_policy(game)
+        args.weights = parse_weights(args.policy)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, {args.policy}")
     print(game.describe())
     # Parts are written to a folder next to the output; if the process is killed, they stay there.

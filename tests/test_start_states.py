@@ -97,9 +97,9 @@ def test_damaged_files_of_start_states_are_refused_in_one_line(tmp_path):
 
 def test_selection_of_start_states(tmp_path):
     """One at an episode start, one with low reward that moves, and good ones between them."""
-    rows, steps = 2, 80
+    rows, steps = 2, 160
     starts = np.zeros((rows, steps), bool)
-    starts[:, 0] = starts[0, 40] = True
+    starts[:, 0] = starts[0, 80] = True
     rewards = np.ones((rows, steps), np.float32)
     rewards[1, 20:30], rewards[1, 50:60] = -5, -9  # off the road, and standing still at a wall
     frames = np.random.default_rng(0).integers(256, size=(rows, steps, 3, 8, 8)).astype(np.uint8)
@@ -123,8 +123,25 @@ def test_selection_of_start_states(tmp_path):
     returns = [rewards[row, t : t + 4].sum() for row, t in later_chosen]
     assert len(returns) == 8 and returns[-1] < min(returns[:-1]) == 4  # the last is the one with a low reward
     few = np.zeros((rows, steps), bool)
-    few[0, 40:44] = few[1, 20:24] = True
-    assert select_start_states(data, few, 4, 8).tolist() == [[0, 40], [1, 20]]  # each once
+    few[0, 80:84] = few[1, 20:24] = True
+    assert select_start_states(data, few, 4, 8).tolist() == [[0, 80], [1, 20]]  # each once
+
+
+def test_start_states_show_something_and_are_followed_by_something(tmp_path):
+    """A lander that leaves the picture at once was the first start state; a landing that ends the game, a good one."""
+    rows, steps = 2, 120
+    starts = np.zeros((rows, steps), bool)
+    starts[:, [0, 60]] = True
+    frames = np.zeros((rows, steps, 3, 8, 8), np.uint8)
+    frames[0, 60:] = np.arange(60, dtype=np.uint8)[:, None, None, None]  # it moves in this episode
+    frames[1] = np.arange(120, dtype=np.uint8)[:, None, None, None]
+    rewards = np.zeros((rows, steps), np.float32)
+    rewards[:, [59, 119]] = 100
+    np.savez(tmp_path / "a.npz", frames=frames, actions=np.zeros((rows, steps), int), episode_starts=starts,
+             rewards=rewards)  # fmt: skip
+    chosen = select_start_states(open_trajectories(tmp_path / "a.npz"), np.ones((rows, steps), bool), 4, 8)
+    assert chosen[0].tolist() == [0, 60]
+    assert (chosen[:, 1] % 60 <= 60 - 4 - 32).all()
 
 
 def test_start_states_hold_the_game_state_of_their_last_frame(tmp_path):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NUM_START_STATES = 8  # in the initial_sequence.npz of a training run
 MIN_REWARD_FRACTION = 0.6  # of the best reward: the kart drives and does not stand in front of a wall
 MIN_MOTION = 4.0  # mean absolute difference, 0-255, between two frames in which something moves
+FOLLOWING_FRAMES = 32  # of the same episode after a start state, where there are so many: something to play
+COMPARED_EPISODES = 64  # whose beginnings are compared
 
 
 @dataclass
@@ -137,17 +139,22 @@ def save_start_states(
     StartStates(window.numpy(), window_actions.numpy(), game_states).save(path, autoencoder)
 
 
-def high_reward_starts(trajectories: Trajectories, mask: np.ndarray, length: int, count: int) -> np.ndarray:
+def high_reward_starts(
+    trajectories: Trajectories, mask: np.ndarray, length: int, count: int, following: int = 0
+) -> np.ndarray:
     """Up to `count` windows of `length` frames with a high reward: pairs of row and t, int64 (M, 2).
 
     The windows of the mask (N, T) are divided into `count` groups in order of time, as many for each `track` if the
     recording has several. From each group one window is drawn whose reward is at least MIN_REWARD_FRACTION of the
     group's best; always taking the best would choose similar parts of the track. Without recorded rewards, the middle
-    window of each group is taken.
+    window of each group is taken. Only windows that `following` frames of the same episode follow are considered, if
+    there are any.
 
     Raises InputError if the mask has no `length` frames in a row.
     """
-    starts = window_starts(trajectories.episode_starts, mask, length)
+    starts = window_starts(trajectories.episode_starts, mask, length + following)
+    if len(starts) == 0:
+        starts = window_starts(trajectories.episode_starts, mask, length)
     if len(starts) == 0:
         raise InputError(
             f"no {length} frames in a row between two resets to choose start states from: record longer episodes"
@@ -183,18 +190,40 @@ def select_start_states(trajectories: Trajectories, mask: np.ndarray, length: in
     driving off the road (if rewards are recorded). Raises InputError if the mask has no `length` frames in a row.
     """
     starts = window_starts(trajectories.episode_starts, mask, length)
-    first_of_episode = starts[trajectories.episode_starts[starts[:, 0], starts[:, 1]]]
     rewards = trajectories.extras.get("rewards")
-    first, last = [*first_of_episode[:1]] if count >= 4 else [], []
+    first, last = [], []
+    if count >= 4:
+        first = _lively_beginning(trajectories, mask, length)
     if count >= 4 and rewards is not None and rewards.ndim == 2:
         returns = [np.nan_to_num(rewards[row, t : t + length]).sum() for row, t in starts]
         low = starts[np.argsort(returns, kind="stable")[: max(1, len(starts) // 10)]]
         for row, t in np.random.default_rng(0).permutation(low)[:200]:
-            frames = trajectories.frames[row, [t, t + length - 1]].astype(np.int16)
-            if np.abs(frames[1] - frames[0]).mean() > MIN_MOTION:
+            if _motion(trajectories, row, t, t + length - 1) > MIN_MOTION:
                 last = [np.array([row, t])]
                 break
-    good = high_reward_starts(trajectories, mask, length, count - len(first) - len(last))
+    num_good = count - len(first) - len(last)
+    good = high_reward_starts(trajectories, mask, length, num_good, FOLLOWING_FRAMES)
     chosen = np.stack([*first, *good, *last])
     _, first_occurrence = np.unique(chosen, axis=0, return_index=True)
     return chosen[np.sort(first_occurrence)]  # without duplicates, in the same order
+
+
+def _lively_beginning(trajectories: Trajectories, mask: np.ndarray, length: int) -> list[np.ndarray]:
+    """The first frames of the first episode in whose beginning enough moves, as [(row, t)]; [] if the mask (N, T) has
+    no first frames. Enough is half of what moves in the liveliest beginning: some games end, or leave the picture, at
+    once."""
+    episode_starts = trajectories.episode_starts
+    for frames in (length + FOLLOWING_FRAMES, length):
+        starts = window_starts(episode_starts, mask, frames)
+        starts = starts[episode_starts[starts[:, 0], starts[:, 1]]][:COMPARED_EPISODES]
+        if len(starts):
+            steps = range(length - 1, frames, max(1, length))
+            motion = [sum(_motion(trajectories, row, t, t + step) for step in steps) for row, t in starts]
+            return [starts[int(np.argmax(np.array(motion) >= max(motion) / 2))]]
+    return []
+
+
+def _motion(trajectories: Trajectories, row: int, t: int, later: int) -> float:
+    """Mean absolute difference, 0-255, of the frames at t and `later` in a row."""
+    frames = trajectories.frames[row, [t, later]].astype(np.int16)
+    return float(np.abs(frames[1] - frames[0]).mean())
