@@ -44,7 +44,7 @@ from dream.training.noise import add_training_noise
 from dream.training.options import add_training_options, begin_schedule, check_training_options
 from dream.training.rollout_pool import RolloutPool
 from dream.training.schedule import learning_rate
-from dream.training.setup import checkpoint_bytes, fixed_settings, load_frozen_autoencoder, make_unet
+from dream.training.setup import checkpoint_bytes, fixed_settings, load_frozen_autoencoder, make_outcome_training, make_unet
 from dream.training.train_state import TrainState
 
 # A new model trains on real contexts alone for this fraction of the budget, without the adversarial loss.
@@ -96,7 +96,8 @@ def main(args: argparse.Namespace) -> None:
         latents, actions, starts, args.batch_size, L, device, generator, threshold, args.off_data
     )
     adversarial = AdversarialLoss(unet.config.latent_channels, args.gan_weight, device, dist)
-    state = TrainState.create(unet, pool, adversarial, generator, args.optimizer)
+    outcome = make_outcome_training(args, unet, data, latents, train_mask, starts, device, generator)
+    state = TrainState.create(unet, pool, adversarial, generator, args.optimizer, outcome)
     if resumed:
         state.load_state_dict(resumed, run_dir / "last.pt")
     this_run = {"recording": must_match["--trajectories"], "seed": args.seed}
@@ -108,7 +109,7 @@ def main(args: argparse.Namespace) -> None:
         decoder=decoder,
         held_out=held_out,
         sampling_steps=args.sampling_steps,
-        model_info=(game, autoencoder, args.sampling_steps, training_runs),
+        model_info=(game, autoencoder, args.sampling_steps, training_runs, outcome and outcome.model),
         resume_info={"kind": "model_run", "must_match": must_match, "earlier_runs": earlier_runs},
         log=MetricsLog(run_dir, resume_step=state.step if resumed else None) if dist.is_main else None,
     )
@@ -175,6 +176,8 @@ def main(args: argparse.Namespace) -> None:
         # optimizer step; the predictions enter the contexts of the pool
         lr = learning_rate(args.learning_rate, loop.progress, state.step)
         metrics["grad_norm"] = state.optimizer_step(loss, lr, dist)
+        if outcome:  # reward and end of the episode, by another network
+            metrics |= outcome.train_step(local, lr, dist)
         pool.update(batch.slots, dist.all_gather(x0), at_pure_noise)
 
         if loop.end_step(state.step, metrics):

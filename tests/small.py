@@ -11,6 +11,7 @@ from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
+from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import FlowTargets, denoiser_loss, warp_and_flow_loss
 from dream.training.noise import add_training_noise
@@ -75,13 +76,24 @@ def unet_inputs(batch: int = 2, h: int = 8, w: int = 12) -> dict[str, torch.Tens
     }
 
 
-def save_small_world_model(folder: Path, num_starts: int = 3) -> dict[str, Path]:
+def small_outcome(num_actions: int = 3, seed: int = 0) -> OutcomeModel:
+    """A small random outcome model for the small denoiser, whose rewards are about 5."""
+    torch.manual_seed(seed)
+    outcome = randomize_weights(OutcomeModel(OutcomeConfig(num_actions, channels=16)), seed).eval()
+    outcome.reward_mean.fill_(5)
+    return outcome
+
+
+def save_small_world_model(
+    folder: Path, num_starts: int = 3, outcome: OutcomeModel | None = None
+) -> dict[str, Path]:
     """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model.
 
     Returns the last three by the names of `open_small_world_model`'s parameters.
     """
     _, decoder = save_small_autoencoder(folder)
-    save_checkpoint(model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 2), folder / "model.pt")
+    checkpoint = model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 2, outcome=outcome)
+    save_checkpoint(checkpoint, folder / "model.pt")
     rng = np.random.default_rng(0)
     np.savez(
         folder / "initial_sequence.npz",

@@ -1,4 +1,4 @@
-"""Exports a world model as three ONNX graphs, traced from the PyTorch code.
+"""Exports a world model as ONNX graphs, traced from the PyTorch code.
 
 Weights are stored in float16; the denoiser's convolutions are quantized to 8 bits (quantize.py).
 """
@@ -20,12 +20,13 @@ from dream.common.errors import InputError
 from dream.common.files import make_folder
 from dream.common.progress import waiting
 from dream.inference.backend import first_frame
-from dream.inference.export_folder import is_export, source_hash, write_metadata
+from dream.inference.export_folder import OUTCOME, is_export, source_hash, write_metadata
 from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.quantize import collect_calibration_inputs, quantize_convs
 from dream.inference.torch_backend import TorchBackend
 from dream.models.autoencoder import Decoder
 from dream.models.diffusion import euler_step
+from dream.models.outcome import OutcomeModel
 from dream.models.rollout import suppress_small_changes
 from dream.models.unet import AdaGNResBlock, UNet
 
@@ -45,7 +46,7 @@ class TracedFunction(nn.Module):
 
 
 def traced_functions(
-    unet: UNet, decoder: Decoder
+    unet: UNet, decoder: Decoder, outcome: OutcomeModel | None = None
 ) -> dict[str, tuple[TracedFunction, dict[str, Tensor], tuple[str, ...]]]:
     """For each graph by name: the function, example inputs by name (batch size 1), and the names of its outputs."""
     C, h, w = decoder.config.latent_shape
@@ -68,7 +69,11 @@ def traced_functions(
         rgb = (frame.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1)
         return latent, frame, rgb
 
-    return {
+    def predict_outcome(context: Tensor, actions: Tensor) -> Tensor:
+        reward, end_logit = outcome(context, actions)
+        return torch.stack([reward, end_logit.sigmoid()], dim=1)
+
+    functions = {
         "warp": (TracedFunction(warp, unet, *(unet.autoencoder or ())),
                  {"context": context, "actions": actions, "frame": frame}, ("warped",)),
         "denoise": (TracedFunction(denoise, unet),
@@ -76,6 +81,10 @@ def traced_functions(
                     ("z_next",)),
         "decode": (TracedFunction(decode, decoder), {"latent": latent, "last": latent}, ("new_latent", "frame", "rgb")),
     }  # fmt: skip
+    if outcome:
+        history = {"context": context, "actions": actions}
+        functions[OUTCOME] = (TracedFunction(predict_outcome, outcome), history, ("reward_end",))
+    return functions
 
 
 def fuse_modulation(unet: UNet) -> UNet:
@@ -96,7 +105,7 @@ def fuse_modulation(unet: UNet) -> UNet:
 
 
 def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None, folder: Path) -> None:
-    """Writes the three graphs and dream.json into `folder`; an export that it holds is replaced by one that works.
+    """Writes the graphs and dream.json into `folder`; an export that it holds is replaced by one that works.
 
     starts_path: an initial_sequence.npz, whose start states calibrate the 8-bit ranges (None: no quantization).
     Raises InputError if a file is missing or damaged, the folder holds other files, or the export does not generate the
@@ -128,7 +137,8 @@ def export_model(decoder_path: Path, model_path: Path, starts_path: Path | None,
     }
     tmp_path = make_tmp_folder(folder)
     try:
-        for name, (function, inputs, outputs) in traced_functions(fuse_modulation(unet), decoder).items():
+        functions = traced_functions(fuse_modulation(unet), decoder, backend.outcome)
+        for name, (function, inputs, outputs) in functions.items():
             # Clones, because two inputs that share a tensor would become one input of the graph.
             examples = tuple(example.clone() for example in inputs.values())
             with waiting(f"exporting {name}"):

@@ -1,4 +1,4 @@
-"""The folder of an exported model: three ONNX graphs, one for each function of backend.py, and dream.json.
+"""The folder of an exported model: an ONNX graph for each function of backend.py, and dream.json.
 
 dream.json holds the game, the shapes, a hash of the checkpoints that were exported, and checksums of the graphs and of
 itself: a damaged export would play, with wrong frames, or crash the runtime."""
@@ -14,6 +14,7 @@ from dream.inference.runtimes import ArrayType, Graph, last_line
 
 FORMAT = 5
 GRAPHS = ("warp", "denoise", "decode")
+OUTCOME = "outcome"  # the graph of a model that also predicts rewards
 METADATA = "dream.json"
 MAX_METADATA_BYTES = 2**20
 
@@ -35,7 +36,8 @@ def is_export(folder: Path) -> bool:
 
 def write_metadata(folder: Path, metadata: dict) -> None:
     """Writes dream.json; adds the format version, the checksums of the graphs in `folder`, and its own."""
-    graphs = {graph: file_hash(folder / f"{graph}.onnx") for graph in GRAPHS}
+    paths = [folder / f"{graph}.onnx" for graph in (*GRAPHS, OUTCOME)]
+    graphs = {path.stem: file_hash(path) for path in paths if path.name != f"{OUTCOME}.onnx" or path.is_file()}
     metadata = {**metadata, "format": FORMAT, "graphs": graphs}
     metadata["checksum"] = checksum(metadata)
     (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
@@ -82,7 +84,7 @@ def check_types(metadata: dict) -> None:
         "context": is_count(metadata["context"], MAX_CONTEXT),
         "latent_shape": is_shape(metadata["latent_shape"], 3),
         "frame_shape": is_shape(metadata["frame_shape"], 2),
-        "graphs": type(metadata["graphs"]) is dict and set(metadata["graphs"]) == set(GRAPHS),
+        "graphs": type(metadata["graphs"]) is dict and set(metadata["graphs"]) - {OUTCOME} == set(GRAPHS),
     }
     invalid = [name for name, valid in is_valid.items() if not valid]
     if invalid:
@@ -91,7 +93,7 @@ def check_types(metadata: dict) -> None:
 
 def check_files(folder: Path, metadata: dict) -> None:
     """Raises InputError if a graph's file is missing or is not the one that was exported."""
-    for graph in GRAPHS:
+    for graph in metadata["graphs"]:
         path = folder / f"{graph}.onnx"
         try:
             if file_hash(path) != metadata["graphs"][graph]:
@@ -100,8 +102,9 @@ def check_files(folder: Path, metadata: dict) -> None:
             raise damaged(folder, f"{path.name}: {problem.strerror or problem}") from None
 
 
-def check_graphs(folder: Path, metadata: dict, graphs: list[Graph]) -> None:
-    """Raises InputError if the inputs or outputs of a loaded graph do not fit the settings in dream.json.
+def check_graphs(folder: Path, metadata: dict, graphs: dict[str, Graph]) -> None:
+    """Raises InputError if the inputs or outputs of a loaded graph do not fit the settings in dream.json. graphs: by
+    name.
 
     A graph may lack inputs that its function does not use."""
     L, (C, h, w), (H, W) = metadata["context"], metadata["latent_shape"], metadata["frame_shape"]
@@ -119,8 +122,10 @@ def check_graphs(folder: Path, metadata: dict, graphs: list[Graph]) -> None:
             {"latent": latent, "last": latent},
             {"new_latent": latent, "frame": frame, "rgb": rgb},
         ),
+        OUTCOME: (history, {"reward_end": ArrayType("float32", (1, 2))}),
     }
-    for (name, (inputs, outputs)), graph in zip(expected.items(), graphs, strict=True):
+    for name, graph in graphs.items():
+        inputs, outputs = expected[name]
         unknown = [key for key, value in graph.inputs.items() if inputs.get(key) != value]
         if unknown:
             raise damaged(folder, f"input {unknown[0]!r} of {name}.onnx is not what {METADATA} says")

@@ -8,7 +8,7 @@ import numpy as np
 
 from dream.inference import probe
 from dream.inference.backend import State, first_frame, sampling_timesteps
-from dream.inference.export_folder import GRAPHS, check_files, check_graphs, damaged, read_metadata
+from dream.inference.export_folder import GRAPHS, OUTCOME, check_files, check_graphs, damaged, read_metadata
 from dream.inference.runtimes import RuntimeUnavailable, load_graphs
 
 
@@ -28,10 +28,13 @@ class OnnxBackend:
         self.latent_shape, self.frame_shape = metadata["latent_shape"], metadata["frame_shape"]
         self.runtime = runtime
         self.context_length, self.steps = metadata["context"], 1
-        self.name, graphs = load_graphs(runtime, [folder / f"{graph}.onnx" for graph in GRAPHS])
+        names = [graph for graph in (*GRAPHS, OUTCOME) if graph in metadata["graphs"]]
+        self.name, loaded = load_graphs(runtime, [folder / f"{graph}.onnx" for graph in names])
+        graphs = dict(zip(names, loaded, strict=True))
         check_graphs(folder, metadata, graphs)
         self.name += " and int8" if metadata["int8"] else ""
-        self.warp, self.denoise, self.decode = graphs
+        self.warp, self.denoise, self.decode = (graphs[name] for name in GRAPHS)
+        self.outcome = graphs.get(OUTCOME)
         self._check_frame(folder, runtime)
         self.steps = steps or metadata["steps"]
 
@@ -49,6 +52,10 @@ class OnnxBackend:
         _, frame, rgb = self.decode({"latent": context[:, -1], "last": context[:, -1]})
         return State(context, actions.astype(np.int64)[None], frame, rgb[0])
 
+    @property
+    def has_outcome(self) -> bool:
+        return self.outcome is not None
+
     def step(self, state: State, action: int, noise: np.ndarray) -> State:
         actions = state.actions.copy()
         actions[:, -1] = action
@@ -60,6 +67,12 @@ class OnnxBackend:
         latent, frame, rgb = self.decode({"latent": z, "last": state.context[:, -1]})
         context = np.concatenate([state.context[:, 1:], latent[:, None]], axis=1)
         return State(context, np.concatenate([actions[:, 1:], actions[:, -1:]], axis=1), frame, rgb[0])
+
+    def predict_outcome(self, state: State, action: int) -> tuple[float, float]:
+        actions = state.actions.copy()
+        actions[:, -1] = action
+        ((reward, end),) = self.outcome({"context": state.context, "actions": actions})[0]
+        return float(reward), float(end)
 
     def export_state(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         return state.context[0], state.actions[0]

@@ -1,6 +1,6 @@
 """PyTorch backends: float32, the reference for all other backends, and a CUDA graph in mixed precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from dream.common.runs import autocast
 from dream.data.latents import to_u8
-from dream.inference.backend import State
+from dream.inference.backend import State, Transition
 from dream.models.autoencoder import decode
-from dream.models.checkpoints import load_world_model
+from dream.models.checkpoints import load_outcome, load_world_model
 from dream.models.rollout import sample_next_latent
 
 WARMUP_FRAMES = 3  # before a capture, because libraries choose their kernels in the first frames
@@ -35,7 +35,10 @@ class TorchBackend:
         self.unet = unet.to(device, memory_format=torch.channels_last)
         for part in (decoder, *(unet.autoencoder or ())):
             part.to(device, memory_format=torch.channels_last)
-        self.decoder = decoder
+        self.decoder, self.outcome = decoder, load_outcome(model_path, checkpoint)
+        self.has_outcome = self.outcome is not None
+        if self.has_outcome:
+            self.outcome.to(device)
 
     @torch.inference_mode()
     def init_state(self, latents: np.ndarray, actions: np.ndarray) -> State:
@@ -46,12 +49,43 @@ class TorchBackend:
 
     @torch.inference_mode()
     def step(self, state: State, action: int, noise: np.ndarray) -> State:
-        actions = state.actions.clone()
-        actions[:, -1] = action
         noise = torch.from_numpy(noise)[None].to(self.device)
-        latent, frame = self.next_frame(state.context, actions, noise, state.frame)
-        context = torch.cat([state.context[:, 1:], latent[:, None]], dim=1)
-        return State(context, torch.cat([actions[:, 1:], actions[:, -1:]], dim=1), frame, to_u8(frame)[0])
+        actions = self.with_action(state.actions, [action])
+        return self.next_states(state.context, actions, noise, state.frame)[0]
+
+    @torch.inference_mode()
+    def step_batch(
+        self, states: Sequence[State], actions: Sequence[int], noise: np.ndarray
+    ) -> list[Transition]:
+        """See `step_all` in backend.py."""
+        context = torch.cat([state.context for state in states])
+        frame = torch.cat([state.frame for state in states])
+        histories = self.with_action(torch.cat([state.actions for state in states]), actions)
+        following = self.next_states(context, histories, torch.from_numpy(noise).to(self.device), frame)
+        if not self.has_outcome:
+            return [Transition(state, 0.0, 0.0) for state in following]
+        outcome = self.outcome(context, histories)
+        pairs = zip(outcome.reward.tolist(), outcome.end_logit.sigmoid().tolist(), strict=True)
+        return [Transition(state, *pair) for state, pair in zip(following, pairs, strict=True)]
+
+    @torch.inference_mode()
+    def predict_outcome(self, state: State, action: int) -> tuple[float, float]:
+        outcome = self.outcome(state.context, self.with_action(state.actions, [action]))
+        return outcome.reward.item(), outcome.end_logit.sigmoid().item()
+
+    def with_action(self, histories: Tensor, actions: Sequence[int]) -> Tensor:
+        """Histories int64 (B, L) whose placeholders are the B actions."""
+        last = torch.as_tensor(actions, dtype=histories.dtype, device=self.device)
+        return torch.cat([histories[:, :-1], last[:, None]], dim=1)
+
+    def next_states(self, context: Tensor, actions: Tensor, noise: Tensor, last_frame: Tensor) -> list[State]:
+        """The B states after B contexts (B, L, C, h, w). actions: int64 (B, L), with those to execute. noise: (B, C, h,
+        w). last_frame: (B, 3, H, W)."""
+        latent, frame = self.next_frame(context, actions, noise, last_frame)
+        context = torch.cat([context[:, 1:], latent[:, None]], dim=1)
+        actions = torch.cat([actions[:, 1:], actions[:, -1:]], dim=1)
+        parts = zip(context.split(1), actions.split(1), frame.split(1), to_u8(frame), strict=True)
+        return [State(*part) for part in parts]
 
     def export_state(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         return state.context[0].cpu().numpy(), state.actions[0].cpu().numpy()
@@ -59,7 +93,8 @@ class TorchBackend:
     def next_frame(
         self, context: Tensor, actions: Tensor, noise: Tensor, last_frame: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The new latent (1, C, h, w) and its frame (1, 3, H, W), from a state's tensors and noise (1, C, h, w)."""
+        """The new latents (B, C, h, w) and their frames (B, 3, H, W), from the tensors of states and noise (B, C, h,
+        w)."""
         latent = sample_next_latent(self.unet, context, actions, noise, self.steps, last_frame)
         return latent, decode(self.decoder, latent)
 
@@ -71,19 +106,15 @@ class CudaBackend(TorchBackend):
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
         super().__init__(decoder_path, model_path, steps, device)
         self.name = f"{device.type} graph, mixed precision"
-        C, h, w = self.latent_shape
-        self.inputs = (
-            torch.zeros(1, self.context_length, C, h, w, device=device),
-            torch.zeros(1, self.context_length, dtype=torch.int64, device=device),
-            torch.zeros(1, C, h, w, device=device),
-            torch.zeros(1, 3, *self.frame_shape, device=device),
-        )
+        self.inputs: Tensors = ()
         self.replay: Callable[[], Tensors] | None = None
-        self.captured_steps: int | None = None  # sampling steps of the captured graph
+        self.captured: tuple[int, int] | None = None  # sampling steps and batch size of the captured graph
 
     def next_frame(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        if self.captured_steps != self.steps:
-            self.replay, self.captured_steps = capture(self.autocast_step, self.inputs), self.steps
+        key = (self.steps, len(inputs[0]))
+        if self.captured != key:
+            self.inputs = tuple(torch.zeros_like(tensor) for tensor in inputs)
+            self.replay, self.captured = capture(self.autocast_step, self.inputs), key
         for buffer, tensor in zip(self.inputs, inputs, strict=True):
             buffer.copy_(tensor)
         latent, frame = (each.clone() for each in self.replay())  # the graph overwrites its outputs

@@ -14,6 +14,8 @@ from dream.common.game_info import GameInfo
 from dream.common.limits import MAX_CONTEXT, MAX_STEPS
 from dream.common.runs import load_checkpoint
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
+from dream.models.flow import GROUP_SIZE
+from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.models.unet import PREDICTION_TYPES, UNet, UNetConfig
 
 AUTOENCODER_SCRIPT = "sd/train_autoencoder.py"
@@ -95,13 +97,18 @@ def _build_autoencoder_part(path: Path, checkpoint: dict) -> Encoder | Decoder:
 
 
 def model_checkpoint(
-    unet: UNet, game: GameInfo, autoencoder: str, steps: int, training_runs: Sequence[dict] = ()
+    unet: UNet,
+    game: GameInfo,
+    autoencoder: str,
+    steps: int,
+    training_runs: Sequence[dict] = (),
+    outcome: OutcomeModel | None = None,
 ) -> dict:
     """Content of a model's checkpoint (best.pt of sd/train_sd.py).
 
     `autoencoder`: its fingerprint. `steps`: default number of sampling steps per frame. `training_runs`: one dict per
     training run, the latest one last, with the fingerprints "recording" and "prefix_fingerprint" of its recording and
-    the "seed" of its split into training and validation episodes.
+    the "seed" of its split into training and validation episodes. `outcome`: None for a game without rewards.
     """
     return {
         "kind": "dream",
@@ -112,6 +119,8 @@ def model_checkpoint(
         "autoencoder": autoencoder,
         "steps": steps,
         "training_runs": [dict(run) for run in training_runs],
+        "outcome": outcome
+        and {"config": asdict(outcome.config), "model": half_precision_state_dict(outcome)},
     }
 
 
@@ -135,6 +144,23 @@ def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:
         if not 1 <= checkpoint["steps"] <= MAX_STEPS:
             raise ValueError(f"{checkpoint['steps']} sampling steps per frame")
     return unet.eval().requires_grad_(False), game, checkpoint
+
+
+def load_outcome(path: Path, checkpoint: dict) -> OutcomeModel | None:
+    """The outcome model in float32 for inference, from the dict of a model's checkpoint at `path`; None if it has none,
+    because its recording had no rewards. Raises InputError if it is invalid."""
+    saved = checkpoint.get("outcome")
+    if saved is None:
+        return None
+    with refuse_damaged(path, TRAIN_AGAIN):
+        config = make_config(OutcomeConfig, saved["config"])
+        if config.channels % GROUP_SIZE or not config.channels:
+            raise ValueError(f"its outcome model has {config.channels} channels")
+        unet = checkpoint["config"]
+        if any(saved["config"][name] != unet[name] for name in ("num_actions", "latent_channels", "context")):
+            raise ValueError("its outcome model is of another world model")
+        outcome = build(lambda: OutcomeModel(config), saved["model"])
+    return outcome.eval().requires_grad_(False)
 
 
 def load_world_model(decoder_path: Path, model_path: Path) -> tuple[Decoder, UNet, GameInfo, dict]:

@@ -5,15 +5,19 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from dream.common.errors import InputError, refuse_damaged
 from dream.common.runs import NEW_RUN
 from dream.data.trajectories import Trajectories, recording_fingerprint
 from dream.models.autoencoder import Decoder, Encoder
-from dream.models.checkpoints import fingerprint, load_autoencoder, load_unet, make_unet_config
+from dream.models.checkpoints import fingerprint, load_autoencoder, load_outcome, load_unet, make_unet_config
+from dream.models.outcome import OutcomeConfig
 from dream.models.transfer import copy_weights
 from dream.models.unet import UNet, UNetConfig
+from dream.training.outcome import OutcomeTraining, has_rewards
 
 
 def check_folder(option: str, path: str | Path) -> Path:
@@ -90,3 +94,28 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
     if unet.config.num_actions != data.num_actions:
         raise InputError(f"{source} has {unet.config.num_actions} actions, the recording {data.num_actions}")
     return unet.train().requires_grad_(True), earlier_runs
+
+
+def make_outcome_training(
+    args: argparse.Namespace,
+    unet: UNet,
+    data: Trajectories,
+    latents: Tensor,
+    mask: np.ndarray,
+    starts: Tensor,
+    device: torch.device,
+    generator: torch.Generator,
+) -> OutcomeTraining | None:
+    """The training of the outcome model; None, with a line that says so, for a recording without rewards. Arguments as
+    for OutcomeTraining. With --init-from a model of the same game, it begins with that model's weights."""
+    if not has_rewards(data):
+        print("no rewards in the recording: the model can be played, but no agent can learn in it")
+        return None
+    config = OutcomeConfig(data.num_actions, unet.config.latent_channels, unet.config.context)
+    training = OutcomeTraining(data, latents, mask, starts, config, device, generator)
+    if args.init_from and not args.new_game:
+        _, game, checkpoint = load_unet(args.init_from)
+        earlier = load_outcome(args.init_from, checkpoint)
+        if earlier and earlier.config == config and tuple(game.action_names) == tuple(data.action_names):
+            training.start_from(earlier)
+    return training

@@ -14,6 +14,7 @@ from dream.common.runs import NEW_RUN, restore_rng_state, rng_state
 from dream.models.unet import UNet
 from dream.training.adversarial import AdversarialLoss
 from dream.training.optimizer import Optimizer
+from dream.training.outcome import OutcomeTraining
 from dream.training.rollout_pool import RolloutPool
 
 WEIGHT_DECAY = 1e-2
@@ -28,6 +29,7 @@ class TrainState:
     pool: RolloutPool
     adversarial: AdversarialLoss
     generator: torch.Generator  # of all noise and all draws, on the CPU
+    outcome: OutcomeTraining | None  # None for a recording without rewards
     step: int = 0
     best_score: float = float("-inf")
 
@@ -39,10 +41,11 @@ class TrainState:
         adversarial: AdversarialLoss,
         generator: torch.Generator,
         optimizer_name: str,
+        outcome: OutcomeTraining | None = None,
     ) -> "TrainState":
         ema = copy.deepcopy(unet).eval().requires_grad_(False).attach_autoencoder(*unet.autoencoder)
         optimizer = Optimizer([unet], WEIGHT_DECAY, optimizer_name=optimizer_name)
-        return cls(unet, ema, optimizer, pool, adversarial, generator)
+        return cls(unet, ema, optimizer, pool, adversarial, generator, outcome)
 
     def optimizer_step(self, loss: Tensor, learning_rate: float, dist: Distributed) -> Tensor:
         """Backward pass, clipping, one step of the optimizer and of the moving average. Returns the gradient's
@@ -65,6 +68,7 @@ class TrainState:
             "generator": self.generator.get_state(),
             "pool": self.pool.state_dict(),
             "adversarial": self.adversarial.state_dict(),
+            "outcome": self.outcome and self.outcome.state_dict(),
             "rng": rng_state(),
             "step": self.step,
             "best_score": self.best_score,
@@ -79,6 +83,8 @@ class TrainState:
             self.generator.set_state(state["generator"])
             self.pool.load_state_dict(state["pool"])
             self.adversarial.load_state_dict(state["adversarial"])
+            if self.outcome:
+                self.outcome.load_state_dict(state["outcome"])
             restore_rng_state(state["rng"])
             self.step = int(state["step"])
             self.best_score = float(state["best_score"])

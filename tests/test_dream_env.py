@@ -1,0 +1,156 @@
+"""The world model as a Gymnasium environment: Dream-v0, one episode or many, its start states, ends and rewards."""
+
+import sys
+from pathlib import Path
+
+import dream_env
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from dream.common.errors import InputError
+from gymnasium.utils.env_checker import check_env
+from small import save_moving_square, save_small_world_model, small_outcome
+
+
+def outcome_with_end(bias: float):
+    """A random outcome model that ends every episode, or none, at once. bias: of its logit."""
+    outcome = small_outcome()
+    with torch.no_grad():
+        outcome.out.bias[1] = bias
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory) -> Path:
+    """A model with rewards whose episodes do not end."""
+    return save_small_world_model(tmp_path_factory.mktemp("model"), outcome=outcome_with_end(-50))[
+        "model_path"
+    ]
+
+
+def make(model_path: Path, **settings) -> gymnasium.Env:
+    return gymnasium.make("Dream-v0", model_path=model_path, backend="torch", **settings)
+
+
+def make_vec(model_path: Path, num_envs: int, **settings):
+    return gymnasium.make_vec(
+        "Dream-v0", num_envs=num_envs, model_path=model_path, backend="torch", **settings
+    )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_it_passes_the_check_of_gymnasium(model_path):
+    check_env(make(model_path, render_mode="rgb_array").unwrapped)
+
+
+def test_the_game_is_that_of_the_recording(model_path):
+    env = make(model_path, render_mode="rgb_array")
+    assert env.unwrapped.action_names == ("nothing", "left", "right")
+    assert env.unwrapped.action_keys == ((), ("left",), ("right",))
+    assert env.metadata["render_fps"] == 15
+    frame, info = env.reset(seed=0, options={"start": 2})
+    assert frame.shape == (32, 48, 3) and frame.dtype == np.uint8 and info["start"] == 2
+    frame, reward, terminated, truncated, _ = env.step(1)
+    assert np.array_equal(env.render(), frame) and reward != 0 and not (terminated or truncated)
+
+
+def test_a_seed_repeats_an_episode_and_another_seed_does_not(model_path):
+    env = make(model_path)
+
+    def play(seed: int | None) -> list:
+        frames = [env.reset(seed=seed)[0], *(env.step(action)[0] for action in (1, 2, 0, 1))]
+        return [frame.copy() for frame in frames]
+
+    first, again, other = play(3), play(3), play(4)
+    assert all(map(np.array_equal, first, again))
+    assert not all(map(np.array_equal, first, other))
+    assert not all(map(np.array_equal, play(None), play(None)))  # each episode has noise of its own
+
+
+def test_many_episodes_in_one_batch_are_those_of_one_at_a_time(model_path):
+    envs, alone = make_vec(model_path, 3), make(model_path).unwrapped
+    assert envs.observation_space.shape == (3, 32, 48, 3)
+    frames, infos = envs.reset(seed=5, options={"start": [0, 1, 2]})
+    assert infos["start"].tolist() == [0, 1, 2]
+    noise = [int(np.random.default_rng(5 + i).integers(2**31)) for i in range(3)]
+    actions = np.array([[1, 2, 0], [0, 1, 1]])
+    batch = [envs.step(step) for step in actions]
+    for i in range(3):
+        alone.reset(seed=0, options={"start": i})
+        first = alone.envs.episodes.reset(0, i, noise[i])  # the noise of the batch's episode
+        assert np.array_equal(first, frames[i])
+        for step, (obs, rewards, terminated, truncated, _) in zip(actions, batch, strict=True):
+            frame, reward, ended, cut, _ = alone.step(int(step[i]))
+            assert np.abs(frame.astype(int) - obs[i]).max() <= 1  # a batch rounds differently
+            assert abs(reward - rewards[i]) < 1e-3 and (ended, cut) == (terminated[i], truncated[i])
+
+
+def test_an_episode_is_truncated_at_the_horizon_and_a_new_one_begins(model_path):
+    env = make(model_path, horizon=3)
+    env.reset(seed=0)
+    assert [env.step(0)[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
+    envs = make_vec(model_path, 2, horizon=2)
+    envs.reset(seed=0)
+    envs.step(np.zeros(2, int))
+    obs, _, terminated, truncated, infos = envs.step(np.zeros(2, int))
+    assert truncated.all() and not terminated.any() and infos["_final_obs"].all()
+    assert obs.shape == (2, 32, 48, 3) and not np.array_equal(infos["final_obs"][0], obs[0])
+    assert not envs.step(np.zeros(2, int))[3].any()
+
+
+def test_an_episode_ends_where_the_model_says_so(tmp_path):
+    paths = save_small_world_model(tmp_path, outcome=outcome_with_end(50))
+    env = make(paths["model_path"])
+    env.reset(seed=0)
+    _, _, terminated, truncated, info = env.step(0)
+    assert terminated and not truncated and info["end_probability"] > 0.99
+
+
+def test_a_model_without_rewards_says_so(tmp_path):
+    paths = save_small_world_model(tmp_path)
+    with pytest.warns(UserWarning, match="trained without rewards"):
+        env = make(paths["model_path"])
+    assert not env.unwrapped.has_rewards
+    env.reset(seed=0)
+    assert env.step(1)[1] == 0
+
+
+def test_start_states_of_a_recording(model_path, tmp_path):
+    names = np.array(["nothing", "left", "right"])
+    recording = save_moving_square(tmp_path / "a.npz", {"action_names": names})
+    env = make(model_path, recording=recording, num_starts=12)
+    assert {env.reset(seed=seed)[1]["start"] for seed in range(200)} == set(range(12))
+    other = save_moving_square(tmp_path / "b.npz", {"action_names": names}, width=64)
+    with pytest.raises(InputError, match="the model needs 32 x 48"):
+        make(model_path, recording=other)
+
+
+def test_wrong_arguments_are_refused(model_path, tmp_path):
+    env = make(model_path)
+    with pytest.raises(ValueError, match="start state 9 is not one of 3"):
+        env.reset(options={"start": 9})
+    with pytest.raises(InputError, match="horizon"):
+        make(model_path, horizon=0)
+    with pytest.raises(InputError, match="no checkpoint"):
+        make(tmp_path / "none.pt")
+    with pytest.raises(ValueError, match="action 7"):
+        env.unwrapped.step(7)
+
+
+def test_stable_baselines_trains_on_it(model_path):
+    sb3 = pytest.importorskip("stable_baselines3")
+    env = make(model_path, horizon=4)
+    sb3.PPO("CnnPolicy", env, n_steps=8, batch_size=8, n_epochs=1).learn(8)
+
+
+def test_all_environments_of_a_process_share_one_model(model_path):
+    first, second = make(model_path), make(model_path)
+    assert first.unwrapped.envs.backend is second.unwrapped.envs.backend
+    first.reset(seed=1, options={"start": 0})
+    second.reset(seed=1, options={"start": 0})
+    expected = first.step(1)[0]
+    second.step(2)
+    assert np.array_equal(first.reset(seed=1, options={"start": 0})[0], first.unwrapped.frame)
+    assert np.array_equal(first.step(1)[0], expected)
+    assert sys.modules["dream_env"] is dream_env
