@@ -167,9 +167,9 @@ def gather_windows(
 def fewer_still_windows(latents: Tensor, starts: Tensor, context: int) -> Tensor:
     """The windows `starts` (M, 2) without most of those that are still, int64 (M', 2) in the same order.
 
-    A window of `context` + 1 latents is still if its last two are the same; at most MAX_STILL of the result are. Where a
-    paddle stands at a wall for most of the recording, a model would otherwise learn to repeat the last frame. latents:
-    (N, T, C, h, w).
+    A window of `context` + 1 latents is still if its last two are the same; at most MAX_STILL of the result are. Where
+    a paddle stands at a wall for most of the recording, a model would otherwise learn to repeat the last frame.
+    latents: (N, T, C, h, w).
     """
     N, T = latents.shape[:2]
     change = torch.zeros(N, T)
