@@ -28,7 +28,7 @@ from dream.common.runs import (
     seed_everything,
 )
 from dream.common.startup import ArgumentParser
-from dream.data.latents import encode_recording, latent_bytes
+from dream.data.latents import encode_recording, fewer_still_windows, latent_bytes
 from dream.data.splits import split_episodes, train_windows
 from dream.data.start_states import save_start_states
 from dream.data.trajectories import open_trajectories, recording_prefix_fingerprint
@@ -92,8 +92,9 @@ def main(args: argparse.Namespace) -> None:
     # state: networks, optimizers, rollout pool, random generator
     generator = torch.Generator().manual_seed(args.seed)
     actions, threshold = torch.from_numpy(data.actions), unet.config.change_threshold
+    moving = fewer_still_windows(latents, starts, L)
     pool = RolloutPool(
-        latents, actions, starts, args.batch_size, L, device, generator, threshold, args.off_data
+        latents, actions, starts, args.batch_size, L, device, generator, threshold, args.off_data, moving
     )
     adversarial = AdversarialLoss(unet.config.latent_channels, args.gan_weight, device, dist)
     outcome = make_outcome_training(args, unet, data, latents, train_mask, starts, device, generator)
@@ -118,7 +119,7 @@ def main(args: argparse.Namespace) -> None:
         # Copies: the model stays usable when the autoencoder is trained on.
         save_checkpoint(autoencoder_checkpoint("decoder", decoder), run_dir / "decoder.pt")
         save_checkpoint(autoencoder_checkpoint("encoder", encoder, autoencoder), run_dir / "encoder.pt")
-    print(f"{len(starts)} windows to train on, {len(held_out.context)} held out, {data.num_actions} actions;")
+    print(f"{len(moving)} windows to train on, {len(held_out.context)} held out, {data.num_actions} actions;")
     print(f"{sum(p.numel() for p in unet.parameters()):,} weights, seed {args.seed}, device {device}")
     loop = TrainingLoop(schedule, epoch_steps, dist, state.step, measure_steps(held_out, args.batch_size))
 

@@ -14,9 +14,8 @@ import pytest
 import record_trajectories
 from dream.data.trajectories import open_trajectories
 from player.common.errors import InputError
-from player.games.gymnasium_game import make_game
 from player.recording.stopping import StopCondition
-from record_trajectories import default_policy, parse_args
+from record_trajectories import parse_args
 
 SCRIPT = Path(record_trajectories.__file__)
 
@@ -133,11 +132,9 @@ def test_defaults(tmp_path, monkeypatch):
     args = parse_args([])
     assert args.frames == 50_000 and args.output == Path("output/recording.npz")
     assert args.policy == "agent=1,wander=7"
-    assert parse_args(["--game", "CartPole-v1"]).policy is None
+    assert parse_args(["--game", "CartPole-v1"]).policy == "random=4,brief=3,sticky=1"
     assert parse_args(["--game", "CartPole-v1", "--agent", "best.pt"]).policy == "agent=1,wander=7"
     assert parse_args(["--policy", "person"]).frames is None
-    assert default_policy(make_game("CartPole-v1")) == "sticky=7,random=1"
-    assert default_policy(make_game("FrozenLake-v1")) == "random=6,sticky=2"  # its steps are turns
     monkeypatch.chdir(tmp_path)
     Path("output").mkdir()
     Path("output/recording.npz").write_bytes(b"")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from dream.data.latents import gather_windows
+from dream.data.latents import fewer_still_windows, gather_windows
 from dream.data.splits import window_starts
 from dream.training.rollout_pool import RolloutPool, rollout_length_schedule
 from small import CPU
@@ -182,3 +182,26 @@ def test_a_restored_pool_continues_identically():
     mine, theirs = one.state_dict(), other.state_dict()
     assert one.num_generated.max() > 0 and mine.pop("mean_length") == theirs.pop("mean_length")
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_most_windows_in_which_nothing_moves_are_left_out():
+    """A paddle that stands at a wall for most of a recording would teach the model to repeat the last frame."""
+    latents = torch.zeros(2, 400, 1, 2, 2)
+    latents[0, 100:200] = torch.arange(100).float()[:, None, None, None]
+    starts = torch.tensor([[row, t] for row in range(2) for t in range(400 - L)])
+    kept = fewer_still_windows(latents, starts, L)
+    change = latents[kept[:, 0], kept[:, 1] + L] - latents[kept[:, 0], kept[:, 1] + L - 1]
+    is_still = (change == 0).flatten(1).all(dim=1)
+    assert (~is_still).sum() == 100  # all that move: 99 steps, and the jump back
+    assert is_still.sum() == 25 and {0, 1} == set(kept[is_still, 0].tolist())
+    assert kept.tolist() == sorted(kept.tolist())
+    moving = torch.randn(2, 400, 1, 2, 2, generator=seeded())
+    assert fewer_still_windows(moving, starts, L).equal(starts)
+    assert fewer_still_windows(torch.zeros(2, 400, 1, 2, 2), starts, L).equal(starts)
+
+
+def test_rollouts_begin_at_the_given_windows():
+    latents, actions = torch.zeros(1, 50, 1, 2, 2), torch.zeros(1, 50, dtype=torch.int64)
+    starts = torch.tensor([[0, t] for t in range(50 - L)])
+    pool = RolloutPool(latents, actions, starts, 4, L, CPU, seeded(), first_windows=starts[10:12])
+    assert set(pool.positions[:, 1].tolist()) == {10, 11}

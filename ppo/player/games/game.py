@@ -48,7 +48,6 @@ class Game:
     frame_rate: float  # frames per second of the game itself, before frame skip
     make: Callable[..., gymnasium.Env]  # make(frame_skip=4, ...); picklable, for worker processes
     truth_names: Tuple[str, ...] = ()  # names of the values in info["truth"]
-    is_turn_based: bool = False  # whether nothing seems to happen between two actions
     shares_process: bool = False  # whether one process may hold several environments; emulators cannot
     has_buttons: bool = (
         True  # whether `make` accepts buttons_as_actions, for keyboard control of single buttons

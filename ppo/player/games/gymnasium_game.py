@@ -157,7 +157,6 @@ def make_game(
     return Game(
         name, chosen, timing.frame_rate, make, shares_process=True, has_buttons=False, frame_skip=frame_skip,
         max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes), spaces=spaces,
-        is_turn_based=timing.is_turn_based,
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ BEHAVIORS = {
         0.5, 3, 150, "the agent, with takeovers by a random policy in half of the turns"
     ),
     "sticky": BehaviorPolicy(1.0, 3, 150, "sticky random actions, each held for 3 to 150 steps"),
+    "brief": BehaviorPolicy(1.0, 1, 10, "random actions, each held for 1 to 10 steps"),
     "random": BehaviorPolicy(1.0, 1, 1, "a random action at every step"),
 }
 

@@ -24,6 +24,10 @@ ENCODE_BATCH = {"cpu": 64, "cuda": 256}  # frames per forward pass
 SPEED_AFTER_S = 3.0  # of encoding: its speed is known then
 CHUNK_BYTES = 4 * 2**20  # unit of reading a file for its checksum
 
+# Of windows to train on: mean absolute change of a latent's elements below which nothing moves, the largest fraction of
+# such windows, and the number of others below which all are used.
+MAX_STILL_CHANGE, MAX_STILL, MIN_MOVING = 1e-3, 0.2, 64
+
 
 def to_float_frames(frames_u8: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """uint8 (..., 3, H, W), 0-255 -> float32, 0-1, on the device."""
@@ -158,3 +162,26 @@ def gather_windows(
     rows, times = starts[:, :1], starts[:, 1:] + torch.arange(length)  # (B, 1), (B, length)
     window = latents[to_device(rows, latents.device), to_device(times, latents.device)]
     return window.to(device).float(), to_device(actions[rows, times], device)
+
+
+def fewer_still_windows(latents: Tensor, starts: Tensor, context: int) -> Tensor:
+    """The windows `starts` (M, 2) without most of those that are still, int64 (M', 2) in the same order.
+
+    A window of `context` + 1 latents is still if its last two are the same; at most MAX_STILL of the result are. Where
+    a paddle stands at a wall for most of the recording, a model would otherwise learn to repeat the last frame.
+    latents: (N, T, C, h, w).
+    """
+    N, T = latents.shape[:2]
+    change = torch.zeros(N, T)
+    for row in range(N):  # row by row, because they may be memory-mapped
+        own = latents[row].float()
+        change[row, 1:] = (own[1:] - own[:-1]).abs().mean(dim=(1, 2, 3)).cpu()
+    is_still = change[starts[:, 0], starts[:, 1] + context] < MAX_STILL_CHANGE
+    moving, still = starts[~is_still], starts[is_still]
+    allowed = int(len(moving) * MAX_STILL / (1 - MAX_STILL))
+    if len(still) <= allowed or len(moving) < MIN_MOVING:
+        return starts
+    kept = torch.nonzero(is_still).flatten()[torch.linspace(0, len(still) - 1, allowed).long()]
+    is_kept = ~is_still
+    is_kept[kept] = True
+    return starts[is_kept]

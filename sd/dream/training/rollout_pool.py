@@ -59,14 +59,16 @@ class RolloutPool:
         generator: torch.Generator,
         change_threshold: float = 0.0,
         off_data_fraction: float = 0.0,
+        first_windows: Tensor | None = None,
     ) -> None:
         """latents (N, T, C, h, w) and actions int64 (N, T) of a recording. window_starts: int64 (M, 2), row and t
         of every window of `context` + 1 latents that may be trained on. change_threshold: the model's
         (`suppress_small_changes`). off_data_fraction: fraction of the rollouts that go off the data when they
-        end."""
+        end. first_windows: those of the windows that rollouts begin at (default: all)."""
         self.latents, self.actions, self.window_starts = latents, actions, window_starts
         self.batch_size, self.L, self.device, self.generator = batch_size, context, device, generator
         self.change_threshold, self.off_data_fraction = change_threshold, off_data_fraction
+        self.first_windows = window_starts if first_windows is None else first_windows
         self.is_window_start = torch.zeros(actions.shape, dtype=torch.bool)
         self.is_window_start[window_starts[:, 0], window_starts[:, 1]] = True
         P = batch_size * POOL_BATCHES
@@ -127,8 +129,8 @@ class RolloutPool:
 
     def reset_slots(self, slots: Tensor) -> None:
         """Slots (any number of indices) begin again at random windows, with contexts of real latents."""
-        chosen = torch.randint(len(self.window_starts), (len(slots),), generator=self.generator)
-        self.positions[slots] = self.window_starts[chosen]
+        chosen = torch.randint(len(self.first_windows), (len(slots),), generator=self.generator)
+        self.positions[slots] = self.first_windows[chosen]
         self.num_generated[slots], self.off_data[slots] = 0, False
         windows, _ = gather_windows(self.latents, self.actions, self.positions[slots], self.L, self.device)
         self.contexts[to_device(slots, self.device)] = windows.half()
