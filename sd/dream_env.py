@@ -13,20 +13,19 @@ number k), and is truncated after `horizon` frames, since a rollout becomes less
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import gymnasium
-import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from typing import Any, ClassVar
 
 import dream  # noqa: F401  first of ours: it reports packages that are missing
+import gymnasium
+import numpy as np
 from dream.common.errors import InputError
 from dream.data.start_states import StartStates, load_start_states
 from dream.inference.backend import Backend
 from dream.inference.batch_env import BatchEnv
 from dream.inference.export_folder import default_start_states
 from dream.inference.select_backend import load_backend
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained" / "model.pt"
 HORIZON = 500  # frames
@@ -39,7 +38,7 @@ class DreamVectorEnv(VectorEnv):
     """Episodes that are generated in one batch. A finished one begins anew in the same step
     (AutoresetMode.SAME_STEP)."""
 
-    metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: ClassVar[dict] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,
@@ -130,7 +129,7 @@ class DreamVectorEnv(VectorEnv):
 class DreamEnv(gymnasium.Env):
     """One episode at a time. Arguments as of DreamVectorEnv."""
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 15}
+    metadata: ClassVar[dict] = {"render_modes": ["rgb_array", "human"], "render_fps": 15}
 
     def __init__(
         self, model_path: str | Path = PRETRAINED, render_mode: str | None = None, **settings: Any
@@ -166,7 +165,13 @@ class DreamEnv(gymnasium.Env):
         terminated = bool(step.ends[0] > END_PROBABILITY)
         truncated = not terminated and bool(envs.episodes.lengths[0] >= envs.horizon)
         self.show()
-        return self.frame, float(step.rewards[0]), terminated, truncated, {"end_probability": float(step.ends[0])}
+        return (
+            self.frame,
+            float(step.rewards[0]),
+            terminated,
+            truncated,
+            {"end_probability": float(step.ends[0])},
+        )
 
     def render(self) -> np.ndarray | None:
         return self.frame.copy() if self.render_mode == "rgb_array" else None

@@ -44,7 +44,13 @@ from dream.training.noise import add_training_noise
 from dream.training.options import add_training_options, begin_schedule, check_training_options
 from dream.training.rollout_pool import RolloutPool
 from dream.training.schedule import learning_rate
-from dream.training.setup import checkpoint_bytes, fixed_settings, load_frozen_autoencoder, make_outcome_training, make_unet
+from dream.training.setup import (
+    checkpoint_bytes,
+    fixed_settings,
+    load_frozen_autoencoder,
+    make_outcome_training,
+    make_unet,
+)
 from dream.training.train_state import TrainState
 
 # A new model trains on real contexts alone for this fraction of the budget, without the adversarial loss.

@@ -1,5 +1,6 @@
 """The world model as a Gymnasium environment: Dream-v0, one episode or many, its start states, ends and rewards."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from dream.common.errors import InputError
+from dream.data.trajectories import open_trajectories
 from gymnasium.utils.env_checker import check_env
 from small import save_moving_square, save_small_world_model, small_outcome
 
@@ -140,7 +142,7 @@ def test_wrong_arguments_are_refused(model_path, tmp_path):
 
 def test_stable_baselines_trains_on_it(model_path):
     sb3 = pytest.importorskip("stable_baselines3")
-    env = make(model_path, horizon=4)
+    env = gymnasium.wrappers.ResizeObservation(make(model_path, horizon=4), (64, 64))  # its network needs 36
     sb3.PPO("CnnPolicy", env, n_steps=8, batch_size=8, n_epochs=1).learn(8)
 
 
@@ -154,3 +156,33 @@ def test_all_environments_of_a_process_share_one_model(model_path):
     assert np.array_equal(first.reset(seed=1, options={"start": 0})[0], first.unwrapped.frame)
     assert np.array_equal(first.step(1)[0], expected)
     assert sys.modules["dream_env"] is dream_env
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 96)])
+def test_the_scripts_of_ppo_run_in_it(size, model_path, tmp_path):
+    """Through Gymnasium alone: nothing of sd/ is imported by ppo/. Frames of the model's own size come in one batch;
+    else worker processes resize them, and must not be forked, since PyTorch has started threads."""
+    root = Path(dream_env.__file__).parents[1]
+    game = ["--game", "dream_env:Dream-v0", "--game-path", root / "sd", "--game-settings", f"model_path={model_path}",
+            "backend=torch", "horizon=6"]  # fmt: skip
+    options = [
+        "--frame-size",
+        *size,
+        "--policy",
+        "random",
+        "--frames",
+        24,
+        "--n-envs",
+        2,
+        "--output",
+        tmp_path / "a.npz",
+    ]
+    script = root / "ppo" / "record_trajectories.py"
+    command = [*map(str, (sys.executable, script, *game, *options))]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    data = open_trajectories(tmp_path / "a.npz")
+    assert data.action_names == ("nothing", "left", "right") and data.fps == 15
+    assert data.action_keys == ((), ("left",), ("right",))
+    assert data.frames.shape[3:] == size and (data.extras["rewards"] != 0).any()
+    assert data.episode_starts.sum() >= 4  # truncated after 6 frames

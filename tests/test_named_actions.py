@@ -4,7 +4,7 @@ import types
 
 import gymnasium
 import pytest
-from player.games.gymnasium_game import ale_actions, choose_actions
+from player.games.gymnasium_actions import ale_actions, choose_actions, declared_actions
 
 
 def fake_ale(meanings: list[str], module: str = "ale_py.env"):
@@ -40,3 +40,31 @@ def test_names_by_the_beginning_of_the_environment_s_name(name, count, names):
     actions = choose_actions(name, [str(i) for i in range(count)], None)
     assert [action.name for action in actions] == names
     assert len({action.keys for action in actions}) == count
+
+
+def declaring(names, keys):
+    return types.SimpleNamespace(
+        unwrapped=types.SimpleNamespace(action_names=names, action_keys=keys),
+        action_space=gymnasium.spaces.Discrete(2),
+    )
+
+
+def test_an_environment_may_declare_names_and_keys_of_its_actions():
+    """As the world model does: an agent that learns in it knows the game's actions."""
+    env = declaring(("gas", "left+gas"), (("up",), ("left", "up")))
+    actions = choose_actions("Own-v0", list("01"), None, declared_actions(env))
+    assert [(action.name, action.keys) for action in actions] == [
+        ("gas", ("up",)),
+        ("left+gas", ("left", "up")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (None, None), (("gas",), (("up",),)), (("gas", "gas"), ((), ())), (("gas", 7), ((), ())),
+        (("gas", "x\n"), ((), ())), (("gas", "left"), ((), (3,))), (("gas", "left"), ((),)), (5, 6),
+    ],
+)  # fmt: skip
+def test_other_declarations_are_ignored(names, keys):
+    assert declared_actions(declaring(names, keys)) == []

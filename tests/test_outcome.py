@@ -122,7 +122,7 @@ def test_the_export_predicts_the_same_outcome(runtime, tmp_path):
         )
         assert abs(reward - expected_reward) < 0.05 and abs(end - expected_end) < 0.02
     (tmp_path / "model.exported" / "outcome.onnx").write_bytes(b"")
-    with pytest.raises(InputError, match="outcome.onnx has changed"):
+    with pytest.raises(InputError, match=r"outcome\.onnx has changed"):
         OnnxBackend(tmp_path / "model.exported", runtime, 1)
     assert (tmp_path / "model.exported" / METADATA).is_file()
 

@@ -21,6 +21,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 from player.common.agent_view import OBS_SIZE
 from player.common.errors import InputError
 from player.envs import worker_exit
+from player.envs.batched_env import BatchedEnv, fits_collector
 from player.envs.worker import shared_arrays, worker
 from player.envs.worker_exit import end_reason, end_workers, kill_group, receive
 from player.games.closing import close_in_time
@@ -59,16 +60,23 @@ def make_env(game: Game, frame_skip: int, **settings: Any) -> gymnasium.Env:
 
 def make_vector_env(
     game: Game, num_envs: int, frame_skip: int, tracks: Sequence[Dict[str, Any]] = (), **settings: Any
-) -> "SharedVectorEnv":
+) -> VectorEnv:
     """Creates `num_envs` environments of `game` in worker processes: one per CPU core, or one per environment.
 
     `tracks`: settings of each track, from `find_tracks`. If there are several, environment i uses track
-    i % len(tracks). `settings` are passed to `game.make`.
+    i % len(tracks). `settings` are passed to `game.make`. An environment that Gymnasium makes as one batch runs in this
+    process.
     """
+    if game.make_batch and not settings and len(tracks) < 2:
+        envs = game.make_batch(num_envs=num_envs)
+        if fits_collector(envs):
+            return BatchedEnv(envs)
+        envs.close()
     track_of_env = [tracks[i % len(tracks)] if len(tracks) > 1 else {} for i in range(num_envs)]
     env_fns = [partial(make_env, game, frame_skip, **settings, **track) for track in track_of_env]
     num_processes = None if game.shares_process else num_envs
-    return SharedVectorEnv(env_fns, len(game.truth_names), num_processes, spaces=game.spaces)
+    context = "spawn" if game.starts_threads else None
+    return SharedVectorEnv(env_fns, len(game.truth_names), num_processes, context, game.spaces)
 
 
 class SharedVectorEnv(VectorEnv):

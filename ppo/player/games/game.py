@@ -48,6 +48,9 @@ class Game:
     frame_rate: float  # frames per second of the game itself, before frame skip
     make: Callable[..., gymnasium.Env]  # make(frame_skip=4, ...); picklable, for worker processes
     truth_names: Tuple[str, ...] = ()  # names of the values in info["truth"]
+    # make_batch(num_envs=8): all environments as one vector environment; None if there is none
+    make_batch: Optional[Callable[..., gymnasium.vector.VectorEnv]] = None
+    starts_threads: bool = False  # whether its environment starts native threads: then a fork may never end
     shares_process: bool = False  # whether one process may hold several environments; emulators cannot
     has_buttons: bool = (
         True  # whether `make` accepts buttons_as_actions, for keyboard control of single buttons

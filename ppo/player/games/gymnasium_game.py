@@ -1,9 +1,9 @@
 """Makes the Game of a Gymnasium environment: actions, frame skip, assumptions about its pictures, flicker."""
 
-import re
+import os
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import gymnasium
 import numpy as np
@@ -13,7 +13,8 @@ from player.common.frame_size import Size, describe_frame_size, resolve_frame_si
 from player.common.pictures import NEARLY_BLACK
 from player.games.closing import close_in_time
 from player.games.flicker import PROBE_FRAMES, flicker_period
-from player.games.game import Action, Game, read_actions
+from player.games.game import Game
+from player.games.gymnasium_actions import ale_actions, choose_actions, declared_actions, is_ale
 from player.games.gymnasium_env import GymnasiumEnv
 from player.games.gymnasium_open import add_game_path, open_env, with_defaults
 from player.games.timing import (
@@ -24,16 +25,6 @@ from player.games.timing import (
     own_frame_skip,
     wrapper_frame_skip,
 )
-
-KEYS = "0123456789abcdefghijklmno"  # keys of unnamed actions; the window itself uses p, q, r and t
-# Environments, by the beginning of their names, whose actions have names: name and keys of each, in their order.
-NAMED_ACTIONS = {
-    "CarRacing-": (("nothing",), ("right", "right"), ("left", "left"), ("gas", "up"), ("brake", "down")),
-    "LunarLander-": (("nothing",), ("left-engine", "left"), ("main-engine", "up"), ("right-engine", "right")),
-    "MiniGrid-": (("left", "left"), ("right", "right"), ("forward", "up"), ("pick-up", "1"), ("drop", "2"),
-                  ("toggle", "space"), ("done", "return")),
-}  # fmt: skip
-ALE_KEYS = {"UP": "up", "DOWN": "down", "LEFT": "left", "RIGHT": "right", "FIRE": "space"}
 
 
 def split_steps(
@@ -72,11 +63,6 @@ def count_ale_frames(env: gymnasium.Env, action: int) -> Optional[int]:
         return None
 
 
-def is_ale(env: gymnasium.Env) -> bool:
-    """Whether an environment is of the Arcade Learning Environment, with or without wrappers."""
-    return type(env.unwrapped).__module__.split(".")[0] == "ale_py"
-
-
 def make_game(
     name: str,
     crop: Optional[Tuple[int, int, int, int]] = None,
@@ -98,12 +84,16 @@ def make_game(
     """
     add_game_path(game_path)
     settings = dict(game_settings or {})
+    num_threads = count_threads()
     opened = open_env(name, settings)
     env = opened[0]
     try:
         timing, is_atari = find_timing(env, settings), is_ale(env)
+        batch_spec, observations = env.spec, env.observation_space
         first, number = int(env.action_space.start), int(env.action_space.n)
-        chosen = choose_actions(name, [str(first + i) for i in range(number)], actions, ale_actions(env))
+        chosen = choose_actions(
+            name, [str(first + i) for i in range(number)], actions, ale_actions(env) or declared_actions(env)
+        )
         skip = own_frame_skip(env, settings)
         has_random_skip = isinstance(skip, tuple)
         counted = count_ale_frames(env, first) if is_atari and isinstance(skip, int) else None
@@ -145,6 +135,14 @@ def make_game(
         "crop": crop and list(crop),
         "frame_size": list(size),
     }
+    has_batch = (
+        getattr(batch_spec, "vector_entry_point", None) is not None
+        and (observations.dtype, observations.shape) == (np.uint8, (*size, 3))
+        and not crop
+        and frame_skip * substeps == max_frames == 1
+        and env_actions == tuple(range(number))
+    )
+    make_batch = partial(gymnasium.make_vec, name, vectorization_mode="vector_entry_point", **settings)
     lines = describe_choices(timing, frame_skip, max_frames)
     lines.append(describe_frame_size(height, width, size))
     if is_atari and substeps == 1 and timing.reason and max_frames == 1:
@@ -157,44 +155,8 @@ def make_game(
     return Game(
         name, chosen, timing.frame_rate, make, shares_process=True, has_buttons=False, frame_skip=frame_skip,
         max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes), spaces=spaces,
+        make_batch=make_batch if has_batch else None, starts_threads=count_threads() > num_threads,
     )  # fmt: skip
-
-
-def ale_actions(env: gymnasium.Env) -> List[Tuple[str, ...]]:
-    """Name and keys of each action of an Atari environment (ALE), such as ("fire+left", "space", "left"); [] for others
-    or if a wrapper has changed their number."""
-    try:
-        meanings = list(env.unwrapped.get_action_meanings()) if is_ale(env) else []
-    except Exception:
-        meanings = []
-    if len(meanings) != env.action_space.n:
-        return []
-    parts = [re.findall("|".join(ALE_KEYS), meaning) for meaning in meanings]
-    return [("+".join(each).lower() or "nothing", *(ALE_KEYS[part] for part in each)) for each in parts]
-
-
-def choose_actions(
-    name: str, numbers: List[str], file: Optional[str], named: Sequence[Tuple[str, ...]] = ()
-) -> Tuple[Action, ...]:
-    """The actions of `file`, or one per number of the environment's actions, with their names and keys if these are
-    known: `named`, or NAMED_ACTIONS. Raises InputError if that fails."""
-    if file is not None:
-        chosen = read_actions(file, numbers)
-        for action in chosen:
-            if len(action.buttons) != 1:
-                raise InputError(
-                    f"{file}: {action.name} must have one button, the number of an action of {name}"
-                )
-        return chosen
-    named = named or next((NAMED_ACTIONS[one] for one in NAMED_ACTIONS if name.startswith(one)), ())
-    if len(named) == len(numbers):
-        return tuple(
-            Action(action_name, (number,), tuple(keys))
-            for number, (action_name, *keys) in zip(numbers, named)
-        )
-    if len(numbers) > len(KEYS):
-        raise InputError(f"{name} has {len(numbers)} actions: choose some of them with --actions FILE")
-    return tuple(Action(number, (number,), (key,)) for number, key in zip(numbers, KEYS))
 
 
 def probe(
@@ -247,3 +209,8 @@ def describe_choices(timing: Timing, frame_skip: int, max_frames: int) -> List[s
             f"chosen: each picture is the maximum of {max_frames} frames, against flicker (--max-frames 1 turns it off)"
         )
     return lines
+
+
+def count_threads() -> int:
+    """Native threads of this process; 0 where the system does not say."""
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0

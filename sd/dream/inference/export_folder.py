@@ -37,7 +37,9 @@ def is_export(folder: Path) -> bool:
 def write_metadata(folder: Path, metadata: dict) -> None:
     """Writes dream.json; adds the format version, the checksums of the graphs in `folder`, and its own."""
     paths = [folder / f"{graph}.onnx" for graph in (*GRAPHS, OUTCOME)]
-    graphs = {path.stem: file_hash(path) for path in paths if path.name != f"{OUTCOME}.onnx" or path.is_file()}
+    graphs = {
+        path.stem: file_hash(path) for path in paths if path.name != f"{OUTCOME}.onnx" or path.is_file()
+    }
     metadata = {**metadata, "format": FORMAT, "graphs": graphs}
     metadata["checksum"] = checksum(metadata)
     (folder / METADATA).write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")

@@ -19,7 +19,9 @@ def encode_start_states(model_path: Path, recording: Path, model: ModelShape, nu
 
     Raises InputError if the recording has other frames or actions than the model, or the encoder is not the model's."""
     data = open_trajectories(recording)
-    encoder, decoder = load_autoencoder(*(model_path.with_name(f"{part}.pt") for part in ("encoder", "decoder")))
+    encoder, decoder = load_autoencoder(
+        *(model_path.with_name(f"{part}.pt") for part in ("encoder", "decoder"))
+    )
     size = (decoder.config.height, decoder.config.width)
     if (data.height, data.width) != size or data.action_names != model.game.action_names:
         raise InputError(
@@ -34,7 +36,8 @@ def encode_start_states(model_path: Path, recording: Path, model: ModelShape, nu
         raise InputError(f"{recording} has no {L} frames in a row between two resets: choose another")
     chosen = starts[np.linspace(0, len(starts) - 1, min(number, len(starts))).astype(int)]
     latents = [
-        encoder(to_float_frames(data.frames[row, t : t + L], torch.device("cpu"))).numpy() for row, t in chosen
+        encoder(to_float_frames(data.frames[row, t : t + L], torch.device("cpu"))).numpy()
+        for row, t in chosen
     ]
     actions = [data.actions[row, t : t + L] for row, t in chosen]
     return StartStates(np.stack(latents).astype(np.float32), np.stack(actions).astype(np.int64))

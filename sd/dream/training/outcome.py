@@ -1,8 +1,8 @@
 """Training of the outcome model (models/outcome.py) on the recording's rewards and episode ends.
 
-It is trained on the contexts of the rollout pool, as the denoiser is: in play it sees generated frames. Windows at whose
-end an episode ends are not in the pool, since the frame after them belongs to another episode; a few of them are added
-to each batch, with real contexts, and weighted by how frequent they are."""
+It is trained on the contexts of the rollout pool, as the denoiser is: in play it sees generated frames. Windows at
+whose end an episode ends are not in the pool, since the frame after them belongs to another episode; a few of them are
+added to each batch, with real contexts, and weighted by how frequent they are."""
 
 import numpy as np
 import torch
