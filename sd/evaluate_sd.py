@@ -31,6 +31,7 @@ from dream.evaluation.frame_quality import action_sensitivity, evaluate_next_fra
 from dream.evaluation.image_grid import save_image_grid
 from dream.evaluation.long_rollouts import WINDOW, evaluate_long_rollouts
 from dream.evaluation.lpips import AlexNet, find_lpips_weights, load_alexnet, random_alexnet
+from dream.evaluation.outcome_quality import evaluate_outcome
 from dream.evaluation.parts import Parts, expected_work, seconds_per_frame
 from dream.evaluation.probe_tests import classifier_two_sample_test, inverse_dynamics
 from dream.evaluation.report import EvaluationReport, table
@@ -223,6 +224,14 @@ def evaluate_frames_and_probes(
         return {"rollout": scores, **sensitivity}
 
     parts.run("rollouts", under_recorded_actions)
+    parts.run(
+        "rewards",
+        lambda: {
+            "outcome": or_skip_reason(
+                evaluate_outcome, evaluator, config.num_next_frames, rollouts["starts"], rollouts["generated"]
+            )
+        },
+    )
     given, steps = (evaluator, rollouts["starts"], rollouts["generated"]), config.probe_steps
     probe_parts = {
         "inverse dynamics": ("inverse_dynamics", inverse_dynamics, *given, steps, seed),

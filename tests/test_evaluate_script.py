@@ -82,7 +82,7 @@ def test_ctrl_c_keeps_finished_parts(evaluated, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert stopped.value.code == 130 and f"finished parts are in {tmp_path}" in said.err
     assert "--resume" not in said.err
-    assert "1 of 6: next frame, about " in said.out and "2 of 6: rollouts, about " in said.out
+    assert "1 of 7: next frame, about " in said.out and "2 of 7: rollouts, about " in said.out
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["teacher_forced"]) == {
         "1",
         "2",

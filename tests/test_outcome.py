@@ -7,15 +7,19 @@ import torch
 from dream.common.distributed import SINGLE
 from dream.common.errors import InputError
 from dream.common.runs import load_checkpoint, save_checkpoint
+from dream.data.splits import end_windows, train_windows
 from dream.data.trajectories import open_trajectories
+from dream.evaluation.outcome_quality import evaluate_outcome
+from dream.evaluation.report import outcome_table
 from dream.inference.export import export_model
 from dream.inference.export_folder import METADATA
 from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.torch_backend import TorchBackend
 from dream.models.checkpoints import load_outcome
-from dream.models.outcome import OutcomeConfig, OutcomeModel
-from dream.training.outcome import OutcomeTraining, end_windows, has_rewards
+from dream.models.outcome import Outcome, OutcomeConfig, OutcomeModel
+from dream.training.outcome import OutcomeTraining, has_rewards
 from dream.training.rollout_pool import RolloutPool
+from evaluation_helpers import make_evaluator
 from small import CPU, save_moving_square, save_small_world_model, seeded, small_outcome
 from training_helpers import ONE_EPOCH, run_train_autoencoder, run_train_sd, small_networks
 
@@ -57,8 +61,6 @@ def test_it_learns_rewards_by_action_and_where_episodes_end(tmp_path):
     assert has_rewards(data)
     latents = torch.randn(rows, steps, 4, 8, 8, generator=seeded(1)) / 4
     latents += torch.from_numpy(scene)[:, :, None, None, None] * 1.0
-    from dream.data.splits import train_windows
-
     windows, generator = train_windows(data, mask, L), seeded(2)
     pool = RolloutPool(latents, torch.from_numpy(actions), windows, 32, L, CPU, generator)
     torch.manual_seed(0)
@@ -144,3 +146,53 @@ def test_a_training_run_learns_the_outcome_and_resumes(tmp_path):
         assert abs(outcome.reward_std.item()) > 1e-3
         header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
         assert "loss/reward" in header and "loss/end" in header
+
+
+def test_the_evaluation_compares_each_prediction_with_its_own_step(tmp_path):
+    """An outcome model that knows the answer by frame and action has no error; one that guesses has that of the
+    mean."""
+    rng = np.random.default_rng(0)
+    rewards, starts = rng.random((6, 40)).astype(np.float32), np.zeros((6, 40), bool)
+    starts[:, [0, 20]] = True
+    path = save_moving_square(tmp_path / "a.npz", {"rewards": rewards, "episode_starts": starts}, steps=40)
+    evaluator = make_evaluator(path)
+
+    class Oracle:
+        """Latents hold their row and time; the reward of the last of them is that recorded there."""
+
+        def __call__(self, context, actions):
+            row, t = (context[:, -1, channel, 0, 0].round().long() for channel in (0, 1))
+            assert torch.equal(actions[:, -1], torch.from_numpy(evaluator.data.actions)[row, t])
+            ends = torch.from_numpy(starts)[row, (t + 1).clamp(max=39)]
+            return Outcome(torch.from_numpy(rewards)[row, t], torch.where(ends, 9.0, -9.0))
+
+    def latents_at(positions: torch.Tensor, offset: int, length: int) -> torch.Tensor:
+        latents = torch.zeros(len(positions), length, 4, 8, 12)
+        latents[:, :, 0] = positions[:, :1, None, None].float()
+        latents[:, :, 1] = (positions[:, 1:] + offset + torch.arange(length))[:, :, None, None].float()
+        return latents
+
+    windows = torch.tensor([[0, 0], [3, 20]])
+    found = []
+
+    class KnownLatents(type(evaluator)):
+        def real_frames(self, positions, offset, length):
+            found.append(positions)
+            return positions
+
+        def encode(self, positions):
+            return latents_at(positions, 0, L)
+
+    evaluator = KnownLatents(**{**vars(evaluator), "outcome": Oracle()})
+    results = evaluate_outcome(evaluator, 12, windows, latents_at(windows, L, 12))
+    assert (
+        results["real"]["correlation"] > 0.999
+        and results["real"]["rmse"] < 1e-6 < results["real"]["rmse_of_mean"]
+    )
+    assert results["generated"]["rmse"] < 1e-6 and results["generated"]["windows"] == 2 * (12 - L)
+    assert results["ends"]["probability"] > 0.99 and results["ends"]["probability_elsewhere"] < 0.01
+    assert results["ends"]["auc"] == 1
+    lines = [*outcome_table(results)]
+    assert len(lines) == 3 and "correlation 1.000" in lines[0] and "AUC 1.000" in lines[2]
+    with pytest.raises(InputError, match="the model has no rewards"):
+        evaluate_outcome(make_evaluator(path), 12, windows, latents_at(windows, L, 12))

@@ -134,6 +134,13 @@ def window_starts(episode_starts: np.ndarray, mask: np.ndarray, length: int) -> 
     return np.argwhere((num_outside == 0) & (num_starts == 0)).astype(np.int64)
 
 
+def end_windows(episode_starts: np.ndarray, mask: np.ndarray, context: int) -> np.ndarray:
+    """Windows of `context` frames in the mask (N, T) after which the episode ends: pairs of row and t, int64 (M, 2)."""
+    starts = window_starts(episode_starts, mask, context)
+    starts = starts[starts[:, 1] + context < mask.shape[1]]  # of a row's last frames it is not known
+    return starts[episode_starts[starts[:, 0], starts[:, 1] + context]]
+
+
 def train_windows(data: Trajectories, mask: np.ndarray, context: int) -> "Tensor":
     """Windows of `context` + 1 frames to train on: pairs of row and t, int64 (M, 2), on the CPU.
 

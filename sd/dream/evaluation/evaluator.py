@@ -23,7 +23,8 @@ from dream.evaluation.metrics import quantize_frames
 from dream.inference.runtimes import RUNTIMES
 from dream.inference.select_backend import load_backend
 from dream.models.autoencoder import Decoder, Encoder, decode
-from dream.models.checkpoints import load_autoencoder, load_world_model
+from dream.models.checkpoints import load_autoencoder, load_outcome, load_world_model
+from dream.models.outcome import OutcomeModel
 from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
 
@@ -49,6 +50,7 @@ class Evaluator:
     device: torch.device
     backend: str = "torch"  # name of the backend, for the report
     seed: int = 0  # of the noise of all generated frames
+    outcome: OutcomeModel | None = None  # None: the model has no rewards
     reencode: bool = False  # feed back the encoding of the displayed frame, instead of the generated latent
 
     def windows(self, mask: np.ndarray, length: int, count: int, desc: str) -> Tensor:
@@ -214,7 +216,9 @@ def load_evaluator(
         onnx_backend = load_backend(decoder_path, model_path, steps, backend)
         name, decoder = onnx_backend.name, OnnxDecoder(decoder, onnx_backend)
         unet = OnnxUNet(unet, onnx_backend).attach_autoencoder(encoder, decoder)
-    evaluator = Evaluator(data, train, held_out, encoder, decoder, unet, steps, device, name, seed)
+    outcome = load_outcome(model_path, checkpoint)
+    outcome = outcome and outcome.to(device)
+    evaluator = Evaluator(data, train, held_out, encoder, decoder, unet, steps, device, name, seed, outcome)
     return evaluator, random_actions, game, split
 
 

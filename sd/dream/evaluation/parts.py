@@ -46,6 +46,7 @@ def expected_work(config, only_long: bool, has_agent: bool) -> dict[str, float]:
     work = {
         "next frame": 15 * config.num_next_frames,  # 1 + 2 + 4 + 8 sampling steps
         "rollouts": rollouts * longest,
+        "rewards": config.num_next_frames,
         "inverse dynamics": probe + 2 * rollouts * IDM_FRAMES,
         "state probe": 2 * probe + has_agent * config.num_agent_rollouts * config.agent_frames,
         "two-sample test": 3 * clips + 4 * 6 * probe,

@@ -32,6 +32,7 @@ def table(results: dict) -> Iterator[str]:
     """Lines of text for the results of evaluate_sd.py: all of them, or those of the long rollouts alone."""
     if "autoencoder" in results:
         yield from frame_table(results)
+        yield from outcome_table(results["outcome"])
         yield from probe_table(results)
     yield from long_rollout_table(results["long_rollouts"])
     if "state_probe" in results:
@@ -63,6 +64,27 @@ def frame_table(results: dict) -> Iterator[str]:
     yield ""
     frames = results["delta_psnr"]["after_frames"]
     yield f"PSNR under recorded minus random actions after {frames} frames: {results['delta_psnr_db']:+.2f} dB"
+
+
+def outcome_table(results: dict) -> Iterator[str]:
+    """Predicted rewards and ends of episodes."""
+    if "skipped" in results:
+        yield f"rewards: skipped, {results['skipped']}"
+        return
+    for kind in ("real", "generated"):
+        if kind in results:
+            score = results[kind]
+            correlation = "-" if score["correlation"] is None else f"{score['correlation']:.3f}"
+            yield (
+                f"reward from {kind} contexts: correlation {correlation}, RMSE {score['rmse']:.3g} "
+                f"(of the mean reward {score['rmse_of_mean']:.3g})   ({score['windows']})"
+            )
+    if "ends" in results:
+        ends = results["ends"]
+        yield (
+            f"probability of an episode's end: {ends['probability']:.1%} where one ends, "
+            f"{ends['probability_elsewhere']:.1%} elsewhere, AUC {ends['auc']:.3f}   ({ends['episodes']})"
+        )
 
 
 def probe_table(results: dict) -> Iterator[str]:

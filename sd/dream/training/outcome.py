@@ -12,7 +12,7 @@ from torch import Tensor
 from dream.common.device import to_device
 from dream.common.distributed import Distributed
 from dream.data.latents import gather_windows
-from dream.data.splits import window_starts
+from dream.data.splits import end_windows
 from dream.data.trajectories import Trajectories
 from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.training.rollout_pool import Batch
@@ -106,10 +106,3 @@ def has_rewards(data: Trajectories) -> bool:
     """Whether a recording has rewards that are not all the same."""
     rewards = data.extras.get("rewards")
     return rewards is not None and rewards.ndim == 2 and bool(np.ptp(np.nan_to_num(rewards)) > 0)
-
-
-def end_windows(episode_starts: np.ndarray, mask: np.ndarray, context: int) -> np.ndarray:
-    """Windows of `context` frames in the mask (N, T) after which the episode ends: pairs of row and t, int64 (M, 2)."""
-    starts = window_starts(episode_starts, mask, context)
-    starts = starts[starts[:, 1] + context < mask.shape[1]]  # of a row's last frames it is not known
-    return starts[episode_starts[starts[:, 0], starts[:, 1] + context]]
