@@ -31,6 +31,7 @@ from player.common.runs import (
 from player.common.startup import ArgumentParser, command_line, script_began
 from player.common.video import save_video
 from player.envs.vector_env import make_vector_env
+from player.evaluation.episodes import TEST_SEED, TestGame
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME, Game, check_agent
 from player.games.registry import find_tracks
@@ -45,7 +46,6 @@ from player.rl.ppo import PPOConfig, update
 from player.rl.resume_options import options_that_must_match
 from player.rl.rollout_buffer import RewardScaler, Rollout
 from player.rl.train_state import TrainState
-from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 
@@ -72,6 +72,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     group.add_argument("--ent-coef", type=float, default=ppo.ent_coef, help=f"entropy bonus {default}")
     group.add_argument("--vf-coef", type=float, default=ppo.vf_coef, help=f"value loss weight {default}")
     group.add_argument("--learning-rate", type=float, default=3e-4, help=f"decays linearly to 0 {default}")
+    group.add_argument("--test-game", metavar="NAME", help="another game with the same actions in which the agent is "
+                       "measured: the real game, where --game is a world model of it")
+    group.add_argument("--test-every", type=int, default=5, help=f"epochs between these measurements {default}")
+    group.add_argument("--test-episodes", type=int, default=8, help=f"episodes of each {default}")
     group.add_argument("--checkpoint-model", metavar="FILE", help="an agent (best.pt) to start from")
     group = parser.add_argument_group("recording")
     group.add_argument("--record-envs", type=int, default=1,
@@ -94,7 +98,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error("--seed must be at least 0")
-    for name in ("n_envs", "n_epochs", "n_steps", "batch_size", "train_iters"):
+    for name in ("n_envs", "n_epochs", "n_steps", "batch_size", "train_iters", "test_every", "test_episodes"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if args.max_minutes < 0:
@@ -146,6 +150,8 @@ def train(
     if resumed:
         with refuse_damaged(run_dir / "last.pt", NEW_RUN):
             state.load_state_dict(resumed)
+    action_names = [action.name for action in game.actions]
+    test_game = args.test_game and TestGame(args.test_game, action_names, args.test_episodes, TEST_SEED)
     agent, optimizer, collector, generator = state.agent, state.optimizer, state.collector, state.generator
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
@@ -195,6 +201,8 @@ def train(
         metrics["episode/reward_per_step"] = score
         metrics["time/steps_per_second"] = rollout.rewards.numel() / duration_s
         metrics["time/collect_fraction"] = (collected_s - start_s) / duration_s
+        if test_game and (epoch + 1) % args.test_every == 0:
+            metrics.update(test_game.measure(agent))
         log.write(epoch + 1, metrics)
         bar.set_postfix(reward=f"{score:.3f}", entropy=f"{metrics['policy/entropy']:.2f}")
 
@@ -213,7 +221,11 @@ def train(
         )
         if save_epoch_video:
             path = run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4"
-            try_save_video(stats.rows["frames"][0], path, game.frame_rate / game.frame_skip)
+            video = stats.rows["frames"][0].transpose(0, 2, 3, 1)  # (T, H, W, 3)
+            try:
+                save_video(video, path, game.frame_rate / game.frame_skip, num_frames=len(video))
+            except (OSError, InputError) as problem:
+                bar.write(f"no video: {problem}")
         epoch += 1
         bar.total = budget.expected_epochs(epoch) * args.n_steps
         if epoch == first_epoch + 1 and not budget.max_s:
@@ -280,14 +292,6 @@ def make_writer(
     behavior_names = ["agent"] * args.record_envs + ["wander"] * args.explore_envs
     meta = game.recording_meta(tracks, behavior_names, args.seed)
     return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
-
-
-def try_save_video(frames, path: Path, fps: float) -> None:
-    """Saves frames (T, 3, H, W) as a video; if that fails, prints why and training continues."""
-    try:
-        save_video(frames.transpose(0, 2, 3, 1), path, fps, num_frames=len(frames))
-    except (OSError, InputError) as problem:
-        tqdm.write(f"no video: {problem}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ PRETRAINED = Path(__file__).resolve().parent / "pretrained" / "model.pt"
 HORIZON = 500  # frames
 END_PROBABILITY = 0.5  # above it the episode ends
 NUM_RECORDED_STARTS = 64
-SCALE = 3  # screen pixels per pixel, with render_mode "human"
 
 
 class DreamVectorEnv(VectorEnv):
@@ -140,7 +139,7 @@ class DreamEnv(gymnasium.Env):
         self.action_space = self.envs.single_action_space
         self.action_names, self.action_keys = self.envs.action_names, self.envs.action_keys
         self.metadata = {**type(self).metadata, "render_fps": self.envs.metadata["render_fps"]}
-        self.render_mode, self.screen, self.clock = render_mode, None, None
+        self.render_mode, self.window = render_mode, None
 
     @property
     def has_rewards(self) -> bool:
@@ -177,27 +176,19 @@ class DreamEnv(gymnasium.Env):
         return self.frame.copy() if self.render_mode == "rgb_array" else None
 
     def show(self) -> None:
-        """Draws the frame in the window, at the game's pace, with render_mode "human"."""
+        """Draws the frame in a window, at the game's pace, with render_mode "human"."""
         if self.render_mode != "human":
             return
-        import pygame  # here, because training needs no window
+        if self.window is None:
+            from dream.window.frame_window import FrameWindow  # needs pygame; training does not
 
-        H, W = self.frame.shape[:2]
-        if self.screen is None:
-            pygame.init()
-            self.screen, self.clock = pygame.display.set_mode((SCALE * W, SCALE * H)), pygame.time.Clock()
-        picture = pygame.surfarray.make_surface(self.frame.swapaxes(0, 1))
-        self.screen.blit(pygame.transform.scale(picture, self.screen.get_size()), (0, 0))
-        pygame.event.pump()
-        pygame.display.flip()
-        self.clock.tick(self.metadata["render_fps"])
+            self.window = FrameWindow()
+        self.window.show(self.frame, self.metadata["render_fps"])
 
     def close(self) -> None:
-        if self.screen is not None:
-            import pygame
-
-            pygame.quit()
-            self.screen = None
+        if self.window is not None:
+            self.window.close()
+            self.window = None
 
 
 @lru_cache(maxsize=4)

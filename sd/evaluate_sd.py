@@ -224,16 +224,9 @@ def evaluate_frames_and_probes(
         return {"rollout": scores, **sensitivity}
 
     parts.run("rollouts", under_recorded_actions)
-    parts.run(
-        "rewards",
-        lambda: {
-            "outcome": or_skip_reason(
-                evaluate_outcome, evaluator, config.num_next_frames, rollouts["starts"], rollouts["generated"]
-            )
-        },
-    )
     given, steps = (evaluator, rollouts["starts"], rollouts["generated"]), config.probe_steps
     probe_parts = {
+        "rewards": ("outcome", evaluate_outcome, *given, config.num_next_frames),
         "inverse dynamics": ("inverse_dynamics", inverse_dynamics, *given, steps, seed),
         "state probe": ("state_probe", evaluate_state_and_laps, config, *given, agent, seed),
         "two-sample test": (

@@ -186,3 +186,15 @@ def test_the_scripts_of_ppo_run_in_it(size, model_path, tmp_path):
     assert data.action_keys == ((), ("left",), ("right",))
     assert data.frames.shape[3:] == size and (data.extras["rewards"] != 0).any()
     assert data.episode_starts.sum() >= 4  # truncated after 6 frames
+
+
+def test_the_window_shows_the_frames(model_path, monkeypatch):
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = make(model_path, render_mode="human").unwrapped
+    env.reset(seed=0)
+    frame = env.step(1)[0]
+    shown = pygame.surfarray.array3d(env.window.screen).swapaxes(0, 1)
+    assert np.array_equal(shown[::3, ::3], frame)
+    env.close()
+    assert env.window is None and not pygame.display.get_init()

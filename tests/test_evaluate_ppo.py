@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from agent_helpers import save_forward_agent
+from player.evaluation.episodes import random_policy, run_episodes, summarize
 from player.games.game import DRIVING_ACTIONS, Game
 from player.games.registry import find_game
 
@@ -40,12 +41,12 @@ def test_evaluation_statistics():
         running = [env for env in envs if env.state["progress"] < env.track.length]
         return np.array([look_ahead_action(env) for env in running[: len(views)]])
 
-    batched = evaluate_ppo.run_episodes(envs, choose, [3, 4], game)
+    batched = run_episodes(envs, choose, [3, 4], game)
     assert [episode["finished"] for episode in batched] == [True, True]
     assert all(episode["clean"] and episode["wall_contacts"] == 0 for episode in batched)
     assert all(1 <= episode["laps"] < 2.1 and 15 < episode["seconds_a_lap"] < 25 for episode in batched)
     envs = envs[:1]
-    assert evaluate_ppo.run_episodes(envs, choose, [3, 4], game) == batched
+    assert run_episodes(envs, choose, [3, 4], game) == batched
 
 
 def test_evaluation_without_game_state_has_only_the_return():
@@ -62,8 +63,8 @@ def test_evaluation_without_game_state_has_only_the_return():
             return np.zeros((12, 16, 3), np.uint8), 2.0, self.steps == 5, False, {}
 
     game = Game("Other-v0", DRIVING_ACTIONS, 60, ShortGame)
-    episodes = evaluate_ppo.run_episodes([ShortGame()], evaluate_ppo.random_policy(6, 0), [1, 2], game)
+    episodes = run_episodes([ShortGame()], random_policy(6, 0), [1, 2], game)
     assert episodes == [{"seed": seed, "return": 10.0, "steps": 5} for seed in (1, 2)]
-    summary = evaluate_ppo.summarize(episodes)
+    summary = summarize(episodes)
     assert summary == {"episodes": 2, "mean_return": 10.0, "mean_steps": 5.0}
     evaluate_ppo.print_table({"agent": summary, "random": summary})

@@ -184,7 +184,7 @@ def test_the_evaluation_compares_each_prediction_with_its_own_step(tmp_path):
             return latents_at(positions, 0, L)
 
     evaluator = KnownLatents(**{**vars(evaluator), "outcome": Oracle()})
-    results = evaluate_outcome(evaluator, 12, windows, latents_at(windows, L, 12))
+    results = evaluate_outcome(evaluator, windows, latents_at(windows, L, 12), 12)
     assert (
         results["real"]["correlation"] > 0.999
         and results["real"]["rmse"] < 1e-6 < results["real"]["rmse_of_mean"]
@@ -195,4 +195,4 @@ def test_the_evaluation_compares_each_prediction_with_its_own_step(tmp_path):
     lines = [*outcome_table(results)]
     assert len(lines) == 3 and "correlation 1.000" in lines[0] and "AUC 1.000" in lines[2]
     with pytest.raises(InputError, match="the model has no rewards"):
-        evaluate_outcome(make_evaluator(path), 12, windows, latents_at(windows, L, 12))
+        evaluate_outcome(make_evaluator(path), windows, latents_at(windows, L, 12), 12)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import train_ppo
 from player.common.errors import InputError
+from player.evaluation import episodes
 from player.games.game import compare_with_agent
 from player.games.registry import find_game
 from player.rl.agent import load_agent
@@ -61,7 +62,7 @@ def test_evaluation_plays_the_game_as_in_training(run_dir, monkeypatch, capsys):
         made.append(game)
         raise InputError("enough")
 
-    monkeypatch.setattr(evaluate_ppo, "make_env", make_env)
+    monkeypatch.setattr(episodes, "make_env", make_env)
     flags = ["--agent", str(run_dir / "best.pt"), "--episodes", "1", "--game", FLICKER]
     for options in ([], ["--max-frames", "2", "--game-settings", "period=4"]):
         with pytest.raises(InputError, match="enough"):
@@ -86,7 +87,7 @@ def test_evaluation_with_a_game_of_the_same_actions_says_so(run_dir, monkeypatch
     def make_env(game, frame_skip, **settings):
         raise InputError("enough")
 
-    monkeypatch.setattr(evaluate_ppo, "make_env", make_env)
+    monkeypatch.setattr(episodes, "make_env", make_env)
     flags = ["--agent", str(run_dir / "best.pt"), "--episodes", "1", "--game", "CartPole-v1"]
     with pytest.raises(InputError, match="enough"):
         evaluate_ppo.main(evaluate_ppo.parse_args(flags))

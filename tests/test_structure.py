@@ -18,7 +18,7 @@ MAX_LINES = 300
 # From the lowest layer up: a package imports only from packages of lower layers.
 LAYERS = {
     "dream": ["common", "models", "data", "training inference play pipeline", "evaluation window"],
-    "player": ["common", "rl recording games video", "envs", "window"],
+    "player": ["common", "rl recording games video", "envs", "window evaluation"],
 }
 
 
@@ -215,6 +215,7 @@ def test_options_by_name(script, capsys):
 def test_scripts_share_one_structure():
     """Every script has a docstring, parse_args, and run_script, which reports user errors in one line."""
     scripts = [*(ROOT / "sd").glob("*.py"), *(ROOT / "ppo").glob("*.py")]
+    scripts.remove(ROOT / "sd" / "dream_env.py")  # a module to import
     assert len(scripts) >= 6
     for path in scripts:
         text = path.read_text(encoding="utf-8")

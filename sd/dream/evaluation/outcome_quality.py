@@ -13,7 +13,7 @@ MAX_ENDS = 256  # episode ends
 BATCH = 64
 
 
-def evaluate_outcome(evaluator: Evaluator, num_windows: int, starts: Tensor, generated: Tensor) -> dict:
+def evaluate_outcome(evaluator: Evaluator, starts: Tensor, generated: Tensor, num_windows: int) -> dict:
     """Predicted rewards against the recorded ones: from real contexts, and from generated ones under the same recorded
     actions, at every frame of the rollouts `generated` (R, F, C, h, w) from `starts` (R, 2). Probability of an
     episode's end where one ends and elsewhere.

@@ -1,0 +1,1 @@
+"""How well an agent plays: episodes of a game and their statistics."""
