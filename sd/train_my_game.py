@@ -101,7 +101,7 @@ def main(args: argparse.Namespace) -> None:
                     display.write(kept)
                 elif not state.is_finished(name):
                     minutes = state.begin(name)
-                    stage = make_stage(name, folder, minutes, state.max_minutes, state.rollout_length)
+                    stage = make_stage(name, folder, minutes, state.max_minutes)
                     run_stage(stage, folder, state, display)
                 if name == "record":
                     check_recording(folder)

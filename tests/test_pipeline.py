@@ -120,21 +120,10 @@ def test_a_larger_budget_trains_the_model_further(tmp_path):
     assert state.begin("model") == pytest.approx(31 + 44)  # the script counts the time of its earlier parts
 
 
-def test_a_continued_training_keeps_its_rollout_length(tmp_path):
-    """train_sd.py refuses to resume with another one."""
-    state = RunState.load(tmp_path, GAME)
-    state.extend(45)
-    state.begin("model")
-    again = RunState.load(tmp_path, GAME)
-    again.extend(480)
-    again.begin("model")
-    assert again.rollout_length == state.rollout_length == 8
-    command = make_stage("model", Folder(tmp_path, GAME), 1, 480, again.rollout_length).command
-    assert command[command.index("--rollout-length") + 1] == "8"
-    new = RunState.load(tmp_path / "new", GAME)
-    new.extend(480)
-    new.begin("model")
-    assert new.rollout_length == 32
+@pytest.mark.parametrize(("minutes", "length"), [(1, 0), (45, 0), (60, 8), (119, 8), (120, 32), (480, 32)])
+def test_own_rollouts_are_for_longer_trainings(minutes, length, tmp_path):
+    command = make_stage("model", Folder(tmp_path, GAME), 1, minutes).command
+    assert command[command.index("--rollout-length") + 1] == str(length)
 
 
 def test_a_folder_of_another_game_is_refused(tmp_path):

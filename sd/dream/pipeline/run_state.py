@@ -8,7 +8,7 @@ from pathlib import Path
 from dream.common.errors import InputError
 from dream.common.files import atomic_write
 from dream.data.trajectories import open_trajectories
-from dream.pipeline.stages import Source, choose_rollout_length, plan_minutes
+from dream.pipeline.stages import Source, plan_minutes
 
 NAME = "run.json"
 EXTENDED_STAGES = ("model", "export")  # those that a larger budget continues
@@ -18,21 +18,18 @@ KINDS = {
     "seconds": dict,
     "finished": list,
     "max_minutes": (int, float),
-    "rollout_length": int,
 }
 
 
 class RunState:
     """`source`: `asdict` of a Source. `max_minutes`: the budget. `minutes`: by stage that has begun, what it may take.
-    `seconds`: by stage, what it has taken. `finished`: names of stages. `rollout_length`: of the model's training,
-    which cannot be changed once it has begun."""
+    `seconds`: by stage, what it has taken. `finished`: names of stages."""
 
     def __init__(self, path: Path, source: dict) -> None:
         self.path, self.source, self.max_minutes = path, source, 0.0
         self.minutes: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.finished: list[str] = []
-        self.rollout_length = 0
         self._last_tick = time.monotonic()
         self._action_names: tuple[str, ...] = ()
 
@@ -92,8 +89,6 @@ class RunState:
         if name not in self.minutes:
             spent = self.seconds.get(name, 0.0) / 60
             self.minutes[name] = spent + plan_minutes(name, self.max_minutes, self.elapsed_s / 60)
-        if name == "model" and not self.rollout_length:
-            self.rollout_length = choose_rollout_length(self.max_minutes)
         self._last_tick = time.monotonic()
         self.save()
         return self.minutes[name]

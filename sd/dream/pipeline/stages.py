@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,7 +18,7 @@ BUILT_IN_GAME = "Mode7Kart-v0"  # the only game that has a pretrained agent
 # Fractions of the budget. Measurements: sd/NOTES.md, "Your own game". Importing videos takes what it takes.
 RECORD_FRACTION = 0.1
 AGENT_FRACTION = 0.1
-AUTOENCODER_FRACTION = 0.2  # of the time that is left for both trainings
+AUTOENCODER_FRACTION = 0.1  # of the time that is left for both trainings
 EXPORT_MINUTES = 1.0  # kept for the export; at most EXPORT_FRACTION
 EXPORT_FRACTION = 0.1
 AGENT_FROM_MINUTES = 120.0  # a shorter budget is too short for an agent that plays better than at random
@@ -27,9 +27,9 @@ FRAMES_PER_MINUTE = (
 )
 MIN_FRAMES, MAX_FRAMES = 4096, 163840
 RECORD_ENVS = 8
-# Mean length of the model's own rollouts in training, frames. The pretrained kart is trained on as it was, with the
-# discriminator; in another game that made small things dissolve within 24 minutes (sd/NOTES.md).
-SHORT_ROLLOUTS, LONG_ROLLOUTS, LONG_FROM_MINUTES = 8, 32, 120.0
+# Mean length of the model's own rollouts in training, frames, by the minutes from which on it is used. A model that was
+# trained for less than an hour is worse with them, and with the discriminator small things dissolve (sd/NOTES.md).
+ROLLOUT_LENGTHS = ((0.0, 0), (60.0, 8), (120.0, 32))
 MIN_MINUTES, MAX_MINUTES = 1.0, 10_000.0  # of a whole run
 # Options of the recorder that train_ppo.py has as well: they choose the game.
 GAME_OPTIONS = ("--track", "--rivals", "--integrations", "--state", "--scenario", "--crop", "--actions",
@@ -132,15 +132,12 @@ def plan_minutes(name: str, max_minutes: float, elapsed_minutes: float) -> float
 
 
 def choose_rollout_length(max_minutes: float) -> int:
-    """For a new training in a run of `max_minutes`."""
-    return LONG_ROLLOUTS if max_minutes >= LONG_FROM_MINUTES else SHORT_ROLLOUTS
+    """Of the model's training in a run of `max_minutes`."""
+    return max((minutes, length) for minutes, length in ROLLOUT_LENGTHS if max_minutes >= minutes)[1]
 
 
-def make_stage(
-    name: str, folder: Folder, minutes: float, max_minutes: float, rollout_length: int = SHORT_ROLLOUTS
-) -> Stage:
-    """The stage `name`, which may take `minutes` of a run of `max_minutes`. rollout_length: of the model's training,
-    the same when it is continued."""
+def make_stage(name: str, folder: Folder, minutes: float, max_minutes: float) -> Stage:
+    """The stage `name`, which may take `minutes` of a run of `max_minutes`."""
     titles = {
         "agent": "agent",
         "record": "recording" if folder.source.game else "videos",
@@ -152,7 +149,7 @@ def make_stage(
         "agent": agent_command,
         "record": record_command if folder.source.game else import_command,
         "autoencoder": autoencoder_command,
-        "model": partial(model_command, rollout_length=rollout_length),
+        "model": model_command,
         "export": export_command,
     }
     script, *options = map(str, commands[name](folder, minutes, max_minutes))
@@ -194,8 +191,8 @@ def autoencoder_command(folder: Folder, minutes: float, max_minutes: float) -> S
     ]  # fmt: skip
 
 
-def model_command(folder: Folder, minutes: float, max_minutes: float, rollout_length: int) -> Sequence:
-    recipe = ["--new-game", "--rollout-length", rollout_length, "--gan-weight", 0]
+def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
+    recipe = ["--new-game", "--rollout-length", choose_rollout_length(max_minutes), "--gan-weight", 0]
     if folder.source.game == BUILT_IN_GAME:
         recipe = ["--rollout-length-start", 64]
     return [

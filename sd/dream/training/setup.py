@@ -58,7 +58,6 @@ def fixed_settings(args: argparse.Namespace, data: Trajectories, autoencoder: st
         "gan_weight",
         "off_data",
         "flow_pretrain",
-        "rollout_length",
     )
     settings = {"--" + name.replace("_", "-"): getattr(args, name) for name in names}
     return {**settings, "--trajectories": recording_fingerprint(data), "--autoencoder-dir": autoencoder}
