@@ -128,7 +128,8 @@ class DreamVectorEnv(VectorEnv):
 class DreamEnv(gymnasium.Env):
     """One episode at a time. Arguments as of DreamVectorEnv."""
 
-    metadata: ClassVar[dict] = {"render_modes": ["rgb_array", "human"], "render_fps": 15}
+    # frame_skip 1: a step is one frame of the recording, and so one decision
+    metadata: ClassVar[dict] = {"render_modes": ["rgb_array", "human"], "render_fps": 15, "frame_skip": 1}
 
     def __init__(
         self, model_path: str | Path = PRETRAINED, render_mode: str | None = None, **settings: Any

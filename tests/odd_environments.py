@@ -32,6 +32,8 @@ class Odd(gymnasium.Env):
             self.metadata = {}
         if odd == "metadata skip":
             self.metadata["frameskip"] = 3
+        if odd == "metadata no skip":
+            self.metadata["frame_skip"] = 1
         if odd == "attribute skip":
             self.frame_skip = 5
 

@@ -97,6 +97,7 @@ def test_frame_maximum_forgets():
         (ODD, {"odd": "no rate"}, 30, 1, "declares no frame rate"),
         (ODD, {"odd": "strange rate"}, 30, 1, "declares no frame rate"),
         (ODD, {"odd": "metadata skip"}, 60, 1, "runs 3 frames already"),
+        (ODD, {"odd": "metadata no skip"}, 60, 1, "declares that each step is a decision"),
         (ODD, {"odd": "attribute skip"}, 60, 1, "runs 5 frames already"),
         (TURNS, {}, 10, 1, "draws 10 frames per second"),
         (TURNS, {"rate": 15}, 15, 1, "draws 15 frames per second"),

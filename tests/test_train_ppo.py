@@ -33,8 +33,9 @@ def test_tiny_run_of_the_script(tmp_path):
     cv2 = pytest.importorskip("cv2")
     run = tmp_path / "run"
     result = run_command(
-        "--n-epochs", 2, "--track", 1, 3, 2, "--rivals", 1, "--video-every", 2, "--output-dir", run
-    )
+        "--n-epochs", 2, "--track", 1, 3, 2, "--rivals", 1, "--video-every", 2, "--output-dir", run,
+        "--test-game", "Mode7Kart-v0", "--test-every", 2, "--test-episodes", 1,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     recording = open_trajectories(run / "trajectories.npz")
     # 2 epochs x (1 training environment + 1 for exploration)
@@ -51,6 +52,8 @@ def test_tiny_run_of_the_script(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2"]
     assert all(np.isfinite(float(row["loss/policy"])) for row in rows)
+    assert not rows[0]["test/return"] and np.isfinite(float(rows[1]["test/return"]))
+    assert np.isfinite(float(rows[1]["test/laps"]))
     video = cv2.VideoCapture(str(run / "videos" / "epoch_0002.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 32
     video.release()
@@ -220,3 +223,8 @@ def test_options_out_of_range_are_refused(flags, capsys):
     with pytest.raises(SystemExit) as stopped:
         train_ppo.parse_args([*TINY, *map(str, flags)])
     assert stopped.value.code == 2 and flags[0] in capsys.readouterr().err
+
+
+def test_a_test_game_with_other_actions_is_refused(tmp_path):
+    result = run_command("--test-game", "CartPole-v1", "--output-dir", tmp_path / "run")
+    assert result.returncode != 0 and "--test-game CartPole-v1 has the actions 0, 1" in result.stderr

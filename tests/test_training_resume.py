@@ -165,3 +165,21 @@ def test_metrics_of_a_resumed_run(tmp_path):
     assert rows[0]["new"] == "" and rows[2]["new"] == "1"
     assert resumed.writer.purge_step == 9  # TensorBoard hides events at or after this step
     assert MetricsLog(tmp_path / "new").writer.purge_step is None
+
+
+def test_a_continued_run_may_have_longer_rollouts(tmp_path, small_models):
+    """As train_my_game.py gives it: a first try of some minutes has none, the night after it has."""
+    recording = record(tmp_path / "square.npz")
+    run_train_autoencoder("--trajectories", recording, "--output-dir", tmp_path / "a")
+    flags = [
+        "--trajectories",
+        recording,
+        "--autoencoder-dir",
+        tmp_path / "a",
+        "--output-dir",
+        tmp_path / "run",
+    ]
+    run_train_sd(*flags, "--rollout-length", 0)
+    assert load_checkpoint(tmp_path / "run" / "last.pt", "model_run", "")["pool"]["num_generated"].max() == 0
+    run_train_sd(*flags, "--rollout-length", 8, "--epochs", 4, "--resume")
+    assert load_checkpoint(tmp_path / "run" / "last.pt", "model_run", "")["pool"]["num_generated"].max() > 0

@@ -50,6 +50,10 @@ def find_timing(env: gymnasium.Env, settings: Dict[str, Any]) -> Timing:
         frames = skip if isinstance(skip, int) else f"{skip[0]} to {skip[1] - 1}"
         reason = f"each step of it runs {frames} frames already"
         return Timing(declared or ASSUMED_RATE, 1, reason, declared is not None)
+    metadata = getattr(env, "metadata", None)
+    if isinstance(metadata, dict) and type(metadata.get("frame_skip")) is int and metadata["frame_skip"] == 1:
+        reason = "it declares that each step is a decision"
+        return Timing(declared or ASSUMED_RATE, 1, reason, declared is not None)
     if declared is None:
         return Timing(ASSUMED_RATE, 1, f"it declares no frame rate; assumed: {ASSUMED_RATE}", False)
     if isinstance(env.observation_space, (gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete)):

@@ -31,6 +31,7 @@ from dream.models.rollout import suppress_small_changes
 from dream.models.unet import AdaGNResBlock, UNet
 
 MIN_HALF_SIZE = 256  # tensors with fewer elements stay in float32
+MAX_REWARD_ERROR = 0.1  # standard deviations of the recorded rewards, between the export and the model
 MIN_PSNR_DB = 25.0  # between a frame of the export and of the model; with 8-bit convolutions it is above 40
 
 
@@ -162,6 +163,11 @@ def check_export(folder: Path, backend: TorchBackend, model_path: Path) -> None:
     exported = OnnxBackend(folder, "onnxruntime", None)
     difference = (first_frame(exported).rgb.astype(float) - first_frame(backend).rgb) / 255
     psnr_db = -10 * np.log10(np.mean(difference**2) + 1e-12)
+    if backend.has_outcome:
+        state = exported.init_state(*backend.export_state(first_frame(backend)))
+        rewards = exported.predict_outcome(state, 0)[0], backend.predict_outcome(first_frame(backend), 0)[0]
+        if not abs(rewards[0] - rewards[1]) <= MAX_REWARD_ERROR * backend.outcome.reward_std.item():
+            raise InputError(f"the export of {model_path} predicts other rewards than the model: not written")
     if psnr_db < MIN_PSNR_DB:
         raise InputError(
             f"the export of {model_path} generates other frames than the model (PSNR {psnr_db:.0f} dB): not written"
