@@ -119,7 +119,6 @@ def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace
             "state",
             "scenario",
             "crop",
-            "frame_size",
             "actions",
             "max_frames",
             "game_settings",

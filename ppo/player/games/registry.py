@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from player.common.errors import InputError
+from player.common.frame_size import FULL_SIZE
 from player.games.game import BUILT_IN_GAME, Game
 from player.games.gymnasium_open import add_game_path, is_gymnasium_name
 
@@ -19,19 +20,23 @@ def find_game(
 ) -> Game:
     """Returns the game called `name`.
 
-    "Mode7Kart-v0" is the built-in game; it uses `track` and `rivals`. A name in Gymnasium's registry, or of the form
-    `package:Env-v0` or `NAMESPACE/Env-v0`, is a Gymnasium environment. Any other name is an emulator game; it uses
-    `integrations`, `state` and the options of `retro.integration.make_game`. `frame_skip`: frames per decision; None:
-    the game's default. `options`: see `cli.find_options`.
+    "Mode7Kart-v0" is the built-in game; it uses `track`, `rivals` and the option `frame_size`. A name in Gymnasium's
+    registry, or of the form `package:Env-v0` or `NAMESPACE/Env-v0`, is a Gymnasium environment. Any other name is an
+    emulator game; it uses `integrations`, `state` and the options of `retro.integration.make_game`. `frame_skip`:
+    frames per decision; None: the game's default. `options`: see `cli.find_options`.
 
     Raises InputError if the emulator, the game, its ROM or the savestate is missing; the message says what to do.
     """
     if name == BUILT_IN_GAME:
         from player.games.mode7 import env as mode7
 
-        game = mode7.make_game(track=track, rivals=rivals)
+        size = options.get("frame_size")
+        size = None if size == FULL_SIZE else size
+        game = mode7.make_game(track=track, rivals=rivals, frame_size=size)
         frame_skip = frame_skip or game.frame_skip
         settings = {"track": track, "rivals": rivals, "frame_skip": frame_skip}
+        if size:
+            settings["frame_size"] = list(size)
         environment = {
             "settings": settings,
             "actions": [*range(len(game.actions))],
@@ -80,7 +85,8 @@ def find_tracks(
     `find_game`.
     """
     if name == BUILT_IN_GAME:
-        game = find_game(name, track=tracks[0], rivals=rivals, frame_skip=frame_skip)
+        size = options.get("frame_size")
+        game = find_game(name, track=tracks[0], rivals=rivals, frame_skip=frame_skip, frame_size=size)
         if len(tracks) > 1:
             del game.environment["settings"]["track"]
         return game, [{"track": track} for track in tracks]

@@ -12,6 +12,7 @@ FIXED = [
     "state",
     "scenario",
     "crop",
+    "frame_size",
     "actions",
     "frame_skip",
     "n_envs",

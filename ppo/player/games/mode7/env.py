@@ -15,6 +15,7 @@ from typing import Any, Dict, Optional, Tuple
 import gymnasium
 import numpy as np
 
+from player.common.frame_size import Size, fit_frame
 from player.games.game import BUILT_IN_GAME, DRIVING_ACTIONS, Game
 from player.games.mode7 import physics
 from player.games.mode7.geometry import OFF_ROAD, ROAD_HALF_WIDTH, SIZE
@@ -42,6 +43,7 @@ class Mode7Kart(gymnasium.Env):
     buttons_as_actions: the action space is MultiBinary(12), one bit per button of BUTTONS, instead of Discrete(6).
     max_seconds: game time after which an episode is truncated.
     stall_seconds: an episode is truncated after so much game time without progress (0 = never).
+    frame_size: height and width that the frames are scaled to (None: they are not).
 
     An episode terminates when the last lap is complete. `info["truth"]` is the game state, float32 (9,), with the names
     TRUTH_NAMES: x and y in pixels, heading in radians, speed in pixels per frame, lap from 1, progress in pixels since
@@ -64,6 +66,7 @@ class Mode7Kart(gymnasium.Env):
         buttons_as_actions: bool = False,
         max_seconds: float = 180.0,
         stall_seconds: float = 0.0,
+        frame_size: Optional[Size] = None,
         render_mode: Optional[str] = None,
     ) -> None:
         if track < 0 or not 0 <= rivals <= 12 or frame_skip < 1 or not 1 <= laps <= 9:
@@ -74,13 +77,13 @@ class Mode7Kart(gymnasium.Env):
         self.renderer = Renderer(self.track)
         self.num_rivals, self.frame_skip, self.laps, self.start = rivals, frame_skip, laps, start
         self.max_frames, self.stall_frames = int(max_seconds * FRAME_RATE), int(stall_seconds * FRAME_RATE)
-        self.render_mode = render_mode
+        self.render_mode, self.frame_size = render_mode, tuple(frame_size or (HEIGHT, WIDTH))
         self.metadata = {**self.metadata, "render_fps": FRAME_RATE / frame_skip}
-        self.observation_space = gymnasium.spaces.Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Box(0, 255, (*self.frame_size, 3), np.uint8)
         self.action_space: gymnasium.Space = gymnasium.spaces.Discrete(len(DRIVING_ACTIONS))
         if buttons_as_actions:
             self.action_space = gymnasium.spaces.MultiBinary(len(BUTTONS))
-        self.frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        self.frame = np.zeros(self.observation_space.shape, np.uint8)
 
     # -- the Gymnasium interface --------------------------------------------------------------------------------
 
@@ -211,7 +214,8 @@ class Mode7Kart(gymnasium.Env):
         yaw = s["yaw_rate"] / physics.TURN_RATE * 0.5 - 0.25 * s["slip"]
         lap = f"LAP {self.lap()}/{self.laps}"
         speed = s["speed"] / physics.TOP_SPEED
-        self.frame = self.renderer.draw(s["x"], s["y"], s["heading"], yaw, height, lap, speed, rivals)
+        picture = self.renderer.draw(s["x"], s["y"], s["heading"], yaw, height, lap, speed, rivals)
+        self.frame = fit_frame(picture, self.frame_size)
 
 
 def make_env(track: int, rivals: int, frame_skip: int = 4, start: str = "anywhere", **settings) -> Mode7Kart:
@@ -220,13 +224,13 @@ def make_env(track: int, rivals: int, frame_skip: int = 4, start: str = "anywher
     return Mode7Kart(track=track, rivals=rivals, frame_skip=frame_skip, start=start, **settings)
 
 
-def make_game(track: int = 0, rivals: int = 0) -> Game:
+def make_game(track: int = 0, rivals: int = 0, frame_size: Optional[Size] = None) -> Game:
     """The Game of Mode7Kart-v0 on one track."""
     return Game(
         name=BUILT_IN_GAME,
         actions=DRIVING_ACTIONS,
         frame_rate=FRAME_RATE,
-        make=partial(make_env, track=track, rivals=rivals),
+        make=partial(make_env, track=track, rivals=rivals, frame_size=frame_size),
         truth_names=TRUTH_NAMES,
         shares_process=True,
     )
