@@ -32,15 +32,14 @@ def run(*flags) -> None:
 
 def test_an_agent_learns_to_do_what_was_recorded(tmp_path, capsys):
     path = save_recording(tmp_path / "a.npz")
-    run("--trajectories", path, "--output", tmp_path / "out" / "cloned.pt", "--epochs", 25, "--batch-size", 16)
+    run("--trajectories", path, "--output", tmp_path / "out" / "cloned.pt", "--epochs", 12, "--batch-size", 16)
     agent = load_agent(tmp_path / "out" / "cloned.pt")
     assert agent.config.action_names == ("nothing", "left", "right") and agent.config.frame_skip == 4
-    for action in range(3):
-        view = torch.full((1, 4, OBS_SIZE, OBS_SIZE), 100 * action, dtype=torch.uint8)
-        assert agent(view)[0].argmax().item() == action
-    said = capsys.readouterr().out
-    assert "accuracy 100.0%" in said and "most frequent action" in said
-    run("--trajectories", path, "--output", tmp_path / "again.pt", "--epochs", 25, "--batch-size", 16)
+    views, actions, first_steps, _ = train_cloning.load_recording(path)
+    logits, _ = agent(train_cloning.stack_views(views, first_steps, torch.arange(actions.numel())))
+    assert (logits.argmax(dim=1) == actions.flatten()).float().mean() > 0.95
+    assert "most frequent action" in capsys.readouterr().out
+    run("--trajectories", path, "--output", tmp_path / "again.pt", "--epochs", 12, "--batch-size", 16)
     again = load_agent(tmp_path / "again.pt")
     assert all(map(torch.equal, agent.state_dict().values(), again.state_dict().values()))
 
