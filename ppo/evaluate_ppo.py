@@ -1,6 +1,7 @@
-"""Compares an agent with a random policy on the same episodes and prints a table.
+"""Compares agents with each other and with a random policy on the same episodes and prints a table.
 
 python ppo/evaluate_ppo.py --agent ppo/checkpoints/RUN/best.pt                     # 20 random starts on track 0
+python ppo/evaluate_ppo.py --agent cloned=c.pt model=a/best.pt,b/best.pt --plot returns.png     # a and b: two seeds
 python ppo/evaluate_ppo.py --agent best.pt --track 2 --episodes 50 --json output/agent.json
 python ppo/evaluate_ppo.py --agent best.pt --game SuperMarioKart-Snes --integrations DIR --state NAME
 
@@ -11,21 +12,32 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Sequence
 
 import player  # noqa: F401  first: it reports packages that are missing
-from player.common.errors import run_script
+from player.common.errors import InputError, run_script
 from player.common.startup import ArgumentParser
-from player.evaluation.episodes import agent_policy, make_envs, random_policy, run_episodes, summarize
+from player.evaluation.episodes import (
+    agent_policy,
+    make_envs,
+    random_policy,
+    run_episodes,
+    summarize_agents,
+)
+from player.evaluation.plot import plot_returns
 from player.games.cli import add_game_options, check_game_options, find_options
-from player.games.game import BUILT_IN_GAME, check_agent
+from player.games.game import BUILT_IN_GAME, Game, check_agent
 from player.games.registry import find_game, same_game
-from player.rl.agent import load_agent
+from player.rl.agent import Agent, load_agent
+
+RANDOM = "random"
 
 
 def parse_args(argv=None) -> argparse.Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agent", required=True, metavar="FILE", help="the agent, a best.pt of train_ppo.py")
+    parser.add_argument("--agent", required=True, nargs="+", metavar="[NAME=]FILE[,FILE...]",
+                        help="agents, each a best.pt of train_ppo.py, or several of one kind, trained with other "
+                        "seeds: their mean and deviation are printed")  # fmt: skip
     parser.add_argument(
         "--episodes", type=int, default=20, help="number for each policy (default: %(default)s)"
     )
@@ -40,6 +52,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="Mode7Kart: time limit per episode (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all results to a JSON file")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also plot the return of every episode")
     args = parser.parse_args(argv)
     if args.episodes < 1 or args.seed < 0 or args.max_seconds <= 0:
         parser.error("--episodes must be at least 1, --seed at least 0 and --max-seconds above 0")
@@ -47,42 +60,54 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
+def parse_agents(words: Sequence[str]) -> Dict[str, List[Path]]:
+    """Files by name, from words such as "cloned=c.pt" or "a.pt,b.pt"; without a name, "agent" or the file's folder."""
+    agents: Dict[str, List[Path]] = {}
+    for word in words:
+        name, separator, files = ("", "", word) if Path(word).exists() else word.partition("=")
+        if not separator:
+            files = word
+            name = "agent" if len(words) == 1 else Path(word).resolve().parent.name
+        if not name or name in agents or name == RANDOM:
+            raise InputError(f"--agent {word}: give every agent another name, as in --agent NAME={files}")
+        agents[name] = [Path(file) for file in files.split(",")]
+    return agents
+
+
 def main(args: argparse.Namespace) -> None:
     start_s = time.perf_counter()
-    agent = load_agent(Path(args.agent))
-    # As the agent was trained, unless the user says otherwise; settings are those of its own game alone.
-    options, is_own_game = find_options(args), same_game(args.game, agent.config.game)
-    if is_own_game:  # a step of another one, such as a world model, may be several frames of this game
-        options["frame_skip"] = agent.config.frame_skip
-    if is_own_game and args.game != BUILT_IN_GAME:
-        options["max_frames"] = args.max_frames or agent.config.max_frames
-        options["game_settings"] = options["game_settings"] or agent.config.game_settings
-    game = find_game(args.game, args.integrations, args.state, args.track, args.rivals, **options)
-    check_agent(args.agent, agent.config, game, f"choose --game {agent.config.game}")
-    if not is_own_game:
-        print(
-            f"assumed: an agent trained on {agent.config.game} can play {game.name}, whose actions are the same"
-        )
+    files = parse_agents(args.agent)
+    agents = {name: [load_agent(path) for path in paths] for name, paths in files.items()}
+    game = choose_game(args, [agent for each in agents.values() for agent in each])
+    for name, paths in files.items():
+        for path, agent in zip(paths, agents[name]):
+            check_agent(path, agent.config, game, f"choose --game {agent.config.game}")
+            if not same_game(game.name, agent.config.game):
+                print(
+                    f"assumed: an agent trained on {agent.config.game} can play {game.name}, whose actions are the same"
+                )
     built_in = game.name == BUILT_IN_GAME
     seeds = [args.seed + i for i in range(args.episodes)]
     print(f"{game.name}{f', track {args.track}' if built_in else ''}: seeds {seeds[0]} to {seeds[-1]}")
     print(game.describe())
     envs = make_envs(game, game.frame_skip, args.episodes, args.max_seconds)
     try:
-        policies = {
-            "agent": agent_policy(agent, args.seed),
-            "random": random_policy(agent.config.num_actions, args.seed),
+        # name -> one list of episodes for each of its agents
+        episodes = {
+            name: [run_episodes(envs, agent_policy(agent, args.seed), seeds, game) for agent in each]
+            for name, each in agents.items()
         }
-        episodes = {name: run_episodes(envs, policy, seeds, game) for name, policy in policies.items()}
+        policy = random_policy(len(game.actions), args.seed)
+        episodes[RANDOM] = [run_episodes(envs, policy, seeds, game)]
     finally:
         for env in envs:
             env.close()
-    summaries = {name: summarize(results) for name, results in episodes.items()}
+    summaries = {name: summarize_agents(each) for name, each in episodes.items()}
     print_table(summaries)
     print(f"{time.perf_counter() - start_s:.0f} s")
     if args.json:
         report = {
-            "checkpoint": str(args.agent),
+            "checkpoints": {name: [*map(str, paths)] for name, paths in files.items()},
             "game": game.name,
             "track": args.track if built_in else None,
             "rivals": args.rivals,
@@ -92,6 +117,22 @@ def main(args: argparse.Namespace) -> None:
         }
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if args.plot:
+        plot_returns(episodes, game.name, args.plot)
+        print(f"wrote {args.plot}")
+
+
+def choose_game(args: argparse.Namespace, agents: List[Agent]) -> Game:
+    """The game of --game, as the agents were trained on it, unless the user says otherwise. An agent of another game,
+    such as a world model of this one, says nothing about this one's frame skip and settings."""
+    options = find_options(args)
+    config = next((agent.config for agent in agents if same_game(args.game, agent.config.game)), None)
+    if config:
+        options["frame_skip"] = config.frame_skip
+    if config and args.game != BUILT_IN_GAME:
+        options["max_frames"] = args.max_frames or config.max_frames
+        options["game_settings"] = options["game_settings"] or config.game_settings
+    return find_game(args.game, args.integrations, args.state, args.track, args.rivals, **options)
 
 
 TABLE_ROWS = {
@@ -108,18 +149,23 @@ TABLE_ROWS = {
 
 def print_table(summaries: Dict[str, Dict[str, Any]]) -> None:
     """Prints one column per policy. `summaries`: name of the policy -> result of `summarize`."""
-    print(f"{'mean per episode, or number of episodes':62}" + "".join(f"{name:>12}" for name in summaries))
+    width = 2 + max(14 if "mean_return_std" in one else 10 for one in summaries.values())
+    width = max(width, *(2 + len(name) for name in summaries))
+    print(
+        f"{'mean per episode, or number of episodes':62}" + "".join(f"{name:>{width}}" for name in summaries)
+    )
     for key, label in TABLE_ROWS.items():
         if key in next(iter(summaries.values())):
-            print(f"{label:62}" + "".join(f"{format_cell(key, one):>12}" for one in summaries.values()))
+            print(f"{label:62}" + "".join(f"{format_cell(key, one):>{width}}" for one in summaries.values()))
 
 
 def format_cell(key: str, summary: Dict[str, Any]) -> str:
     """One value of a summary as text."""
-    value = summary[key]
+    value, deviation = summary[key], summary.get(key + "_std")
     if isinstance(value, int):
         return f"{value} of {summary['episodes']}"
-    return "-" if value is None else f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
+    cell = "-" if value is None else f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
+    return cell if deviation is None else f"{cell} +- {deviation:.2g}"
 
 
 if __name__ == "__main__":

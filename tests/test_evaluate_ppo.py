@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from agent_helpers import save_forward_agent
+from player.common.errors import InputError
+from player.common.runs import save_checkpoint
 from player.evaluation.episodes import random_policy, run_episodes, summarize
 from player.games.game import DRIVING_ACTIONS, Game
 from player.games.registry import find_game
+from player.rl.agent import Agent, AgentConfig, agent_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,48 @@ def test_evaluation_compares_agent_and_random_policy(checkpoint, tmp_path, capsy
     agent, random = results["summary"]["agent"], results["summary"]["random"]
     assert agent["episodes"] == random["episodes"] == 3 and agent["finished"] == 0
     assert agent["mean_laps"] > 0 and agent["mean_seconds_a_lap"] is None
-    assert [episode["seed"] for episode in results["episodes"]["agent"]] == [5, 6, 7]
+    assert [episode["seed"] for episode in results["episodes"]["agent"][0]] == [5, 6, 7]
+
+
+def test_several_agents_are_compared(checkpoint, tmp_path, capsys):
+    """Of two agents of a kind, trained with other seeds, mean and deviation; here they are the same agent."""
+    pytest.importorskip("matplotlib")
+    words = [f"twins={checkpoint},{checkpoint}", f"one={checkpoint}"]
+    flags = ["--episodes", "2", "--max-seconds", "4", "--plot", str(tmp_path / "p" / "returns.png")]
+    evaluate_ppo.main(
+        evaluate_ppo.parse_args(["--agent", *words, *flags, "--json", str(tmp_path / "a.json")])
+    )
+    results = json.loads((tmp_path / "a.json").read_text())
+    twins, one = (results["summary"][name] for name in ("twins", "one"))
+    assert twins["episodes"] == 4 and twins["mean_return"] == one["mean_return"]
+    assert twins["mean_return_std"] == 0 and "mean_return_std" not in one
+    assert list(results["summary"]) == ["twins", "one", "random"]
+    assert (tmp_path / "p" / "returns.png").read_bytes().startswith(b"\x89PNG")
+    header = next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("mean per episode")
+    )
+    assert header.split()[-3:] == ["twins", "one", "random"]
+
+
+def test_names_of_agents(tmp_path):
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "best.pt"
+    path.touch()
+    assert evaluate_ppo.parse_agents([str(path)]) == {"agent": [path]}
+    assert evaluate_ppo.parse_agents([str(path), "b=x.pt,y.pt"]) == {
+        "run": [path], "b": [Path("x.pt"), Path("y.pt")],
+    }  # fmt: skip
+    for words in ([str(path), str(path)], ["random=x.pt"], ["=x.pt"]):
+        with pytest.raises(InputError, match="give every agent another name"):
+            evaluate_ppo.parse_agents(words)
+
+
+def test_an_agent_of_another_game_does_not_choose_the_frame_skip(tmp_path):
+    """In a world model a step is one frame of the recording, which is four of the game's."""
+    agent = Agent(AgentConfig(6, tuple(action.name for action in DRIVING_ACTIONS), "dream_env:Dream-v0", 1))
+    save_checkpoint(agent_checkpoint(agent), tmp_path / "a.pt")
+    args = evaluate_ppo.parse_args(["--agent", str(tmp_path / "a.pt")])
+    assert evaluate_ppo.choose_game(args, [agent]).frame_skip == 4
 
 
 def test_evaluation_statistics():

@@ -132,6 +132,18 @@ def summarize(results: List[EpisodeResult]) -> Dict[str, Any]:
     return summary
 
 
+def summarize_agents(episodes: Sequence[List[EpisodeResult]]) -> Dict[str, Any]:
+    """The summary of all episodes of one or several agents of a kind; with several, also the standard deviation of each
+    mean between them, as `mean_..._std`."""
+    summary = summarize([result for each in episodes for result in each])
+    if len(episodes) > 1:
+        own = [summarize(each) for each in episodes]
+        for name in [name for name in summary if name.startswith("mean_")]:
+            values = [one[name] for one in own if one[name] is not None]
+            summary[name + "_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return summary
+
+
 class TestGame:
     """Another game with the same actions, in which an agent is measured while it is trained: the real game, for one
     that learns in a world model."""
