@@ -11,6 +11,7 @@ The agent's actions are sampled, as in training and in recording. Takes about a 
 import argparse
 import json
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
@@ -26,7 +27,7 @@ from player.evaluation.episodes import (
 )
 from player.evaluation.plot import plot_returns
 from player.games.cli import add_game_options, check_game_options, find_options
-from player.games.game import BUILT_IN_GAME, Game, check_agent
+from player.games.game import BUILT_IN_GAME, Game, check_agent, compare_with_agent
 from player.games.registry import find_game, same_game
 from player.rl.agent import Agent, load_agent
 
@@ -57,6 +58,10 @@ def parse_args(argv=None) -> argparse.Namespace:
     if args.episodes < 1 or args.seed < 0 or args.max_seconds <= 0:
         parser.error("--episodes must be at least 1, --seed at least 0 and --max-seconds above 0")
     check_game_options(parser, args)
+    if args.plot and args.plot.suffix != ".png":
+        parser.error(f"--plot {args.plot}: the name must end in .png")
+    if args.plot and not find_spec("matplotlib"):
+        parser.error("--plot needs matplotlib: pip install matplotlib")
     return args
 
 
@@ -64,13 +69,15 @@ def parse_agents(words: Sequence[str]) -> Dict[str, List[Path]]:
     """Files by name, from words such as "cloned=c.pt" or "a.pt,b.pt"; without a name, "agent" or the file's folder."""
     agents: Dict[str, List[Path]] = {}
     for word in words:
-        name, separator, files = ("", "", word) if Path(word).exists() else word.partition("=")
+        name, separator, listed = ("", "", "") if Path(word).exists() else word.partition("=")
+        files = [word] if Path(word).exists() else (listed if separator else word).split(",")
         if not separator:
-            files = word
             name = "agent" if len(words) == 1 else Path(word).resolve().parent.name
         if not name or name in agents or name == RANDOM:
-            raise InputError(f"--agent {word}: give every agent another name, as in --agent NAME={files}")
-        agents[name] = [Path(file) for file in files.split(",")]
+            raise InputError(f"--agent {word}: give every agent another name, as in --agent NAME=best.pt")
+        if not all(files):
+            raise InputError(f"--agent {word}: no file after {name}=, or an empty one between two commas")
+        agents[name] = [Path(file) for file in files]
     return agents
 
 
@@ -82,6 +89,10 @@ def main(args: argparse.Namespace) -> None:
     for name, paths in files.items():
         for path, agent in zip(paths, agents[name]):
             check_agent(path, agent.config, game, f"choose --game {agent.config.game}")
+            for line in (
+                compare_with_agent(game, agent.config) if same_game(game.name, agent.config.game) else ()
+            ):
+                print(f"{path}: {line}")
             if not same_game(game.name, agent.config.game):
                 print(
                     f"assumed: an agent trained on {agent.config.game} can play {game.name}, whose actions are the same"
@@ -149,14 +160,14 @@ TABLE_ROWS = {
 
 def print_table(summaries: Dict[str, Dict[str, Any]]) -> None:
     """Prints one column per policy. `summaries`: name of the policy -> result of `summarize`."""
-    width = 2 + max(14 if "mean_return_std" in one else 10 for one in summaries.values())
-    width = max(width, *(2 + len(name) for name in summaries))
-    print(
-        f"{'mean per episode, or number of episodes':62}" + "".join(f"{name:>{width}}" for name in summaries)
-    )
-    for key, label in TABLE_ROWS.items():
-        if key in next(iter(summaries.values())):
-            print(f"{label:62}" + "".join(f"{format_cell(key, one):>{width}}" for one in summaries.values()))
+    cells = {
+        key: [format_cell(key, one) for one in summaries.values()]
+        for key in TABLE_ROWS
+        if key in next(iter(summaries.values()))
+    }
+    width = 2 + max(len(cell) for row in (list(summaries), *cells.values()) for cell in row)
+    for label, row in (("mean per episode, or number of episodes", list(summaries)), *cells.items()):
+        print(f"{TABLE_ROWS.get(label, label):62}" + "".join(f"{cell:>{width}}" for cell in row))
 
 
 def format_cell(key: str, summary: Dict[str, Any]) -> str:
@@ -164,8 +175,9 @@ def format_cell(key: str, summary: Dict[str, Any]) -> str:
     value, deviation = summary[key], summary.get(key + "_std")
     if isinstance(value, int):
         return f"{value} of {summary['episodes']}"
-    cell = "-" if value is None else f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
-    return cell if deviation is None else f"{cell} +- {deviation:.2g}"
+    cells = ["-" if number is None else f"{number:.3g}" if abs(value) < 1 else f"{number:.1f}"
+             for number in (value, deviation)[: 2 if key + "_std" in summary and value is not None else 1]]  # fmt: skip
+    return " +- ".join(cells)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ def main(args: argparse.Namespace) -> None:
     training, held_out = steps[: N - num_held_out].flatten(), steps[N - num_held_out :].flatten()
     if not num_held_out:  # one row: its end
         training, held_out = steps.flatten().tensor_split([round((1 - HELD_OUT_FRACTION) * T)])
+    if not len(training) or not len(held_out):
+        raise InputError(f"{args.trajectories} has {N * T} steps: too few to hold some of them out")
     agent = Agent(config).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
     generator = torch.Generator().manual_seed(args.seed)

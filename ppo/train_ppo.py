@@ -13,7 +13,6 @@ tensorboard --logdir ppo/checkpoints   # after pip install tensorboard
 import argparse
 import time
 from pathlib import Path
-from typing import Optional
 
 import player  # noqa: F401  first: it reports packages that are missing
 import torch
@@ -34,10 +33,9 @@ from player.envs.vector_env import make_vector_env
 from player.evaluation.episodes import TEST_SEED, TestGame
 from player.games.cli import add_frame_skip, add_game_options, check_game_options, find_options
 from player.games.game import BUILT_IN_GAME, Game, check_agent
-from player.games.registry import find_tracks
-from player.recording.disk_space import check_disk_space, recording_bytes
+from player.games.registry import find_game, find_tracks
 from player.recording.pack import pack_trajectories
-from player.recording.trajectory_writer import TrajectoryWriter
+from player.recording.training_writer import make_writer, recorded_envs, recorded_policies
 from player.rl.agent import Agent, AgentConfig, agent_checkpoint, load_agent
 from player.rl.behavior import BehaviorPolicies
 from player.rl.budget import Budget
@@ -73,7 +71,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     group.add_argument("--vf-coef", type=float, default=ppo.vf_coef, help=f"value loss weight {default}")
     group.add_argument("--learning-rate", type=float, default=3e-4, help=f"decays linearly to 0 {default}")
     group.add_argument("--test-game", metavar="NAME", help="another game with the same actions in which the agent is "
-                       "measured: the real game, where --game is a world model of it")
+                       "measured, with --track and --rivals: the real game, where --game is a world model of it")
     group.add_argument("--test-every", type=int, default=5, help=f"epochs between these measurements {default}")
     group.add_argument("--test-episodes", type=int, default=8, help=f"episodes of each {default}")
     group.add_argument("--checkpoint-model", metavar="FILE", help="an agent (best.pt) to start from")
@@ -133,6 +131,10 @@ def main(args: argparse.Namespace) -> None:
     resumed = load_resume_state(run_dir, "ppo_run", args.resume, must_match)
     print(f"{game.name}: {len(game.actions)} actions, seed {args.seed}, device {device}, run {run_dir}")
     print(game.describe())
+    if not game.has_rewards:
+        raise InputError(
+            f"{game.name} has no rewards: no agent can learn in it; train its model with a recording that has"
+        )
     # Before torch starts threads and before this process holds an emulator: the workers are forked.
     envs = make_vector_env(game, args.n_envs + args.explore_envs, game.frame_skip, tracks)
     try:
@@ -151,7 +153,12 @@ def train(
         with refuse_damaged(run_dir / "last.pt", NEW_RUN):
             state.load_state_dict(resumed)
     action_names = [action.name for action in game.actions]
-    test_game = args.test_game and TestGame(args.test_game, action_names, args.test_episodes, TEST_SEED)
+    test_game = args.test_game and TestGame(
+        find_game(args.test_game, track=args.track[0], rivals=args.rivals),
+        action_names,
+        args.test_episodes,
+        TEST_SEED,
+    )
     agent, optimizer, collector, generator = state.agent, state.optimizer, state.collector, state.generator
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
@@ -161,7 +168,8 @@ def train(
     with refuse_damaged(run_dir / "last.pt", NEW_RUN):
         earlier = resumed and resumed.get("budget")
         budget = Budget(args.n_epochs, args.max_minutes, script_began(), earlier)
-    writer = make_writer(args, run_dir, game, tracks, collector.frames.shape[1:3], first_epoch)
+    meta = game.recording_meta(tracks, recorded_policies(args), args.seed)
+    writer = make_writer(args, run_dir, action_names, meta, collector.frames.shape[1:3], first_epoch)
     log = MetricsLog(run_dir, resume_step=first_epoch if resumed else None)
 
     if budget.max_s:
@@ -234,6 +242,8 @@ def train(
             )
 
     bar.close()
+    if test_game:
+        test_game.close()
     more = "--resume and more --n-epochs" if epoch >= args.n_epochs else "--resume and more --max-minutes"
     print(f"{budget.stop_reason(epoch)}: {epoch} epochs" + (f"; to train on: {more}" if used_up else ""))
     if writer and args.recording_start < min(args.recording_end, epoch):
@@ -266,32 +276,6 @@ def make_agent(args: argparse.Namespace, game: Game) -> Agent:
     )
     agent.config = config
     return agent
-
-
-def recorded_envs(args: argparse.Namespace) -> list:
-    """Indices of the recorded environments: the first of the training environments, and all for exploration."""
-    return [*range(args.record_envs), *range(args.n_envs, args.n_envs + args.explore_envs)]
-
-
-def make_writer(
-    args, run_dir: Path, game: Game, tracks: list, frame_size, first_epoch: int
-) -> Optional[TrajectoryWriter]:
-    """The writer of the recording, or None if nothing is recorded. Raises InputError if the disk is too full."""
-    num_recorded = len(recorded_envs(args))
-    if num_recorded == 0:
-        return None
-    end = min(args.recording_end, args.n_epochs)
-    epochs, epochs_left = (max(0, end - max(args.recording_start, begin)) for begin in (0, first_epoch))
-    size, size_left = (
-        recording_bytes(count * num_recorded, args.n_steps, *frame_size) for count in (epochs, epochs_left)
-    )
-    print(f"recording {num_recorded} environments for {epochs_left} epochs: {size_left / 1e9:.2f} GB;")
-    print(f"packing at the end temporarily takes {size / 1e9:.2f} GB more")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    check_disk_space(run_dir, size_left + size)
-    behavior_names = ["agent"] * args.record_envs + ["wander"] * args.explore_envs
-    meta = game.recording_meta(tracks, behavior_names, args.seed)
-    return TrajectoryWriter(run_dir, [action.name for action in game.actions], meta, first_epoch)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,17 @@
     python ppo/train_ppo.py --game dream_env:Dream-v0 --game-path sd --game-settings model_path=output/sd/final.pt
 
 Observations are the generated frames, uint8 (H, W, 3); actions, their names and the frame rate are those of the
-recording that the model was trained on. Rewards and ends of episodes are predicted by the model; without a recording
-that had rewards, all rewards are 0. An episode begins at a random start state (`reset(options={"start": k})`: at
-number k), and is truncated after `horizon` frames, since a rollout becomes less and less like the game.
+recording that the model was trained on. Rewards and ends of episodes are predicted by the model; if its recording had
+no rewards, all rewards are 0. An episode begins at a random start state, and is truncated after `horizon` frames, since
+a rollout becomes less and less like the game. A time limit of the recorded game looks like an end to the model.
+
+Both environments take these arguments:
+    model_path    final.pt of sd/train_sd.py, with decoder.pt and initial_sequence.npz next to it
+    recording     a trajectories.npz to take start states from (default: those of initial_sequence.npz)
+    num_starts    how many of that recording (default: 64)
+    horizon       frames after which an episode is truncated (default: 500)
+    backend, device    as of sd/play_sd.py (default: auto)
+They raise InputError if a file is missing or damaged, or an argument is out of range.
 """
 
 from functools import lru_cache
@@ -23,154 +31,137 @@ from dream.data.start_states import StartStates, load_start_states
 from dream.inference.backend import Backend
 from dream.inference.batch_env import BatchEnv
 from dream.inference.export_folder import default_start_states
-from dream.inference.select_backend import load_backend
+from dream.inference.select_backend import BACKENDS, load_backend
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained" / "model.pt"
-HORIZON = 500  # frames
-END_PROBABILITY = 0.5  # above it the episode ends
-NUM_RECORDED_STARTS = 64
+HORIZON, NUM_STARTS = 500, 64
+DEVICES = ("auto", "cpu", "cuda")
+# frame_skip 1: a step is one frame of the recording, and so one decision
+METADATA = {"render_modes": ["rgb_array"], "render_fps": 15, "frame_skip": 1}
 
 
 class DreamVectorEnv(VectorEnv):
     """Episodes that are generated in one batch. A finished one begins anew in the same step
     (AutoresetMode.SAME_STEP)."""
 
-    metadata: ClassVar[dict] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: ClassVar[dict] = {**METADATA, "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,
         num_envs: int = 1,
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
-        num_starts: int = NUM_RECORDED_STARTS,
+        num_starts: int = NUM_STARTS,
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
         render_mode: str | None = None,
     ) -> None:
-        """model_path: final.pt of sd/train_sd.py, with decoder.pt and initial_sequence.npz next to it. recording: a
-        trajectories.npz to take `num_starts` start states from (None: those of initial_sequence.npz). horizon: frames
-        after which an episode is truncated. backend, device: as of sd/play_sd.py.
-
-        Raises InputError if a file is missing or damaged, or an argument is out of range."""
-        if horizon < 1 or num_starts < 1 or num_envs < 1:
-            raise InputError("horizon, num_starts and num_envs must be at least 1")
-        self.num_envs, self.horizon, self.render_mode = num_envs, horizon, render_mode
-        self.backend = shared_backend(str(model_path), backend, device)
-        self.start_states = read_start_states(self.backend, model_path, recording, num_starts)
-        self.episodes = BatchEnv(self.backend, self.start_states, num_envs)
-        game = self.backend.game
-        self.action_names, self.action_keys = game.action_names, game.action_keys
-        self.metadata = {**type(self).metadata, "render_fps": game.fps}
-        self.single_observation_space = gymnasium.spaces.Box(0, 255, (*self.backend.frame_shape, 3), np.uint8)
-        self.single_action_space = gymnasium.spaces.Discrete(len(game.action_names))
+        self.episodes = open_episodes(num_envs, model_path, recording, num_starts, horizon, backend, device)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.single_observation_space, self.single_action_space = make_spaces(self.episodes.backend)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        declare_game(self, self.episodes.backend)
         self.rngs = [np.random.default_rng() for _ in range(num_envs)]
         self.frames = np.zeros(self.observation_space.shape, np.uint8)
-        if not self.has_rewards:
-            gymnasium.logger.warn(f"{model_path} was trained without rewards: all rewards are 0")
-
-    @property
-    def has_rewards(self) -> bool:
-        return self.backend.has_outcome
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begins all episodes. seed: that of environment i is seed + i, or seed[i]. options: "start", the number of a
-        start state, or one for each environment."""
-        N = self.num_envs
-        seeds = [None if seed is None else seed + i for i in range(N)] if not isinstance(seed, list) else seed
-        starts = (options or {}).get("start")
-        starts = [starts] * N if starts is None or np.ndim(starts) == 0 else list(starts)
-        if len(seeds) != N or len(starts) != N:
-            raise ValueError(f"{len(seeds)} seeds and {len(starts)} start states for {N} environments")
+        start state, or one for each environment. Raises ValueError if these do not fit."""
+        N, options = self.num_envs, dict(options or {})
+        seeds = list(seed) if np.ndim(seed) else [None if seed is None else int(seed) + i for i in range(N)]
+        starts = options.pop("start", None)
+        starts = list(starts) if np.ndim(starts) else [starts] * N
+        if options or len(seeds) != N or len(starts) != N:
+            raise ValueError(
+                f"{len(seeds)} seeds, {len(starts)} start states, options {list(options)} for {N} environments"
+            )
         for i, own_seed in enumerate(seeds):
             if own_seed is not None:
-                self.rngs[i] = np.random.default_rng(own_seed)
+                self.rngs[i] = np.random.default_rng(int(own_seed))
         begun = np.array([self.begin(i, start) for i, start in enumerate(starts)])
         return self.frames.copy(), {"start": begun, "_start": np.ones(N, bool)}
 
     def begin(self, i: int, start: int | None = None) -> int:
-        """Begins episode i; returns the number of its start state."""
-        start = int(self.rngs[i].integers(len(self.start_states))) if start is None else int(start)
-        if not 0 <= start < len(self.start_states):
-            raise ValueError(f"start state {start} is not one of {len(self.start_states)}")
+        """Begins episode i, at a random start state if `start` is None; returns its number."""
+        start = int(self.rngs[i].integers(len(self.episodes.start_states)) if start is None else start)
         self.frames[i] = self.episodes.reset(i, start, seed=int(self.rngs[i].integers(2**31)))
         return start
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Executes actions, int (num_envs,). Of the episodes that have ended, `infos["final_obs"]` has the last frames,
-        and the observations are the first ones of the next episodes."""
+        """Executes actions, int (num_envs,). Where an episode has ended, `infos["final_obs"]` has its last frame,
+        `infos["start"]` the start state of the next one, and the observation is the first frame of that. Raises
+        ValueError for actions that do not exist, or before `reset`."""
         step = self.episodes.step(actions)
         self.frames[:] = step.frames
-        terminated = step.ends > END_PROBABILITY
-        truncated = ~terminated & (self.episodes.lengths >= self.horizon)
-        done = terminated | truncated
-        infos: dict[str, Any] = {"end_probability": step.ends, "_end_probability": np.ones(len(done), bool)}
+        done = step.terminated | step.truncated
+        everywhere = np.ones(self.num_envs, bool)
+        infos: dict[str, Any] = {"end_probability": step.end_probability, "_end_probability": everywhere}
         if done.any():
-            infos["final_obs"] = np.array([None] * self.num_envs, object)
-            infos["_final_obs"] = done.copy()
+            final_obs, starts = np.array([None] * self.num_envs, object), np.zeros(self.num_envs, np.int64)
             for i in np.flatnonzero(done):
-                infos["final_obs"][i] = self.frames[i].copy()
-                self.begin(int(i))
-        return self.frames.copy(), step.rewards, terminated, truncated, infos
+                final_obs[i] = self.frames[i].copy()
+                starts[i] = self.begin(int(i))
+            final_info = {"end_probability": step.end_probability.copy(), "_end_probability": done.copy()}
+            infos.update(final_obs=final_obs, _final_obs=done.copy(), final_info=final_info)
+            infos.update(_final_info=done.copy(), start=starts, _start=done.copy())
+        return self.frames.copy(), step.rewards, step.terminated, step.truncated, infos
 
     def render(self) -> list[np.ndarray] | None:
         return list(self.frames.copy()) if self.render_mode == "rgb_array" else None
 
 
 class DreamEnv(gymnasium.Env):
-    """One episode at a time. Arguments as of DreamVectorEnv."""
+    """One episode at a time."""
 
-    # frame_skip 1: a step is one frame of the recording, and so one decision
-    metadata: ClassVar[dict] = {"render_modes": ["rgb_array", "human"], "render_fps": 15, "frame_skip": 1}
+    metadata: ClassVar[dict] = {**METADATA, "render_modes": ["rgb_array", "human"]}
 
     def __init__(
-        self, model_path: str | Path = PRETRAINED, render_mode: str | None = None, **settings: Any
+        self,
+        model_path: str | Path = PRETRAINED,
+        recording: str | Path | None = None,
+        num_starts: int = NUM_STARTS,
+        horizon: int = HORIZON,
+        backend: str = "auto",
+        device: str = "auto",
+        render_mode: str | None = None,
     ) -> None:
-        # A finished episode stays at its last frame until `reset`, as Gymnasium wants it: never by itself.
-        self.envs = DreamVectorEnv(1, model_path, **settings)
-        self.observation_space = self.envs.single_observation_space
-        self.action_space = self.envs.single_action_space
-        self.action_names, self.action_keys = self.envs.action_names, self.envs.action_keys
-        self.metadata = {**type(self).metadata, "render_fps": self.envs.metadata["render_fps"]}
+        self.episodes = open_episodes(1, model_path, recording, num_starts, horizon, backend, device)
+        self.observation_space, self.action_space = make_spaces(self.episodes.backend)
+        declare_game(self, self.episodes.backend)
         self.render_mode, self.window = render_mode, None
-
-    @property
-    def has_rewards(self) -> bool:
-        return self.envs.has_rewards
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begins an episode at a random start state, or at number options["start"]."""
+        """Begins an episode at a random start state, or at number options["start"]. Raises ValueError if there is no
+        such start state."""
         super().reset(seed=seed)
-        frames, infos = self.envs.reset(seed=int(self.np_random.integers(2**31)), options=options)
-        self.frame = frames[0]
+        start = (options or {}).get("start")
+        start = int(self.np_random.integers(len(self.episodes.start_states)) if start is None else start)
+        self.frame = self.episodes.reset(0, start, seed=int(self.np_random.integers(2**31)))
         self.show()
-        return self.frame, {"start": int(infos["start"][0])}
+        return self.frame.copy(), {"start": start}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        envs = self.envs
-        if not self.action_space.contains(np.int64(action)):
-            raise ValueError(f"action {action} is not one of {self.action_space.n}")
-        step = envs.episodes.step([action])
+        """Executes an action. Raises ValueError if it does not exist, or before `reset`."""
+        step = self.episodes.step([action])
         self.frame = step.frames[0]
-        terminated = bool(step.ends[0] > END_PROBABILITY)
-        truncated = not terminated and bool(envs.episodes.lengths[0] >= envs.horizon)
         self.show()
+        info = {"end_probability": float(step.end_probability[0])}
         return (
-            self.frame,
+            self.frame.copy(),
             float(step.rewards[0]),
-            terminated,
-            truncated,
-            {"end_probability": float(step.ends[0])},
+            bool(step.terminated[0]),
+            bool(step.truncated[0]),
+            info,
         )
 
     def render(self) -> np.ndarray | None:
@@ -192,22 +183,60 @@ class DreamEnv(gymnasium.Env):
             self.window = None
 
 
-@lru_cache(maxsize=4)
-def shared_backend(model_path: str, backend: str, device: str) -> Backend:
-    """The backend of a model: one for all environments of a process, since states are kept outside of it."""
-    path = Path(model_path)
-    return load_backend(path.with_name("decoder.pt"), path, None, backend, device)
-
-
-def read_start_states(
-    backend: Backend, model_path: str | Path, recording: str | Path | None, number: int
-) -> StartStates:
-    """The start states next to the model, or `number` of a recording. Raises InputError if there are none."""
+def open_episodes(
+    num_envs: int, model_path: str | Path, recording: str | Path | None, num_starts: int, horizon: int,
+    backend: str, device: str,
+) -> BatchEnv:  # fmt: skip
+    """The model and its start states. Arguments and errors as the environments'."""
+    numbers = {"num_envs": num_envs, "num_starts": num_starts, "horizon": horizon}
+    for name, number in numbers.items():
+        if type(number) is not int or number < 1:
+            raise InputError(f"{name}={number!r}: wanted a whole number, at least 1")
+    for name, value, choices in (("backend", backend, BACKENDS), ("device", device, DEVICES)):
+        if value not in choices:
+            raise InputError(f"{name}={value!r}: choose from {', '.join(choices)}")
+    model_path = Path(model_path)
+    files = [model_path, model_path.with_name("decoder.pt")]
+    versions = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
+    loaded = shared_backend(model_path.resolve(), versions, backend, device)
     if recording is None:
-        return load_start_states(default_start_states(Path(model_path)), backend)
-    from dream.inference.recorded_starts import encode_start_states  # needs PyTorch
+        return BatchEnv(
+            loaded, load_start_states(default_start_states(model_path), loaded), num_envs, horizon
+        )
+    return BatchEnv(
+        loaded, recorded_start_states(loaded, model_path, Path(recording), num_starts), num_envs, horizon
+    )
 
-    return encode_start_states(Path(model_path), Path(recording), backend, number)
+
+@lru_cache(maxsize=4)
+def shared_backend(model_path: Path, versions: tuple[int, ...], backend: str, device: str) -> Backend:
+    """The backend of a model: one for all environments of a process, since states are kept outside of it. versions: of
+    the files, so that one that was trained further is loaded again."""
+    return load_backend(model_path.with_name("decoder.pt"), model_path, None, backend, device)
+
+
+def recorded_start_states(backend: Backend, model_path: Path, recording: Path, number: int) -> StartStates:
+    """`number` start states of a recording."""
+    from dream.inference.recorded_starts import (
+        encode_start_states,  # needs PyTorch; an exported model does without
+    )
+
+    return encode_start_states(model_path, recording, backend, number)
+
+
+def make_spaces(backend: Backend) -> tuple[gymnasium.Space, gymnasium.Space]:
+    """Observation and action space of one environment."""
+    frames = gymnasium.spaces.Box(0, 255, (*backend.frame_shape, 3), np.uint8)
+    return frames, gymnasium.spaces.Discrete(len(backend.game.action_names))
+
+
+def declare_game(env: DreamEnv | DreamVectorEnv, backend: Backend) -> None:
+    """Sets the attributes by which others know the game: action_names, action_keys, frame rate, has_rewards."""
+    env.action_names, env.action_keys = backend.game.action_names, backend.game.action_keys
+    env.metadata = {**type(env).metadata, "render_fps": backend.game.fps}
+    env.has_rewards = backend.has_outcome
+    if not env.has_rewards:
+        gymnasium.logger.warn("the model was trained without rewards: all rewards are 0")
 
 
 gymnasium.register("Dream-v0", entry_point=DreamEnv, vector_entry_point=DreamVectorEnv)

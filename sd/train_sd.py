@@ -184,7 +184,7 @@ def main(args: argparse.Namespace) -> None:
         lr = learning_rate(args.learning_rate, loop.progress, state.step)
         metrics["grad_norm"] = state.optimizer_step(loss, lr, dist)
         if outcome:  # reward and end of the episode, by another network
-            metrics |= outcome.train_step(local, lr, dist)
+            metrics |= outcome.train_step(batch, lr, dist)
         pool.update(batch.slots, dist.all_gather(x0), at_pure_noise)
 
         if loop.end_step(state.step, metrics):

@@ -113,3 +113,23 @@ def test_exploration_environment_is_recorded_but_not_trained_on():
 
 def test_no_rows_if_nothing_is_recorded():
     assert collect(4, recorded=())[1].rows == {}
+
+
+def test_games_that_cannot_be_saved_begin_with_other_seeds_in_each_part_of_a_run():
+    """Otherwise every part would play the same episodes again."""
+    seeds = []
+
+    class Envs(SyncVectorEnv):
+        def reset(self, *, seed=None, options=None):
+            seeds.append(seed)
+            return super().reset(seed=seed, options=options)
+
+    def resume(state: dict) -> dict:
+        envs = Envs(ENV_FNS, autoreset_mode=AutoresetMode.SAME_STEP)
+        collector = collect(4, envs=envs)[2]
+        collector.load_state_dict(state)
+        return collector.state_dict()
+
+    envs = Envs(ENV_FNS, autoreset_mode=AutoresetMode.SAME_STEP)
+    resume(resume(collect(4, envs=envs)[2].state_dict()))
+    assert len({tuple(each) for each in seeds}) == 3 and len(seeds) == 5

@@ -80,7 +80,7 @@ def test_many_episodes_in_one_batch_are_those_of_one_at_a_time(model_path):
     batch = [envs.step(step) for step in actions]
     for i in range(3):
         alone.reset(seed=0, options={"start": i})
-        first = alone.envs.episodes.reset(0, i, noise[i])  # the noise of the batch's episode
+        first = alone.episodes.reset(0, i, noise[i])  # the noise of the batch's episode
         assert np.array_equal(first, frames[i])
         for step, (obs, rewards, terminated, truncated, _) in zip(actions, batch, strict=True):
             frame, reward, ended, cut, _ = alone.step(int(step[i]))
@@ -97,6 +97,7 @@ def test_an_episode_is_truncated_at_the_horizon_and_a_new_one_begins(model_path)
     envs.step(np.zeros(2, int))
     obs, _, terminated, truncated, infos = envs.step(np.zeros(2, int))
     assert truncated.all() and not terminated.any() and infos["_final_obs"].all()
+    assert set(infos["start"]) <= {0, 1, 2} and infos["final_info"]["_end_probability"].all()
     assert obs.shape == (2, 32, 48, 3) and not np.array_equal(infos["final_obs"][0], obs[0])
     assert not envs.step(np.zeros(2, int))[3].any()
 
@@ -136,8 +137,26 @@ def test_wrong_arguments_are_refused(model_path, tmp_path):
         make(model_path, horizon=0)
     with pytest.raises(InputError, match="no checkpoint"):
         make(tmp_path / "none.pt")
-    with pytest.raises(ValueError, match="action 7"):
+    for settings in ({"num_starts": "9"}, {"device": "foo"}, {"recording": tmp_path / "none.npz"}):
+        with pytest.raises(InputError):
+            make(model_path, **settings)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"actions \[7\]: each must be from 0 to 2"):
         env.unwrapped.step(7)
+    envs = make_vec(model_path, 2)
+    with pytest.raises(ValueError, match="step before reset"):
+        envs.step([0, 0])
+    envs.reset(seed=0)
+    for actions, message in (
+        ([0, -1], "each must be from"),
+        ([0], "1 actions for 2"),
+        ([0, 1, 2], "3 actions"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            envs.step(actions)
+    for arguments in ({"seed": [1]}, {"options": {"reset_mask": [True, False]}}, {"options": {"start": [0]}}):
+        with pytest.raises(ValueError, match="for 2 environments"):
+            envs.reset(**arguments)
 
 
 def test_stable_baselines_trains_on_it(model_path):
@@ -148,7 +167,7 @@ def test_stable_baselines_trains_on_it(model_path):
 
 def test_all_environments_of_a_process_share_one_model(model_path):
     first, second = make(model_path), make(model_path)
-    assert first.unwrapped.envs.backend is second.unwrapped.envs.backend
+    assert first.unwrapped.episodes.backend is second.unwrapped.episodes.backend
     first.reset(seed=1, options={"start": 0})
     second.reset(seed=1, options={"start": 0})
     expected = first.step(1)[0]
@@ -181,6 +200,7 @@ def test_the_scripts_of_ppo_run_in_it(size, model_path, tmp_path):
     command = [*map(str, (sys.executable, script, *game, *options))]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
+    assert f"environments: {'in one batch' if size == (32, 48) else 'one by one'}" in result.stdout
     data = open_trajectories(tmp_path / "a.npz")
     assert data.action_names == ("nothing", "left", "right") and data.fps == 15
     assert data.action_keys == ((), ("left",), ("right",))
@@ -198,3 +218,16 @@ def test_the_window_shows_the_frames(model_path, monkeypatch):
     assert np.array_equal(shown[::3, ::3], frame)
     env.close()
     assert env.window is None and not pygame.display.get_init()
+
+
+def test_an_agent_does_not_train_where_all_rewards_are_0(tmp_path):
+    paths = save_small_world_model(tmp_path)
+    root = Path(dream_env.__file__).parents[1]
+    script = root / "ppo" / "train_ppo.py"
+    command = [sys.executable, script, "--game", "dream_env:Dream-v0", "--game-path", root / "sd", "--game-settings",
+               f"model_path={paths['model_path']}", "backend=torch"]  # fmt: skip
+    result = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
+    )
+    assert result.returncode != 0 and "Dream-v0 has no rewards" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

@@ -64,6 +64,34 @@ def test_names_of_agents(tmp_path):
     for words in ([str(path), str(path)], ["random=x.pt"], ["=x.pt"]):
         with pytest.raises(InputError, match="give every agent another name"):
             evaluate_ppo.parse_agents(words)
+    for words in (["b="], ["b=x.pt,,y.pt"]):
+        with pytest.raises(InputError, match="no file after b="):
+            evaluate_ppo.parse_agents(words)
+    odd = tmp_path / "a,b=c.pt"
+    odd.touch()
+    assert evaluate_ppo.parse_agents([str(odd)]) == {"agent": [odd]}
+
+
+def test_columns_do_not_run_together(capsys):
+    summary = {
+        "episodes": 4,
+        "mean_return": 1234.5,
+        "mean_return_std": 1234.5,
+        "mean_steps": 0.25,
+        "mean_steps_std": 0.125,
+    }
+    evaluate_ppo.print_table(
+        {"a": summary, "b": summary, "random": {"episodes": 4, "mean_return": None, "mean_steps": 3.0}}
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[1:] == ["1234.5", "+-", "1234.5"] * 2 + ["-"]
+    assert lines[2].split()[1:] == ["0.25", "+-", "0.125"] * 2 + ["3.0"]
+
+
+def test_a_plot_of_another_kind_is_refused_at_once(capsys):
+    with pytest.raises(SystemExit):
+        evaluate_ppo.parse_args(["--agent", "x.pt", "--plot", "returns.foo"])
+    assert "must end in .png" in capsys.readouterr().err
 
 
 def test_an_agent_of_another_game_does_not_choose_the_frame_skip(tmp_path):

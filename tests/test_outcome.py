@@ -1,6 +1,8 @@
 """The outcome model: it learns rewards and episode ends from latents and the action, and goes through a checkpoint, a
 training run and an export."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.torch_backend import TorchBackend
 from dream.models.checkpoints import load_outcome
 from dream.models.outcome import Outcome, OutcomeConfig, OutcomeModel
-from dream.training.outcome import OutcomeTraining, has_rewards
+from dream.training.outcome import OutcomeTraining, has_outcomes, read_rewards
 from dream.training.rollout_pool import RolloutPool
 from evaluation_helpers import make_evaluator
 from small import CPU, save_moving_square, save_small_world_model, seeded, small_outcome
@@ -58,7 +60,7 @@ def test_it_learns_rewards_by_action_and_where_episodes_end(tmp_path):
     np.savez(path, frames=np.zeros((rows, steps, 3, 16, 16), np.uint8), actions=actions, rewards=rewards,
              episode_starts=starts)  # fmt: skip
     data, mask = open_trajectories(path), np.ones((rows, steps), bool)
-    assert has_rewards(data)
+    assert has_outcomes(data)
     latents = torch.randn(rows, steps, 4, 8, 8, generator=seeded(1)) / 4
     latents += torch.from_numpy(scene)[:, :, None, None, None] * 1.0
     windows, generator = train_windows(data, mask, L), seeded(2)
@@ -84,21 +86,31 @@ def test_it_learns_rewards_by_action_and_where_episodes_end(tmp_path):
     assert outcome(1.0, 0).end_logit > outcome(0.0, 0).end_logit + 1
 
 
-def test_recordings_whose_rewards_teach_nothing(tmp_path):
-    assert not has_rewards(open_trajectories(save_moving_square(tmp_path / "a.npz")))
-    path = save_moving_square(tmp_path / "b.npz", {"rewards": np.full((6, 24), 2.0)})
-    assert not has_rewards(open_trajectories(path))
+def test_which_recordings_have_outcomes(tmp_path):
+    def has(**arrays) -> bool:
+        return has_outcomes(open_trajectories(save_moving_square(tmp_path / "a.npz", arrays)))
+
+    constant, starts = np.full((6, 24), 2.0), np.zeros((6, 24), bool)
+    starts[:, [0, 12]] = True
+    varied = np.arange(6 * 24.0).reshape(6, 24)
+    assert not has() and not has(rewards=constant)
+    assert has(rewards=varied) and has(rewards=constant, episode_starts=starts)  # to survive is the task
+    assert has(rewards=varied > 5) and not has(rewards=np.full((6, 24), "x"))
+    varied[0, :3] = np.nan, np.inf, -np.inf
+    save_moving_square(tmp_path / "b.npz", {"rewards": varied})
+    assert read_rewards(open_trajectories(tmp_path / "b.npz"))[0, :4].tolist() == [0, 0, 0, 3]
 
 
 def test_a_checkpoint_keeps_the_outcome_model(tmp_path):
     outcome = small_outcome()
+    outcome.reward_mean.fill_(1e6)  # points of an arcade game: more than float16 holds
     path = save_small_world_model(tmp_path, outcome=outcome)["model_path"]
     checkpoint = load_checkpoint(path, "dream", "")
     loaded = load_outcome(path, checkpoint)
     assert loaded.config == outcome.config
     context, actions = torch.randn(2, L, 4, 8, 12, generator=seeded()), torch.ones(2, L, dtype=torch.int64)
     with torch.no_grad():
-        assert torch.allclose(loaded(context, actions).reward, outcome(context, actions).reward, atol=1e-2)
+        assert torch.allclose(loaded(context, actions).reward, outcome(context, actions).reward, atol=0.1)
     for name, value in (("context", 3), ("channels", 24), ("num_actions", 2)):
         damaged = {**checkpoint, "outcome": {**checkpoint["outcome"]}}
         damaged["outcome"]["config"] = {**checkpoint["outcome"]["config"], name: value}
@@ -140,12 +152,21 @@ def test_a_training_run_learns_the_outcome_and_resumes(tmp_path):
         )
         flags = ("--trajectories", recording, "--autoencoder-dir", tmp_path / "autoencoder", *ONE_EPOCH)
         run_train_sd(*flags, "--output-dir", tmp_path / "run")
+        shutil.copytree(tmp_path / "run", tmp_path / "old")
+        run_train_sd(*flags, "--output-dir", tmp_path / "run", "--epochs", 2, "--resume")
         path = tmp_path / "run" / "final.pt"
         outcome = load_outcome(path, load_checkpoint(path, "dream", ""))
         assert isinstance(outcome, OutcomeModel)
         assert abs(outcome.reward_std.item()) > 1e-3
         header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
         assert "loss/reward" in header and "loss/end" in header
+        # A run of a version that knew no outcome model goes on and learns it.
+        old = tmp_path / "old" / "last.pt"
+        checkpoint = load_checkpoint(old, "model_run", "")
+        del checkpoint["outcome"]
+        save_checkpoint(checkpoint, old)
+        run_train_sd(*flags, "--output-dir", tmp_path / "old", "--epochs", 2, "--resume")
+        assert load_checkpoint(old, "model_run", "")["outcome"]
 
 
 def test_the_evaluation_compares_each_prediction_with_its_own_step(tmp_path):

@@ -19,7 +19,7 @@ def save_recording(path: Path, rows: int = 6, steps: int = 40, **arrays) -> Path
     actions = np.random.default_rng(0).integers(3, size=(rows, steps))
     frames = np.zeros((rows, steps, 3, 16, 24), np.uint8) + (actions * 100)[:, :, None, None, None]
     starts = np.zeros((rows, steps), bool)
-    starts[:, [0, 13]] = True
+    starts[:, 0] = starts[:, steps // 3] = True
     known = {"frames": frames.astype(np.uint8), "actions": actions, "episode_starts": starts,
              "action_names": np.array(["nothing", "left", "right"]), "meta": json.dumps(META)}  # fmt: skip
     np.savez(path, **{**known, **arrays})
@@ -77,6 +77,11 @@ def test_the_agent_sees_what_it_sees_in_play(tmp_path):
 def test_damaged_recordings_are_refused(arrays, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train_cloning.load_recording(save_recording(tmp_path / "a.npz", **arrays))
+
+
+def test_a_recording_of_four_steps_is_too_short(tmp_path):
+    with pytest.raises(InputError, match="too few to hold some of them out"):
+        run("--trajectories", save_recording(tmp_path / "a.npz", 1, 4, episode_starts=np.zeros((1, 4), bool)))
 
 
 def test_other_files_are_refused(tmp_path):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import train_autoencoder
@@ -13,6 +14,7 @@ import train_sd
 from dream.common.runs import MetricsLog, load_checkpoint, save_checkpoint
 from dream.evaluation import epoch_end
 from dream.training import options, schedule
+from small import save_moving_square
 from training_helpers import (
     assert_same,
     metrics_rows,
@@ -53,7 +55,10 @@ def interrupt_after_epoch(monkeypatch, script) -> None:
 @BOTH_SCRIPTS
 def test_a_resumed_run_equals_an_uninterrupted_one(script, tmp_path, monkeypatch, small_models):
     """Any state that last.pt does not hold would silently make the resumed run a different one."""
-    recording = record(tmp_path / "square.npz")
+    rewards, starts = np.random.default_rng(0).random((6, 24)), np.zeros((6, 24), bool)
+    starts[:, [0, 12]] = True
+    outcomes = {"rewards": rewards, "episode_starts": starts}
+    recording = save_moving_square(tmp_path / "square.npz", outcomes)
     flags = ["--trajectories", recording, "--epochs", 3]
     kind, train = "autoencoder_run", run_train_autoencoder
     if script is train_sd:

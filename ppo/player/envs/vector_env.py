@@ -19,7 +19,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from player.common.agent_view import OBS_SIZE
-from player.common.errors import InputError
+from player.common.errors import InputError, first_line
 from player.envs import worker_exit
 from player.envs.batched_env import BatchedEnv, fits_collector
 from player.envs.worker import shared_arrays, worker
@@ -68,7 +68,10 @@ def make_vector_env(
     process.
     """
     if game.make_batch and not settings and len(tracks) < 2:
-        envs = game.make_batch(num_envs=num_envs)
+        try:
+            envs = game.make_batch(num_envs=num_envs)
+        except Exception as problem:  # an environment's constructor may raise anything
+            raise InputError(f"{game.name} cannot be made as one batch: {first_line(problem)}") from None
         if fits_collector(envs):
             return BatchedEnv(envs)
         envs.close()

@@ -11,12 +11,12 @@ from player.common.agent_view import preprocess_frames
 from player.common.errors import InputError
 from player.envs.vector_env import make_env
 from player.games.game import BUILT_IN_GAME, Game
-from player.games.registry import find_game
 from player.rl.agent import Agent, FrameStack
 
 MAX_ENVS = 32  # environments of Mode7Kart stepped together; a process can hold only one emulator
 TEST_SEED = 500_000  # of a TestGame's episodes; far from those of training and of evaluate_ppo.py
 TEST_SECONDS = 70.0  # of an episode of Mode7Kart in a TestGame
+MAX_STEPS = 20_000  # decisions of an episode
 MAX_OFF_ROAD = 0.05  # an episode is clean only if at most this fraction of its time is off the road
 
 Policy = Callable[
@@ -67,6 +67,9 @@ def run_episodes(
             if not running:
                 break
             for i, action in zip(running, policy(views[running])):
+                if statistics[i].num_steps == MAX_STEPS:  # some games never end
+                    statistics[i].has_ended = True
+                    continue
                 frames[i], reward, terminated, truncated, info = envs[i].step(int(action))
                 statistics[i].add(float(reward), terminated, truncated, info)
             views = stack.push(preprocess_frames(frames), np.zeros(len(batch), bool))
@@ -148,16 +151,19 @@ class TestGame:
     """Another game with the same actions, in which an agent is measured while it is trained: the real game, for one
     that learns in a world model."""
 
-    def __init__(self, name: str, action_names: Sequence[str], num_episodes: int, seed: int) -> None:
+    def __init__(self, game: Game, action_names: Sequence[str], num_episodes: int, seed: int) -> None:
         """Episode i of a measurement has the seed `seed` + i. Raises InputError if the game has other actions."""
-        self.game = find_game(name)
+        self.game = game
         names = [action.name for action in self.game.actions]
         if names != list(action_names):
             raise InputError(
-                f"--test-game {name} has the actions {', '.join(names)}, --game has {', '.join(action_names)}"
+                f"--test-game {game.name} has the actions {', '.join(names)}, --game has {', '.join(action_names)}"
             )
         self.envs = make_envs(self.game, self.game.frame_skip, num_episodes, TEST_SECONDS)
         self.seeds = [seed + i for i in range(num_episodes)]
+        print(
+            f"test game: {game.name}, {num_episodes} episodes, seeds from {seed}; {game.describe().splitlines()[0]}"
+        )
 
     def measure(self, agent: Agent) -> Dict[str, float]:
         """Metrics of the agent: test/return, and in games with a track test/laps."""

@@ -5,7 +5,6 @@ from typing import Dict, List
 
 import numpy as np
 
-from player.common.errors import InputError
 from player.evaluation.episodes import EpisodeResult
 
 ROW_INCHES, WIDTH_INCHES, DPI = 0.55, 8.0, 120
@@ -13,15 +12,12 @@ SPREAD = 0.5  # of a row's height, over which its agents are distributed
 
 
 def plot_returns(episodes: Dict[str, List[List[EpisodeResult]]], game: str, path: Path) -> None:
-    """Writes the plot. episodes: name of the policy -> for each of its agents a list of results. Raises InputError if
-    matplotlib is missing."""
-    try:
-        import matplotlib
+    """Writes the plot. episodes: name of the policy -> for each of its agents a list of results. Needs matplotlib."""
+    import matplotlib
 
-        matplotlib.use("Agg")
-        from matplotlib import pyplot as plt
-    except ImportError:
-        raise InputError("--plot needs matplotlib: pip install matplotlib") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 1 + ROW_INCHES * len(episodes)))
     for row, agents in enumerate(episodes.values()):
         for i, results in enumerate(agents):

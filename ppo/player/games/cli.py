@@ -58,7 +58,7 @@ def add_emulator_options(group: argparse._ArgumentGroup, many_states: bool = Fal
     group.add_argument("--crop", type=crop_box, metavar="X,Y,W,H", help="emulator and Gymnasium: visible part of the "
                        "screen, in pixels (default: the game's own, or all)")  # fmt: skip
     group.add_argument("--frame-size", type=frame_side, nargs=2, metavar=("HEIGHT", "WIDTH"),
-                       help=f"emulator and Gymnasium: {FRAME_SIZE_HELP}")  # fmt: skip
+                       help=FRAME_SIZE_HELP)  # fmt: skip
     group.add_argument("--actions", metavar="FILE", help="emulator and Gymnasium: the agent's actions, one per line: "
                        "name, buttons, keys, such as jump+right B+RIGHT space+right "
                        "(default: the game's own)")  # fmt: skip
@@ -127,7 +127,9 @@ def check_game_options(parser: argparse.ArgumentParser, args: argparse.Namespace
         for name in names:
             if getattr(args, name) is not None:
                 option = "--" + name.replace("_", "-")
-                parser.error(f"{option} does not apply to Mode7Kart-v0, which has --track and --rivals")
+                parser.error(
+                    f"{option} does not apply to Mode7Kart-v0, which has --track, --rivals and --frame-size"
+                )
     tracks = args.track if isinstance(args.track, list) else [args.track]
     if len(tracks) > 1 and args.game != BUILT_IN_GAME:
         parser.error("several --track are for Mode7Kart-v0; an emulator game has --state A,B,C")

@@ -50,6 +50,7 @@ class Game:
     truth_names: Tuple[str, ...] = ()  # names of the values in info["truth"]
     # make_batch(num_envs=8): all environments as one vector environment; None if there is none
     make_batch: Optional[Callable[..., gymnasium.vector.VectorEnv]] = None
+    has_rewards: bool = True  # False: its environment says that all its rewards are 0
     starts_threads: bool = False  # whether its environment starts native threads: then a fork may never end
     shares_process: bool = False  # whether one process may hold several environments; emulators cannot
     has_buttons: bool = (

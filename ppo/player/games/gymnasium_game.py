@@ -3,13 +3,13 @@
 import os
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import gymnasium
 import numpy as np
 
 from player.common.errors import InputError
-from player.common.frame_size import Size, describe_frame_size, resolve_frame_size
+from player.common.frame_size import FULL_SIZE, Size, describe_frame_size, resolve_frame_size
 from player.common.pictures import NEARLY_BLACK
 from player.games.closing import close_in_time
 from player.games.flicker import PROBE_FRAMES, flicker_period
@@ -25,6 +25,8 @@ from player.games.timing import (
     own_frame_skip,
     wrapper_frame_skip,
 )
+
+THREADED: Set[str] = set()  # names of environments that start native threads
 
 
 def split_steps(
@@ -89,7 +91,7 @@ def make_game(
     env = opened[0]
     try:
         timing, is_atari = find_timing(env, settings), is_ale(env)
-        batch_spec, observations = env.spec, env.observation_space
+        brings_batch, has_rewards = is_batched(env), getattr(env.unwrapped, "has_rewards", True) is not False
         first, number = int(env.action_space.start), int(env.action_space.n)
         chosen = choose_actions(
             name, [str(first + i) for i in range(number)], actions, ale_actions(env) or declared_actions(env)
@@ -123,6 +125,8 @@ def make_game(
         needed = max(period if is_fast else 1, 2 if is_atari else 1)
         max_frames = needed if frame_skip * substeps > 1 else 1
     height, width = crop[:1:-1] if crop else picture_size
+    if brings_batch and not crop:
+        frame_size = frame_size or FULL_SIZE  # as it generates them
     size = resolve_frame_size(frame_size, height, width)
     make = partial(
         make, printed_notes=notes, picture_size=picture_size, frame_size=size, max_frames=max_frames
@@ -136,8 +140,8 @@ def make_game(
         "frame_size": list(size),
     }
     has_batch = (
-        getattr(batch_spec, "vector_entry_point", None) is not None
-        and (observations.dtype, observations.shape) == (np.uint8, (*size, 3))
+        brings_batch
+        and tuple(size) == tuple(picture_size)
         and not crop
         and frame_skip * substeps == max_frames == 1
         and env_actions == tuple(range(number))
@@ -152,10 +156,16 @@ def make_game(
         lines.append(
             f"note: what flickers is lost in its own frame skip, unless its wrappers merge frames; {remedy}"
         )
+    if brings_batch:
+        changed = "one by one, because of --crop, --frame-size, --frame-skip, --max-frames or --actions"
+        lines.append("environments: " + ("in one batch" if has_batch else changed))
+    if not has_rewards:
+        lines.append("note: it has no rewards: it can be recorded, but no agent can learn in it")
     return Game(
         name, chosen, timing.frame_rate, make, shares_process=True, has_buttons=False, frame_skip=frame_skip,
         max_frames=max_frames, settings=settings, environment=environment, notes=(*lines, *notes), spaces=spaces,
-        make_batch=make_batch if has_batch else None, starts_threads=count_threads() > num_threads,
+        make_batch=make_batch if has_batch else None, has_rewards=has_rewards,
+        starts_threads=starts_threads(name, num_threads),
     )  # fmt: skip
 
 
@@ -209,6 +219,23 @@ def describe_choices(timing: Timing, frame_skip: int, max_frames: int) -> List[s
             f"chosen: each picture is the maximum of {max_frames} frames, against flicker (--max-frames 1 turns it off)"
         )
     return lines
+
+
+def is_batched(env: gymnasium.Env) -> bool:
+    """Whether Gymnasium makes several environments of this kind as one batch whose observations are pictures."""
+    space = env.observation_space
+    is_picture = (
+        isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and space.shape[2:] == (3,)
+    )
+    return is_picture and getattr(env.spec, "vector_entry_point", None) is not None
+
+
+def starts_threads(name: str, num_before: int) -> bool:
+    """Whether making an environment has started native threads, now or earlier in this process, where the next one may
+    use those of the first. num_before: `count_threads` before."""
+    if count_threads() > num_before:
+        THREADED.add(name)
+    return name in THREADED
 
 
 def count_threads() -> int:

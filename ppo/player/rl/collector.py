@@ -17,6 +17,11 @@ from player.rl.behavior import BehaviorPolicies
 from player.rl.rollout_buffer import Rollout
 
 
+SEEDS_PER_PART = (
+    1_000_003  # between the seeds of two parts of a run; a prime, above any number of environments
+)
+
+
 @dataclass
 class CollectStats:
     """The recorded rows, and statistics of the episodes that ended in the N training environments."""
@@ -47,8 +52,13 @@ class RolloutCollector:
         self.returns = np.zeros(envs.num_envs)
         self.lengths = np.zeros(envs.num_envs, np.int64)
         self.stack = FrameStack(envs.num_envs, device)
-        frames, infos = envs.reset(seed=[seed + i for i in range(envs.num_envs)])
-        self.observe(frames, np.ones(envs.num_envs, bool), infos)
+        self.seed, self.part = seed, 0
+        self.begin(seed)
+
+    def begin(self, seed: int) -> None:
+        """Begins an episode in every environment; environment i is reset with seed + i."""
+        frames, infos = self.envs.reset(seed=[seed + i for i in range(self.envs.num_envs)])
+        self.observe(frames, np.ones(self.envs.num_envs, bool), infos)
 
     def _game_state(self, infos: dict) -> np.ndarray:
         """The game states, float32 (N + W, number of names)."""
@@ -165,6 +175,7 @@ class RolloutCollector:
             "returns": torch.from_numpy(self.returns),
             "lengths": torch.from_numpy(self.lengths),
             "views": self.stack.views.cpu(),
+            "part": self.part,
             "behaviors": self.behaviors.state_dict(),
         }
 
@@ -173,9 +184,13 @@ class RolloutCollector:
         return list(self.envs.get_attr("saved_state"))
 
     def load_state_dict(self, state: dict) -> None:
-        """Continues from a `state_dict`. Games that cannot be saved start new episodes."""
+        """Continues from a `state_dict`. Games that cannot be saved start new episodes, with other seeds than those of
+        the run's earlier parts, which would otherwise be played again."""
+        self.part = int(state.get("part", 0))
         games = [saved.numpy().tobytes() for saved in state["games"]]
         if not games[0] or len(games) != self.envs.num_envs:
+            self.part += 1
+            self.begin(self.seed + SEEDS_PER_PART * self.part)
             return
         self.envs.set_attr("saved_state", games)
         self.frames = state["frames"].numpy().copy()

@@ -8,6 +8,7 @@ from dream.common.errors import InputError
 from dream.data.splits import end_windows
 from dream.evaluation.evaluator import Evaluator
 from dream.models.outcome import Outcome
+from dream.training.outcome import read_rewards
 
 MAX_ENDS = 256  # episode ends
 BATCH = 64
@@ -21,9 +22,9 @@ def evaluate_outcome(evaluator: Evaluator, starts: Tensor, generated: Tensor, nu
     Raises InputError if the model or the recording has no rewards."""
     data, L = evaluator.data, evaluator.unet.config.context
     rewards = data.extras.get("rewards")
-    if evaluator.outcome is None or rewards is None or rewards.ndim != 2:
+    if evaluator.outcome is None or rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
         raise InputError(f"the {'model' if evaluator.outcome is None else 'recording'} has no rewards")
-    rewards = torch.from_numpy(np.nan_to_num(np.array(rewards, np.float32)))
+    rewards = torch.from_numpy(read_rewards(data))
     windows = evaluator.windows(evaluator.held_out, L + 1, num_windows, "rewards")
     real = predict(evaluator, windows)
     results = {"real": reward_errors(real.reward, rewards[windows[:, 0], windows[:, 1] + L - 1])}

@@ -30,6 +30,15 @@ class State:
     rgb: np.ndarray  # uint8 (H, W, 3), 0-255: the same frame, in CPU memory
 
 
+class Transition(NamedTuple):
+    """What follows an action: the next state, the reward and the probability that the episode ends (0 and 0 for a model
+    without rewards)."""
+
+    state: State
+    reward: float
+    end: float
+
+
 class Backend(Protocol):
     """Runs a world model. `steps`, the sampling steps per frame, may be changed between frames."""
 
@@ -50,6 +59,12 @@ class Backend(Protocol):
         """The state after `action`. noise: float32 (C, h, w) from N(0, 1), where sampling starts."""
         ...
 
+    def step_batch(
+        self, states: Sequence[State], actions: Sequence[int], noise: np.ndarray
+    ) -> list[Transition]:
+        """Steps B states, each with its action. noise: float32 (B, C, h, w)."""
+        ...
+
     def predict_outcome(self, state: State, action: int) -> tuple[float, float]:
         """The reward of `action` in `state`, in the units of the recording, and the probability, 0-1, that the episode
         ends after it. Only if `has_outcome`."""
@@ -60,21 +75,10 @@ class Backend(Protocol):
         ...
 
 
-class Transition(NamedTuple):
-    """What follows an action: the next state, the reward and the probability that the episode ends (0 and 0 for a model
-    without rewards)."""
-
-    state: State
-    reward: float
-    end: float
-
-
-def step_all(
+def step_one_by_one(
     backend: Backend, states: Sequence[State], actions: Sequence[int], noise: np.ndarray
 ) -> list[Transition]:
-    """Steps B states, in one batch if the backend can. noise: float32 (B, C, h, w)."""
-    if hasattr(backend, "step_batch"):
-        return backend.step_batch(states, actions, noise)
+    """`step_batch` of a backend that has no batches."""
     transitions = []
     for state, action, z in zip(states, actions, noise, strict=True):
         outcome = backend.predict_outcome(state, action) if backend.has_outcome else (0.0, 0.0)

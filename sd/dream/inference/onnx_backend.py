@@ -2,12 +2,13 @@
 
 `export_sd.py` writes the export next to the model (export_folder.py)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dream.inference import probe
-from dream.inference.backend import State, first_frame, sampling_timesteps
+from dream.inference.backend import State, Transition, first_frame, sampling_timesteps, step_one_by_one
 from dream.inference.export_folder import GRAPHS, OUTCOME, check_files, check_graphs, damaged, read_metadata
 from dream.inference.runtimes import RuntimeUnavailable, load_graphs
 
@@ -67,6 +68,11 @@ class OnnxBackend:
         latent, frame, rgb = self.decode({"latent": z, "last": state.context[:, -1]})
         context = np.concatenate([state.context[:, 1:], latent[:, None]], axis=1)
         return State(context, np.concatenate([actions[:, 1:], actions[:, -1:]], axis=1), frame, rgb[0])
+
+    def step_batch(
+        self, states: Sequence[State], actions: Sequence[int], noise: np.ndarray
+    ) -> list[Transition]:
+        return step_one_by_one(self, states, actions, noise)
 
     def predict_outcome(self, state: State, action: int) -> tuple[float, float]:
         actions = state.actions.copy()

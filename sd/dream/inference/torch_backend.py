@@ -57,7 +57,6 @@ class TorchBackend:
     def step_batch(
         self, states: Sequence[State], actions: Sequence[int], noise: np.ndarray
     ) -> list[Transition]:
-        """See `step_all` in backend.py."""
         context = torch.cat([state.context for state in states])
         frame = torch.cat([state.frame for state in states])
         histories = self.with_action(torch.cat([state.actions for state in states]), actions)
@@ -106,18 +105,18 @@ class CudaBackend(TorchBackend):
     def __init__(self, decoder_path: Path, model_path: Path, steps: int | None, device: torch.device) -> None:
         super().__init__(decoder_path, model_path, steps, device)
         self.name = f"{device.type} graph, mixed precision"
-        self.inputs: Tensors = ()
-        self.replay: Callable[[], Tensors] | None = None
-        self.captured: tuple[int, int] | None = None  # sampling steps and batch size of the captured graph
+        # By sampling steps and batch size: the inputs of a captured graph, and the function that replays it.
+        self.graphs: dict[tuple[int, int], tuple[Tensors, Callable[[], Tensors]]] = {}
 
     def next_frame(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         key = (self.steps, len(inputs[0]))
-        if self.captured != key:
-            self.inputs = tuple(torch.zeros_like(tensor) for tensor in inputs)
-            self.replay, self.captured = capture(self.autocast_step, self.inputs), key
-        for buffer, tensor in zip(self.inputs, inputs, strict=True):
+        if key not in self.graphs:
+            buffers = tuple(torch.zeros_like(tensor) for tensor in inputs)
+            self.graphs[key] = (buffers, capture(self.autocast_step, buffers))
+        buffers, replay = self.graphs[key]
+        for buffer, tensor in zip(buffers, inputs, strict=True):
             buffer.copy_(tensor)
-        latent, frame = (each.clone() for each in self.replay())  # the graph overwrites its outputs
+        latent, frame = (each.clone() for each in replay())  # the graph overwrites its outputs
         return latent, frame
 
     def autocast_step(self, *inputs: Tensor) -> Tensors:

@@ -36,9 +36,11 @@ Config = TypeVar("Config")
 
 
 def half_precision_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The state_dict for inference, in float16 and on the CPU; integer tensors keep their type."""
+    """The state_dict for inference, in float16 and on the CPU; integers and single numbers keep their type."""
     return {
-        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
+        name: tensor.detach().cpu().half()
+        if tensor.is_floating_point() and tensor.ndim
+        else tensor.detach().cpu()
         for name, tensor in model.state_dict().items()
     }
 

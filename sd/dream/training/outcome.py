@@ -19,6 +19,7 @@ from dream.training.rollout_pool import Batch
 
 END_FRACTION = 1 / 4  # windows before an episode's end, per window of the batch
 WEIGHT_DECAY = 1e-2
+MIN_STD = 1e-6  # of the recorded rewards, where all are the same
 
 
 class OutcomeTraining:
@@ -35,8 +36,8 @@ class OutcomeTraining:
         generator: torch.Generator,
     ) -> None:
         """latents: of the recording, (N, T, C, h, w). mask: bool (N, T), the frames to train on. starts: int64 (M, 2),
-        the windows of the rollout pool. Needs `has_rewards(data)`."""
-        self.rewards = torch.from_numpy(np.nan_to_num(np.array(data.extras["rewards"], np.float32)))
+        the windows of the rollout pool. Needs `has_outcomes(data)`."""
+        self.rewards = torch.from_numpy(read_rewards(data))
         self.latents, self.actions = latents, torch.from_numpy(data.actions)
         self.generator, self.device = generator, device
         self.model = OutcomeModel(config).to(device)
@@ -44,7 +45,7 @@ class OutcomeTraining:
         self.end_weight = len(self.end_windows) / (len(starts) + len(self.end_windows))
         recorded = self.rewards[torch.from_numpy(mask)]
         self.model.reward_mean.fill_(recorded.mean())
-        self.model.reward_std.fill_(recorded.std().clamp(min=1e-6))
+        self.model.reward_std.fill_(recorded.std().clamp(min=MIN_STD))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0, weight_decay=WEIGHT_DECAY)
 
     def start_from(self, model: OutcomeModel) -> None:
@@ -52,21 +53,24 @@ class OutcomeTraining:
         self.model.load_state_dict(model.state_dict())
 
     def train_step(self, batch: Batch, learning_rate: float, dist: Distributed) -> dict[str, Tensor]:
-        """One step on this process's rows of a batch, and on windows before ends of episodes; returns metrics."""
-        L, labelled = self.model.config.context, batch.has_target
-        parts = [self.outcome_loss(batch.context, batch.actions, batch.positions, labelled, ends=False)]
+        """One step on a whole batch, of which this process computes its rows, and on windows before ends of episodes;
+        returns metrics."""
+        parts = [
+            (1 - self.end_weight, batch.context, batch.actions, batch.positions, batch.has_target, False)
+        ]
         if len(self.end_windows):
-            number = max(1, round(END_FRACTION * len(batch.positions)))
-            positions = self.end_windows[
-                torch.randint(len(self.end_windows), (number,), generator=self.generator)
-            ]
+            number = max(1, round(END_FRACTION * len(batch.positions) / dist.count)) * dist.count
+            chosen = torch.randint(len(self.end_windows), (number,), generator=self.generator)
+            positions, L = self.end_windows[chosen], self.model.config.context
             context, actions = gather_windows(self.latents, self.actions, positions, L, self.device)
             everywhere = torch.ones(number, dtype=torch.bool)
-            parts.append(self.outcome_loss(context, actions, positions, everywhere, ends=True))
-        weights = (1 - self.end_weight, self.end_weight)
-        reward_loss, end_loss = (
-            sum(weight * part[i] for weight, part in zip(weights, parts, strict=False)) for i in range(2)
-        )
+            parts.append((self.end_weight, context, actions, positions, everywhere, True))
+        reward_loss = end_loss = torch.zeros((), device=self.device)
+        for weight, *tensors, labelled, ends in parts:
+            num_labelled = int(labelled.sum()) / dist.count
+            rows = [dist.local_rows(tensor) for tensor in (*tensors, labelled)]
+            reward_part, end_part = self.outcome_loss(*rows, num_labelled, ends)
+            reward_loss, end_loss = reward_loss + weight * reward_part, end_loss + weight * end_part
         (reward_loss + end_loss).backward()
         dist.average_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -77,15 +81,20 @@ class OutcomeTraining:
         return {"loss/reward": reward_loss.detach(), "loss/end": end_loss.detach()}
 
     def outcome_loss(
-        self, context: Tensor, actions: Tensor, positions: Tensor, labelled: Tensor, ends: bool
+        self,
+        context: Tensor,
+        actions: Tensor,
+        positions: Tensor,
+        labelled: Tensor,
+        num_labelled: float,
+        ends: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Squared error of the reward, in standard deviations, and cross-entropy of the episode's end in nats: means
-        over the samples that are `labelled`, bool (B,). positions: (B, 2), row and t of the contexts. ends: whether the
-        episodes end after them."""
+        """Squared error of the reward, in standard deviations, and cross-entropy of the episode's end in nats: sums
+        over the samples that are `labelled`, bool (B,), divided by num_labelled. positions: (B, 2), row and t of the
+        contexts. ends: whether the episodes end after them."""
         last = positions[:, 1] + self.model.config.context - 1
         rewards = to_device(self.rewards[positions[:, 0], last], self.device)
-        weight = to_device(labelled, self.device).float()
-        weight = weight / weight.sum().clamp(min=1)
+        weight = to_device(labelled, self.device).float() / max(num_labelled, 1e-6)
         # In float32: the network is tiny, and oneDNN's bfloat16 gradient of a convolution of 1 x 1 latents is NaN.
         outcome = self.model(context, actions)
         error = (outcome.reward - rewards) / self.model.reward_std
@@ -102,7 +111,14 @@ class OutcomeTraining:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def has_rewards(data: Trajectories) -> bool:
-    """Whether a recording has rewards that are not all the same."""
+def has_outcomes(data: Trajectories) -> bool:
+    """Whether a recording has something to learn: rewards that differ, or rewards and an episode that ends."""
     rewards = data.extras.get("rewards")
-    return rewards is not None and rewards.ndim == 2 and bool(np.ptp(np.nan_to_num(rewards)) > 0)
+    if rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
+        return False
+    return bool(np.ptp(read_rewards(data)) > 0) or bool(data.episode_starts[:, 1:].any())
+
+
+def read_rewards(data: Trajectories) -> np.ndarray:
+    """The recorded rewards, float32 (N, T); those that are not finite are 0."""
+    return np.nan_to_num(np.asarray(data.extras["rewards"], np.float32), nan=0.0, posinf=0.0, neginf=0.0)

@@ -17,7 +17,7 @@ from dream.models.checkpoints import fingerprint, load_autoencoder, load_outcome
 from dream.models.outcome import OutcomeConfig
 from dream.models.transfer import copy_weights
 from dream.models.unet import UNet, UNetConfig
-from dream.training.outcome import OutcomeTraining, has_rewards
+from dream.training.outcome import OutcomeTraining, has_outcomes
 
 
 def check_folder(option: str, path: str | Path) -> Path:
@@ -107,7 +107,7 @@ def make_outcome_training(
 ) -> OutcomeTraining | None:
     """The training of the outcome model; None, with a line that says so, for a recording without rewards. Arguments as
     for OutcomeTraining. With --init-from a model of the same game, it begins with that model's weights."""
-    if not has_rewards(data):
+    if not has_outcomes(data):
         print("no rewards in the recording: the model can be played, but no agent can learn in it")
         return None
     config = OutcomeConfig(data.num_actions, unet.config.latent_channels, unet.config.context)

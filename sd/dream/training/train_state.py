@@ -83,7 +83,9 @@ class TrainState:
             self.generator.set_state(state["generator"])
             self.pool.load_state_dict(state["pool"])
             self.adversarial.load_state_dict(state["adversarial"])
-            if self.outcome:
+            if self.outcome and state.get(
+                "outcome"
+            ):  # a run that was begun before there was one learns it now
                 self.outcome.load_state_dict(state["outcome"])
             restore_rng_state(state["rng"])
             self.step = int(state["step"])
