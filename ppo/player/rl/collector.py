@@ -16,7 +16,6 @@ from player.rl.agent import Agent, FrameStack
 from player.rl.behavior import BehaviorPolicies
 from player.rl.rollout_buffer import Rollout
 
-
 SEEDS_PER_PART = (
     1_000_003  # between the seeds of two parts of a run; a prime, above any number of environments
 )
