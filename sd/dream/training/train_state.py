@@ -52,7 +52,7 @@ class TrainState:
     def without_flow(self, optimizer_name: str) -> "TrainState":
         """The same state with a model without flow network, whose optimizer begins anew."""
         plain = without_flow(self.unet).train().requires_grad_(True)
-        state = self.create(plain, self.pool, self.adversarial, self.generator, optimizer_name)
+        state = self.create(plain, self.pool, self.adversarial, self.generator, optimizer_name, self.outcome)
         return replace(state, step=self.step, best_score=self.best_score, flow_is_checked=True)
 
     def optimizer_step(self, loss: Tensor, learning_rate: float, dist: Distributed) -> Tensor:
