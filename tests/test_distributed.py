@@ -23,7 +23,7 @@ TRAININGS = {
     # Flow pretraining comes first; generated contexts and the discriminator begin after a quarter of the steps. Few
     # steps with a tight tolerance: by step 24 the discriminator amplifies a rounding error to 1e-2.
     "train_sd.py": ["--epochs", "2", "--epoch-samples", "64", "--batch-size", "8", "--channels", "16", "32",
-                    "--rollout-length", "2", "--autoencoder-dir", "."],
+                    "--rollout-length", "2", "--flow", "--autoencoder-dir", "."],
 }  # fmt: skip
 
 
@@ -32,8 +32,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     save_small_autoencoder(folder)
     starts = np.zeros((8, 40), bool)
-    starts[:, 0] = True
-    save_moving_square(folder / "a.npz", {"episode_starts": starts}, rows=8, steps=40)
+    starts[:, [0, 20]] = True
+    rewards = np.random.default_rng(0).random((8, 40))
+    save_moving_square(folder / "a.npz", {"episode_starts": starts, "rewards": rewards}, rows=8, steps=40)
     return folder
 
 
