@@ -107,11 +107,11 @@ def test_resume_needs_the_recording_and_the_autoencoder_of_the_run(trained, tmp_
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--rollout-length", 1), ("--off-data", 1), ("--gan-weight", 1), ("--pure-noise-fraction", 1), ("--seed", 1),
+    [("--off-data", 1), ("--gan-weight", 1), ("--pure-noise-fraction", 1), ("--seed", 1),
      ("--flow-pretrain", 0.5), ("--init-from", "b/best.pt")],
 )  # fmt: skip
 def test_resume_needs_the_settings_of_the_run(trained, option, value):
-    """--rollout-length used to be ignored without a message. --init-from changes the default of --flow-pretrain."""
+    """--init-from changes the default of --flow-pretrain."""
     if option == "--init-from":
         option, flags = "--flow-pretrain", [option, trained / value]
     else:
@@ -123,7 +123,7 @@ def test_resume_needs_the_settings_of_the_run(trained, option, value):
     ("flags", "message"),
     [
         (["--channels", 32], "--channels cannot be changed: the run has (16, 32)"),
-        (["--no-flow"], "--flow cannot be changed: the run has True"),
+        (["--flow"], "--flow cannot be changed: the run has False"),  # which did not help after so few steps
         (["--prediction-type", "regression"], "--prediction-type cannot be changed: the run has x0"),
     ],
 )
