@@ -12,7 +12,7 @@ from dream.common.errors import InputError
 from dream.data.latents import encode_recording
 from dream.data.splits import episode_ids, split_episodes, train_windows, window_starts
 from dream.data.trajectories import open_trajectories
-from dream.evaluation.validation import validation_set
+from dream.evaluation.validation import most_moving, validation_set
 from small import CPU, moving_square, small_autoencoder
 from training_helpers import L, record, seeded
 
@@ -166,3 +166,15 @@ def test_crops_lie_on_the_grid_of_patches(size):
     assert (crops[:, 0] == rows[:, :h, None].clamp(max=H - 1) % 256).all()
     assert (crops[:, 1] == columns[:, None, :w].clamp(max=W - 1) % 256).all()
     assert rows[:, :h].max() >= H - 1 and columns[:, :w].max() >= W - 1 and crop_origin.min() == 0
+
+
+def test_rollouts_are_measured_where_something_moves(tmp_path):
+    """Where a car stands, a still picture is exact: a mean over such windows says that no model is better."""
+    frames = np.full((20, 24, 3, 16, 16), 7, np.uint8)
+    moving = [3, 4, 8, 9, 11, 12, 18, 19]
+    frames[moving] += (np.arange(24) * 5).astype(np.uint8)[:, None, None, None]
+    np.savez(tmp_path / "a.npz", frames=frames, actions=np.zeros((20, 24), int))
+    data = open_trajectories(tmp_path / "a.npz")
+    starts = torch.tensor([[row, row % 3] for row in range(20)])
+    assert most_moving(data, starts, 20)[:, 0].tolist() == moving
+    assert most_moving(data, starts[:5], 20).tolist() == starts[:5].tolist()  # there are no more

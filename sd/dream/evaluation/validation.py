@@ -20,14 +20,15 @@ from dream.models.unet import UNet
 
 BATCH = 16  # windows
 NUM_WINDOWS = 96  # for the next frame
-NUM_ROLLOUTS = 8
+NUM_ROLLOUTS, NUM_CANDIDATES = 8, 32  # the rollouts are those of the candidates in which most moves
 MAX_FLOW_ERROR = 0.95  # a flow that gains less costs more than it gives: sd/NOTES.md, "Your own game"
 HORIZONS = (4, 16, 64)  # frames into a rollout at which it is compared with the recording
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Fixed windows, evenly spaced over the held-out episodes. L: context length; F: frames of a rollout."""
+    """Fixed windows of the held-out episodes, evenly spaced; for rollouts those in which much moves, since repeating a
+    frame is exact where nothing does. L: context length; F: frames of a rollout."""
 
     context: Tensor  # (V, L, C, h, w), real latents
     actions: Tensor  # (V, L)
@@ -76,7 +77,7 @@ def validation_set(
         return frames_at(frames, starts, offset, device)
 
     short = evenly_spaced(context + 1, NUM_WINDOWS)
-    long = evenly_spaced(context + horizons[-1], NUM_ROLLOUTS)
+    long = most_moving(data, evenly_spaced(context + horizons[-1], NUM_CANDIDATES), context + horizons[-1])
     window, window_actions = gather_windows(latents, actions, short, context + 1, device)
     long_window, long_actions = gather_windows(latents, actions, long, context + horizons[-1], device)
     return ValidationSet(
@@ -92,6 +93,15 @@ def validation_set(
         ),
         horizons=horizons,
     )
+
+
+def most_moving(data: Trajectories, starts: Tensor, length: int) -> Tensor:
+    """The NUM_ROLLOUTS windows of `length` frames in which most moves, in their order, int64 (R, 2). starts: (M, 2)."""
+    motion = []
+    for row, t in starts.tolist():
+        some = data.frames[row, t : t + length : max(1, length // 4)].astype(np.int16)
+        motion.append(np.abs(some[1:] - some[:-1]).mean())
+    return starts[np.sort(np.argsort(motion, kind="stable")[-NUM_ROLLOUTS:])]
 
 
 @torch.no_grad()
