@@ -33,7 +33,7 @@ from dream.data.splits import split_episodes, train_windows
 from dream.data.start_states import save_start_states
 from dream.data.trajectories import open_trajectories, recording_prefix_fingerprint
 from dream.evaluation.epoch_end import Run, finish_epoch, measure_steps, print_summary
-from dream.evaluation.validation import flow_helps, validation_set
+from dream.evaluation.validation import validation_set
 from dream.inference.input_files import check_files_given
 from dream.models.checkpoints import autoencoder_checkpoint
 from dream.training.adversarial import AdversarialLoss
@@ -141,15 +141,6 @@ def main(args: argparse.Namespace) -> None:
         pool.reset_slots(batch.slots)
         if loop.end_step(state.step, {"loss/flow": loss.detach(), "grad_norm": grad_norm}):
             finish_epoch(run, state, loop)  # measure, log, preview, save
-
-    if use_flow and args.flow_pretrain and args.flow is None and not state.flow_is_checked:
-        state.flow_is_checked = True
-        if not flow_helps(unet, held_out):
-            loop.bar.write(
-                "without optical flow: too little of the picture moves as a whole (--flow keeps it)"
-            )
-            use_flow, state = False, state.without_flow(args.optimizer)
-            unet = state.unet
 
     # training: flow network and denoiser, on real contexts at first and then on the model's own rollouts
     rollouts_from = 0 if earlier_runs else ROLLOUTS_FROM

@@ -23,7 +23,7 @@ TRAININGS = {
     # Flow pretraining comes first; generated contexts and the discriminator begin after a quarter of the steps. Few
     # steps with a tight tolerance: by step 24 the discriminator amplifies a rounding error to 1e-2.
     "train_sd.py": ["--epochs", "2", "--epoch-samples", "64", "--batch-size", "8", "--channels", "16", "32",
-                    "--rollout-length", "2", "--flow", "--autoencoder-dir", "."],
+                    "--rollout-length", "2", "--autoencoder-dir", "."],
 }  # fmt: skip
 
 

@@ -1,14 +1,12 @@
 """Optical flow and warping: the maths, what is learned, and that play and checkpoint agree."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.runs import save_checkpoint
-from dream.evaluation.validation import flow_helps
 from dream.inference.torch_backend import TorchBackend
 from dream.models.checkpoints import (
     autoencoder_checkpoint,
@@ -19,20 +17,9 @@ from dream.models.checkpoints import (
 )
 from dream.models.flow import FlowNet, photometric_loss, upsample_flow, warp
 from dream.models.rollout import sample_next_latent
-from dream.models.transfer import without_flow
 from dream.models.unet import UNet
 from dream.training.losses import FlowTargets
-from small import (
-    CPU,
-    GAME,
-    moving_unet,
-    randomize_weights,
-    seeded,
-    small_autoencoder,
-    small_unet,
-    step_loss,
-    unet_inputs,
-)
+from small import CPU, GAME, moving_unet, randomize_weights, small_autoencoder, small_unet, step_loss
 
 
 def contexts(batch: int = 2, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,28 +203,3 @@ def test_a_checkpoint_with_flow_but_without_encoder_is_refused(tmp_path):
     assert load_unet(tmp_path / "model.pt")[0].config.use_flow
     with pytest.raises(InputError, match=r"model\.pt is damaged .*its weight"):
         load_world_model(tmp_path / "decoder.pt", tmp_path / "model.pt")
-
-
-def test_without_flow_the_model_predicts_what_it_did_with_a_flow_of_0():
-    unet, inputs = moving_unet(), unet_inputs()
-    plain = without_flow(unet).eval()
-    assert not plain.config.use_flow and plain.flow is None
-    with torch.no_grad():
-        expected = unet(**inputs, warped=inputs["context"][:, -1])
-        assert torch.allclose(plain(**inputs), expected, atol=1e-4)
-
-
-def test_whether_the_flow_helps():
-    """A picture that moves by two pixels, and a flow that knows it, or the opposite."""
-    picture = torch.rand(4, 3, 32, 64, generator=seeded())
-    picture = torch.nn.functional.avg_pool2d(picture, 5, 1, 2)
-    held_out = SimpleNamespace(
-        context=torch.zeros(4, 4, 4, 8, 12), actions=torch.zeros(4, 4, dtype=torch.int64),
-        last=picture[..., :48], target=picture[..., 2:50],
-    )  # fmt: skip
-    unet = moving_unet()
-    for pixels, helps in ((2.0, True), (0.0, False), (-2.0, False)):
-        flow = torch.zeros(4, 2, 8, 12)
-        flow[:, 0] = pixels
-        unet.flow.forward = lambda context, actions, flow=flow: flow
-        assert flow_helps(unet, held_out) == helps

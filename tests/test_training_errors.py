@@ -123,7 +123,7 @@ def test_resume_needs_the_settings_of_the_run(trained, option, value):
     ("flags", "message"),
     [
         (["--channels", 32], "--channels cannot be changed: the run has (16, 32)"),
-        (["--flow"], "--flow cannot be changed: the run has False"),  # which did not help after so few steps
+        (["--no-flow"], "--flow cannot be changed: the run has True"),
         (["--prediction-type", "regression"], "--prediction-type cannot be changed: the run has x0"),
     ],
 )

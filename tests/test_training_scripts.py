@@ -242,20 +242,3 @@ def test_both_scripts_on_a_gpu(tmp_path, small_models):
     paths = (a / "decoder.pt", b / "best.pt", b / "initial_sequence.npz")
     world_model = open_small_world_model(*paths, 2, 0, torch.device("cuda"))
     assert world_model.reset().shape == world_model.step(1).shape == (32, 48, 3)
-
-
-@pytest.mark.parametrize("flags", [[], ["--flow"]])
-def test_a_flow_that_does_not_help_is_left_out(flags, tmp_path, small_models, capsys):
-    """In noise nothing moves as a whole: a flow would only make the last frame worse."""
-    frames = np.random.default_rng(0).integers(256, size=(6, 24, 3, 32, 48)).astype(np.uint8)
-    np.savez(tmp_path / "noise.npz", frames=frames, actions=np.zeros((6, 24), int) + np.arange(24) % 2,
-             rewards=np.arange(144.0).reshape(6, 24))  # fmt: skip
-    run_train_autoencoder("--trajectories", tmp_path / "noise.npz", "--output-dir", tmp_path / "a")
-    run_train_sd("--trajectories", tmp_path / "noise.npz", "--autoencoder-dir", tmp_path / "a",
-                 "--output-dir", tmp_path / "b", "--flow-pretrain", 0.5, "--epoch-samples", 32, *flags)  # fmt: skip
-    unet, _, checkpoint = load_unet(tmp_path / "b" / "final.pt")
-    assert unet.config.use_flow == bool(flags)
-    assert ("without optical flow" in capsys.readouterr().out) != bool(flags)
-    rows = metrics_rows(tmp_path / "b")
-    assert float(rows[-1]["loss/train"]) > 0
-    assert (checkpoint["encoder"] is not None) == bool(flags) and checkpoint["outcome"]

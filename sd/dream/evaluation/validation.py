@@ -14,14 +14,12 @@ from dream.data.splits import window_starts
 from dream.data.trajectories import Trajectories
 from dream.evaluation.metrics import psnr
 from dream.models.autoencoder import Decoder, decode
-from dream.models.flow import upsample_flow, warp
 from dream.models.rollout import rollout, sample_next_latent
 from dream.models.unet import UNet
 
 BATCH = 16  # windows
 NUM_WINDOWS = 96  # for the next frame
 NUM_ROLLOUTS, NUM_CANDIDATES = 8, 32  # the rollouts are those of the candidates in which most moves
-MAX_FLOW_ERROR = 0.95  # a flow that gains less costs more than it gives: sd/NOTES.md, "Your own game"
 HORIZONS = (4, 16, 64)  # frames into a rollout at which it is compared with the recording
 
 
@@ -160,16 +158,3 @@ def rollout_each_action(
         latents = rollout(unet, context, shown, steps, generator, on_frames)[0]
         rows.append(decode(decoder, torch.cat([context[0, -1:], latents[::every]])))
     return rows
-
-
-@torch.no_grad()
-def flow_helps(unet: UNet, held_out: ValidationSet) -> bool:
-    """Whether the last frame, warped along the predicted flow, is nearer to the next one than it is by itself: its mean
-    absolute difference is at most MAX_FLOW_ERROR of that."""
-    warped_error = copy_error = 0.0
-    inputs = (held_out.context, held_out.actions, held_out.last, held_out.target)
-    for context, actions, last, target in zip(*(each.split(BATCH) for each in inputs), strict=True):
-        warped = warp(last, upsample_flow(unet.flow(context, actions), last.shape[-2:]))
-        warped_error += (warped - target).abs().sum().item()
-        copy_error += (last - target).abs().sum().item()
-    return warped_error <= MAX_FLOW_ERROR * copy_error

@@ -1,13 +1,8 @@
-"""Starts a network from the weights of another one: of another game, or with optical flow where this one has none."""
-
-from dataclasses import replace
+"""Starts a network from the weights of one that was trained on another game: other frame size, other actions."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from dream.models.flow import PIXEL_UNSHUFFLE
-from dream.models.unet import UNet
 
 # Of the networks that predict the next frame: actions mean other things in another game; and output layers that are 0
 # at first make it begin with the last frame repeated, not with pictures of the other game.
@@ -30,19 +25,3 @@ def copy_weights(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
             kept.append(name)
     module.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in own.items()})
     return kept
-
-
-def without_flow(unet: UNet) -> UNet:
-    """A copy of the denoiser that predicts a residual on the last latent, not on the warped one: what `unet` would
-    predict with a flow of 0."""
-    config = unet.config
-    plain = UNet(replace(config, use_flow=False))
-    weights = {name: tensor for name, tensor in unet.state_dict().items() if not name.startswith("flow.")}
-    # Its inputs are z, the context and the warped latent, the last of them; that is now the context's last one.
-    inputs = weights["conv_in.weight"].clone()
-    size = config.latent_channels * PIXEL_UNSHUFFLE**2
-    inputs[:, -2 * size : -size] += inputs[:, -size:]
-    weights["conv_in.weight"] = inputs[:, :-size]
-    plain.load_state_dict(weights)
-    plain.to(inputs.device, memory_format=torch.channels_last)
-    return plain.attach_autoencoder(*unet.autoencoder)

@@ -45,8 +45,7 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
     model.add_argument("--channels", type=int, nargs="+", metavar="C",
                        help="channels at 1/2, then 1/4 of the latent's resolution, multiples of 16 (default: 96 192)")
     model.add_argument("--flow", action=argparse.BooleanOptionalAction,
-                       help="predict a residual on the warped last frame, not on the last frame (default: as decided "
-                       "after --flow-pretrain, by whether the flow helps)")
+                       help="predict a residual on the warped last frame, not on the last frame (default: --flow)")
     model.add_argument("--prediction-type", choices=PREDICTION_TYPES,
                        help="x0: denoise; regression: predict without any noise input (default: x0)")
     # fmt: on

@@ -1,7 +1,7 @@
 """Everything that changes while the diffusion model trains, and that a resumed run needs again."""
 
 import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +11,6 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from dream.common.distributed import Distributed
 from dream.common.errors import refuse_damaged
 from dream.common.runs import NEW_RUN, restore_rng_state, rng_state
-from dream.models.transfer import without_flow
 from dream.models.unet import UNet
 from dream.training.adversarial import AdversarialLoss
 from dream.training.optimizer import Optimizer
@@ -32,7 +31,6 @@ class TrainState:
     generator: torch.Generator  # of all noise and all draws, on the CPU
     outcome: OutcomeTraining | None  # None for a recording without rewards
     step: int = 0
-    flow_is_checked: bool = False  # whether it is decided that the model keeps its flow network
     best_score: float = float("-inf")
 
     @classmethod
@@ -48,12 +46,6 @@ class TrainState:
         ema = copy.deepcopy(unet).eval().requires_grad_(False).attach_autoencoder(*unet.autoencoder)
         optimizer = Optimizer([unet], WEIGHT_DECAY, optimizer_name=optimizer_name)
         return cls(unet, ema, optimizer, pool, adversarial, generator, outcome)
-
-    def without_flow(self, optimizer_name: str) -> "TrainState":
-        """The same state with a model without flow network, whose optimizer begins anew."""
-        plain = without_flow(self.unet).train().requires_grad_(True)
-        state = self.create(plain, self.pool, self.adversarial, self.generator, optimizer_name, self.outcome)
-        return replace(state, step=self.step, best_score=self.best_score, flow_is_checked=True)
 
     def optimizer_step(self, loss: Tensor, learning_rate: float, dist: Distributed) -> Tensor:
         """Backward pass, clipping, one step of the optimizer and of the moving average. Returns the gradient's
@@ -79,7 +71,6 @@ class TrainState:
             "outcome": self.outcome and self.outcome.state_dict(),
             "rng": rng_state(),
             "step": self.step,
-            "flow_is_checked": self.flow_is_checked,
             "best_score": self.best_score,
         }
 
@@ -98,7 +89,6 @@ class TrainState:
                 self.outcome.load_state_dict(state["outcome"])
             restore_rng_state(state["rng"])
             self.step = int(state["step"])
-            self.flow_is_checked = bool(state.get("flow_is_checked", True))
             self.best_score = float(state["best_score"])
 
 
