@@ -85,14 +85,15 @@ def small_outcome(num_actions: int = 3, seed: int = 0) -> OutcomeModel:
 
 
 def save_small_world_model(
-    folder: Path, num_starts: int = 3, outcome: OutcomeModel | None = None
+    folder: Path, num_starts: int = 3, outcome: OutcomeModel | None = None, game: GameInfo = GAME
 ) -> dict[str, Path]:
     """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model.
 
     Returns the last three by the names of `open_small_world_model`'s parameters.
     """
     _, decoder = save_small_autoencoder(folder)
-    checkpoint = model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 2, outcome=outcome)
+    unet = moving_unet(len(game.action_names))
+    checkpoint = model_checkpoint(unet, game, fingerprint(decoder), 2, outcome=outcome)
     save_checkpoint(checkpoint, folder / "model.pt")
     rng = np.random.default_rng(0)
     np.savez(

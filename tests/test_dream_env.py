@@ -1,5 +1,6 @@
 """The world model as a Gymnasium environment: Dream-v0, one episode or many, its start states, ends and rewards."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 from dream.common.errors import InputError
+from dream.common.game_info import GameInfo
 from dream.data.trajectories import open_trajectories
 from gymnasium.utils.env_checker import check_env
 from small import save_moving_square, save_small_world_model, small_outcome
 
 
-def outcome_with_end(bias: float):
+def outcome_with_end(bias: float, num_actions: int = 3):
     """A random outcome model that ends every episode, or none, at once. bias: of its logit."""
-    outcome = small_outcome()
+    outcome = small_outcome(num_actions)
     with torch.no_grad():
         outcome.out.bias[1] = bias
     return outcome
@@ -231,3 +233,26 @@ def test_an_agent_does_not_train_where_all_rewards_are_0(tmp_path):
     )
     assert result.returncode != 0 and "Dream-v0 has no rewards" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_an_agent_trains_in_it_and_is_measured_in_the_game(tmp_path):
+    names = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
+    game = GameInfo(names, ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right")), 15.0)
+    paths = save_small_world_model(tmp_path, outcome=outcome_with_end(-50, num_actions=6), game=game)
+    root = Path(dream_env.__file__).parents[1]
+    script = root / "ppo" / "train_ppo.py"
+    command = [sys.executable, script, "--game", "dream_env:Dream-v0", "--game-path", root / "sd",
+               "--game-settings", f"model_path={paths['model_path']}", "backend=torch", "horizon=5", "--n-envs", 2,
+               "--n-epochs", 2, "--n-steps", 8, "--batch-size", 8, "--record-envs", 0, "--explore-envs", 0,
+               "--video-every", 0, "--test-game", "Mode7Kart-v0", "--test-every", 2, "--test-episodes", 1,
+               "--output-dir", tmp_path / "run"]  # fmt: skip
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["episode/length"]) == 5 and not rows[0]["test/return"]
+    assert np.isfinite(float(rows[1]["test/return"])) and np.isfinite(float(rows[1]["test/laps"]))
+    resumed = [*map(str, command), "--resume", "--n-epochs", "3"]
+    result = subprocess.run(resumed, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stderr
