@@ -89,14 +89,13 @@ def main(args: argparse.Namespace) -> None:
     for name, paths in files.items():
         for path, agent in zip(paths, agents[name]):
             check_agent(path, agent.config, game, f"choose --game {agent.config.game}")
-            for line in (
-                compare_with_agent(game, agent.config) if same_game(game.name, agent.config.game) else ()
-            ):
+            lines = [
+                f"assumed: an agent trained on {agent.config.game} can play {game.name}: the actions are the same"
+            ]
+            if same_game(game.name, agent.config.game):
+                lines = compare_with_agent(game, agent.config)
+            for line in lines:
                 print(f"{path}: {line}")
-            if not same_game(game.name, agent.config.game):
-                print(
-                    f"assumed: an agent trained on {agent.config.game} can play {game.name}, whose actions are the same"
-                )
     built_in = game.name == BUILT_IN_GAME
     seeds = [args.seed + i for i in range(args.episodes)]
     print(f"{game.name}{f', track {args.track}' if built_in else ''}: seeds {seeds[0]} to {seeds[-1]}")

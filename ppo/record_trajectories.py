@@ -91,12 +91,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     if args.policy is None:
         has_agent = args.game == BUILT_IN_GAME or args.agent != PRETRAINED_AGENT
         args.policy = AGENT_POLICY if has_agent else RANDOM_POLICY
-    args.weights = None if args.policy == "person" else parse_weights(args.policy)
+    args.weights = None if args.policy == "person" else parse_weights(args.policy, parser)
     return args
 
 
-def parse_weights(policy: str) -> Dict[str, float]:
-    """Parses "agent=1,wander=7": name of a behavior policy -> weight. Raises InputError if that fails."""
+def parse_weights(policy: str, parser: argparse.ArgumentParser) -> Dict[str, float]:
+    """Parses "agent=1,wander=7": name of a behavior policy -> weight. Exits with one line if that fails."""
     weights = {}
     for part in policy.split(","):
         name, _, weight = part.partition("=")
@@ -106,7 +106,7 @@ def parse_weights(policy: str) -> Dict[str, float]:
             weights[name] = 0.0
         if name not in BEHAVIORS or not 0 < weights[name] < float("inf"):
             names = ", ".join(BEHAVIORS)
-            raise InputError(
+            parser.error(
                 f"--policy {part}: wanted KIND or KIND=WEIGHT, weight above 0, KIND one of {names}; or person"
             )
     return weights

@@ -55,7 +55,6 @@ from dream.training.train_state import TrainState
 
 # A new model trains on real contexts alone for this fraction of the budget, without the adversarial loss.
 ROLLOUTS_FROM = 0.25
-NEW_GAME_ROLLOUTS_FROM = 0.5  # the same for a pretrained one that learns another game
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -144,8 +143,6 @@ def main(args: argparse.Namespace) -> None:
 
     # training: flow network and denoiser, on real contexts at first and then on the model's own rollouts
     rollouts_from = 0 if earlier_runs else ROLLOUTS_FROM
-    if args.new_game:
-        rollouts_from = NEW_GAME_ROLLOUTS_FROM
     while loop.progress < 1:
         pool.lengthen(args.rollout_length, rollouts_from, loop.progress, args.rollout_length_start)
         batch = pool.sample_batch()

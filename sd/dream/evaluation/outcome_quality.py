@@ -21,10 +21,10 @@ def evaluate_outcome(evaluator: Evaluator, starts: Tensor, generated: Tensor, nu
 
     Raises InputError if the model or the recording has no rewards."""
     data, L = evaluator.data, evaluator.unet.config.context
-    rewards = data.extras.get("rewards")
-    if evaluator.outcome is None or rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
+    rewards = read_rewards(data)
+    if evaluator.outcome is None or rewards is None:
         raise InputError(f"the {'model' if evaluator.outcome is None else 'recording'} has no rewards")
-    rewards = torch.from_numpy(read_rewards(data))
+    rewards = torch.from_numpy(rewards)
     windows = evaluator.windows(evaluator.held_out, L + 1, num_windows, "rewards")
     real = predict(evaluator, windows)
     results = {"real": reward_errors(real.reward, rewards[windows[:, 0], windows[:, 1] + L - 1])}

@@ -113,12 +113,13 @@ class OutcomeTraining:
 
 def has_outcomes(data: Trajectories) -> bool:
     """Whether a recording has something to learn: rewards that differ, or rewards and an episode that ends."""
+    rewards = read_rewards(data)
+    return rewards is not None and bool(np.ptp(rewards) > 0 or data.episode_starts[:, 1:].any())
+
+
+def read_rewards(data: Trajectories) -> np.ndarray | None:
+    """The recorded rewards, float32 (N, T), None if there are none; those that are not finite are 0."""
     rewards = data.extras.get("rewards")
     if rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
-        return False
-    return bool(np.ptp(read_rewards(data)) > 0) or bool(data.episode_starts[:, 1:].any())
-
-
-def read_rewards(data: Trajectories) -> np.ndarray:
-    """The recorded rewards, float32 (N, T); those that are not finite are 0."""
-    return np.nan_to_num(np.asarray(data.extras["rewards"], np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        return None
+    return np.nan_to_num(np.asarray(rewards, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
