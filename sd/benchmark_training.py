@@ -37,7 +37,7 @@ from dream.inference.runtimes import last_line
 from dream.models.autoencoder import PATCH, AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import load_autoencoder
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import FlowTargets, denoiser_loss, warp_and_flow_loss
+from dream.training.losses import FlowTargets, denoiser_loss, flow_loss, warp_context
 from dream.training.noise import add_training_noise
 from torch import Tensor
 from tqdm import tqdm
@@ -229,9 +229,10 @@ def baseline_diffusion(
             targets = FlowTargets(latents[:, :-1], frames[:, -2], frames[:, -1])
             target = latents[:, -1]
             noisy = add_training_noise(latents[:, :-1], target, everywhere, everywhere, 0.8, generator)
-            warped, flow_loss = warp_and_flow_loss(unet, noisy.context, actions, targets)
+            photometric = flow_loss(unet, actions, targets)
+            warped = warp_context(unet, noisy.context, actions)
             predicted = unet(noisy.z, noisy.t, noisy.context, actions, noisy.context_noise, warped)
-            return denoiser_loss(predicted, target)[0] + flow_loss
+            return denoiser_loss(predicted, target)[0] + photometric
 
         train_step(loss)
 

@@ -38,7 +38,7 @@ from dream.inference.input_files import check_files_given
 from dream.models.checkpoints import autoencoder_checkpoint
 from dream.training.adversarial import AdversarialLoss
 from dream.training.loop import TrainingLoop
-from dream.training.losses import denoiser_loss, flow_pretraining_loss, flow_targets, warp_and_flow_loss
+from dream.training.losses import denoiser_loss, flow_loss, flow_targets, warp_context
 from dream.training.model_options import add_model_options, check_model_options
 from dream.training.noise import add_training_noise
 from dream.training.options import add_training_options, begin_schedule, check_training_options
@@ -134,7 +134,7 @@ def main(args: argparse.Namespace) -> None:
         local = dist.local_rows(batch)
         with autocast(device):
             targets = flow_targets(frames, local.positions, local.real_context, device)
-            loss = flow_pretraining_loss(unet, local.actions, targets)
+            loss = flow_loss(unet, local.actions, targets)
         lr = learning_rate(args.learning_rate, loop.progress, state.step)
         grad_norm = state.optimizer_step(loss, lr, dist)
         pool.reset_slots(batch.slots)
@@ -158,18 +158,16 @@ def main(args: argparse.Namespace) -> None:
         mask = to_device(local.has_target, device)
         num_valid = to_device(batch.has_target, device).sum() / dist.count
         with autocast(device):
-            warped, flow_loss = noisy.context[:, -1], None
             if use_flow:
                 targets = flow_targets(frames, local.positions, local.real_context, device)
-                warped, flow_loss = warp_and_flow_loss(
-                    unet, noisy.context, local.actions, targets, mask, num_valid
-                )
+                photometric = flow_loss(unet, local.actions, targets)
+            warped = warp_context(unet, noisy.context, local.actions)
             x0 = unet(noisy.z, noisy.t, noisy.context, local.actions, noisy.context_noise, warped)
 
             # losses; the adversarial one for predictions from pure noise, as in one-step sampling
             loss, metrics = denoiser_loss(x0, local.target, mask, num_valid)
         if use_flow:
-            loss, metrics["loss/flow"] = loss + flow_loss, flow_loss.detach()
+            loss, metrics["loss/flow"] = loss + photometric, photometric.detach()
         gan_started = loop.progress > rollouts_from or pool.mean_length > 0
         if args.gan_weight and gan_started and at_pure_noise.any():
             gan_loss, gan_metrics = adversarial.generator_loss(

@@ -13,7 +13,7 @@ from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
 from dream.models.checkpoints import autoencoder_checkpoint, fingerprint, model_checkpoint
 from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.models.unet import UNet, UNetConfig
-from dream.training.losses import FlowTargets, denoiser_loss, warp_and_flow_loss
+from dream.training.losses import FlowTargets, denoiser_loss, flow_loss, warp_context
 from dream.training.noise import add_training_noise
 
 CPU = torch.device("cpu")
@@ -151,14 +151,15 @@ def step_loss(unet, context, actions, target, is_real, generator, targets=None, 
     """
     has_target = torch.ones(len(target), dtype=torch.bool) if has_target is None else has_target
     noisy = add_training_noise(context, target, is_real, has_target, 0.8, generator)
-    warped, flow_loss = noisy.context[:, -1], None
+    photometric = None
     if unet.config.use_flow:
         if targets is None:
             _, decoder = unet.autoencoder
             targets = FlowTargets(context, decoder(context[:, -1]), decoder(target))
-        warped, flow_loss = warp_and_flow_loss(unet, noisy.context, actions, targets, mask=has_target)
+        photometric = flow_loss(unet, actions, targets)
+    warped = warp_context(unet, noisy.context, actions)
     predicted = unet(noisy.z, noisy.t, noisy.context, actions, noisy.context_noise, warped)
     loss, metrics = denoiser_loss(predicted, target, mask=has_target)
-    if flow_loss is not None:
-        loss, metrics["loss/flow"] = loss + flow_loss, flow_loss.detach()
+    if photometric is not None:
+        loss, metrics["loss/flow"] = loss + photometric, photometric.detach()
     return loss, metrics, predicted, noisy.at_pure_noise

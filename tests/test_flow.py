@@ -122,14 +122,16 @@ def test_the_denoiser_predicts_a_residual_on_the_warped_frame():
     assert (predicted - other).abs().max() > 1e-2
 
 
-def test_the_flow_learns_from_frames_alone():
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_flow_learns_from_frames_alone(bfloat16):
     """It has no gradient from the denoiser's loss, which would prefer warps that are easy to correct."""
     unet = moving_unet().train()
     context, actions = contexts()
     is_real = torch.zeros(2, dtype=torch.bool)
-    loss, metrics, predicted, _ = step_loss(
-        unet, context, actions, context[:, 0], is_real, torch.Generator().manual_seed(0)
-    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        loss, metrics, predicted, _ = step_loss(
+            unet, context, actions, context[:, 0], is_real, torch.Generator().manual_seed(0)
+        )
     predicted.sum().backward(retain_graph=True)
     assert all(weight.grad is None for weight in unet.flow.parameters())
     loss.backward()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from dream.models.flow import photometric_loss
-from dream.training.losses import FlowTargets, flow_pretraining_loss
+from dream.training.losses import FlowTargets, flow_loss
 from dream.training.noise import MAX_CONTEXT_NOISE, add_training_noise
 from dream.training.train_state import update_ema
 from small import moving_unet, randomize_weights, small_unet, step_loss
@@ -60,7 +60,7 @@ def test_samples_without_a_target_begin_at_pure_noise():
 
 
 @torch.no_grad()
-def test_flow_pretraining_uses_real_contexts():
+def test_the_flow_learns_from_real_contexts():
     unet = moving_unet()
     real_context, frames = torch.randn(2, L, 4, 8, 12, generator=seeded()), torch.rand(2, 2, 3, 32, 48)
     actions = torch.tensor([[0, 1, 2, 0], [1, 1, 2, 2]])
@@ -69,7 +69,7 @@ def test_flow_pretraining_uses_real_contexts():
         unet.flow(real_context, actions), scale_factor=4, mode="bilinear", align_corners=False
     )
     expected = photometric_loss(frames[:, 0], frames[:, 1], flow)
-    torch.testing.assert_close(flow_pretraining_loss(unet, actions, targets), expected)
+    torch.testing.assert_close(flow_loss(unet, actions, targets), expected)
 
 
 def test_moving_average_of_the_weights():

@@ -11,7 +11,6 @@ from dream.models.flow import photometric_loss, upsample_flow
 from dream.models.unet import UNet
 
 EPS = 1e-4  # added to the squared error under the root, whose gradient is infinite at 0
-FLOW_CONSISTENCY_WEIGHT = 0.02  # per pixel by which the flows of a generated and of the real context differ
 
 
 def denoiser_loss(
@@ -61,32 +60,19 @@ def flow_targets(
     return FlowTargets(real_context, last_frame, next_frame)
 
 
-def warp_and_flow_loss(
-    unet: UNet,
-    context: Tensor,
-    actions: Tensor,
-    targets: FlowTargets,
-    mask: Tensor | None = None,
-    num_valid: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`unet.warp_last_latent` (B, C, h, w) along the predicted flow, without gradient, and the flow's own loss.
+def flow_loss(unet: UNet, actions: Tensor, targets: FlowTargets) -> Tensor:
+    """The photometric loss of the flow of real contexts, with actions int64 (B, L); scalar.
 
-    The flow learns from real contexts alone, by the photometric loss: through the encoder the denoiser's loss would
-    hardly tell it where to go, and generated frames may be some pixels away from the recording's. The flow of a
-    generated context is only pulled towards that of the real one, where mask, bool (B,), is True. num_valid: see
-    `masked_mean`."""
-    flow, real_flow = unet.flow(torch.cat([context, targets.real_context]), actions.repeat(2, 1)).chunk(2)
-    size = targets.last_frame.shape[-2:]
-    loss = photometric_loss(targets.last_frame, targets.next_frame, upsample_flow(real_flow, size))
-    differences = (flow - real_flow.detach()).abs().mean(dim=(1, 2, 3))
-    warped = unet.warp_last_latent(context, actions, flow.detach())
-    return warped, loss + FLOW_CONSISTENCY_WEIGHT * masked_mean(differences, mask, num_valid)
-
-
-def flow_pretraining_loss(unet: UNet, actions: Tensor, targets: FlowTargets) -> Tensor:
-    """The flow's photometric loss alone, on real contexts: a step is several times as fast as one of the whole
-    model."""
+    The flow learns from real contexts and frames alone: through the encoder the denoiser's loss would hardly tell it
+    where to go, and generated frames may be some pixels away from the recording's."""
     flow = unet.flow(targets.real_context, actions)
     return photometric_loss(
         targets.last_frame, targets.next_frame, upsample_flow(flow, targets.last_frame.shape[-2:])
     )
+
+
+@torch.no_grad()
+def warp_context(unet: UNet, context: Tensor, actions: Tensor) -> Tensor:
+    """`unet.warp_last_latent`, (B, C, h, w), without gradient: see `flow_loss`, which under autocast comes first, as
+    weights cast here would be used there without their gradient."""
+    return unet.warp_last_latent(context, actions)
