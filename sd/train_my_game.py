@@ -110,8 +110,12 @@ def main(args: argparse.Namespace) -> None:
     print(f"finished after {state.elapsed_s / 60:.0f} minutes: {summary(folder)}")
     quality = rollout_quality(folder)
     if quality is None or not quality.moves:
-        more = max(45, round(4 * state.max_minutes))
-        print(f"this is hardly better than a still picture: the same command with {more} minutes trains on")
+        what = (
+            "no measurement fitted into this time"
+            if quality is None
+            else "hardly better than a still picture"
+        )
+        print(f"{what}: the same command with {max(45, round(4 * state.max_minutes))} minutes trains on")
     print("play: " + command_line("sd/play_sd.py", "--model-path", folder.model / "final.pt"))
     if args.play:
         play(folder)

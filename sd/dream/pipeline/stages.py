@@ -22,9 +22,7 @@ AUTOENCODER_FRACTION = 0.1  # of the time that is left for both trainings
 EXPORT_MINUTES = 1.0  # kept for the export; at most EXPORT_FRACTION
 EXPORT_FRACTION = 0.1
 AGENT_FROM_MINUTES = 120.0  # a shorter budget is too short for an agent that plays better than at random
-FRAMES_PER_MINUTE = (
-    450  # of the budget: more frames than the model can be trained on in that time are of no use
-)
+FRAMES_PER_MINUTE = 450  # of the budget: the model cannot be trained on many more in that time
 MIN_FRAMES, MAX_FRAMES = 4096, 163840
 RECORD_ENVS = 8
 # Mean length of the model's own rollouts in training, frames, by the minutes from which on it is used. A model that was
