@@ -25,6 +25,7 @@ from dream.common.runs import pick_device, seed_everything
 from dream.common.startup import ArgumentParser
 from dream.data.start_states import high_reward_starts
 from dream.data.trajectories import Trajectories
+from dream.evaluation.detail import evaluate_detail
 from dream.evaluation.evaluator import Evaluator, load_evaluator, or_skip_reason
 from dream.evaluation.figures import save_figures
 from dream.evaluation.frame_quality import action_sensitivity, evaluate_next_frame, evaluate_rollouts
@@ -221,7 +222,8 @@ def evaluate_frames_and_probes(
             scores = {**scores, **more}
             rollouts.update(psnr_curve=longer["psnr_curve"], copy_curve=longer["copy_curve"])
         save_figures(evaluator, rollouts, config.horizons, ceiling["psnr_db"], args.output_dir)
-        return {"rollout": scores, **sensitivity}
+        detail = or_skip_reason(evaluate_detail, evaluator, tensors["starts"], tensors["generated"])
+        return {"rollout": scores, "detail": detail, **sensitivity}
 
     parts.run("rollouts", under_recorded_actions)
     given, steps = (evaluator, rollouts["starts"], rollouts["generated"]), config.probe_steps

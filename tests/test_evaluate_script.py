@@ -33,6 +33,7 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
         assert math.isfinite(results["autoencoder"][key]) and math.isfinite(results["copy_last"][key])
     assert set(results["teacher_forced"]) == {"1", "2", "4", "8"}
     assert set(results["rollout"]) == {"1", "4", "16"}
+    assert len(results["detail"]["bands"]) == 8 and results["detail"]["rollouts"] == 4
     one = results["teacher_forced"]["1"]
     assert one["gain_db"] == pytest.approx(one["psnr_db"] - results["copy_last"]["psnr_db"])
     assert one["frames"] == 12 and one["lpips"] is None
@@ -48,7 +49,12 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     )
     assert set(results["state_probe"]["after_1_s"]) == {"generated", "decoded", "real", "no_motion"}
     printed = capsys.readouterr().out
-    assert "autoencoder (ceiling)" in printed and "two-sample test" in printed and "seed 0" in printed
+    assert (
+        "autoencoder (ceiling)" in printed
+        and "two-sample test" in printed
+        and "fine detail" in printed
+        and "seed 0" in printed
+    )
     for name in ("drift.png", "film.png", "last_frames.png"):
         assert (tmp_path / name).stat().st_size > 500
     H, W = open_trajectories(evaluated["folder"] / "a.npz").frames.shape[3:]

@@ -32,6 +32,7 @@ def table(results: dict) -> Iterator[str]:
     """Lines of text for the results of evaluate_sd.py: all of them, or those of the long rollouts alone."""
     if "autoencoder" in results:
         yield from frame_table(results)
+        yield from detail_table(results["detail"])
         yield from outcome_table(results["outcome"])
         yield from probe_table(results)
     yield from long_rollout_table(results["long_rollouts"])
@@ -64,6 +65,24 @@ def frame_table(results: dict) -> Iterator[str]:
     yield ""
     frames = results["delta_psnr"]["after_frames"]
     yield f"PSNR under recorded minus random actions after {frames} frames: {results['delta_psnr_db']:+.2f} dB"
+
+
+def detail_table(results: dict) -> Iterator[str]:
+    """Detail and motion of rollouts by rows of the picture."""
+    if "skipped" in results:
+        yield f"detail: skipped, {results['skipped']}"
+        return
+    frames = list(next(iter(results["bands"].values()))["detail_ratio"])
+    yield (
+        f"fine detail, generated / decoded real, after {' / '.join(frames)} frames; change of a frame, 0-255   "
+        f"({results['rollouts']} moving)"
+    )
+    for rows, band in results["bands"].items():
+        ratios = " / ".join(
+            "   -" if ratio is None else f"{ratio:4.2f}" for ratio in band["detail_ratio"].values()
+        )
+        motion = f"change {band['motion']:.1f}, of the game {band['real_motion']:.1f}"
+        yield f"    rows {rows:<10} detail {ratios}   {motion}"
 
 
 def outcome_table(results: dict) -> Iterator[str]:
