@@ -153,13 +153,14 @@ def train(
         with refuse_damaged(run_dir / "last.pt", NEW_RUN):
             state.load_state_dict(resumed)
     action_names = [action.name for action in game.actions]
+    agent, optimizer, collector, generator = state.agent, state.optimizer, state.collector, state.generator
+    frame_size = collector.frames.shape[1:3]  # of a world model: that of its recording
     test_game = args.test_game and TestGame(
-        find_game(args.test_game, track=args.track[0], rivals=args.rivals),
+        find_game(args.test_game, track=args.track[0], rivals=args.rivals, frame_size=frame_size),
         action_names,
         args.test_episodes,
         TEST_SEED,
     )
-    agent, optimizer, collector, generator = state.agent, state.optimizer, state.collector, state.generator
     rollout = Rollout.empty(args.n_steps, args.n_envs, device)
     config = PPOConfig(
         **{name: getattr(args, name) for name in PPOConfig.__dataclass_fields__ if name in args}
