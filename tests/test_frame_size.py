@@ -14,8 +14,10 @@ from player.common.frame_size import (
     MAX_KEPT_PIXELS,
     MAX_PIXELS,
     choose_frame_size,
+    choose_turn_size,
     describe_frame_size,
     fit_frame,
+    resolve_frame_size,
 )
 from player.games.registry import find_game
 from player.window.controllers import GameSession
@@ -31,6 +33,17 @@ CART_POLE = "CartPole-v1"  # 400 x 600
 )  # fmt: skip
 def test_default_sizes(picture, frame):
     assert choose_frame_size(*picture) == frame
+
+
+@pytest.mark.parametrize(
+    ("picture", "frame"),
+    [((256, 256), (64, 64)), ((256, 768), (32, 96)), ((350, 550), (70, 110)), ((160, 160), None),
+     ((401, 601), None)],
+)  # fmt: skip
+def test_tiles_of_turn_based_games_stay_sharp(picture, frame):
+    assert choose_turn_size(*picture) == frame
+    assert resolve_frame_size(None, *picture, is_turn_based=True) == (frame or choose_frame_size(*picture))
+    assert resolve_frame_size((48, 48), *picture, is_turn_based=True) == (48, 48)
 
 
 def test_sizes_are_small_and_keep_the_aspect_ratio():

@@ -12,13 +12,16 @@ MAX_KEPT_PIXELS = (
     36_000  # pictures up to this size keep it, and with it thin objects such as the ball of Breakout
 )
 MAX_PIXELS = 32_000  # of a scaled picture; Mode7Kart's frames, 112 x 256, have 28,672
+MAX_TURN_PIXELS = 8_192  # of a turn-based game, whose tiles are large
+MIN_TURN_SIDE = 32
 SIZE_MULTIPLE = 16  # of its sides: sd/ pads frames to it
 MIN_SIDE, MAX_SIDE = 16, 4096  # of --frame-size
 DISTORTION_WEIGHT = 10.0  # a distortion of 1 % is worth 10 % of the pixels
 FULL_SIZE = (0, 0)  # stands for the size of the picture itself
 FRAME_SIZE_HELP = (
     "size of the recorded frames, in pixels (default: that of the game; a picture of more than "
-    f"{MAX_KEPT_PIXELS} pixels is scaled down to at most {MAX_PIXELS}, a tiny one is enlarged)"
+    f"{MAX_KEPT_PIXELS} pixels is scaled down to at most {MAX_PIXELS}, of a turn-based game to at most "
+    f"{MAX_TURN_PIXELS}; a tiny one is enlarged)"
 )
 
 Size = Tuple[int, int]  # height, width
@@ -53,11 +56,25 @@ def choose_frame_size(height: int, width: int) -> Size:
     return height * max(factor, 1), width * max(factor, 1)
 
 
-def resolve_frame_size(frame_size: Optional[Size], height: int, width: int) -> Size:
+def choose_turn_size(height: int, width: int) -> Optional[Size]:
+    """The default size of the frames for a large picture of a turn-based game: divided by a whole number, so that tiles
+    stay sharp, to at most MAX_TURN_PIXELS. None if it is not large, or there is no such number."""
+    if height * width > MAX_KEPT_PIXELS:
+        for factor in range(2, min(height, width) // MIN_TURN_SIDE + 1):
+            size = height // factor, width // factor
+            if height % factor == width % factor == 0 and size[0] * size[1] <= MAX_TURN_PIXELS:
+                return size
+    return None
+
+
+def resolve_frame_size(
+    frame_size: Optional[Size], height: int, width: int, is_turn_based: bool = False
+) -> Size:
     """The size of the frames for a picture; `frame_size`: the user's, FULL_SIZE, or None for the default."""
     if frame_size == FULL_SIZE:
         return height, width
-    return frame_size or choose_frame_size(height, width)
+    turn_size = choose_turn_size(height, width) if is_turn_based else None
+    return frame_size or turn_size or choose_frame_size(height, width)
 
 
 def describe_frame_size(height: int, width: int, size: Size) -> str:

@@ -127,7 +127,7 @@ def make_game(
     height, width = crop[:1:-1] if crop else picture_size
     if brings_batch and not crop:
         frame_size = frame_size or FULL_SIZE  # as it generates them
-    size = resolve_frame_size(frame_size, height, width)
+    size = resolve_frame_size(frame_size, height, width, timing.is_turn_based)
     make = partial(
         make, printed_notes=notes, picture_size=picture_size, frame_size=size, max_frames=max_frames
     )

@@ -27,12 +27,14 @@ OwnSkip = Union[
 @dataclass(frozen=True)
 class Timing:
     """`frame_rate`: steps of the environment per second; `is_declared`: whether it is not only assumed. `frame_skip`:
-    the default for it. `reason`: why that is not FRAME_SKIP, for the user."""
+    the default for it. `reason`: why that is not FRAME_SKIP, for the user. `is_turn_based`: whether a step is a
+    turn."""
 
     frame_rate: float
     frame_skip: int
     reason: str = ""
     is_declared: bool = True
+    is_turn_based: bool = False
 
 
 def find_timing(env: gymnasium.Env, settings: Dict[str, Any]) -> Timing:
@@ -57,9 +59,9 @@ def find_timing(env: gymnasium.Env, settings: Dict[str, Any]) -> Timing:
     if declared is None:
         return Timing(ASSUMED_RATE, 1, f"it declares no frame rate; assumed: {ASSUMED_RATE}", False)
     if isinstance(env.observation_space, (gymnasium.spaces.Discrete, gymnasium.spaces.MultiDiscrete)):
-        return Timing(declared, 1, "turn-based: its observation is a number")
+        return Timing(declared, 1, "turn-based: its observation is a number", is_turn_based=True)
     if declared <= MAX_TURN_RATE:
-        return Timing(declared, 1, f"it draws {declared:g} frames per second")
+        return Timing(declared, 1, f"it draws {declared:g} frames per second", is_turn_based=True)
     return Timing(declared, FRAME_SKIP)
 
 
