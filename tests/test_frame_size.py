@@ -146,3 +146,8 @@ def test_the_built_in_game_has_frames_of_any_size(tmp_path):
     assert np.abs(frame - means).max() <= 1
     again = find_game(**{"name": "player:Mode7Kart-v0", "game_settings": game.environment["settings"]})
     assert again.frame_skip == 1  # as `play_sd.py --real` opens it
+
+
+def test_frames_of_a_turn_based_environment_are_small():
+    assert "frames of 256 x 256 are scaled to 64 x 64" in find_game("FrozenLake-v1").describe()
+    assert "scaled to 128 x 128" in find_game("FrozenLake-v1", frame_size=(128, 128)).describe()
