@@ -14,6 +14,7 @@ Both environments take these arguments:
     model_path    final.pt of sd/train_sd.py, with decoder.pt and initial_sequence.npz next to it
     recording     a trajectories.npz to take start states from (default: those of initial_sequence.npz)
     num_starts    how many of that recording (default: 64)
+    starts        which of them: "even", evenly spaced, or "rewarded", those with the highest rewards (default: even)
     horizon       frames after which an episode is truncated (default: 500)
     backend, device    as of sd/play_sd.py (default: auto)
 They raise InputError if a file is missing or damaged, or an argument is out of range.
@@ -37,6 +38,7 @@ from gymnasium.vector.utils import batch_space
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained" / "model.pt"
 HORIZON, NUM_STARTS = 500, 64
+STARTS = ("even", "rewarded")
 DEVICES = ("auto", "cpu", "cuda")
 # frame_skip 1: a step is one frame of the recording, and so one decision
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 15, "frame_skip": 1}
@@ -54,12 +56,15 @@ class DreamVectorEnv(VectorEnv):
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
         num_starts: int = NUM_STARTS,
+        starts: str = "even",
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
         render_mode: str | None = None,
     ) -> None:
-        self.episodes = open_episodes(num_envs, model_path, recording, num_starts, horizon, backend, device)
+        self.episodes = open_episodes(
+            num_envs, model_path, recording, num_starts, starts, horizon, backend, device
+        )
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_observation_space, self.single_action_space = make_spaces(self.episodes.backend)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -128,12 +133,13 @@ class DreamEnv(gymnasium.Env):
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
         num_starts: int = NUM_STARTS,
+        starts: str = "even",
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
         render_mode: str | None = None,
     ) -> None:
-        self.episodes = open_episodes(1, model_path, recording, num_starts, horizon, backend, device)
+        self.episodes = open_episodes(1, model_path, recording, num_starts, starts, horizon, backend, device)
         self.observation_space, self.action_space = make_spaces(self.episodes.backend)
         declare_game(self, self.episodes.backend)
         self.render_mode, self.window = render_mode, None
@@ -184,15 +190,17 @@ class DreamEnv(gymnasium.Env):
 
 
 def open_episodes(
-    num_envs: int, model_path: str | Path, recording: str | Path | None, num_starts: int, horizon: int,
-    backend: str, device: str,
+    num_envs: int, model_path: str | Path, recording: str | Path | None, num_starts: int, starts: str,
+    horizon: int, backend: str, device: str,
 ) -> BatchEnv:  # fmt: skip
     """The model and its start states. Arguments and errors as the environments'."""
     numbers = {"num_envs": num_envs, "num_starts": num_starts, "horizon": horizon}
     for name, number in numbers.items():
         if type(number) is not int or number < 1:
             raise InputError(f"{name}={number!r}: wanted a whole number, at least 1")
-    for name, value, choices in (("backend", backend, BACKENDS), ("device", device, DEVICES)):
+    for name, value, choices in (
+        ("starts", starts, STARTS), ("backend", backend, BACKENDS), ("device", device, DEVICES),
+    ):  # fmt: skip
         if value not in choices:
             raise InputError(f"{name}={value!r}: choose from {', '.join(choices)}")
     model_path = Path(model_path)
@@ -204,7 +212,10 @@ def open_episodes(
             loaded, load_start_states(default_start_states(model_path), loaded), num_envs, horizon
         )
     return BatchEnv(
-        loaded, recorded_start_states(loaded, model_path, Path(recording), num_starts), num_envs, horizon
+        loaded,
+        recorded_start_states(loaded, model_path, Path(recording), num_starts, starts),
+        num_envs,
+        horizon,
     )
 
 
@@ -215,13 +226,15 @@ def shared_backend(model_path: Path, versions: tuple[int, ...], backend: str, de
     return load_backend(model_path.with_name("decoder.pt"), model_path, None, backend, device)
 
 
-def recorded_start_states(backend: Backend, model_path: Path, recording: Path, number: int) -> StartStates:
-    """`number` start states of a recording."""
+def recorded_start_states(
+    backend: Backend, model_path: Path, recording: Path, number: int, starts: str
+) -> StartStates:
+    """`number` start states of a recording. starts: which, a value of STARTS."""
     from dream.inference.recorded_starts import (
         encode_start_states,  # needs PyTorch; an exported model does without
     )
 
-    return encode_start_states(model_path, recording, backend, number)
+    return encode_start_states(model_path, recording, backend, number, starts == "rewarded")
 
 
 def make_spaces(backend: Backend) -> tuple[gymnasium.Space, gymnasium.Space]:

@@ -12,7 +12,9 @@ import pytest
 import torch
 from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
+from dream.data.splits import window_starts
 from dream.data.trajectories import open_trajectories
+from dream.inference.recorded_starts import choose_rewarded
 from gymnasium.utils.env_checker import check_env
 from small import save_moving_square, save_small_world_model, small_outcome
 
@@ -129,6 +131,25 @@ def test_start_states_of_a_recording(model_path, tmp_path):
     other = save_moving_square(tmp_path / "b.npz", {"action_names": names}, width=64)
     with pytest.raises(InputError, match="the model needs 32 x 48"):
         make(model_path, recording=other)
+
+
+def test_start_states_with_high_rewards(model_path, tmp_path):
+    """From different parts of the recording, where the reward of the four frames is high."""
+    names = np.array(["nothing", "left", "right"])
+    path = save_moving_square(tmp_path / "a.npz", {"action_names": names})
+    with pytest.raises(InputError, match="no rewards to choose start states by"):
+        make(model_path, recording=path, starts="rewarded")
+    data = open_trajectories(path)
+    rewards = np.zeros(data.actions.shape, np.float32)
+    rewards[0, 4:8], rewards[1, 10:14] = 1, 2
+    starts = window_starts(data.episode_starts, np.ones(rewards.shape, bool), 4)
+    data.extras["rewards"] = rewards
+    assert choose_rewarded(data, starts, 4, 1).tolist() == [[1, 10]]
+    chosen = choose_rewarded(data, starts, 4, 6).tolist()
+    assert [0, 4] in chosen and [1, 10] in chosen and len(chosen) == 6
+    assert len(choose_rewarded(data, starts, 4, 10**6)) == len(starts)
+    with pytest.raises(InputError, match="starts='best': choose from even, rewarded"):
+        make(model_path, recording=path, starts="best")
 
 
 def test_wrong_arguments_are_refused(model_path, tmp_path):

@@ -10,7 +10,7 @@ from dream.common.distributed import SINGLE
 from dream.common.errors import InputError
 from dream.common.runs import load_checkpoint, save_checkpoint
 from dream.data.splits import end_windows, train_windows
-from dream.data.trajectories import open_trajectories
+from dream.data.trajectories import open_trajectories, read_rewards
 from dream.evaluation.outcome_quality import evaluate_outcome
 from dream.evaluation.report import outcome_table
 from dream.inference.export import export_model
@@ -19,7 +19,7 @@ from dream.inference.onnx_backend import OnnxBackend
 from dream.inference.torch_backend import TorchBackend
 from dream.models.checkpoints import load_outcome
 from dream.models.outcome import Outcome, OutcomeConfig, OutcomeModel
-from dream.training.outcome import OutcomeTraining, has_outcomes, read_rewards
+from dream.training.outcome import OutcomeTraining, has_outcomes
 from dream.training.rollout_pool import RolloutPool
 from evaluation_helpers import make_evaluator
 from small import CPU, save_moving_square, save_small_world_model, seeded, small_outcome

@@ -189,3 +189,11 @@ def _read_record_envs(meta: dict, num_rows: int, assumptions: list[str]) -> int 
         reason = "no record_envs in the file" if K is None else f"record_envs is {K!r} for {num_rows} rows"
         assumptions.append(f"{reason}: every row is treated as a separate environment")
     return None
+
+
+def read_rewards(data: Trajectories) -> np.ndarray | None:
+    """The recorded rewards, float32 (N, T), None if there are none; those that are not finite are 0."""
+    rewards = data.extras.get("rewards")
+    if rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
+        return None
+    return np.nan_to_num(np.asarray(rewards, np.float32), nan=0.0, posinf=0.0, neginf=0.0)

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from dream.common.errors import InputError
 from dream.data.splits import end_windows
+from dream.data.trajectories import read_rewards
 from dream.evaluation.evaluator import Evaluator
 from dream.models.outcome import Outcome
-from dream.training.outcome import read_rewards
 
 MAX_ENDS = 256  # episode ends
 BATCH = 64

@@ -9,15 +9,21 @@ from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
 from dream.data.splits import window_starts
 from dream.data.start_states import ModelShape, StartStates
-from dream.data.trajectories import open_trajectories
+from dream.data.trajectories import Trajectories, open_trajectories, read_rewards
 from dream.models.checkpoints import fingerprint, load_autoencoder
+
+CANDIDATES = 4  # windows that `choose_rewarded` compares, per start state
 
 
 @torch.no_grad()
-def encode_start_states(model_path: Path, recording: Path, model: ModelShape, number: int) -> StartStates:
-    """`number` start states, evenly spaced over a recording, encoded by the encoder.pt next to the model.
+def encode_start_states(
+    model_path: Path, recording: Path, model: ModelShape, number: int, rewarded: bool = False
+) -> StartStates:
+    """`number` start states of a recording, encoded by the encoder.pt next to the model: evenly spaced, or, with
+    `rewarded`, those with the highest rewards.
 
-    Raises InputError if the recording has other frames or actions than the model, or the encoder is not the model's."""
+    Raises InputError if the recording has other frames or actions than the model, or no rewards to choose by, or the
+    encoder is not the model's."""
     data = open_trajectories(recording)
     encoder, decoder = load_autoencoder(
         *(model_path.with_name(f"{part}.pt") for part in ("encoder", "decoder"))
@@ -34,10 +40,32 @@ def encode_start_states(model_path: Path, recording: Path, model: ModelShape, nu
     starts = window_starts(data.episode_starts, np.ones(data.actions.shape, bool), L)
     if len(starts) == 0:
         raise InputError(f"{recording} has no {L} frames in a row between two resets: choose another")
-    chosen = starts[np.linspace(0, len(starts) - 1, min(number, len(starts))).astype(int)]
+    if rewarded:
+        chosen = choose_rewarded(data, starts, L, number)
+    else:
+        chosen = starts[np.linspace(0, len(starts) - 1, min(number, len(starts))).astype(int)]
     latents = [
         encoder(to_float_frames(data.frames[row, t : t + L], torch.device("cpu"))).numpy()
         for row, t in chosen
     ]
     actions = [data.actions[row, t : t + L] for row, t in chosen]
     return StartStates(np.stack(latents).astype(np.float32), np.stack(actions).astype(np.int64))
+
+
+def choose_rewarded(data: Trajectories, starts: np.ndarray, length: int, number: int) -> np.ndarray:
+    """Up to `number` of the windows of `length` frames at starts int64 (M, 2), row and t, with high rewards from all
+    over the recording: the best one of each of CANDIDATES x number parts of it, and the best `number` of these.
+
+    An agent that begins where a random policy mostly is, at a fence, learns to stand still. Raises InputError if the
+    recording has no rewards."""
+    rewards = read_rewards(data)
+    if rewards is None:
+        raise InputError("the recording has no rewards to choose start states by: leave out starts=rewarded")
+    sums = np.cumsum(
+        np.pad(rewards.astype(np.float64), ((0, 0), (1, 0))), axis=1
+    )  # (N, T + 1), rewards before t
+    rows, t = starts.T
+    returns = sums[rows, t + length] - sums[rows, t]
+    parts = np.array_split(np.arange(len(starts)), min(CANDIDATES * number, len(starts)))
+    best = np.array([part[np.argmax(returns[part])] for part in parts])
+    return starts[np.sort(best[np.argsort(-returns[best], kind="stable")[:number]])]

@@ -13,7 +13,7 @@ from dream.common.device import to_device
 from dream.common.distributed import Distributed
 from dream.data.latents import gather_windows
 from dream.data.splits import end_windows
-from dream.data.trajectories import Trajectories
+from dream.data.trajectories import Trajectories, read_rewards
 from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.training.rollout_pool import Batch
 
@@ -115,11 +115,3 @@ def has_outcomes(data: Trajectories) -> bool:
     """Whether a recording has something to learn: rewards that differ, or rewards and an episode that ends."""
     rewards = read_rewards(data)
     return rewards is not None and bool(np.ptp(rewards) > 0 or data.episode_starts[:, 1:].any())
-
-
-def read_rewards(data: Trajectories) -> np.ndarray | None:
-    """The recorded rewards, float32 (N, T), None if there are none; those that are not finite are 0."""
-    rewards = data.extras.get("rewards")
-    if rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
-        return None
-    return np.nan_to_num(np.asarray(rewards, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
