@@ -34,6 +34,11 @@ from dream.web.weights import WeightFile
 from dream.web.winograd import winograd_convs
 
 MAX_BYTES = 40_000_000  # of the folder
+# Where index.html holds the size of a frame.
+FRAME_SIZES = {
+    "--frame-width: 256; --frame-height: 112": "--frame-width: {width}; --frame-height: {height}",
+    'width="256" height="112"': 'width="{width}" height="{height}"',
+}
 MIN_PSNR_DB = 45.0  # between a frame of the page's graphs and of the model
 
 
@@ -62,6 +67,7 @@ def export_site(
             write_graphs(backend, tmp_folder / "model")
         with waiting("comparing the export with the model"):
             check_graphs(backend, states, tmp_folder / "model")
+        write_frame_size(tmp_folder / "index.html", *backend.frame_shape)
         write_starts(states, tmp_folder / "model" / "starts.bin")
         if graph:
             (tmp_folder / "model" / "agent.onnx").write_bytes(graph)
@@ -119,6 +125,15 @@ def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> No
             raise InputError(
                 f"the page would generate other frames than the model (PSNR {psnr_db:.0f} dB): not written"
             )
+
+
+def write_frame_size(path: Path, height: int, width: int) -> None:
+    """Writes the size of a frame into index.html, in place of that of the source."""
+    page = path.read_text(encoding="utf-8")
+    for old, new in FRAME_SIZES.items():
+        assert old in page, f"{path} lacks {old}"
+        page = page.replace(old, new.format(height=height, width=width))
+    path.write_text(page, encoding="utf-8")
 
 
 def write_starts(states: StartStates, path: Path) -> None:
