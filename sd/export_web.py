@@ -10,12 +10,14 @@ import argparse
 from pathlib import Path
 
 from dream.common.errors import InputError, run_script
+from dream.common.progress import waiting
 from dream.common.startup import ArgumentParser, command_line
 from dream.inference import probe
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import check_kind
 from dream.inference.load_networks import find_agent, find_network
 from dream.inference.select_backend import EXPORT_NEEDS, check_checkpoints
+from dream.web.runtime import find_tarball
 from dream.web.server import serve
 from dream.web.site_folder import check_is_site_or_new, is_up_to_date
 
@@ -36,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output-dir", type=Path, default=Path("output/site"), metavar="DIR",
                         help="folder of the page; an older page in it is replaced (default: %(default)s)")  # fmt: skip
     parser.add_argument("--runtime", type=Path, metavar="FILE", help="onnxruntime-web-1.30.0.tgz, for a machine "
-                        "without npm or network (default: fetched with npm once, kept in the user's cache)")  # fmt: skip
+                        "without npm or network (default: npm fetches it once, into the user's cache)")  # fmt: skip
     parser.add_argument("--serve", action="store_true", help="then serve the page on 127.0.0.1, until Ctrl-C; a page "
                         "that is up to date is not exported again")  # fmt: skip
     parser.add_argument("--port", type=int, default=8000, metavar="N",
@@ -56,7 +58,9 @@ def main(args: argparse.Namespace) -> None:
         check_kind("--agent-path", args.agent_path, "agent")
         if args.agent_path.suffix != ".npz":
             command = command_line("sd/export_sd.py", "--agent-path", args.agent_path.as_posix())
-            raise InputError(f"--agent-path {args.agent_path} is a checkpoint: {command} makes the .npz of it")
+            raise InputError(
+                f"--agent-path {args.agent_path} is a checkpoint: {command} makes the .npz of it"
+            )
     check_is_site_or_new(args.output_dir)
     agent = args.agent_path or default_agent(args.model_path)
     files = (args.decoder_path, args.model_path, args.trajectory_path, agent)
@@ -73,11 +77,13 @@ def main(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace, agent: Path | None) -> None:
+    with waiting("finding the runtime"):
+        tarball = find_tarball(args.runtime)  # first, because it may fail where all else is there
     probe.try_export_packages()  # a crash in this process would be without a word
     try:
         from dream.web.site import export_site
 
-        export_site(args.decoder_path, args.model_path, args.trajectory_path, agent, args.runtime, args.output_dir)
+        export_site(args.decoder_path, args.model_path, args.trajectory_path, agent, tarball, args.output_dir)
     except ImportError as problem:
         raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
 

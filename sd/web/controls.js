@@ -1,6 +1,7 @@
 /** Keyboard, touch and gamepad: which of the game's keys are held, and which command is called. */
 
-import { ARROWS, gameKeys, hasGas, keyAliases, keyLabel, keyName } from "./keys.js";
+import { keyCap } from "./key_cap.js";
+import { ARROWS, gameKeys, hasGas, keyAliases, keyName } from "./keys.js";
 import { commandKeys } from "./commands.js";
 
 const DEAD_ZONE = 0.4; // of a stick, -1 to 1: a released stick is seldom at exactly 0
@@ -110,15 +111,18 @@ export class Controls {
         if (event.pointerType === "mouse" || event.target.closest("#help")) return;
         event.preventDefault();
         const { left, width } = stage.getBoundingClientRect();
-        if (hasGas(this.actionKeys)) this.setGas(true);
-        this.#hold(`finger ${event.pointerId}`, event.clientX < left + width / 2 ? "left" : "right");
+        this.#steer(event.pointerId, event.clientX < left + width / 2 ? "left" : "right");
       });
     }
     for (const kind of ["pointerup", "pointercancel"]) {
       addEventListener(kind, ({ pointerId }) => this.holders.delete(`finger ${pointerId}`));
     }
-    const onButtons = this.keys.filter((key) => !(steers && ["left", "right"].includes(key)));
-    for (const key of onButtons) panel.append(this.#touchButton(key));
+    const order = (key) => ({ left: 0, right: 2 })[key] ?? 1; // left at the left, right at the right
+    for (const key of [...this.keys].sort((a, b) => order(a) - order(b))) {
+      const button = this.#touchButton(key);
+      button.classList.toggle("side", steers && order(key) !== 1);
+      panel.append(button);
+    }
   }
 
   /** @param {string} key */
@@ -126,14 +130,25 @@ export class Controls {
     const button = document.createElement("button");
     const isGas = key === "up" && hasGas(this.actionKeys);
     button.type = "button";
-    button.textContent = isGas ? "gas" : keyLabel(key);
+    button.append(isGas ? "gas" : keyCap(key));
+    button.ariaLabel = isGas ? "gas" : key;
     button.dataset.key = key;
     button.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       if (isGas) this.setGas(!this.gas);
-      else this.#hold(`finger ${event.pointerId}`, key);
+      else this.#steer(event.pointerId, key);
     });
     return button;
+  }
+
+  /**
+   * A finger holds a key; in a car it also turns the gas on.
+   * @param {number} finger
+   * @param {string} key
+   */
+  #steer(finger, key) {
+    if (hasGas(this.actionKeys) && ["left", "right"].includes(key)) this.setGas(true);
+    this.#hold(`finger ${finger}`, key);
   }
 
   /** The gas stays on until its button is pressed again: two thumbs steer. */

@@ -1,25 +1,13 @@
 /** Draws the page: the picture and what is over it, the bar, the help. Does not change the page's state. */
 
-import { ARROWS, gameKeys, hasGas, keyLabel, lacksBrake } from "./keys.js";
+import { keyCap } from "./key_cap.js";
+import { ARROWS, gameKeys, hasGas, lacksBrake } from "./keys.js";
 import { COMMANDS } from "./commands.js";
 
 const MAX_HINT_KEYS = 4; // of the game, before a drive
 
 /** @param {string} id @returns {any} */
 export const element = (id) => document.getElementById(id);
-
-/**
- * A key as it is drawn in the bar, the help and the hints.
- * @param {string} key
- * @returns {HTMLElement}
- */
-function cap(key) {
-  const span = document.createElement("span");
-  span.className = ARROWS.includes(key) ? "cap arrow" : "cap";
-  span.textContent = keyLabel(key);
-  span.dataset.key = key;
-  return span;
-}
 
 /**
  * @param {string} tag
@@ -55,14 +43,14 @@ export class Display {
     if (keys.some((key) => ARROWS.includes(key))) {
       const arrows = text("div", "", "arrows");
       ARROWS.forEach((key, i) => {
-        const each = cap(key);
-        if (!keys.includes(key)) each.textContent = "";
+        const each = keyCap(key);
+        each.classList.toggle("unused", !keys.includes(key));
         each.style.gridArea = `${i ? 2 : 1} / ${i ? i : 2}`;
         arrows.append(each);
       });
       element("keys").append(arrows);
     }
-    element("keys").append(...keys.filter((key) => !ARROWS.includes(key)).map(cap));
+    element("keys").append(...keys.filter((key) => !ARROWS.includes(key)).map(keyCap));
   }
 
   /**
@@ -78,7 +66,7 @@ export class Display {
       if (!word) continue;
       const button = Object.assign(document.createElement("button"), { type: "button", title: COMMANDS[name].help });
       button.dataset.command = name;
-      button.append(...keys.slice(0, 1).map(cap), word);
+      button.append(...keys.slice(0, 1).map(keyCap), word);
       button.addEventListener("pointerdown", (event) => {
         event.preventDefault(); // the focus stays, so that the space key is not the button's
         onButton(name, true);
@@ -98,10 +86,12 @@ export class Display {
       game.append(text("p", "Touch: hold the left or right half of the picture. The gas stays on until you press it."));
     }
     game.append(text("p", "A gamepad works too. No game runs here: a neural network generates each frame."));
+    element("help").addEventListener("click", () => onButton("help", true));
     const page = this.#helpSection("PAGE");
     for (const [name, keys] of Object.entries(commandKeys)) {
       if (keys.length) page.append(this.#helpRow(keys, COMMANDS[name].help));
     }
+    page.append(text("p", this.canTouch ? "Tap here: play on." : "Help again, or a click here: play on."));
   }
 
   /** @param {string} title */
@@ -118,7 +108,7 @@ export class Display {
    */
   #helpRow(keys, what) {
     const row = document.createElement("div");
-    row.append(...keys.map(cap), text("span", what));
+    row.append(...keys.map(keyCap), text("span", what));
     return row;
   }
 
@@ -140,13 +130,13 @@ export class Display {
     const verb = hasGas(actionKeys) ? "drive" : "play";
     const rows = [text("div", ""), text("div", "")];
     if (this.canTouch && keys.includes("left") && keys.includes("right")) {
-      rows[0].append(text("span", "hold the left or right half"));
+      rows[0].append(text("span", "hold the left or right half of the picture"));
     } else {
-      if (keys.length > 0 && keys.length <= MAX_HINT_KEYS) rows[0].append(...keys.map(cap), text("span", verb));
+      if (keys.length > 0 && keys.length <= MAX_HINT_KEYS) rows[0].append(...keys.map(keyCap), text("span", verb));
       else rows[0].append(text("span", "press a key of the game"));
       for (const [name, what] of [["driver", `agent ${verb}s`], ["help", "help"]]) {
         const key = this.commandKeys[name]?.[0];
-        if (key) rows[1].append(cap(key), text("span", what));
+        if (key) rows[1].append(keyCap(key), text("span", what));
       }
     }
     hint.append(...rows.filter((row) => row.childElementCount));
@@ -181,10 +171,12 @@ export class Display {
    * @param {{driver: string, seconds: number, longest: number, slow: string}} status
    */
   showStatus({ driver, seconds, longest, slow }) {
-    const items =
-      driver === "you"
-        ? [text("small", "drive"), text("b", formatTime(seconds)), ...(longest >= 1 ? [text("small", "longest"), text("b", formatTime(longest))] : [])]
-        : [text("small", "driver"), text("b", driver, "agent"), text("b", formatTime(seconds))];
+    const items = [];
+    if (driver === "you") items.push(text("small", "drive"), text("b", formatTime(seconds)));
+    else items.push(text("small", "driver"), text("b", driver, "agent"), text("b", formatTime(seconds)));
+    if (driver === "you" && longest >= 1) {
+      items.push(text("small", "longest", "longest"), text("b", formatTime(longest), "longest"));
+    }
     if (slow) items.push(text("span", slow, "slow"));
     const key = items.map((item) => item.textContent).join(" ");
     if (key === this.statusKey) return;

@@ -1,7 +1,8 @@
 /** The panel that shows what the model sees: the context, the predicted flow, and what the denoiser adds. */
 
 const MAX_FRAMES = 4; // of the context that are shown
-const ARROW_EVERY = 16; // pixels of the frame
+const SHARPNESS = 2; // pixels of the picture of the flow per pixel of the frame, for the arrows
+const ARROW_EVERY = 28; // pixels of the frame
 const FULL_COLOR_PX = 12; // length of the flow, in pixels of the frame, that has the full colour
 const RESIDUAL_GAIN = 96; // levels of colour per unit of a latent channel
 
@@ -30,17 +31,23 @@ export class SeenPanel {
     const count = Math.min(MAX_FRAMES, site.context);
     this.frames = Array.from({ length: count }, (_, i) => {
       const back = count - i;
-      return this.#figure(back === 1 ? "the last frame" : `${back} frames ago`);
+      return this.#figure(back === 1 ? "the last frame" : `${back} frames ago`, "frame");
     });
-    this.flow = this.#figure("motion it expects: colour and arrows");
-    this.warped = this.#figure("last frame, moved along it");
-    this.residual = this.#figure("what the denoiser adds (grey: nothing)");
+    this.flow = this.#figure("motion that it predicts");
+    this.warped = this.#figure("the last frame, moved so");
+    this.residual = this.#figure("what the denoiser adds");
+    this.flow.width *= SHARPNESS;
+    this.flow.height *= SHARPNESS;
+    element.style.setProperty("--tiles", String(count + 3));
     this.small = new OffscreenCanvas(this.latentWidth, this.latentHeight);
   }
 
-  /** @param {string} caption */
-  #figure(caption) {
-    const figure = document.createElement("figure");
+  /**
+   * @param {string} caption
+   * @param {string} [className]
+   */
+  #figure(caption, className = "") {
+    const figure = Object.assign(document.createElement("figure"), { className });
     const canvas = Object.assign(document.createElement("canvas"), { width: this.width, height: this.height });
     const text = document.createElement("figcaption");
     text.textContent = caption;
@@ -98,15 +105,15 @@ export class SeenPanel {
    */
   #drawSmall(canvas, values, color) {
     const context = canvas.getContext("2d");
-    context.clearRect(0, 0, this.width, this.height);
+    context.clearRect(0, 0, canvas.width, canvas.height);
     if (!values) return;
     const size = this.latentWidth * this.latentHeight;
     const image = new ImageData(this.latentWidth, this.latentHeight);
     for (let i = 0; i < size; i++) image.data.set([...color(i, size), 255], 4 * i);
     this.small.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingEnabled = false;
-    // the latent may be larger than the frame: frames are padded to multiples of 16
-    const scale = 4;
+    // 4 x 4 pixels of the frame each; the latent may be larger than the frame, which is padded
+    const scale = (4 * canvas.width) / this.width;
     context.drawImage(this.small, 0, 0, scale * this.latentWidth, scale * this.latentHeight);
   }
 
@@ -115,19 +122,28 @@ export class SeenPanel {
     const context = this.flow.getContext("2d");
     const size = this.latentWidth * this.latentHeight;
     context.strokeStyle = context.fillStyle = "rgb(240 237 228)";
-    context.lineWidth = 1;
+    context.lineWidth = 1.5;
     for (let y = ARROW_EVERY / 2; y < this.height; y += ARROW_EVERY) {
       for (let x = ARROW_EVERY / 2; x < this.width; x += ARROW_EVERY) {
         const at = (y >> 2) * this.latentWidth + (x >> 2);
         const length = Math.hypot(flow[at], flow[size + at]);
         if (length < 0.5) continue;
-        const shown = Math.min(1, (0.9 * ARROW_EVERY) / length);
-        const [dx, dy] = [-flow[at] * shown, -flow[size + at] * shown];
+        const shown = Math.min(2.5, (0.85 * ARROW_EVERY) / length); // 2.5 times as long, but not into the next one
+        context.save();
+        context.scale(SHARPNESS, SHARPNESS);
+        context.translate(x, y);
+        context.rotate(Math.atan2(-flow[size + at], -flow[at]));
+        const tip = length * shown;
         context.beginPath();
-        context.moveTo(x, y);
-        context.lineTo(x + dx, y + dy);
+        context.moveTo(0, 0);
+        context.lineTo(tip, 0);
         context.stroke();
-        context.fillRect(x + dx - 1, y + dy - 1, 2, 2);
+        context.beginPath();
+        context.moveTo(tip + 3, 0);
+        context.lineTo(tip - 3, -3.5);
+        context.lineTo(tip - 3, 3.5);
+        context.fill();
+        context.restore();
       }
     }
   }

@@ -47,7 +47,11 @@ class WebDecoder(nn.Module):
         h, w = x.shape[-2:]
         x = self.logits(x.flatten(2).transpose(1, 2))  # (1, h w, pixels colours)
         colors = self.palette(x.reshape(h * w * PATCH**2, config.num_colors).softmax(dim=1))
-        frames = colors.reshape(1, h, w, PATCH, PATCH, 3).permute(0, 5, 1, 3, 2, 4).reshape(1, 3, h * PATCH, w * PATCH)
+        frames = (
+            colors.reshape(1, h, w, PATCH, PATCH, 3)
+            .permute(0, 5, 1, 3, 2, 4)
+            .reshape(1, 3, h * PATCH, w * PATCH)
+        )
         return (frames[..., : config.height, : config.width] + 1) / 2
 
 
@@ -74,7 +78,7 @@ class WebFrame(nn.Module):
         return last + moving * (self.encoder(warped_frame) - last), flow, warped_frame
 
     def forward(self, context: Tensor, actions: Tensor, frame: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        """context (1, L, C, h, w), actions int32 (1, L), frame (1, 3, H, W), noise (1, C, h, w) -> the outputs of
+        """context (1, L, C, h, w), actions int64 (1, L), frame (1, 3, H, W), noise (1, C, h, w) -> the outputs of
         `output_names`."""
         last, seen = context[:, -1], ()
         warped = last
@@ -100,7 +104,7 @@ def trace_graphs(unet: UNet, decoder: Decoder, steps: int) -> dict:
     L = unet.config.context
     web_decoder = WebDecoder(decoder).eval().requires_grad_(False)
     context, latent = torch.zeros(1, L, C, h, w), torch.zeros(1, C, h, w)
-    actions = torch.zeros(1, L, dtype=torch.int32)
+    actions = torch.zeros(1, L, dtype=torch.int64)
     frame = torch.zeros(1, 3, decoder.config.height, decoder.config.width)
     web_frame = WebFrame(unet, web_decoder, steps).eval().requires_grad_(False)
     return {

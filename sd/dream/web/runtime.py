@@ -20,7 +20,12 @@ PACKAGE = f"onnxruntime-web@{VERSION}"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # base64
 TARBALL = f"onnxruntime-web-{VERSION}.tgz"
 # The build for the CPU, and the one for WebGPU, whose WebAssembly is twice as large.
-SCRIPTS = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs")
+SCRIPTS = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+)
 BINARIES = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
 MAX_MEMBER_BYTES = 64 * 2**20
 NPM_SECONDS = 300
@@ -57,7 +62,9 @@ def find_tarball(given: Path | None) -> Path:
     Raises InputError if it is missing, another version or damaged, or cannot be fetched."""
     if given is not None:
         if not given.is_file():
-            raise InputError(f"no file at {given}: --runtime takes {TARBALL}, which  npm pack {PACKAGE}  writes")
+            raise InputError(
+                f"no file at {given}: --runtime takes {TARBALL}, which  npm pack {PACKAGE}  writes"
+            )
         if not is_intact(given):
             raise InputError(f"{given} is not {TARBALL}, or damaged: get it with  npm pack {PACKAGE}")
         return given

@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 from dream.common.errors import InputError
@@ -23,7 +22,6 @@ from dream.common.files import check_no_file_above
 from dream.common.game_info import check_agent_actions
 from dream.common.progress import waiting
 from dream.data.start_states import StartStates, load_start_states
-from dream.inference.backend import first_frame
 from dream.inference.export import make_tmp_folder, replace_folder, to_half_weights
 from dream.inference.network_file import read_network
 from dream.inference.torch_backend import TorchBackend
@@ -43,22 +41,18 @@ MIN_PSNR_DB = 45.0  # between a frame of the page's graphs and of the model
 
 
 def export_site(
-    decoder: Path, model: Path, starts: Path, agent: Path | None, tarball: Path | None, folder: Path
+    decoder: Path, model: Path, starts: Path, agent: Path | None, tarball: Path, folder: Path
 ) -> None:
     """Writes the page into `folder`, in place of one that it holds.
 
     decoder, model: checkpoints. starts: an initial_sequence.npz. agent: an agent.npz, or None. tarball: the package of
-    the runtime (None: from the cache, or fetched). Raises InputError if a file is missing or damaged, does not fit the
+    the runtime (runtime.find_tarball). Raises InputError if a file is missing or damaged, does not fit the
     model, or the page would be too large, ImportError if one of EXPORT_NEEDS (select_backend.py) is not installed."""
     check_no_file_above(folder)
     check_is_site_or_new(folder)
     backend = TorchBackend(decoder, model, None, torch.device("cpu"))
-    if not first_frame(backend).frame.isfinite().all():
-        raise InputError(f"{model} generates no finite numbers (damaged, or training diverged): not exported")
     states = load_start_states(starts, backend)
     graph = read_agent(agent, backend.game.action_names) if agent else None
-    with waiting("fetching the runtime"):
-        tarball = runtime.find_tarball(tarball)
     tmp_folder = make_tmp_folder(folder.resolve())
     try:
         shutil.copytree(SOURCE, tmp_folder, dirs_exist_ok=True)
@@ -106,6 +100,8 @@ def write_graphs(backend: TorchBackend, folder: Path) -> None:
 
 def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> None:
     """Raises InputError unless the graphs in `folder` generate the frame of `backend` after a start state."""
+    import onnxruntime
+
     noise = np.random.default_rng(0).standard_normal(backend.latent_shape, dtype=np.float32)
     latents, actions = states.latents[0], states.actions[0].copy()
     expected = backend.step(backend.init_state(latents, actions), int(actions[-1]), noise).rgb
@@ -115,7 +111,7 @@ def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> No
             for name in ("decode", "frame")
         )
         (last,) = decode.run(None, {"latent": latents[None, -1]})
-        feeds = {"context": latents[None], "actions": actions[None].astype(np.int32), "frame": last,
+        feeds = {"context": latents[None], "actions": actions[None], "frame": last,
                  "noise": noise[None]}  # fmt: skip
         names = {each.name for each in frame.get_inputs()}
         (rgb,) = frame.run(["rgb"], {name: values for name, values in feeds.items() if name in names})
@@ -140,7 +136,9 @@ def write_starts(states: StartStates, path: Path) -> None:
     path.write_bytes(states.latents.astype("<f4").tobytes() + states.actions.astype("<i4").tobytes())
 
 
-def write_site_json(backend: TorchBackend, num_starts: int, has_agent: bool, source: str, folder: Path) -> None:
+def write_site_json(
+    backend: TorchBackend, num_starts: int, has_agent: bool, source: str, folder: Path
+) -> None:
     """Writes site.json. `version` changes with every file; the service worker's cache has its name."""
     game = asdict(backend.game)
     files = sorted(path for path in folder.rglob("*") if path.is_file())

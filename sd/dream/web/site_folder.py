@@ -26,7 +26,9 @@ def read_site(folder: Path) -> dict | None:
 def check_is_site_or_new(folder: Path) -> None:
     """Raises InputError if `folder` exists and is no page of this program, so that no other files are lost."""
     if folder.exists() and read_site(folder) is None and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not an exported page: name another folder with --output-dir")
+        raise InputError(
+            f"{folder} exists and is not an exported page: name another folder with --output-dir"
+        )
 
 
 def fingerprint(*paths: Path | None) -> str:
@@ -44,5 +46,7 @@ def is_up_to_date(folder: Path, *paths: Path | None) -> bool:
     site = read_site(folder)
     if site is None or not isinstance(site.get("files"), dict):
         return False
-    sizes = {name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in site["files"]}
+    sizes = {
+        name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in site["files"]
+    }
     return sizes == site["files"] and site.get("source") == fingerprint(*paths)

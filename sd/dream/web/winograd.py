@@ -1,9 +1,9 @@
 """Rewrites the 3x3 convolutions of an ONNX graph as Winograd convolutions: fewer multiplications, the same result.
 
 Winograd's minimal filtering F(m x m, 3 x 3) (Lavin and Gray 2015, arXiv 1509.09308) cuts the picture into tiles of
-m x m pixels and transforms each, with its border, to (m + 2)^2 values; in these a convolution is one product of matrices
-over the channels for each of the (m + 2)^2 positions. With m = 4 that is a quarter of the multiplications. ONNX Runtime
-has no such kernel for WebAssembly, so the transforms are written as nodes of the graph:
+m x m pixels and transforms each, with its border, to (m + 2)^2 values; in these a convolution is a product of matrices,
+over the channels, for each of the (m + 2)^2 positions. With m = 4 that is a quarter of the multiplications. ONNX
+Runtime has no such kernel for WebAssembly, so the transforms are written as nodes of the graph:
 
     tiles = Conv of each channel by itself, with kernel and stride of a tile and the border (m + 2)^2 fixed filters
     products = MatMul of the transformed weights ((m + 2)^2, O, C) and the tiles ((m + 2)^2, C, tiles)
@@ -142,7 +142,9 @@ class Builder:
         filters = np.einsum("ay,bx->abyx", input_transform, input_transform).reshape(n, 1, m + 2, m + 2)
         # zeros around the picture: one above and at the left, and as many as the last tiles need
         pads = [1, 1, rows * m + 1 - H, columns * m + 1 - W]
-        x = add("Conv", x, self.floats(f"input.{m}", filters), strides=[m, m], pads=pads)  # (C, n, rows, columns)
+        x = add(
+            "Conv", x, self.floats(f"input.{m}", filters), strides=[m, m], pads=pads
+        )  # (C, n, rows, columns)
         x = add("Transpose", add("Reshape", x, self.shape(C, n, tiles)), perm=[1, 0, 2])
         x = add("Reshape", add("MatMul", transformed, x), self.shape(n, O * tiles))
         x = add("MatMul", self.floats(f"output.{m}", np.kron(output_transform, output_transform)), x)
