@@ -238,14 +238,14 @@ def test_the_agent_drives(browser):
     assert browser.run("page.session.history.some(({ action }) => action > 0)")
     frames = browser.frames()[-6:]
     logits = browser.run(
-        "page.session.model.logits(page.session.agentView.observe(args[0]))", frames_as_rgba(frames)
+        "page.session.model.logits(page.session.agentView.observe(args[0])).then(logits => [...logits])",
+        frames_as_rgba(frames),
     )
     views = None
     for frame in frames:
         views = push_view(views, frame)
     policy = load_network(PRETRAINED / "agent.npz", "agent", "onnxruntime")
-    got = np.array([logits[key] for key in sorted(logits, key=int)])
-    assert np.abs(got - policy(views)).max() < 0.05 * np.abs(policy(views)).max()
+    assert np.abs(logits - policy(views)).max() < 0.05 * np.abs(policy(views)).max()
     browser.press("\ue004")
     browser.wait("page.session.driver === 'you'")
 
@@ -386,7 +386,7 @@ def test_the_page_fits(server, size, touch):
     try:
         browser.open(server.url)
         W, H = browser.run("[innerWidth, innerHeight]")
-        assert [W, H] == list(size)
+        assert list(size) == [W, H]
         browser.run("(page.isWaiting = false, null)")
         browser.wait_frames(3)
         shift = """new Promise(done => { let sum = 0; new PerformanceObserver(list => list.getEntries().forEach(
@@ -528,12 +528,7 @@ def test_a_missing_file_is_reported(site, tmp_path):
 # -- long runs -------------------------------------------------------------------------------------------------------
 
 
-def memory_mb(browser: Browser) -> float:
-    """Memory of the page and its workers after garbage collection."""
-    return browser.run("performance.measureUserAgentSpecificMemory().then(({ bytes }) => bytes / 1e6)")
-
-
-@pytest.mark.parametrize("frames", [100, pytest.param(9000, marks=pytest.mark.long, id="ten minutes")])
+@pytest.mark.parametrize("frames", [150, pytest.param(9000, marks=pytest.mark.long, id="ten minutes")])
 def test_memory_does_not_grow(browser, frames):
     """A frame that is kept is half a megabyte: the history of 20 s, which is full before the measurement, is shortened
     here. WEB_FRAMES=N: another number of frames."""
@@ -541,9 +536,9 @@ def test_memory_does_not_grow(browser, frames):
     browser.run("(page.session.maxHistory = 10, null)")
     browser.press("\ue004")  # the agent drives
     browser.wait_frames(30)
-    before = memory_mb(browser)
+    before = browser.memory_mb()
     for _ in range(frames // 50):
         browser.wait_frames(50)
-    after = memory_mb(browser)
+    after = browser.memory_mb()
     browser.run("(page.session.maxHistory = 300, null)")
-    assert after < before + 15, (before, after)
+    assert after < before + 40, (before, after)

@@ -1,11 +1,12 @@
 """Helpers of the tests of the web page: the page of a model, served on this machine, in a headless Chromium."""
 
 import base64
+import os
 import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,9 @@ class Browser:
         settings = webdriver.ChromeOptions()
         settings.binary_location = chromium
         # no sandbox: it does not work for root, as in containers
-        for option in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars",
-                       "--enable-blink-features=ForceEagerMeasureMemory", *options):  # fmt: skip
+        for option in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+            settings.add_argument(option)
+        for option in options:
             settings.add_argument(option)
         if touch:
             metrics = {"width": size[0], "height": size[1], "pixelRatio": 2, "touch": True}
@@ -138,6 +140,26 @@ class Browser:
         rgba = [np.frombuffer(base64.b64decode(frame), np.uint8) for frame in self.run(text)]
         H, W = self.run("page.site.frame_shape")
         return np.stack(rgba).reshape(-1, H, W, 4)[..., :3]
+
+    def memory_mb(self) -> float:
+        """Resident memory of the processes that run pages and their workers, after garbage collection."""
+        self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        parents = {}
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended
+                parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+        own, before = {self.driver.service.process.pid}, set()
+        while own != before:
+            before, own = own, own | {pid for pid, parent in parents.items() if parent in own}
+        total = 0.0
+        for pid in own:
+            with suppress(OSError):
+                if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf(
+                        "SC_PAGE_SIZE"
+                    )
+        assert total, "no process of a page"
+        return total / 1e6
 
     def errors(self) -> list[str]:
         """Errors in the console since the last call."""

@@ -57,6 +57,7 @@ class Page {
     this.onRestart();
     this.draw();
     element("loading").hidden = true;
+    document.body.classList.add("ready");
     while (true) {
       await this.limiter.wait();
       this.controls.readGamepads();
