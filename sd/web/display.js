@@ -134,7 +134,10 @@ export class Display {
     } else {
       if (keys.length > 0 && keys.length <= MAX_HINT_KEYS) rows[0].append(...keys.map(keyCap), text("span", verb));
       else rows[0].append(text("span", "press a key of the game"));
-      for (const [name, what] of [["driver", `agent ${verb}s`], ["help", "help"]]) {
+      for (const [name, what] of [
+        ["driver", `agent ${verb}s`],
+        ["help", "help"],
+      ]) {
         const key = this.commandKeys[name]?.[0];
         if (key) rows[1].append(keyCap(key), text("span", what));
       }

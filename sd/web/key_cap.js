@@ -15,4 +15,3 @@ export function keyCap(key) {
   span.dataset.key = key;
   return span;
 }
-

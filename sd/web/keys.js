@@ -89,7 +89,11 @@ export const gameKeys = (actionKeys) => [...new Set(actionKeys.flat())];
  * @param {string[][]} actionKeys
  * @returns {number}
  */
-export const noopAction = (actionKeys) => Math.max(0, actionKeys.findIndex((keys) => keys.length === 0));
+export const noopAction = (actionKeys) =>
+  Math.max(
+    0,
+    actionKeys.findIndex((keys) => keys.length === 0),
+  );
 
 /**
  * Whether the keys are those of a car: up alone, and up together with left or right.

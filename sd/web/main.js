@@ -223,7 +223,11 @@ class Page {
     element("numbers").hidden = !this.areNumbersShown;
     if (this.areNumbersShown) display.showNumbers(this.numbers());
     element("seen").hidden = !this.isSeenShown;
-    if (this.isSeenShown) this.panel.draw(session.history.slice(-4).map(({ rgba }) => rgba), session.seen);
+    if (this.isSeenShown)
+      this.panel.draw(
+        session.history.slice(-4).map(({ rgba }) => rgba),
+        session.seen,
+      );
   }
 
   /** The technical line. */

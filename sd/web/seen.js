@@ -73,7 +73,9 @@ export class SeenPanel {
     }
     this.#drawSmall(this.residual, seen.residual, (at, size) => {
       // of a model with fewer channels the last one is repeated
-      return [0, 1, 2].map((c) => 128 + RESIDUAL_GAIN * seen.residual[Math.min(c * size + at, seen.residual.length - 1)]);
+      return [0, 1, 2].map(
+        (c) => 128 + RESIDUAL_GAIN * seen.residual[Math.min(c * size + at, seen.residual.length - 1)],
+      );
     });
     this.#drawSmall(this.flow, seen.flow, (at, size) => motionColor(-seen.flow[at], -seen.flow[size + at]));
     if (hasFlow) this.#drawArrows(seen.flow);
