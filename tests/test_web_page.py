@@ -3,9 +3,7 @@
 import base64
 import itertools
 import os
-import shutil
 
-import export_web
 import numpy as np
 import pytest
 import torch
@@ -15,9 +13,8 @@ from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play.keys import action_for_keys, has_gas, key_aliases, lacks_brake, noop_action
 from dream.play.views import push_view
-from dream.web.server import PageHandlerWithoutHeaders
 from pretrained import PRETRAINED, PRETRAINED_FILES, moved_right
-from web_helpers import SOFTWARE_GPU, Browser, Server, find_chromium, find_runtime
+from web_helpers import SOFTWARE_GPU, UNREADABLE, Browser, Server
 
 pytestmark = pytest.mark.slow
 UP, LEFT, RIGHT, SPACE = "\ue013", "\ue012", "\ue014", " "  # as Selenium names them
@@ -25,18 +22,8 @@ MIN_PSNR_DB = 45.0
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The folder of the pretrained model's page. Not to be changed."""
-    find_chromium()
-    folder = tmp_path_factory.mktemp("web") / "site"
-    args = ["--model-path", PRETRAINED / "model.pt", "--output-dir", folder, "--runtime", find_runtime()]
-    export_web.main(export_web.parse_args([*map(str, args)]))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(site):
-    server = Server(site)
+def server(web_site):
+    server = Server(web_site)
     yield server
     server.close()
 
@@ -341,27 +328,6 @@ def test_the_help_pauses_and_can_be_read(browser):
     browser.wait("!document.getElementById('help').checkVisibility()")
 
 
-# Texts that are too small, cut off, or have too little contrast with the background of the page.
-UNREADABLE = """(() => {
-    const luminance = (color) => color.match(/[\\d.]+/g).slice(0, 3)
-        .map(value => value / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const background = luminance("rgb(18, 19, 28)");
-    const problems = [];
-    for (const each of document.querySelectorAll("#help span, #help p, #help h2, #bar button, #status *, #hint span")) {
-        const style = getComputedStyle(each), box = each.getBoundingClientRect();
-        if (!each.checkVisibility() || !each.textContent) continue;
-        const own = style.backgroundColor;
-        const behind = /, 0\\)$/.test(own) ? background : luminance(own);
-        if (parseFloat(style.fontSize) < 10.9) problems.push(`${each.textContent}: ${style.fontSize}`);
-        if (contrast(luminance(style.color), behind) < 4.5) problems.push(`${each.textContent}: contrast`);
-        if (box.left < 0 || box.right > innerWidth + 0.5) problems.push(`${each.textContent}: cut off`);
-    }
-    return problems;
-})()"""
-
-
 def test_what_the_model_sees_is_shown(browser):
     with browser.held(UP, LEFT):
         browser.press("t", "i")
@@ -433,96 +399,6 @@ def test_fingers_steer_and_the_gas_stays_on(server):
         assert browser.run(action) == "nothing"
     finally:
         browser.close()
-
-
-# -- hosts and networks ----------------------------------------------------------------------------------------------
-
-
-def test_it_plays_offline_after_the_first_visit(site):
-    server, browser = Server(site), Browser()
-    try:
-        browser.open(server.url)
-        browser.wait("page.isOffline")
-        server.close()
-        browser.open(server.url)
-        assert browser.run("crossOriginIsolated")
-        browser.press("n")
-        with browser.held(UP):
-            browser.wait_frames(3)
-        browser.press("\ue004")
-        browser.wait_frames(2)
-    finally:
-        browser.close()
-
-
-def test_on_a_host_without_headers_the_service_worker_allows_threads(site):
-    server, browser = Server(site, PageHandlerWithoutHeaders), Browser()
-    try:
-        browser.open(server.url)
-        assert browser.run("crossOriginIsolated")
-        assert browser.errors() == []
-    finally:
-        browser.close()
-        server.close()
-
-
-def test_a_host_that_decompresses_files_on_the_way_works(site, tmp_path):
-    """Some servers send .gz files with a header that makes the browser decompress them."""
-
-    class Handler(PageHandlerWithoutHeaders):
-        def end_headers(self) -> None:
-            if self.path.split("?")[0].endswith(".gz"):
-                self.send_header("Content-Encoding", "gzip")
-            super().end_headers()
-
-    server, browser = Server(site, Handler), Browser()
-    try:
-        browser.open(server.url)
-        browser.press(UP)
-        browser.wait_frames(1)
-    finally:
-        browser.close()
-        server.close()
-
-
-def test_a_new_export_at_the_same_address_is_shown(site, tmp_path):
-    """The cache must not keep the old one."""
-    folder = tmp_path / "site"
-    shutil.copytree(site, folder)
-    server, browser = Server(folder), Browser()
-    try:
-        browser.open(server.url)
-        browser.wait("page.isOffline")
-        text = (folder / "site.json").read_text()
-        version = browser.run("page.site.version")
-        (folder / "site.json").write_text(
-            text.replace(version, "0123456789abcdef").replace("forward", "ahead")
-        )
-        browser.open(server.url)
-        browser.wait("page.isOffline")
-        assert browser.run("page.site.game.action_names")[1] == "ahead"
-        kept = browser.run(
-            "caches.open('dream').then(cache => cache.keys()).then(keys => keys.map(key => key.url))"
-        )
-        assert not [url for url in kept if version in url] and [
-            url for url in kept if "0123456789abcdef" in url
-        ]
-    finally:
-        browser.close()
-        server.close()
-
-
-def test_a_missing_file_is_reported(site, tmp_path):
-    folder = tmp_path / "site"
-    shutil.copytree(site, folder)
-    (folder / "model" / "frame.wasm.onnx").unlink()
-    server, browser = Server(folder), Browser()
-    try:
-        with pytest.raises(AssertionError, match=r"cannot play here: model/frame\.wasm\.onnx.*404"):
-            browser.open(server.url)
-    finally:
-        browser.close()
-        server.close()
 
 
 # -- long runs -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,26 @@ from dream.web.server import PageHandler, address, open_server
 TIMEOUT_S = 180  # a busy machine plays slowly, but it plays
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
+# Texts that are too small, cut off, or have too little contrast with the background of the page.
+UNREADABLE = """(() => {
+    const luminance = (color) => color.match(/[\\d.]+/g).slice(0, 3)
+        .map(value => value / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const background = luminance("rgb(18, 19, 28)");
+    const problems = [];
+    for (const each of document.querySelectorAll("#help span, #help p, #help h2, #bar button, #status *, #hint span")) {
+        const style = getComputedStyle(each), box = each.getBoundingClientRect();
+        if (!each.checkVisibility() || !each.textContent) continue;
+        const own = style.backgroundColor;
+        const behind = /, 0\\)$/.test(own) ? background : luminance(own);
+        if (parseFloat(style.fontSize) < 10.9) problems.push(`${each.textContent}: ${style.fontSize}`);
+        if (contrast(luminance(style.color), behind) < 4.5) problems.push(`${each.textContent}: contrast`);
+        if (box.left < 0 || box.right > innerWidth + 0.5) problems.push(`${each.textContent}: cut off`);
+    }
+    return problems;
+})()"""
+
 
 def find_chromium() -> tuple[str, str]:
     """Paths of Chromium and of its driver; skips the test where one, or Selenium, is not installed."""
