@@ -3,7 +3,7 @@
 const MAX_FRAMES = 4; // of the context that are shown
 const SHARPNESS = 2; // pixels of the picture of the flow per pixel of the frame, for the arrows
 const ARROW_EVERY = 28; // pixels of the frame
-const FULL_COLOR_PX = 12; // length of the flow, in pixels of the frame, that has the full colour
+const FULL_COLOR_PX = 16; // length of the flow, in pixels of the frame, that has the full colour
 const RESIDUAL_GAIN = 96; // levels of colour per unit of a latent channel
 
 /**
@@ -16,7 +16,7 @@ export function motionColor(x, y) {
   const value = Math.min(1, Math.hypot(x, y) / FULL_COLOR_PX);
   const hue = Math.atan2(y, x) / (2 * Math.PI) + 1;
   const channel = (offset) => Math.min(1, Math.max(0, Math.abs(((hue + offset) % 1) * 6 - 3) - 1));
-  return [0, 2 / 3, 1 / 3].map((offset) => 255 * value * channel(offset));
+  return [0, 2 / 3, 1 / 3].map((offset) => value * (40 + 190 * channel(offset)));
 }
 
 export class SeenPanel {
