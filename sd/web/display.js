@@ -5,6 +5,7 @@ import { ARROWS, gameKeys, hasGas, lacksBrake } from "./keys.js";
 import { COMMANDS } from "./commands.js";
 
 const MAX_HINT_KEYS = 4; // of the game, before a drive
+const BUTTON_MS = 300; // how long a button is held that is pressed from the keyboard
 
 /** @param {string} id @returns {any} */
 export const element = (id) => document.getElementById(id);
@@ -74,7 +75,11 @@ export class Display {
       for (const kind of ["pointerup", "pointerleave", "pointercancel"]) {
         button.addEventListener(kind, () => onButton(name, false));
       }
-      button.addEventListener("click", (event) => event.detail === 0 && onButton(name, true)); // from the keyboard
+      button.addEventListener("click", ({ detail }) => {
+        if (detail) return; // a pointer's, which has been handled
+        onButton(name, true); // by Enter on the focused button: there is no end of it, so it lasts a moment
+        setTimeout(() => onButton(name, false), BUTTON_MS);
+      });
       element("commands").append(button);
     }
     const { action_names: names, action_keys: actionKeys } = this.site.game;
