@@ -10,7 +10,7 @@ from dream.common.runs import save_checkpoint
 from dream.models.checkpoints import fingerprint, load_autoencoder_part, model_checkpoint
 from dream.web.server import PageHandlerWithoutHeaders
 from small import save_small_world_model, small_unet
-from web_helpers import UNREADABLE, Browser, Server, find_chromium, find_runtime
+from web_helpers import SOFTWARE_GPU, UNREADABLE, Browser, Server, find_chromium, find_runtime
 
 pytestmark = pytest.mark.slow
 UP, TAB, BACKSPACE = "\ue013", "\ue004", "\ue003"  # as Selenium names them
@@ -99,6 +99,32 @@ def test_a_missing_file_is_reported(web_site, tmp_path):
     try:
         with pytest.raises(AssertionError, match=r"cannot play here: model/frame\.wasm\.onnx.*404"):
             browser.open(server.url)
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
+    """The software adapter of WebGPU counts as a GPU here; it takes seconds for a frame."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    worker = folder / "worker.js"
+    text, condition = worker.read_text(), "!(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)"
+    assert condition in text
+    chosen = 'return { backend: "wasm", threads'
+    text = text.replace(condition, "(self.triedGpu = true)").replace(
+        chosen, f"{chosen}, triedGpu: self.triedGpu"
+    )
+    worker.write_text(text)
+    server, browser = Server(folder), Browser(options=SOFTWARE_GPU)
+    try:
+        browser.open(server.url)
+        if not browser.run("page.session.model.triedGpu"):
+            pytest.skip("the software adapter of WebGPU does not start here")
+        assert browser.run("page.session.model.backend") == "wasm"
+        browser.press(UP)
+        browser.wait_frames(1)
+        assert browser.errors() == []
     finally:
         browser.close()
         server.close()

@@ -13,6 +13,14 @@
  * @property {Record<string, number>} files sizes by name
  */
 /** @typedef {{latents: Float32Array[], actions: Int32Array}} Start L latents and actions, oldest first */
+/**
+ * @typedef {object} FrameInputs
+ * @property {Float32Array} context (L, C, h, w), oldest first
+ * @property {Int32Array} actions (L,); the last one leads to the new frame
+ * @property {Float32Array} frame (3, H, W), about 0-1: the last latent decoded
+ * @property {Float32Array} noise (C, h, w), where sampling starts
+ * @property {string[]} outputs names of those that are wanted
+ */
 
 export class Model {
   /** @param {Site} site */
@@ -78,7 +86,7 @@ export class Model {
 
   /**
    * The next frame: outputs by name, of those of sd/dream/web/graphs.py that are wanted and that the model has.
-   * @param {{context: Float32Array, actions: Int32Array, frame: Float32Array, noise: Float32Array, outputs: string[]}} inputs
+   * @param {FrameInputs} inputs
    * @returns {Promise<Record<string, Float32Array>>}
    */
   frame(inputs) {

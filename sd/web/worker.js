@@ -123,7 +123,8 @@ async function run(name, inputs, outputs) {
 const CALLS = {
   /**
    * Loads the model in the fastest backend and generates a frame, which compiles what is compiled late.
-   * @param {{site: object, backend: string | null, threads: number}} wanted backend and threads: null and 0 for a choice
+   * backend and threads: null and 0 for a choice.
+   * @param {{site: object, backend: string | null, threads: number}} wanted
    * @returns {Promise<{backend: string, threads: number}>}
    */
   async load(wanted) {
@@ -134,6 +135,7 @@ const CALLS = {
         await open("webgpu", threads);
         await trialFrame();
         if (wanted.backend || (await isFastEnough())) return { backend: "webgpu", threads };
+        for (const session of Object.values(sessions)) await session.release();
       } catch (problem) {
         if (wanted.backend) throw problem;
       }
@@ -154,14 +156,14 @@ const CALLS = {
 
   /**
    * The next frame.
-   * @param {{context: Float32Array, actions: Int32Array, frame: Float32Array, noise: Float32Array, outputs: string[]}} inputs
+   * @param {import("./model.js").FrameInputs} inputs
    * @returns {Promise<Record<string, Float32Array>>}
    */
   frame({ context, actions, frame, noise, outputs }) {
     const L = site.context;
     const inputs = {
       context: { data: context, type: "float32", dims: [1, L, ...site.latent_shape] },
-      // On WebGPU 64-bit numbers stay on the CPU; of 32-bit ones a result would be read back in the middle of the frame.
+      // On WebGPU 64-bit numbers stay on the CPU; of 32-bit ones a result would be read back within the frame.
       actions: { data: BigInt64Array.from(actions, BigInt), type: "int64", dims: [1, L] },
       frame: { data: frame, type: "float32", dims: [1, 3, ...site.frame_shape] },
       noise: { data: noise, type: "float32", dims: [1, ...site.latent_shape] },
