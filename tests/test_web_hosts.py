@@ -156,8 +156,8 @@ def test_another_game_plays_with_its_own_keys(tmp_path, use_flow):
         action = "page.site.game.action_names[page.session.state.action]"
         for keys, name in ((" ", "jump"), (("z", "\ue014"), "run"), (("z", "d"), "run")):
             with browser.held(*keys):
-                browser.wait(f"{action} === '{name}'")
-                assert browser.run("document.querySelectorAll('#keys .lit').length") == len(keys)
+                lit = f"document.querySelectorAll('#keys .lit').length === {len(keys)}"
+                browser.wait(f"{action} === '{name}' && {lit}")
             browser.wait(f"{action} === 'nothing'")
         browser.press("p")
         browser.wait("page.isPaused")
