@@ -1,4 +1,4 @@
-# make setup | play | mine | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
+# make setup | play | web | mine | dream | test | pretrained. Another Python: make setup PYTHON=python3.12
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 PY = .venv/bin/python
@@ -12,10 +12,11 @@ define install
 	@touch $@
 endef
 
-.PHONY: help setup play dream mine pretrained test clean
+.PHONY: help setup play web dream mine pretrained test clean
 
 help:
 	@echo "make play        opens the pretrained model in a window (installs 340 MB first)"
+	@echo "make web         exports the pretrained model as a web page and serves it on this machine (needs make setup, npm)"
 	@echo "make mine        makes a world model of your own game: GAME=LunarLander-v3, VIDEOS=folder or RECORDING=file.npz,"
 	@echo "                 in 45 minutes on two CPU cores (MINUTES=480: better)"
 	@echo "make setup       installs everything in .venv (6 GB)"
@@ -35,6 +36,9 @@ play: $(if $(GPU),setup,$(if $(wildcard .venv/.ready),setup,.venv/.playing))
 
 .venv/.playing: sd/req.txt
 	$(install)
+
+web: setup
+	@$(PY) sd/export_web.py --output-dir output/site --serve
 
 # All steps with small budgets: nine minutes on two CPU cores. The README has the full runs.
 dream: setup

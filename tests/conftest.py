@@ -92,6 +92,20 @@ def exported(tmp_path_factory):
     return tuple(paths.values())
 
 
+@pytest.fixture(scope="session")
+def web_site(tmp_path_factory):
+    """The folder of the pretrained model's web page. Not to be changed. Skips where there is no Chromium."""
+    import export_web
+    from pretrained import PRETRAINED
+    from web_helpers import find_chromium, find_runtime
+
+    find_chromium()
+    folder = tmp_path_factory.mktemp("web") / "site"
+    args = ["--model-path", PRETRAINED / "model.pt", "--output-dir", folder, "--runtime", find_runtime()]
+    export_web.main(export_web.parse_args([*map(str, args)]))
+    return folder
+
+
 @pytest.fixture
 def copied(exported, tmp_path):
     """A copy of `exported` that a test may change."""

@@ -17,7 +17,7 @@ MAX_LINES = 300
 
 # From the lowest layer up: a package imports only from packages of lower layers.
 LAYERS = {
-    "dream": ["common", "models", "data", "training inference play pipeline", "evaluation window"],
+    "dream": ["common", "models", "data", "training inference play pipeline", "evaluation window web"],
     "player": ["common", "rl recording games video", "envs", "window evaluation"],
 }
 

@@ -1,0 +1,52 @@
+"""The folder of an exported web page: what it was made from, and whether it may be replaced. Needs no PyTorch."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from dream.common.errors import InputError
+
+SITE = "dream web page"  # the "kind" in site.json
+SOURCE = Path(__file__).resolve().parent.parent.parent / "web"  # the page's source
+MAX_JSON_BYTES = 2**20
+
+
+def read_site(folder: Path) -> dict | None:
+    """site.json of a page's folder; None if it holds none, or a damaged one."""
+    path = folder / "site.json"
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            return None
+        site = json.loads(path.read_text(encoding="utf-8"))
+        return site if isinstance(site, dict) and site.get("kind") == SITE else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def check_is_site_or_new(folder: Path) -> None:
+    """Raises InputError if `folder` exists and is no page of this program, so that no other files are lost."""
+    if folder.exists() and read_site(folder) is None and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{folder} exists and is not an exported page: name another folder with --output-dir"
+        )
+
+
+def fingerprint(*paths: Path | None) -> str:
+    """SHA-256 in hex digits of the files that a page is made from, with the page's source and these modules."""
+    digest = hashlib.sha256()
+    own = [*SOURCE.rglob("*"), *Path(__file__).parent.glob("*.py")]
+    for path in [*(path for path in paths if path), *sorted(path for path in own if path.is_file())]:
+        content = path.read_bytes()
+        digest.update(f"{len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
+def is_up_to_date(folder: Path, *paths: Path | None) -> bool:
+    """Whether `folder` holds a whole page that was made from these files."""
+    site = read_site(folder)
+    if site is None or not isinstance(site.get("files"), dict):
+        return False
+    sizes = {
+        name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in site["files"]
+    }
+    return sizes == site["files"] and site.get("source") == fingerprint(*paths)

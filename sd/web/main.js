@@ -1,0 +1,283 @@
+/**
+ * The page: loads the model, then generates a frame whenever one is due, with the keys that are held.
+ *
+ * Options in the address, for measurements: ?backend=wasm or webgpu, ?threads=1
+ */
+
+import { COMMANDS } from "./commands.js";
+import { Controls } from "./controls.js";
+import { Display, element } from "./display.js";
+import { keyLabel, keyAliases } from "./keys.js";
+import { Model, loadStarts } from "./model.js";
+import { isolate, keepForOffline } from "./offline.js";
+import { SeenPanel } from "./seen.js";
+import { Session } from "./session.js";
+import { FrameLimiter, FrameTimes } from "./timing.js";
+
+const REWIND_SPEED_UP_S = 1.5; // each such time rewinding is faster by one frame per frame
+const MAX_REWIND_SPEED = 4;
+const BUTTON_STATES = { help: "isHelpShown", pause: "isPaused", seen: "isSeenShown", numbers: "areNumbersShown" };
+
+class Page {
+  /**
+   * @param {Session} session
+   * @param {Display} display
+   */
+  constructor(session, display) {
+    this.session = session;
+    this.display = display;
+    this.site = session.model.site;
+    this.controls = new Controls(this.site, {
+      command: (name) => COMMANDS[name].run(this),
+      release: (name) => COMMANDS[name].release?.(this),
+      pressed: () => this.onGameKey(),
+    });
+    this.limiter = new FrameLimiter(this.site.game.fps);
+    this.times = new FrameTimes();
+    this.isPaused = this.isWaiting = this.isRewinding = this.isHelpShown = false;
+    this.isSeenShown = this.areNumbersShown = false;
+    this.stepOnce = false;
+    this.numRewound = 0; // frames since the key is held
+    this.longestS = 0; // of all drives
+    this.shownKeys = new Set(); // keys that are highlighted
+    this.isOffline = false; // whether the page works without a network
+    /** @type {(() => Promise<void>)[]} changes of the session, made between two frames */
+    this.pending = [];
+    /** @type {SeenPanel | null} */
+    this.panel = null;
+  }
+
+  /** Plays until the page is closed. */
+  async run() {
+    const aliases = Object.keys(keyAliases(this.site.game.action_keys));
+    this.display.fillCommands(this.controls.commandKeys, (name, down) => this.onButton(name, down), aliases.length > 0);
+    this.controls.listen();
+    this.controls.listenToTouch(element("stage"), element("touch"));
+    await this.session.restart();
+    this.onRestart();
+    this.draw();
+    element("loading").hidden = true;
+    document.body.classList.add("ready");
+    while (true) {
+      await this.limiter.wait();
+      this.controls.readGamepads();
+      while (this.pending.length) await this.pending.shift()();
+      const steps = this.stepOnce || !(this.isPaused || this.isWaiting || this.isHelpShown);
+      if (this.isRewinding) this.rewindFrame();
+      else if (steps) await this.step();
+      this.draw();
+    }
+  }
+
+  async step() {
+    this.stepOnce = false;
+    const held = this.controls.take();
+    const began = performance.now();
+    const action = await this.session.chooseAction(held);
+    this.shownKeys = this.session.driver === "you" ? held : new Set(this.site.game.action_keys[action]);
+    this.display.light(this.shownKeys); // at once, not when the frame is there
+    await this.session.step(action, this.isSeenShown);
+    this.times.add(performance.now() - began);
+    if (this.session.driver === "you") this.longestS = Math.max(this.longestS, this.seconds());
+  }
+
+  /** Goes back by one frame, by more the longer the key is held. */
+  rewindFrame() {
+    this.numRewound++;
+    const speed = 1 + Math.floor(this.numRewound / (this.site.game.fps * REWIND_SPEED_UP_S));
+    for (let i = 0; i < Math.min(MAX_REWIND_SPEED, speed); i++) {
+      if (this.session.rewind()) this.isWaiting = false;
+    }
+    this.times.reset();
+  }
+
+  seconds() {
+    return this.session.state.numFrames / this.site.game.fps;
+  }
+
+  // -- called by the controls ------------------------------------------------------------------------------------
+
+  onGameKey() {
+    if (!this.isHelpShown) this.isWaiting = false;
+  }
+
+  /**
+   * @param {string} name of a command
+   * @param {boolean} down
+   */
+  onButton(name, down) {
+    if (down) COMMANDS[name].run(this);
+    else COMMANDS[name].release?.(this);
+  }
+
+  // -- called by the commands ------------------------------------------------------------------------------------
+
+  restart() {
+    this.pending.push(async () => {
+      await this.session.restart();
+      this.onRestart();
+    });
+  }
+
+  /** @param {number} offset */
+  changeStart(offset) {
+    this.pending.push(async () => {
+      await this.session.changeStart(offset);
+      this.onRestart();
+    });
+  }
+
+  /** Waits for a key, unless one is held or the agent plays. */
+  onRestart() {
+    this.isWaiting = this.session.driver === "you" && this.controls.held().size === 0;
+    this.isHelpShown = false;
+    this.controls.sinceFrame.clear();
+    this.times.reset();
+  }
+
+  cycleDriver() {
+    this.session.cycleDriver();
+    this.isWaiting = false;
+    this.display.say(`driver: ${this.session.driver}`);
+  }
+
+  togglePause() {
+    if (this.isHelpShown) this.isHelpShown = false;
+    else if (this.isWaiting) this.isWaiting = false;
+    else this.isPaused = !this.isPaused;
+    this.times.reset();
+  }
+
+  singleStep() {
+    this.isPaused = this.stepOnce = true;
+    this.isWaiting = false;
+  }
+
+  /** @param {boolean} on */
+  setRewinding(on) {
+    this.isRewinding = on;
+    this.numRewound = 0;
+  }
+
+  toggleHelp() {
+    this.isHelpShown = !this.isHelpShown;
+    this.times.reset();
+  }
+
+  toggleNumbers() {
+    this.areNumbersShown = !this.areNumbersShown;
+  }
+
+  toggleSeen() {
+    this.isSeenShown = !this.isSeenShown;
+    this.panel ??= new SeenPanel(element("seen"), this.site);
+    // What the last frame was made of has not been kept: it is generated again.
+    if (this.isSeenShown) this.pending.push(() => this.regenerate());
+  }
+
+  nextSeed() {
+    this.session.seed++;
+    if (this.isPaused) this.pending.push(() => this.regenerate());
+    this.display.say(`seed ${this.session.seed}`);
+  }
+
+  /** Generates the last frame again, with the current seed. */
+  async regenerate() {
+    const { action } = this.session.state;
+    if (this.session.rewind()) await this.session.step(action, this.isSeenShown);
+  }
+
+  async fullScreen() {
+    try {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else await document.documentElement.requestFullscreen();
+    } catch (problem) {
+      this.display.say(`no full screen: ${problem.message}`);
+    }
+  }
+
+  // -- drawing ---------------------------------------------------------------------------------------------------
+
+  draw() {
+    const { session, display, times } = this;
+    const { fps } = this.site.game;
+    display.drawFrame(session.state.rgba);
+    if (!session.state.numFrames || this.isPaused) this.shownKeys = this.controls.held();
+    display.light(this.shownKeys);
+    element("help").hidden = !this.isHelpShown;
+    display.showHint(this.isWaiting && !this.isHelpShown && !this.isRewinding);
+    element("paused").hidden = !this.isPaused || this.isHelpShown || this.isRewinding;
+    element("rewind-sign").hidden = element("history").hidden = !this.isRewinding || this.isHelpShown;
+    element("history").style.setProperty("--left", String(session.history.length / session.maxHistory));
+    for (const [name, state] of Object.entries(BUTTON_STATES)) {
+      document.querySelector(`[data-command=${name}]`)?.classList.toggle("on", this[state]);
+    }
+    const rate = times.fps();
+    const isSlow = rate !== null && !this.isPaused && rate < 0.9 * fps;
+    display.showStatus({
+      driver: session.driver,
+      seconds: this.seconds(),
+      longest: this.longestS,
+      slow: isSlow ? `slow: ${Math.round(rate)} of ${fps} frames/s` : "",
+    });
+    element("numbers").hidden = !this.areNumbersShown;
+    if (this.areNumbersShown) display.showNumbers(this.numbers());
+    element("seen").hidden = !this.isSeenShown;
+    if (this.isSeenShown)
+      this.panel.draw(
+        session.history.slice(-4).map(({ rgba }) => rgba),
+        session.seen,
+      );
+  }
+
+  /** The technical line. */
+  numbers() {
+    const { session, times, site } = this;
+    const rate = times.fps()?.toFixed(1) ?? "-";
+    return [
+      `${rate} of ${site.game.fps} frames/s`,
+      `${times.quantile(0.5).toFixed(0)} ms a frame, p95 ${times.quantile(0.95).toFixed(0)}`,
+      session.model.name + (self.crossOriginIsolated ? "" : " (this host allows no more)"),
+      `start ${session.start} of 0-${site.num_starts - 1}, frame ${session.state.numFrames}`,
+      `${site.game.action_names[session.state.action]}, seed ${session.seed}`,
+      this.isOffline ? "kept for offline use" : "needs the network",
+    ];
+  }
+}
+
+async function main() {
+  await isolate();
+  const response = await fetch("site.json");
+  if (!response.ok) throw new Error(`site.json: the server answers ${response.status}`);
+  const site = await response.json();
+  const display = new Display(site);
+  const model = new Model(site);
+  const label = document.querySelector("#loading span");
+  let received = 0;
+  model.onProgress = (bytes) => {
+    received += bytes;
+    label.textContent = `loading ${(received / 1e6).toFixed(0)} MB`;
+    const total = site.files["model/weights.bin"] + site.files["runtime/ort-wasm-simd-threaded.wasm.gz"];
+    element("loading").style.setProperty("--done", String(Math.min(1, received / total)));
+  };
+  const options = new URLSearchParams(location.search);
+  const [starts] = await Promise.all([
+    loadStarts(site),
+    model.load(options.get("backend"), Number(options.get("threads")) || 0),
+  ]);
+  const page = new Page(new Session(model, starts), display);
+  Object.assign(globalThis, { page }); // for tests, and for the console
+  keepForOffline(site, model.backend).then((isKept) => (page.isOffline = isKept));
+  const help = page.controls.commandKeys.help[0];
+  document.title = `Dream${help ? ` (${keyLabel(help)}: help)` : ""}`;
+  await page.run();
+}
+
+main().catch((problem) => {
+  element("loading").hidden = true;
+  const box = element("message");
+  box.hidden = false;
+  box.className = "box problem";
+  box.textContent = `This page cannot play here: ${problem.message}`;
+  throw problem;
+});

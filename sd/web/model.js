@@ -1,0 +1,120 @@
+/** The world model as the page sees it: calls to the worker, which runs the graphs. */
+
+/** @typedef {{action_names: string[], action_keys: string[][], fps: number}} Game */
+/**
+ * @typedef {object} Site site.json
+ * @property {string} version changes with every export
+ * @property {Game} game
+ * @property {number} context L, latents that the next one is predicted from
+ * @property {[number, number, number]} latent_shape C, h, w
+ * @property {[number, number]} frame_shape H, W
+ * @property {number} num_starts
+ * @property {boolean} has_agent
+ * @property {Record<string, number>} files sizes by name
+ */
+/** @typedef {{latents: Float32Array[], actions: Int32Array}} Start L latents and actions, oldest first */
+/**
+ * @typedef {object} FrameInputs
+ * @property {Float32Array} context (L, C, h, w), oldest first
+ * @property {Int32Array} actions (L,); the last one leads to the new frame
+ * @property {Float32Array} frame (3, H, W), about 0-1: the last latent decoded
+ * @property {Float32Array} noise (C, h, w), where sampling starts
+ * @property {string[]} outputs names of those that are wanted
+ */
+
+export class Model {
+  /** @param {Site} site */
+  constructor(site) {
+    this.site = site;
+    this.backend = "";
+    this.threads = 0;
+    this.lastId = 0;
+    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    this.waiting = new Map();
+    this.onProgress = (/** @type {number} */ _bytes) => {};
+    this.worker.onmessage = ({ data }) => this.#receive(data);
+    this.worker.onerror = (event) => this.#fail(event.message || "the worker cannot be loaded");
+  }
+
+  #receive({ id, result, error, progress }) {
+    if (progress) return this.onProgress(progress);
+    const { resolve, reject } = this.waiting.get(id);
+    this.waiting.delete(id);
+    error === undefined ? resolve(result) : reject(new Error(error));
+  }
+
+  /** @param {string} message */
+  #fail(message) {
+    for (const { reject } of this.waiting.values()) reject(new Error(message));
+    this.waiting.clear();
+  }
+
+  /**
+   * @param {string} call
+   * @param {object} args
+   */
+  #call(call, args) {
+    const id = ++this.lastId;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ id, call, args });
+    });
+  }
+
+  /**
+   * Loads the graphs. backend and threads: from the address, for measurements; null and 0 for a choice.
+   * @param {string | null} backend
+   * @param {number} threads
+   */
+  async load(backend, threads) {
+    Object.assign(this, await this.#call("load", { site: this.site, backend, threads }));
+  }
+
+  /** What runs the model, for people. */
+  get name() {
+    const threads = `${this.threads} thread${this.threads > 1 ? "s" : ""}`;
+    return this.backend === "webgpu" ? "WebGPU" : `WebAssembly, ${threads}`;
+  }
+
+  /**
+   * @param {Float32Array} latent
+   * @returns {Promise<Float32Array>} the frame, (3, H, W), about 0-1
+   */
+  async decode(latent) {
+    return (await this.#call("decode", { latent })).rgb;
+  }
+
+  /**
+   * The next frame: outputs by name, of those of sd/dream/web/graphs.py that are wanted and that the model has.
+   * @param {FrameInputs} inputs
+   * @returns {Promise<Record<string, Float32Array>>}
+   */
+  frame(inputs) {
+    return this.#call("frame", inputs);
+  }
+
+  /**
+   * @param {Uint8Array} views the agent's observation
+   * @returns {Promise<Float32Array>} the logits of its actions
+   */
+  async logits(views) {
+    return (await this.#call("agent", { views })).outputs;
+  }
+}
+
+/**
+ * Reads the start states.
+ * @param {Site} site
+ * @returns {Promise<Start[]>}
+ */
+export async function loadStarts(site) {
+  const response = await fetch(`model/starts.bin?v=${site.version}`);
+  if (!response.ok) throw new Error(`the start states: the server answers ${response.status}`);
+  const buffer = await response.arrayBuffer();
+  const { num_starts: K, context: L } = site;
+  const size = site.latent_shape.reduce((a, b) => a * b);
+  return Array.from({ length: K }, (_, k) => ({
+    latents: Array.from({ length: L }, (_, l) => new Float32Array(buffer, 4 * (k * L + l) * size, size)),
+    actions: new Int32Array(buffer, 4 * (K * L * size + k * L), L),
+  }));
+}

@@ -1,0 +1,45 @@
+/** The service worker: keeps the page for use without a network, and allows threads on hosts that set no headers. */
+
+const RELOADED = "reloaded for threads"; // a mark, so that the page is reloaded once at most
+
+/**
+ * Where the host does not send the headers that threads need, the service worker adds them, and the page is loaded
+ * again through it. Does nothing where that is not needed or has been tried.
+ */
+export async function isolate() {
+  if (self.crossOriginIsolated || !navigator.serviceWorker || sessionStorage.getItem(RELOADED)) return;
+  try {
+    await navigator.serviceWorker.register("service_worker.js");
+    await navigator.serviceWorker.ready;
+  } catch {
+    return; // it plays on one thread
+  }
+  sessionStorage.setItem(RELOADED, "1");
+  location.reload();
+  await new Promise(() => {}); // nothing else happens before that
+}
+
+/**
+ * Keeps all files of the page that this browser needs.
+ * @param {import("./model.js").Site} site
+ * @param {string} backend
+ * @returns {Promise<boolean>} whether the page now works without a network
+ */
+export async function keepForOffline(site, backend) {
+  if (!navigator.serviceWorker) return false;
+  try {
+    await navigator.serviceWorker.register("service_worker.js");
+    const { active } = await navigator.serviceWorker.ready;
+    const isNeeded = (name) => backend === "webgpu" || !/webgpu|asyncify/.test(name);
+    const isVersioned = (name) => /^(model|runtime)\//.test(name) && !name.endsWith("LICENSE.txt");
+    const names = Object.keys(site.files).filter((name) => isNeeded(name) && name !== "service_worker.js");
+    const urls = ["./", "site.json", ...names.map((name) => (isVersioned(name) ? `${name}?v=${site.version}` : name))];
+    return await new Promise((resolve) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = ({ data }) => resolve(data);
+      active.postMessage({ keep: urls.map((url) => new URL(url, document.baseURI).href) }, [port2]);
+    });
+  } catch {
+    return false; // private windows have no service workers
+  }
+}

@@ -1,0 +1,197 @@
+"""The web page on other hosts than our server: without headers, without a network, exported anew, with another game."""
+
+import shutil
+from pathlib import Path
+
+import export_web
+import pytest
+from dream.common.game_info import GameInfo
+from dream.common.runs import save_checkpoint
+from dream.models.checkpoints import fingerprint, load_autoencoder_part, model_checkpoint
+from dream.web.server import PageHandlerWithoutHeaders
+from small import save_small_world_model, small_unet
+from web_helpers import SOFTWARE_GPU, UNREADABLE, Browser, Server, find_chromium, find_runtime
+
+pytestmark = pytest.mark.slow
+UP, TAB, BACKSPACE = "\ue013", "\ue004", "\ue003"  # as Selenium names them
+GAME = GameInfo(("nothing", "jump", "run"), ((), ("space",), ("z", "right")), 30.0)
+
+
+def test_it_plays_offline_after_the_first_visit(web_site):
+    server, browser = Server(web_site), Browser()
+    try:
+        browser.open(server.url)
+        browser.wait("page.isOffline")
+        server.close()
+        browser.open(server.url)
+        assert browser.run("crossOriginIsolated")
+        browser.press("n")
+        with browser.held(UP):
+            browser.wait_frames(3)
+        browser.press("\ue004")
+        browser.wait_frames(2)
+    finally:
+        browser.close()
+
+
+def test_on_a_host_without_headers_the_service_worker_allows_threads(web_site):
+    server, browser = Server(web_site, PageHandlerWithoutHeaders), Browser()
+    try:
+        browser.open(server.url)
+        assert browser.run("crossOriginIsolated")
+        assert browser.errors() == []
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_a_host_that_decompresses_files_on_the_way_works(web_site, tmp_path):
+    """Some servers send .gz files with a header that makes the browser decompress them."""
+
+    class Handler(PageHandlerWithoutHeaders):
+        def end_headers(self) -> None:
+            if self.path.split("?")[0].endswith(".gz"):
+                self.send_header("Content-Encoding", "gzip")
+            super().end_headers()
+
+    server, browser = Server(web_site, Handler), Browser()
+    try:
+        browser.open(server.url)
+        browser.press(UP)
+        browser.wait_frames(1)
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_a_new_export_at_the_same_address_is_shown(web_site, tmp_path):
+    """The cache must not keep the old one."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    server, browser = Server(folder), Browser()
+    try:
+        browser.open(server.url)
+        browser.wait("page.isOffline")
+        text = (folder / "site.json").read_text()
+        version = browser.run("page.site.version")
+        (folder / "site.json").write_text(
+            text.replace(version, "0123456789abcdef").replace("forward", "ahead")
+        )
+        browser.open(server.url)
+        browser.wait("page.isOffline")
+        assert browser.run("page.site.game.action_names")[1] == "ahead"
+        kept = browser.run(
+            "caches.open('dream').then(cache => cache.keys()).then(keys => keys.map(key => key.url))"
+        )
+        assert not [url for url in kept if version in url] and [
+            url for url in kept if "0123456789abcdef" in url
+        ]
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_a_missing_file_is_reported(web_site, tmp_path):
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    (folder / "model" / "frame.wasm.onnx").unlink()
+    server, browser = Server(folder), Browser()
+    try:
+        with pytest.raises(AssertionError, match=r"cannot play here: model/frame\.wasm\.onnx.*404"):
+            browser.open(server.url)
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
+    """The software adapter of WebGPU counts as a GPU here; it takes seconds for a frame."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    worker = folder / "worker.js"
+    text, condition = worker.read_text(), "!(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)"
+    assert condition in text
+    chosen = 'return { backend: "wasm", threads'
+    text = text.replace(condition, "(self.triedGpu = true)").replace(
+        chosen, f"{chosen}, triedGpu: self.triedGpu"
+    )
+    worker.write_text(text)
+    server, browser = Server(folder), Browser(options=SOFTWARE_GPU)
+    try:
+        browser.open(server.url)
+        if not browser.run("page.session.model.triedGpu"):
+            pytest.skip("the software adapter of WebGPU does not start here")
+        assert browser.run("page.session.model.backend") == "wasm"
+        browser.press(UP)
+        browser.wait_frames(1)
+        assert browser.errors() == []
+    finally:
+        browser.close()
+        server.close()
+
+
+# -- another game ----------------------------------------------------------------------------------------------------
+
+
+def export_small_page(folder: Path, use_flow: bool) -> Path:
+    """The page of a small random model of another game, with two sampling steps; returns its folder."""
+    find_chromium()
+    paths = save_small_world_model(folder, game=GAME)
+    if not use_flow:
+        decoder = load_autoencoder_part(paths["decoder_path"], "decoder")
+        save_checkpoint(model_checkpoint(small_unet(), GAME, fingerprint(decoder), 1), paths["model_path"])
+    args = ["--model-path", paths["model_path"], "--output-dir", folder / "site", "--runtime", find_runtime()]
+    export_web.main(export_web.parse_args([*map(str, args)]))
+    return folder / "site"
+
+
+@pytest.mark.parametrize("use_flow", [True, False])
+def test_another_game_plays_with_its_own_keys(tmp_path, use_flow):
+    """Its keys are commands of the page in other games: a command keeps its other key, or has none."""
+    server, browser = Server(export_small_page(tmp_path, use_flow)), Browser()
+    try:
+        browser.open(server.url)
+        assert browser.run("page.site.frame_shape") == [32, 48]
+        assert browser.run("page.session.drivers") == ["you"]  # the pretrained agent has other actions
+        action = "page.site.game.action_names[page.session.state.action]"
+        for keys, name in ((" ", "jump"), (("z", "\ue014"), "run"), (("z", "d"), "run")):
+            with browser.held(*keys):
+                lit = f"document.querySelectorAll('#keys .lit').length === {len(keys)}"
+                browser.wait(f"{action} === '{name}' && {lit}")
+            browser.wait(f"{action} === 'nothing'")
+        browser.press("p")
+        browser.wait("page.isPaused")
+        browser.press("p")
+        with browser.held(BACKSPACE):
+            browser.wait("page.isRewinding")
+        browser.press("t")
+        with browser.held(" "):
+            browser.wait_frames(2)
+        shown = browser.run(
+            "[...document.querySelectorAll('#seen figure')].filter(each => each.checkVisibility()).length"
+        )
+        assert shown == (7 if use_flow else 5)
+        browser.press("h")
+        browser.wait("document.getElementById('help').checkVisibility()")
+        assert browser.run(UNREADABLE) == []
+        assert browser.errors() == []
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_other_games_have_buttons_for_their_keys_on_a_touch_screen(tmp_path):
+    server, browser = Server(export_small_page(tmp_path, True)), Browser((360, 640), touch=True)
+    try:
+        browser.open(server.url)
+        center = """(box => [box.x + box.width / 2, box.y + box.height / 2])
+            (document.querySelector(args[0]).getBoundingClientRect())"""
+        browser.touch(browser.run(center, "#touch [data-key=space]"))
+        browser.wait("page.site.game.action_names[page.session.state.action] === 'jump'")
+        browser.touch()
+        browser.touch(*(browser.run(center, f"#touch button[data-key={key}]") for key in ("z", "right")))
+        browser.wait("page.site.game.action_names[page.session.state.action] === 'run'")
+        browser.touch()
+    finally:
+        browser.close()
+        server.close()
