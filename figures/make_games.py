@@ -1,4 +1,4 @@
-"""Makes figures/games.png: other games after some minutes of `make mine`, the game above the model's frames.
+"""Makes figures/games.png: other games after some minutes of `make mine`, next to each other, the game above the model.
 
 python figures/make_games.py output/ALE-Breakout-v5 output/MiniGrid-Empty-8x8-v0 ...     # folders of `make mine`
 
@@ -21,8 +21,8 @@ from dream.inference.select_backend import load_backend  # noqa: E402
 from dream.inference.world_model_env import WorldModelEnv  # noqa: E402
 from PIL import Image  # noqa: E402
 
-AFTER = (1, 2, 4, 8, 16)  # frames after the last one that the model is given
-HEIGHT, MARGIN = 110, 4  # pixels
+AFTER = (2, 8, 16)  # frames after the last one that the model is given
+HEIGHT, MARGIN, GAP = 110, 4, 16  # pixels; the gap is between games
 CONTEXT, MOTION_QUANTILE = 4, 0.75
 
 
@@ -34,12 +34,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "games.png", metavar="FILE")
     args = parser.parse_args()
     strips = [make_strip(folder) for folder in args.folders]
-    width = max(strip.shape[1] for strip in strips)
-    rows = [
-        np.pad(strip, ((0, 2 * MARGIN), (0, width - strip.shape[1]), (0, 0)), constant_values=255)
-        for strip in strips
-    ]
-    Image.fromarray(np.concatenate(rows)[: -2 * MARGIN]).save(args.output, optimize=True)
+    columns = [np.pad(strip, ((0, 0), (0, GAP - MARGIN), (0, 0)), constant_values=255) for strip in strips]
+    picture = np.concatenate(columns, axis=1)[:-MARGIN, :-GAP]
+    Image.fromarray(picture).save(args.output, optimize=True)
     print(f"wrote {args.output}")
 
 
