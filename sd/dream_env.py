@@ -14,7 +14,8 @@ Both environments take these arguments:
     model_path    final.pt of sd/train_sd.py, with decoder.pt and initial_sequence.npz next to it
     recording     a trajectories.npz to take start states from (default: those of initial_sequence.npz)
     num_starts    how many of that recording (default: 64)
-    starts        which of them: "even", evenly spaced, or "rewarded", those with the highest rewards (default: even)
+    starts        which of them: "even", evenly spaced, or "rewarded", those with high rewards, from all parts of it
+                  (default: even)
     horizon       frames after which an episode is truncated (default: 500)
     backend, device    as of sd/play_sd.py (default: auto)
 They raise InputError if a file is missing or damaged, or an argument is out of range.
@@ -207,6 +208,8 @@ def open_episodes(
     files = [model_path, model_path.with_name("decoder.pt")]
     versions = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
     loaded = shared_backend(model_path.resolve(), versions, backend, device)
+    if recording is None and starts != "even":
+        raise InputError(f"starts={starts} chooses from a recording: give recording=FILE")
     if recording is None:
         return BatchEnv(
             loaded, load_start_states(default_start_states(model_path), loaded), num_envs, horizon

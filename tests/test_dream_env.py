@@ -148,6 +148,8 @@ def test_start_states_with_high_rewards(model_path, tmp_path):
     chosen = choose_rewarded(data, starts, 4, 6).tolist()
     assert [0, 4] in chosen and [1, 10] in chosen and len(chosen) == 6
     assert len(choose_rewarded(data, starts, 4, 10**6)) == len(starts)
+    with pytest.raises(InputError, match="give recording=FILE"):
+        make(model_path, starts="rewarded")
     with pytest.raises(InputError, match="starts='best': choose from even, rewarded"):
         make(model_path, recording=path, starts="best")
 

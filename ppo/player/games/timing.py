@@ -27,8 +27,8 @@ OwnSkip = Union[
 @dataclass(frozen=True)
 class Timing:
     """`frame_rate`: steps of the environment per second; `is_declared`: whether it is not only assumed. `frame_skip`:
-    the default for it. `reason`: why that is not FRAME_SKIP, for the user. `is_turn_based`: whether a step is a
-    turn."""
+    the default for it. `reason`: why that is not FRAME_SKIP, for the user. `is_turn_based`: whether steps are
+    taken for turns: at most MAX_TURN_RATE a second, or a number as the observation."""
 
     frame_rate: float
     frame_skip: int

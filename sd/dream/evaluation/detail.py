@@ -11,7 +11,7 @@ from dream.evaluation.evaluator import Evaluator
 NUM_BANDS = 8  # of rows, from top to bottom, about equally high
 DETAIL_FRAMES = (1, 4, 8, 16)  # frames into a rollout
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-MIN_LEVELS = 0.05  # detail or motion below it, of 255, has no meaningful ratio: a band of one colour
+MIN_LEVELS = 0.05  # detail below it, of 255, has no meaningful ratio: a band of one colour
 
 
 def evaluate_detail(evaluator: Evaluator, starts: Tensor, generated: Tensor) -> dict:

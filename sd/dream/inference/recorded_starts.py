@@ -20,7 +20,7 @@ def encode_start_states(
     model_path: Path, recording: Path, model: ModelShape, number: int, rewarded: bool = False
 ) -> StartStates:
     """`number` start states of a recording, encoded by the encoder.pt next to the model: evenly spaced, or, with
-    `rewarded`, those with the highest rewards.
+    `rewarded`, those of `choose_rewarded`.
 
     Raises InputError if the recording has other frames or actions than the model, or no rewards to choose by, or the
     encoder is not the model's."""
@@ -57,9 +57,9 @@ def choose_rewarded(data: Trajectories, starts: np.ndarray, length: int, number:
     over the recording: the best one of each of CANDIDATES x number parts of it, and the best `number` of these.
 
     An agent that begins where a random policy mostly is, at a fence, learns to stand still. Raises InputError if the
-    recording has no rewards."""
+    recording has no rewards, or the same everywhere."""
     rewards = read_rewards(data)
-    if rewards is None:
+    if rewards is None or np.ptp(rewards) == 0:
         raise InputError("the recording has no rewards to choose start states by: leave out starts=rewarded")
     sums = np.cumsum(
         np.pad(rewards.astype(np.float64), ((0, 0), (1, 0))), axis=1
@@ -68,4 +68,6 @@ def choose_rewarded(data: Trajectories, starts: np.ndarray, length: int, number:
     returns = sums[rows, t + length] - sums[rows, t]
     parts = np.array_split(np.arange(len(starts)), min(CANDIDATES * number, len(starts)))
     best = np.array([part[np.argmax(returns[part])] for part in parts])
+    # of equal ones, some from everywhere rather than the first
+    best = np.random.default_rng(0).permutation(best)
     return starts[np.sort(best[np.argsort(-returns[best], kind="stable")[:number]])]
