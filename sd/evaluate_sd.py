@@ -227,8 +227,9 @@ def evaluate_frames_and_probes(
 
     parts.run("rollouts", under_recorded_actions)
     given, steps = (evaluator, rollouts["starts"], rollouts["generated"]), config.probe_steps
+    given_latents = (evaluator, rollouts["starts"], rollouts["latents"])
     probe_parts = {
-        "rewards": ("outcome", evaluate_outcome, *given, config.num_next_frames),
+        "rewards": ("outcome", evaluate_outcome, *given_latents, config.num_next_frames),
         "inverse dynamics": ("inverse_dynamics", inverse_dynamics, *given, steps, seed),
         "state probe": ("state_probe", evaluate_state_and_laps, config, *given, agent, seed),
         "two-sample test": (

@@ -20,6 +20,7 @@ from small import (
     save_moving_square,
     save_small_autoencoder,
     small_autoencoder,
+    small_outcome,
     small_unet,
 )
 
@@ -30,7 +31,8 @@ def save_evaluation_files(folder: Path) -> dict:
     Returns the folder, and the options of evaluate_sd.py for these files ("flags").
     """
     _, decoder = save_small_autoencoder(folder)
-    save_checkpoint(model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 1), folder / "model.pt")
+    checkpoint = model_checkpoint(moving_unet(), GAME, fingerprint(decoder), 1, outcome=small_outcome())
+    save_checkpoint(checkpoint, folder / "model.pt")
     starts = np.zeros((12, 40), bool)
     starts[:, 0] = True
     random = np.random.default_rng(0)
@@ -39,7 +41,14 @@ def save_evaluation_files(folder: Path) -> dict:
     meta = json.dumps(
         {"fps": 15, "record_envs": 12, "action_keys": [list(keys) for keys in GAME.action_keys]}
     )
-    arrays = {"episode_starts": starts, "meta": meta, "action_names": np.array(GAME.action_names), **states}
+    rewards = random.normal(size=(12, 40)).astype(np.float32)
+    arrays = {
+        "episode_starts": starts,
+        "rewards": rewards,
+        "meta": meta,
+        "action_names": np.array(GAME.action_names),
+        **states,
+    }
     save_moving_square(folder / "a.npz", arrays, rows=12, steps=40)
     torch.manual_seed(0)
     agent = Agent(AgentConfig(3, GAME.action_names, "Test-v0", 4))

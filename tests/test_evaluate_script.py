@@ -48,6 +48,10 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
         math.isfinite(results["delta_psnr_db"]) and results["state_probe"]["agent_laps"]["num_rollouts"] == 2
     )
     assert set(results["state_probe"]["after_1_s"]) == {"generated", "decoded", "real", "no_motion"}
+    # rewards from real contexts, and from those of generated frames alone, of which a rollout of 20 has 16
+    assert (
+        results["outcome"]["real"]["windows"] == 12 and results["outcome"]["generated"]["windows"] == 4 * 16
+    )
     printed = capsys.readouterr().out
     assert (
         "autoencoder (ceiling)" in printed

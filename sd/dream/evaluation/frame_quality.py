@@ -96,13 +96,15 @@ def evaluate_rollouts(
     """Generates rollouts of `length` frames under the recorded actions of at most `count` held-out windows.
 
     Returns the scores by horizon (frames into the rollout), and tensors for further use: `starts` (M, 2), `generated`
-    uint8 (M, length, 3, H, W), `psnr_curve` (M, length) in dB, and `copy_curve` (M, length), that of repeating the last
-    context frame. ceiling: summary of the autoencoder, as from `evaluate_next_frame`.
+    uint8 (M, length, 3, H, W), its `latents` float16 (M, length, C, h, w), `psnr_curve` (M, length) in dB, and
+    `copy_curve` (M, length), that of repeating the last context frame. ceiling: summary of the autoencoder, as from
+    `evaluate_next_frame`.
     """
     L, device = evaluator.unet.config.context, evaluator.device
     starts = evaluator.windows(evaluator.held_out, L + length, count, f"rollouts of {length} frames")
     actions = evaluator.actions(starts, L + length - 1)
-    generated = evaluator.decode(evaluator.rollout(starts, actions, "rollouts"))
+    latents = evaluator.rollout(starts, actions, "rollouts")
+    generated = evaluator.decode(latents)
     num_episodes = len(np.unique(episode_ids(evaluator.data)[starts[:, 0], starts[:, 1]]))
     psnr_curve, copy_curve, results = [], [], {}
     first = evaluator.real_frames(starts, L - 1, 1)[:, 0]
@@ -116,7 +118,7 @@ def evaluate_rollouts(
         psnr_curve.append(psnr_u8(generated[:, frame - 1], real))
         copy_curve.append(psnr_u8(first, real))
     curves = {"psnr_curve": torch.stack(psnr_curve, dim=1), "copy_curve": torch.stack(copy_curve, dim=1)}
-    return results, {"starts": starts, "generated": generated, **curves}
+    return results, {"starts": starts, "generated": generated, "latents": latents, **curves}
 
 
 def psnr_u8(frames_u8: Tensor, real_u8: Tensor) -> Tensor:
