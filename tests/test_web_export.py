@@ -130,10 +130,18 @@ def test_the_pretrained_page_is_below_40_mb_and_has_the_agent(tmp_path):
 
 def test_a_page_is_replaced_other_files_are_not(exported, tarball, tmp_path):
     model = exported[0]["model_path"]
-    shutil.copytree(exported[1], tmp_path / "site")
-    (tmp_path / "site" / "old.js").write_text("")
-    export(model, tmp_path / "site", tarball)
-    assert not (tmp_path / "site" / "old.js").exists()
+    site = tmp_path / "site"
+    shutil.copytree(exported[1], site)
+    (site / "main.js").write_text("")
+    export(model, site, tarball)
+    assert (site / "main.js").read_text() == (exported[1] / "main.js").read_text()
+    for name in ("CNAME", ".git/config", "model/notes.txt"):
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text("mine")
+        with pytest.raises(InputError, match=f"also holds {name}.*--output-dir"):
+            export(model, site, tarball)
+        assert (site / name).read_text() == "mine"
+        (site / name).unlink()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="--output-dir"):
@@ -198,7 +206,8 @@ def test_without_npm_the_message_says_what_to_do(monkeypatch, tmp_path):
 def test_a_failing_npm_is_reported(monkeypatch, tmp_path):
     """As without a network."""
     npm = tmp_path / "npm"
-    npm.write_text("#!/bin/sh\necho 'npm error ENOTFOUND the registry' >&2\nexit 1\n")
+    npm.write_text("#!/bin/sh\ncase \"$*\" in *--silent*) exit 1;; esac  # npm then says nothing either\n"
+                   "echo 'npm error ENOTFOUND the registry' >&2\nexit 1\n")  # fmt: skip
     npm.chmod(0o755)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(shutil, "which", lambda name: str(npm))

@@ -11,6 +11,7 @@ from dream.common.agent_view import preprocess_frame
 from dream.inference.network_file import load_network
 from dream.inference.torch_backend import TorchBackend
 from dream.inference.world_model_env import WorldModelEnv
+from dream.play.drive import Drive
 from dream.play.keys import action_for_keys, has_gas, key_aliases, lacks_brake, noop_action
 from dream.play.views import push_view
 from pretrained import PRETRAINED, PRETRAINED_FILES, moved_right
@@ -164,7 +165,6 @@ def test_a_pause_freezes_the_picture_and_play_goes_on(browser):
         browser.run("new Promise(done => setTimeout(done, 500))")
         assert browser.driver.get_screenshot_as_png() == before
         browser.press(".")
-        browser.wait_frames(0)
         count = browser.run("page.session.state.numFrames")
         browser.press("p")
         browser.wait(f"page.session.state.numFrames > {count + 1}")
@@ -290,6 +290,112 @@ def test_noise_is_normal_and_depends_on_seed_and_frame(browser):
     assert np.abs(np.bincount(samples, minlength=3) / 3000 - [1 / 3, 2 / 3, 0]).max() < 0.04
 
 
+def test_keys_that_are_pressed_in_a_pause_do_not_act_later(browser):
+    action = "page.site.game.action_names[page.session.state.action]"
+    with browser.held(UP):
+        browser.wait_frames(2)
+    browser.wait(f"{action} === 'nothing'")
+    browser.press("p")
+    browser.wait("page.isPaused")
+    browser.press(LEFT, UP)
+    browser.wait("page.controls.sinceFrame.size === 0")
+    browser.press(".")
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    assert browser.run(action) == "nothing"
+
+
+def test_shortcuts_of_the_browser_stay_its_own(browser):
+    """For the letters that are arrow keys too; a key of a game that uses Ctrl itself is the game's."""
+    code = """[["w", "KeyW"], ["ArrowLeft", "ArrowLeft"], ["r", "KeyR"]].map(([key, code]) => !dispatchEvent(
+        Object.assign(new KeyboardEvent("keydown", { key, code, ctrlKey: true, cancelable: true }))))"""
+    assert browser.run(code) == [False, False, False]
+    assert browser.run("page.controls.held().size") == 0
+    browser.run("(page.controls.keys.push('left ctrl'), null)")
+    try:
+        assert browser.run(code) == [True, True, False]
+        browser.run("(dispatchEvent(new KeyboardEvent('keyup', { key: 'Meta', code: 'MetaLeft' })), null)")
+        assert browser.run("page.controls.held().size") == 0
+    finally:
+        browser.run("(page.controls.keys.pop(), page.controls.releaseAll(), null)")
+
+
+def test_rewinding_lasts_while_one_of_its_keys_is_held(browser):
+    with browser.held("z"):
+        with browser.held("\ue003"):  # Backspace
+            browser.wait("page.isRewinding")
+        assert browser.run("page.isRewinding")
+    browser.wait("!page.isRewinding")
+    # The key's name at its end may be another one, as after Shift or a change of the layout.
+    code = """(["keydown", "keyup"].forEach((kind, i) => dispatchEvent(new KeyboardEvent(
+        kind, { key: "zq"[i], code: "KeyZ" }))), null)"""
+    browser.run(code)
+    assert not browser.run("page.isRewinding")
+
+
+def test_a_focused_button_is_pressed_by_its_keys(browser):
+    focus = "(document.querySelector('[data-command=numbers]').focus(), null)"
+    for key in (SPACE, "\ue007"):  # Enter
+        browser.run(focus)
+        with browser.held(key):
+            pass
+        browser.wait("page.areNumbersShown")
+        assert not browser.run("page.isPaused")
+        browser.run(focus)
+        browser.press(key)
+        browser.wait("!page.areNumbersShown")
+    browser.run("(document.activeElement.blur(), null)")
+    browser.driver.find_element("css selector", "[data-command=numbers]").click()
+    browser.wait("page.areNumbersShown")
+    assert browser.run("document.activeElement === document.body")  # a pointer leaves the keys to the page
+
+
+def test_keys_of_other_alphabets_have_the_letters_of_their_places(browser):
+    code = (
+        """import("./keys.js").then(({ keyName }) => args[0].map(([key, code]) => keyName({ key, code })))"""
+    )
+    keys = [["р", "KeyH"], ["z", "KeyY"], ["ζ", "KeyZ"], ["é", "Digit2"], ["A", "KeyQ"]]  # noqa: RUF001
+    assert browser.run(code, keys) == ["h", "z", "z", "é", "a"]
+
+
+def test_the_time_of_a_drive_is_that_of_moving_frames_of_a_person(browser):
+    """Compared with the window's, on changing and on standing frames."""
+    fps, rng = 10, np.random.default_rng(0)
+    moves = [1] * 25 + [0] * 30 + [1] * 12
+    frames = [rng.integers(256, size=(8, 8, 3), dtype=np.uint8)]
+    for move in moves:
+        frames.append(rng.integers(256, size=(8, 8, 3), dtype=np.uint8) if move else frames[-1])
+    people = [not 5 <= i < 9 for i in range(len(moves))]
+    drive, expected = Drive(fps), []
+    for i, is_person in enumerate(people):
+        drive.add(frames[i], frames[i + 1], is_person, is_noop=False)
+        expected.append([drive.seconds, drive.best_s])
+    drive.pop()
+    expected.append([drive.seconds, drive.best_s])
+    code = """import("./drive.js").then(({ Drive }) => {
+        const [fps, frames, people] = args, drive = new Drive(fps), values = () => [drive.seconds, drive.bestS];
+        const got = people.map((isPerson, i) => (drive.add(frames[i], frames[i + 1], isPerson, false), values()));
+        drive.pop();
+        return [...got, values()]; })"""
+    assert browser.run(code, fps, frames_as_rgba(np.stack(frames)), people) == expected
+
+
+def test_messages_that_stay(opened, server):
+    """An error is not replaced or removed by what is said before or after it."""
+    browser = Browser()
+    try:
+        browser.open(server.url)
+        browser.press("x")
+        browser.run("(page.session.model.frame = () => Promise.reject(new Error('lost')), null)")
+        with pytest.raises(AssertionError, match=r"^stopped: lost; reload the page"), browser.held(UP):
+            browser.wait("false")
+        browser.press("x")
+        browser.run("new Promise(done => setTimeout(done, 4000))")
+        assert browser.run("document.getElementById('message').checkVisibility()")
+        assert "stopped" in browser.run("document.getElementById('message').textContent")
+    finally:
+        browser.close()
+
+
 def test_a_gamepad_drives(browser):
     fake = """(navigator.getGamepads = () => [{ index: 0, axes: [args[0], 0],
         buttons: [{ pressed: true }, ...Array(16).fill({ pressed: false })] }])"""
@@ -324,6 +430,7 @@ def test_the_help_pauses_and_can_be_read(browser):
     with browser.held(UP):
         browser.run("new Promise(done => setTimeout(done, 300))")
     assert browser.run("page.session.state.numFrames") == count
+    assert browser.run("document.activeElement.id") == "help"  # so that it scrolls by PageDown
     browser.press("h")
     browser.wait("!document.getElementById('help').checkVisibility()")
 
@@ -350,6 +457,9 @@ def test_the_page_fits(server, size, touch):
     """Nothing is wider than the page, nothing moves while it loads and plays, and all of it can be read."""
     browser = Browser(size, touch)
     try:
+        if touch:  # as of a phone with rounded corners
+            insets = {"top": 20, "left": 30, "bottom": 20, "right": 30}
+            browser.driver.execute_cdp_cmd("Emulation.setSafeAreaInsetsOverride", {"insets": insets})
         browser.open(server.url)
         W, H = browser.run("[innerWidth, innerHeight]")
         assert list(size) == [W, H]
@@ -406,8 +516,8 @@ def test_fingers_steer_and_the_gas_stays_on(server):
 
 @pytest.mark.parametrize("frames", [150, pytest.param(9000, marks=pytest.mark.long, id="ten minutes")])
 def test_memory_does_not_grow(browser, frames):
-    """A frame that is kept is half a megabyte: the history of 20 s, which is full before the measurement, is shortened
-    here. WEB_FRAMES=N: another number of frames."""
+    """A frame that is kept is 0.15 MB, as in the history, or half a megabyte with its float32 values. The history of
+    20 s, which is full before the measurement, is shortened here. WEB_FRAMES=N: another number of frames."""
     frames = int(os.environ.get("WEB_FRAMES", frames))
     browser.run("(page.session.maxHistory = 10, null)")
     browser.press("\ue004")  # the agent drives

@@ -57,6 +57,12 @@ def find_runtime() -> Path:
         pytest.skip(str(problem))
 
 
+class PageHandlerWithoutHeaders(PageHandler):
+    """As a host that cannot set headers: for tests of the service worker."""
+
+    headers_sent = {"Cache-Control": "no-cache"}  # noqa: RUF012
+
+
 class Server:
     """Serves a page's folder until `close`; `url` is its address."""
 
