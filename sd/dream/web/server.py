@@ -64,7 +64,9 @@ def open_server(folder: Path, port: int, handler: type = PageHandler) -> PageSer
                 raise InputError(f"port {number} needs root: choose a --port from 1024 to 65535") from None
             if getattr(problem, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
                 raise InputError(f"no server at port {number} ({problem}): choose another --port") from None
-    raise InputError(f"ports {port} to {port + PORTS_TRIED - 1} are in use: choose another --port")
+    raise InputError(
+        f"ports {port} to {port + PORTS_TRIED - 1} are in use or not allowed: choose another --port"
+    )
 
 
 def address(server: PageServer) -> str:
