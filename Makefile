@@ -16,7 +16,7 @@ endef
 
 help:
 	@echo "make play        opens the pretrained model in a window (installs 340 MB first)"
-	@echo "make web         exports the pretrained model as a web page and serves it on this machine (needs make setup, npm)"
+	@echo "make web         exports the pretrained model as a web page and serves it on this machine (needs npm; installs everything first, as setup)"
 	@echo "make mine        makes a world model of your own game: GAME=LunarLander-v3, VIDEOS=folder or RECORDING=file.npz,"
 	@echo "                 in 45 minutes on two CPU cores (MINUTES=480: better)"
 	@echo "make setup       installs everything in .venv (6 GB)"

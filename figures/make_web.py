@@ -18,7 +18,7 @@ from web_helpers import Browser, Server  # noqa: E402
 FRAMES, HEIGHT, GAP = 14, 600, 10
 DRIVE = """(page.session.start = 1, page.isWaiting = false, page.controls.gas = true,
     page.controls.holders.set("picture", "left"), page.restart())"""
-FREEZE = """(page.limiter.wait = () => new Promise(() => {}), page.times.reset(), page.longestS = 0, page.draw())"""
+FREEZE = """(page.limiter.wait = () => new Promise(() => {}), page.times.reset(), page.drive.bestS = 0, page.draw())"""
 
 
 def take_picture(url: str, size: tuple[int, int], touch: bool) -> Image.Image:

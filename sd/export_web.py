@@ -17,7 +17,7 @@ from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import check_kind
 from dream.inference.load_networks import find_agent, find_network
 from dream.inference.select_backend import EXPORT_NEEDS, check_checkpoints
-from dream.web.runtime import find_tarball
+from dream.web.runtime import TARBALL, find_tarball
 from dream.web.server import serve
 from dream.web.site_folder import check_is_site_or_new, is_up_to_date
 
@@ -33,11 +33,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help="decoder of train_autoencoder.py (default: decoder.pt next to the model)")  # fmt: skip
     parser.add_argument("--trajectory-path", type=Path, metavar="FILE",
                         help="start states (default: initial_sequence.npz next to the model)")  # fmt: skip
-    parser.add_argument("--agent-path", type=Path, metavar="FILE", help="agent.npz of export_sd.py, who can drive too "
-                        "(default: the one next to the model, or the pretrained one if it fits)")  # fmt: skip
+    parser.add_argument("--agent-path", type=Path, metavar="FILE", help="agent.npz of export_sd.py, the agent "
+                        "that can drive (default: the one next to the model, or the pretrained one if it "
+                        "fits)")  # fmt: skip
     parser.add_argument("--output-dir", type=Path, default=Path("output/site"), metavar="DIR",
                         help="folder of the page; an older page in it is replaced (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--runtime", type=Path, metavar="FILE", help="onnxruntime-web-1.30.0.tgz, for a machine "
+    parser.add_argument("--runtime", type=Path, metavar="FILE", help=f"{TARBALL}, for a machine "
                         "without npm or network (default: npm fetches it once, into the user's cache)")  # fmt: skip
     parser.add_argument("--serve", action="store_true", help="then serve the page on 127.0.0.1, until Ctrl-C; a page "
                         "that is up to date is not exported again")  # fmt: skip
@@ -62,11 +63,8 @@ def main(args: argparse.Namespace) -> None:
                 f"--agent-path {args.agent_path} is a checkpoint: {command} makes the .npz of it"
             )
     check_is_site_or_new(args.output_dir)
-    agent = args.agent_path or default_agent(args.model_path)
-    files = (args.decoder_path, args.model_path, args.trajectory_path, agent)
-    is_there = all(path.is_file() for path in files if path)
-    if not (args.serve and is_there and is_up_to_date(args.output_dir, *files)):
-        export(args, agent)
+    if not (args.serve and is_page_up_to_date(args)):
+        export(args, args.agent_path or default_agent(args.model_path))
         print(f"wrote {args.output_dir}")
     if args.serve:
         serve(args.output_dir, args.port)
@@ -74,6 +72,18 @@ def main(args: argparse.Namespace) -> None:
         print("next: copy the folder to a web server, or " + command_line(
             "sd/export_web.py", "--model-path", args.model_path.as_posix(), "--output-dir",
             args.output_dir.as_posix(), "--serve"))  # fmt: skip
+
+
+def is_page_up_to_date(args: argparse.Namespace) -> bool:
+    """Whether the page was made from these files. Needs no PyTorch: which agent fits the model is not decided anew."""
+    files = (args.decoder_path, args.model_path, args.trajectory_path)
+    if not all(path.is_file() for path in files):
+        return False
+    agent = args.agent_path or find_network(args.model_path, "agent.npz")
+    agents = (agent,) if agent else (PRETRAINED / "agent.npz", None)
+    return any(
+        is_up_to_date(args.output_dir, *files, agent) for agent in agents if agent is None or agent.is_file()
+    )
 
 
 def export(args: argparse.Namespace, agent: Path | None) -> None:

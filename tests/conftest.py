@@ -106,6 +106,37 @@ def web_site(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def server(web_site):
+    """Serves the pretrained model's page."""
+    from web_helpers import Server
+
+    server = Server(web_site)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def opened(server):
+    """A browser with the pretrained model's page."""
+    from web_helpers import Browser
+
+    browser = Browser()
+    browser.open(server.url)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(opened):
+    """The browser, at the first start state, as after loading; without errors in the console at the end."""
+    from web_helpers import restart
+
+    restart(opened, 0)
+    yield opened
+    assert opened.errors() == []
+
+
 @pytest.fixture
 def copied(exported, tmp_path):
     """A copy of `exported` that a test may change."""

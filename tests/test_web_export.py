@@ -130,22 +130,27 @@ def test_the_pretrained_page_is_below_40_mb_and_has_the_agent(tmp_path):
 
 def test_a_page_is_replaced_other_files_are_not(exported, tarball, tmp_path):
     model = exported[0]["model_path"]
-    shutil.copytree(exported[1], tmp_path / "site")
-    (tmp_path / "site" / "old.js").write_text("")
-    export(model, tmp_path / "site", tarball)
-    assert not (tmp_path / "site" / "old.js").exists()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="--output-dir"):
-        export(model, tmp_path / "mine", tarball)
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+    site = tmp_path / "site"
+    shutil.copytree(exported[1], site)
+    (site / "main.js").write_text("")
+    export(model, site, tarball)
+    assert (site / "main.js").stat().st_size
+    for name in ("CNAME", ".git/config", "model/notes.txt"):
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text("mine")
+        with pytest.raises(InputError, match=f"also holds {name}.*--output-dir"):
+            export(model, site, tarball)
+        (site / name).unlink()  # it is still there
+    (site / "site.json").unlink()
+    with pytest.raises(InputError, match="is not an exported page"):
+        export(model, site, tarball)
 
 
 def test_a_page_is_up_to_date_until_a_file_changes(exported, tmp_path):
     paths, folder = exported
-    files = [*paths.values()]
+    files = paths.values()
     assert site_folder.is_up_to_date(folder, *files)
-    assert not site_folder.is_up_to_date(folder, *files[:-1])
+    assert not site_folder.is_up_to_date(folder, *[*files][:-1])
     shutil.copytree(folder, tmp_path / "site")
     (tmp_path / "site" / "main.js").unlink()
     assert not site_folder.is_up_to_date(tmp_path / "site", *files)
@@ -198,7 +203,8 @@ def test_without_npm_the_message_says_what_to_do(monkeypatch, tmp_path):
 def test_a_failing_npm_is_reported(monkeypatch, tmp_path):
     """As without a network."""
     npm = tmp_path / "npm"
-    npm.write_text("#!/bin/sh\necho 'npm error ENOTFOUND the registry' >&2\nexit 1\n")
+    npm.write_text("#!/bin/sh\ncase \"$*\" in *--silent*) exit 1;; esac  # npm then says nothing either\n"
+                   "echo 'npm error ENOTFOUND the registry' >&2\nexit 1\n")  # fmt: skip
     npm.chmod(0o755)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(shutil, "which", lambda name: str(npm))

@@ -8,9 +8,16 @@ import pytest
 from dream.common.game_info import GameInfo
 from dream.common.runs import save_checkpoint
 from dream.models.checkpoints import fingerprint, load_autoencoder_part, model_checkpoint
-from dream.web.server import PageHandlerWithoutHeaders
 from small import save_small_world_model, small_unet
-from web_helpers import SOFTWARE_GPU, UNREADABLE, Browser, Server, find_chromium, find_runtime
+from web_helpers import (
+    SOFTWARE_GPU,
+    UNREADABLE,
+    Browser,
+    PageHandlerWithoutHeaders,
+    Server,
+    find_chromium,
+    find_runtime,
+)
 
 pytestmark = pytest.mark.slow
 UP, TAB, BACKSPACE = "\ue013", "\ue004", "\ue003"  # as Selenium names them
@@ -74,18 +81,80 @@ def test_a_new_export_at_the_same_address_is_shown(web_site, tmp_path):
         browser.wait("page.isOffline")
         text = (folder / "site.json").read_text()
         version = browser.run("page.site.version")
+        others = ["dream", "dream http://elsewhere/ 1", f"dream {server.url}other/ 1"]  # of other pages
+        for name in others:
+            browser.run("caches.open(args[0]).then(() => null)", name)
         (folder / "site.json").write_text(
             text.replace(version, "0123456789abcdef").replace("forward", "ahead")
         )
         browser.open(server.url)
         browser.wait("page.isOffline")
         assert browser.run("page.site.game.action_names")[1] == "ahead"
-        kept = browser.run(
-            "caches.open('dream').then(cache => cache.keys()).then(keys => keys.map(key => key.url))"
-        )
+        assert browser.run("caches.keys()") == [*others, f"dream {server.url} 0123456789abcdef"]
+        kept = browser.run("caches.open((await caches.keys()).at(-1)).then(cache => cache.keys())"
+                           ".then(keys => keys.map(key => key.url))")  # fmt: skip
         assert not [url for url in kept if version in url] and [
             url for url in kept if "0123456789abcdef" in url
         ]
+    finally:
+        browser.close()
+        server.close()
+
+
+def test_an_export_that_is_fetched_in_part_leaves_the_older_one(web_site, tmp_path):
+    """A file of the new one is missing: without the network the page plays as before."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    server, browser = Server(folder), Browser()
+    try:
+        browser.open(server.url)
+        browser.wait("page.isOffline")
+        version = browser.run("page.site.version")
+        text = (folder / "site.json").read_text().replace(version, "0123456789abcdef")
+        (folder / "site.json").write_text(text)
+        (folder / "icon.svg").unlink()
+        browser.open(server.url)
+        assert browser.run("page.site.version") == "0123456789abcdef"
+        browser.wait(
+            "caches.keys().then(names => globalThis.names = names) && globalThis.names?.length === 2"
+        )
+        browser.run("new Promise(done => setTimeout(done, 500))")
+        assert not browser.run("page.isOffline")
+        server.close()
+        browser.open(server.url)
+        assert browser.run("page.site.version") == version
+    finally:
+        browser.close()
+
+
+def test_without_storage_for_the_page_it_plays_on_one_thread(web_site):
+    """As where a user blocks the data of sites."""
+    server, browser = Server(web_site, PageHandlerWithoutHeaders), Browser()
+    try:
+        block = (
+            """Object.defineProperty(window, "sessionStorage", { get() { throw new Error("blocked"); } });"""
+        )
+        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": block})
+        browser.open(server.url)
+        assert not browser.run("crossOriginIsolated")
+        browser.press(UP)
+        browser.wait_frames(1)
+    finally:
+        browser.close()
+        server.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "older"])
+def test_a_module_that_cannot_be_loaded_is_reported(web_site, tmp_path, damage):
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    (folder / "timing.js").unlink()
+    if damage == "older":
+        (folder / "timing.js").write_text("export const OTHER = 1;\n")
+    server, browser = Server(folder), Browser()
+    try:
+        with pytest.raises(AssertionError, match=r"cannot be loaded .*reload"):
+            browser.open(server.url)
     finally:
         browser.close()
         server.close()
@@ -104,6 +173,7 @@ def test_a_missing_file_is_reported(web_site, tmp_path):
         server.close()
 
 
+@pytest.mark.long
 def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
     """The software adapter of WebGPU counts as a GPU here; it takes seconds for a frame."""
     folder = tmp_path / "site"

@@ -57,6 +57,17 @@ def find_runtime() -> Path:
         pytest.skip(str(problem))
 
 
+def frames_as_rgba(frames: np.ndarray) -> list[list[int]]:
+    alpha = np.full((*frames.shape[:3], 1), 255, np.uint8)
+    return np.concatenate([frames, alpha], axis=3).reshape(len(frames), -1).tolist()
+
+
+class PageHandlerWithoutHeaders(PageHandler):
+    """As a host that cannot set headers: for tests of the service worker."""
+
+    headers_sent = {"Cache-Control": "no-cache"}  # noqa: RUF012
+
+
 class Server:
     """Serves a page's folder until `close`; `url` is its address."""
 
@@ -187,3 +198,13 @@ class Browser:
 
     def close(self) -> None:
         self.driver.quit()
+
+
+def restart(browser: Browser, start: int) -> None:
+    browser.run("""(Object.assign(page, { isPaused: false, isSeenShown: false, areNumbersShown: false }),
+        page.session.driver = "you", page.session.seed = 0)""")
+    browser.run(
+        "new Promise(done => page.pending.push(async () => { page.session.start = args[0];"
+        "await page.session.restart(); page.onRestart(); done(); }))",
+        start,
+    )

@@ -8,6 +8,8 @@ const DEAD_ZONE = 0.4; // of a stick, -1 to 1: a released stick is seldom at exa
 // Buttons of the standard gamepad: the D-pad, and Back and Start, which are commands.
 const PAD_ARROWS = { 12: "up", 13: "down", 14: "left", 15: "right" };
 const PAD_COMMANDS = { 8: "restart", 9: "pause" };
+// Flags of an event, and the keys' names without their side.
+const MODIFIERS = { ctrlKey: "ctrl", altKey: "alt", metaKey: "meta" };
 
 /**
  * @typedef {object} Receiver
@@ -33,6 +35,8 @@ export class Controls {
     }
     /** @type {Map<string, string>} key of the game by what holds it: a key's code, a finger, a gamepad's button */
     this.holders = new Map();
+    /** @type {Map<string, string>} command by what holds it: a key's code or a button */
+    this.commandHolders = new Map();
     this.sinceFrame = new Set(); // keys that were pressed since the last frame, held or not
     this.padCommands = new Set(); // buttons of commands that are down
     this.gas = false; // whether the gas button of the touch screen is on
@@ -51,7 +55,27 @@ export class Controls {
 
   releaseAll() {
     this.holders.clear();
-    this.receiver.release("rewind");
+    for (const holder of [...this.commandHolders.keys()]) this.releaseCommand(holder);
+  }
+
+  /**
+   * Calls a command.
+   * @param {string} holder
+   * @param {string} command
+   */
+  pressCommand(holder, command) {
+    this.commandHolders.set(holder, command);
+    this.receiver.command(command);
+  }
+
+  /**
+   * Ends a command that lasts while it is held, unless something else holds it too.
+   * @param {string} holder
+   */
+  releaseCommand(holder) {
+    const command = this.commandHolders.get(holder);
+    this.commandHolders.delete(holder);
+    if (command && ![...this.commandHolders.values()].includes(command)) this.receiver.release(command);
   }
 
   /**
@@ -81,20 +105,34 @@ export class Controls {
     const key = this.aliases[name] ?? name;
     const isGameKey = this.keys.includes(key);
     // The browser's own shortcuts stay its own; Shift+Tab moves the focus.
-    if (!isGameKey && (event.ctrlKey || event.metaKey || event.altKey || (name === "tab" && event.shiftKey))) return;
+    if (this.#isShortcut(event, isGameKey) || (!isGameKey && name === "tab" && event.shiftKey)) return;
+    if (["return", "space"].includes(name) && /** @type {Element} */ (event.target).closest?.("button")) {
+      if (event.repeat) event.preventDefault(); // Enter would press the button again and again
+      return; // it presses the focused button
+    }
     const command = this.commandOfKey[key];
     if (!isGameKey && !command) return;
     event.preventDefault();
     if (event.repeat) return;
-    if (command) this.receiver.command(command);
+    if (command) this.pressCommand(event.code, command);
     else this.#hold(event.code, key);
+  }
+
+  /**
+   * Whether a modifier is held that makes a shortcut of the key: for keys of the game, one that is not of the game too.
+   * @param {KeyboardEvent} event
+   * @param {boolean} isGameKey
+   */
+  #isShortcut(event, isGameKey) {
+    const isOfGame = (name) => ["left", "right"].some((side) => this.keys.includes(`${side} ${name}`));
+    return Object.entries(MODIFIERS).some(([flag, name]) => event[flag] && !(isGameKey && isOfGame(name)));
   }
 
   /** @param {KeyboardEvent} event */
   #onKeyUp(event) {
     this.holders.delete(event.code);
-    const command = this.commandOfKey[keyName(event)];
-    if (command) this.receiver.release(command);
+    this.releaseCommand(event.code);
+    if (event.key === "Meta") this.releaseAll(); // macOS does not report keys that end while it is held
   }
 
   // -- touch -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,23 @@ function text(tag, text, className = "") {
 export const formatTime = (seconds) =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
+let messageTimer = 0;
+
+/**
+ * Shows a message for some seconds; an empty one removes it.
+ * @param {string} message
+ * @param {boolean} [isProblem] it stays, whatever is said later
+ */
+export function say(message, isProblem = false) {
+  const box = element("message");
+  if (box.classList.contains("problem")) return;
+  box.textContent = message;
+  box.classList.toggle("problem", isProblem);
+  box.hidden = !message;
+  clearTimeout(messageTimer);
+  if (!isProblem) messageTimer = setTimeout(() => (box.hidden = true), 2500 + 50 * message.length);
+}
+
 export class Display {
   /** @param {import("./model.js").Site} site */
   constructor(site) {
@@ -34,7 +51,6 @@ export class Display {
     Object.assign(element("picture"), { width: this.width, height: this.height });
     this.picture = element("picture").getContext("2d", { alpha: false });
     this.canTouch = matchMedia("(any-pointer: coarse)").matches;
-    this.messageTimer = 0;
     this.#fillKeys();
   }
 
@@ -72,6 +88,7 @@ export class Display {
         event.preventDefault(); // the focus stays, so that the space key is not the button's
         onButton(name, true);
       });
+      button.addEventListener("mousedown", (event) => event.preventDefault()); // some browsers set the focus here
       for (const kind of ["pointerup", "pointerleave", "pointercancel"]) {
         button.addEventListener(kind, () => onButton(name, false));
       }
@@ -117,6 +134,17 @@ export class Display {
     return row;
   }
 
+  /**
+   * Shows or hides the help. Shown, it has the focus, unless a button has it: PageDown scrolls it.
+   * @param {boolean} visible
+   */
+  showHelp(visible) {
+    const help = element("help");
+    if (help.hidden !== visible) return;
+    help.hidden = !visible;
+    if (visible && document.activeElement === document.body) help.focus();
+  }
+
   /** @param {Uint8ClampedArray} rgba the frame, (H, W, 4) */
   drawFrame(rgba) {
     this.picture.putImageData(new ImageData(rgba, this.width, this.height), 0, 0);
@@ -151,20 +179,6 @@ export class Display {
   }
 
   /**
-   * Shows a message for some seconds; an empty one removes it.
-   * @param {string} message
-   * @param {boolean} [isProblem] it stays
-   */
-  say(message, isProblem = false) {
-    const box = element("message");
-    box.textContent = message;
-    box.classList.toggle("problem", isProblem);
-    box.hidden = !message;
-    clearTimeout(this.messageTimer);
-    if (!isProblem) this.messageTimer = setTimeout(() => (box.hidden = true), 2500 + 50 * message.length);
-  }
-
-  /**
    * Highlights keys, wherever they are drawn.
    * @param {Set<string>} keys
    */
@@ -176,6 +190,7 @@ export class Display {
 
   /**
    * The first row of the bar.
+   * `seconds`: of the person's drive, or of the agent's since the start. `longest`: of all drives of the person.
    * @param {{driver: string, seconds: number, longest: number, slow: string}} status
    */
   showStatus({ driver, seconds, longest, slow }) {

@@ -48,10 +48,6 @@ const LABELS = {
   return: "Enter",
   space: "Space",
   tab: "Tab",
-  up: "▲",
-  left: "◀",
-  down: "▼",
-  right: "▶",
 };
 
 /**
@@ -65,11 +61,13 @@ export function keyName({ code, key, shiftKey }) {
   if (/^F\d+$/.test(code)) return code.toLowerCase();
   // A letter is named as it is printed on the key, whatever the layout; with Shift, a digit by its place.
   if (shiftKey && /^Digit\d$/.test(code)) return code[5];
+  // Cyrillic or Greek keyboards have Latin letters too, at their usual places.
+  if (/^[^\0-\x7f]$/u.test(key) && /^Key[A-Z]$/.test(code)) return code[3].toLowerCase();
   return key.toLowerCase();
 }
 
 /**
- * What is written on a key.
+ * What is written on a key; arrow keys are drawn (key_cap.js).
  * @param {string} key
  * @returns {string}
  */

@@ -6,7 +6,8 @@
 
 import { COMMANDS } from "./commands.js";
 import { Controls } from "./controls.js";
-import { Display, element } from "./display.js";
+import { Display, element, say } from "./display.js";
+import { Drive } from "./drive.js";
 import { keyLabel, keyAliases } from "./keys.js";
 import { Model, loadStarts } from "./model.js";
 import { isolate, keepForOffline } from "./offline.js";
@@ -38,7 +39,7 @@ class Page {
     this.isSeenShown = this.areNumbersShown = false;
     this.stepOnce = false;
     this.numRewound = 0; // frames since the key is held
-    this.longestS = 0; // of all drives
+    this.drive = new Drive(this.site.game.fps);
     this.shownKeys = new Set(); // keys that are highlighted
     this.isOffline = false; // whether the page works without a network
     /** @type {(() => Promise<void>)[]} changes of the session, made between two frames */
@@ -50,7 +51,9 @@ class Page {
   /** Plays until the page is closed. */
   async run() {
     const aliases = Object.keys(keyAliases(this.site.game.action_keys));
-    this.display.fillCommands(this.controls.commandKeys, (name, down) => this.onButton(name, down), aliases.length > 0);
+    const onButton = (name, down) =>
+      down ? this.controls.pressCommand(`button ${name}`, name) : this.controls.releaseCommand(`button ${name}`);
+    this.display.fillCommands(this.controls.commandKeys, onButton, aliases.length > 0);
     this.controls.listen();
     this.controls.listenToTouch(element("stage"), element("touch"));
     await this.session.restart();
@@ -65,6 +68,8 @@ class Page {
       const steps = this.stepOnce || !(this.isPaused || this.isWaiting || this.isHelpShown);
       if (this.isRewinding) this.rewindFrame();
       else if (steps) await this.step();
+      // Keys pressed meanwhile must not act later; only the key that begins the drive does.
+      if (this.isRewinding || (!steps && !(this.isWaiting && !this.isHelpShown))) this.controls.sinceFrame.clear();
       this.draw();
     }
   }
@@ -73,12 +78,15 @@ class Page {
     this.stepOnce = false;
     const held = this.controls.take();
     const began = performance.now();
+    const { driver } = this.session;
     const action = await this.session.chooseAction(held);
-    this.shownKeys = this.session.driver === "you" ? held : new Set(this.site.game.action_keys[action]);
+    this.shownKeys = driver === "you" ? held : new Set(this.site.game.action_keys[action]);
     this.display.light(this.shownKeys); // at once, not when the frame is there
+    const before = this.session.state;
     await this.session.step(action, this.isSeenShown);
     this.times.add(performance.now() - began);
-    if (this.session.driver === "you") this.longestS = Math.max(this.longestS, this.seconds());
+    const isNoop = this.site.game.action_keys[action].length === 0;
+    this.drive.add(before.rgba, this.session.state.rgba, driver === "you", isNoop);
   }
 
   /** Goes back by one frame, by more the longer the key is held. */
@@ -86,28 +94,17 @@ class Page {
     this.numRewound++;
     const speed = 1 + Math.floor(this.numRewound / (this.site.game.fps * REWIND_SPEED_UP_S));
     for (let i = 0; i < Math.min(MAX_REWIND_SPEED, speed); i++) {
-      if (this.session.rewind()) this.isWaiting = false;
+      if (!this.session.rewind()) break;
+      this.isWaiting = false;
+      this.drive.pop();
     }
     this.times.reset();
-  }
-
-  seconds() {
-    return this.session.state.numFrames / this.site.game.fps;
   }
 
   // -- called by the controls ------------------------------------------------------------------------------------
 
   onGameKey() {
     if (!this.isHelpShown) this.isWaiting = false;
-  }
-
-  /**
-   * @param {string} name of a command
-   * @param {boolean} down
-   */
-  onButton(name, down) {
-    if (down) COMMANDS[name].run(this);
-    else COMMANDS[name].release?.(this);
   }
 
   // -- called by the commands ------------------------------------------------------------------------------------
@@ -132,13 +129,14 @@ class Page {
     this.isWaiting = this.session.driver === "you" && this.controls.held().size === 0;
     this.isHelpShown = false;
     this.controls.sinceFrame.clear();
+    this.drive.restart();
     this.times.reset();
   }
 
   cycleDriver() {
     this.session.cycleDriver();
     this.isWaiting = false;
-    this.display.say(`driver: ${this.session.driver}`);
+    say(`driver: ${this.session.driver}`);
   }
 
   togglePause() {
@@ -178,7 +176,7 @@ class Page {
   nextSeed() {
     this.session.seed++;
     if (this.isPaused) this.pending.push(() => this.regenerate());
-    this.display.say(`seed ${this.session.seed}`);
+    say(`seed ${this.session.seed}`);
   }
 
   /** Generates the last frame again, with the current seed. */
@@ -192,7 +190,7 @@ class Page {
       if (document.fullscreenElement) await document.exitFullscreen();
       else await document.documentElement.requestFullscreen();
     } catch (problem) {
-      this.display.say(`no full screen: ${problem.message}`);
+      say(`no full screen: ${problem.message}`);
     }
   }
 
@@ -204,7 +202,7 @@ class Page {
     display.drawFrame(session.state.rgba);
     if (!session.state.numFrames || this.isPaused) this.shownKeys = this.controls.held();
     display.light(this.shownKeys);
-    element("help").hidden = !this.isHelpShown;
+    display.showHelp(this.isHelpShown);
     display.showHint(this.isWaiting && !this.isHelpShown && !this.isRewinding);
     element("paused").hidden = !this.isPaused || this.isHelpShown || this.isRewinding;
     element("rewind-sign").hidden = element("history").hidden = !this.isRewinding || this.isHelpShown;
@@ -216,8 +214,8 @@ class Page {
     const isSlow = rate !== null && !this.isPaused && rate < 0.9 * fps;
     display.showStatus({
       driver: session.driver,
-      seconds: this.seconds(),
-      longest: this.longestS,
+      seconds: session.driver === "you" ? this.drive.seconds : session.state.numFrames / fps,
+      longest: this.drive.bestS,
       slow: isSlow ? `slow: ${Math.round(rate)} of ${fps} frames/s` : "",
     });
     element("numbers").hidden = !this.areNumbersShown;
@@ -253,11 +251,8 @@ async function main() {
   const display = new Display(site);
   const model = new Model(site);
   const label = document.querySelector("#loading span");
-  let received = 0;
-  model.onProgress = (bytes) => {
-    received += bytes;
+  model.onProgress = (received, total) => {
     label.textContent = `loading ${(received / 1e6).toFixed(0)} MB`;
-    const total = site.files["model/weights.bin"] + site.files["runtime/ort-wasm-simd-threaded.wasm.gz"];
     element("loading").style.setProperty("--done", String(Math.min(1, received / total)));
   };
   const options = new URLSearchParams(location.search);
@@ -275,9 +270,8 @@ async function main() {
 
 main().catch((problem) => {
   element("loading").hidden = true;
-  const box = element("message");
-  box.hidden = false;
-  box.className = "box problem";
-  box.textContent = `This page cannot play here: ${problem.message}`;
+  const reason = problem?.message ?? problem;
+  const hasBegun = document.body.classList.contains("ready");
+  say(hasBegun ? `stopped: ${reason}; reload the page` : `This page cannot play here: ${reason}`, true);
   throw problem;
 });

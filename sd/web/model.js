@@ -31,16 +31,16 @@ export class Model {
     this.lastId = 0;
     this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.waiting = new Map();
-    this.onProgress = (/** @type {number} */ _bytes) => {};
+    this.onProgress = (/** @type {number} */ _received, /** @type {number} */ _total) => {}; // bytes
     this.worker.onmessage = ({ data }) => this.#receive(data);
     this.worker.onerror = (event) => this.#fail(event.message || "the worker cannot be loaded");
   }
 
   #receive({ id, result, error, progress }) {
-    if (progress) return this.onProgress(progress);
-    const { resolve, reject } = this.waiting.get(id);
+    if (progress) return this.onProgress(progress.received, progress.total);
+    const call = this.waiting.get(id);
     this.waiting.delete(id);
-    error === undefined ? resolve(result) : reject(new Error(error));
+    error === undefined ? call?.resolve(result) : call?.reject(new Error(error));
   }
 
   /** @param {string} message */

@@ -4,17 +4,19 @@ const RELOADED = "reloaded for threads"; // a mark, so that the page is reloaded
 
 /**
  * Where the host does not send the headers that threads need, the service worker adds them, and the page is loaded
- * again through it. Does nothing where that is not needed or has been tried.
+ * again through it. Does nothing where that is not needed, has been tried or is not possible: it plays on one thread.
  */
 export async function isolate() {
-  if (self.crossOriginIsolated || !navigator.serviceWorker || sessionStorage.getItem(RELOADED)) return;
+  if (self.crossOriginIsolated) return;
   try {
+    // Where a user has blocked the data of sites, even to look at these two may be an error.
+    if (!navigator.serviceWorker || sessionStorage.getItem(RELOADED)) return;
     await navigator.serviceWorker.register("service_worker.js");
     await navigator.serviceWorker.ready;
+    sessionStorage.setItem(RELOADED, "1");
   } catch {
-    return; // it plays on one thread
+    return;
   }
-  sessionStorage.setItem(RELOADED, "1");
   location.reload();
   await new Promise(() => {}); // nothing else happens before that
 }
@@ -26,18 +28,19 @@ export async function isolate() {
  * @returns {Promise<boolean>} whether the page now works without a network
  */
 export async function keepForOffline(site, backend) {
-  if (!navigator.serviceWorker) return false;
   try {
+    if (!navigator.serviceWorker) return false;
     await navigator.serviceWorker.register("service_worker.js");
     const { active } = await navigator.serviceWorker.ready;
     const isNeeded = (name) => backend === "webgpu" || !/webgpu|asyncify/.test(name);
     const isVersioned = (name) => /^(model|runtime)\//.test(name) && !name.endsWith("LICENSE.txt");
     const names = Object.keys(site.files).filter((name) => isNeeded(name) && name !== "service_worker.js");
-    const urls = ["./", "site.json", ...names.map((name) => (isVersioned(name) ? `${name}?v=${site.version}` : name))];
+    const urls = ["./", ...names.map((name) => (isVersioned(name) ? `${name}?v=${site.version}` : name))];
     return await new Promise((resolve) => {
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = ({ data }) => resolve(data);
-      active.postMessage({ keep: urls.map((url) => new URL(url, document.baseURI).href) }, [port2]);
+      const keep = urls.map((url) => new URL(url, document.baseURI).href);
+      active.postMessage({ version: site.version, keep }, [port2]);
     });
   } catch {
     return false; // private windows have no service workers

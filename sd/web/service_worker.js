@@ -1,9 +1,13 @@
 /**
  * Answers the page's requests from the network, and without one from the cache; files that belong to a version (?v=)
  * never change and come from the cache first. Adds the headers that threads need.
+ *
+ * Each version of the page has a cache of its own, named after the place of the page too, because other pages of the
+ * same host share the storage. Its site.json is written last: a cache that has it is complete.
  */
 
-const CACHE = "dream";
+const PREFIX = `dream ${self.registration.scope} `; // of the names of this page's caches; the version follows
+const MARK = new URL("site.json", self.registration.scope).href;
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
@@ -12,6 +16,9 @@ const HEADERS = {
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+/** @param {string} url whether it is that of a file of one version */
+const isVersioned = (url) => new URL(url).searchParams.has("v");
 
 /**
  * The response with HEADERS.
@@ -24,16 +31,41 @@ function withHeaders(response) {
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
 }
 
-/** @param {Request} request */
+/** Names of this page's caches, oldest first. */
+async function ownCaches() {
+  return (await caches.keys()).filter((name) => name.startsWith(PREFIX));
+}
+
+/** The newest complete cache; undefined: there is none. */
+async function completeCache() {
+  for (const name of (await ownCaches()).reverse()) {
+    const cache = await caches.open(name);
+    if (await cache.match(MARK)) return cache;
+  }
+}
+
+/**
+ * A file of one version: from any cache of this page, then from the network.
+ * @param {Request} request
+ */
+async function answerVersioned(request) {
+  for (const name of await ownCaches()) {
+    const kept = await (await caches.open(name)).match(request.url);
+    if (kept) return withHeaders(kept);
+  }
+  return withHeaders(await fetch(request));
+}
+
+/**
+ * Any other file: from the network, and without one from the newest complete cache.
+ * @param {Request} request
+ */
 async function answer(request) {
-  const cache = await caches.open(CACHE);
-  const isVersioned = new URL(request.url).searchParams.has("v");
-  const kept = isVersioned ? await cache.match(request.url) : undefined;
-  if (kept) return withHeaders(kept);
   try {
-    return withHeaders(await fetch(request));
+    // Without no-cache the browser could mix new modules with old ones that the host lets it keep for long.
+    return withHeaders(await fetch(request, { cache: "no-cache" }));
   } catch (problem) {
-    const old = await cache.match(request.url, { ignoreSearch: !isVersioned });
+    const old = await (await completeCache())?.match(request.url, { ignoreSearch: true });
     if (old) return withHeaders(old);
     throw problem;
   }
@@ -42,29 +74,36 @@ async function answer(request) {
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method === "GET" && new URL(request.url).origin === self.location.origin) {
-    event.respondWith(answer(request));
+    event.respondWith(isVersioned(request.url) ? answerVersioned(request) : answer(request));
   }
 });
 
 /**
- * Fetches what is not in the cache yet, and removes what no longer belongs to the page.
+ * Fetches what the cache of a version lacks; when that is complete, removes the older ones.
+ * @param {string} version
  * @param {string[]} urls
  */
-async function keep(urls) {
-  const cache = await caches.open(CACHE);
+async function keep(version, urls) {
+  const name = PREFIX + version;
+  const cache = await caches.open(name);
   for (const url of urls) {
-    const isVersioned = new URL(url).searchParams.has("v");
-    if (!(isVersioned && (await cache.match(url)))) await cache.add(url);
+    if (await cache.match(url)) continue;
+    await cache.add(isVersioned(url) ? url : new Request(url, { cache: "no-cache" }));
   }
-  for (const { url } of await cache.keys()) {
-    if (!urls.includes(url)) await cache.delete(url);
+  if (!(await cache.match(MARK))) {
+    const response = await fetch(MARK, { cache: "no-cache" });
+    if ((await response.clone().json()).version !== version) throw new Error("exported anew meanwhile");
+    await cache.put(MARK, response);
+  }
+  for (const other of await ownCaches()) {
+    if (other !== name) await caches.delete(other);
   }
 }
 
 self.addEventListener("message", (event) => {
   const [port] = event.ports;
   event.waitUntil(
-    keep(event.data.keep).then(
+    keep(event.data.version, event.data.keep).then(
       () => port.postMessage(true),
       () => port.postMessage(false),
     ),

@@ -5,6 +5,7 @@ import { actionForKeys } from "./keys.js";
 import { normal, sampleCategorical } from "./random.js";
 
 const REWIND_SECONDS = 20; // length of the history; a frame of the pretrained model takes 0.15 MB
+const MAX_HISTORY_BYTES = 100e6; // of a model with large frames or latents the history is shorter
 const AGENT_STREAM = 2 ** 30; // of the agent's random numbers, apart from those of the noise
 
 /**
@@ -30,7 +31,7 @@ export class Session {
     this.seed = 0;
     this.drivers = model.site.has_agent ? ["you", "agent"] : ["you"];
     this.driver = "you";
-    this.maxHistory = Math.round(REWIND_SECONDS * this.game.fps);
+    this.maxHistory = maxHistory(model.site);
     /** @type {State[]} */
     this.history = [];
     /** @type {State} */
@@ -121,6 +122,15 @@ export class Session {
     this.seen = {};
     return true;
   }
+}
+
+/**
+ * Frames of the history: of each its colours and its latent are kept.
+ * @param {import("./model.js").Site} site
+ */
+function maxHistory({ frame_shape: [H, W], latent_shape: latent, game }) {
+  const bytes = 4 * (H * W + latent.reduce((a, b) => a * b));
+  return Math.max(1, Math.min(Math.round(REWIND_SECONDS * game.fps), Math.floor(MAX_HISTORY_BYTES / bytes)));
 }
 
 /**

@@ -1,8 +1,11 @@
 /**
  * The worker that runs the graphs with ONNX Runtime Web, so that the page never waits for them.
  *
- * Messages: {id, call, args}; answers: {id, result} or {id, error}. The calls are the functions in CALLS.
+ * Messages: {id, call, args}; answers: {id, result} or {id, error}, and {progress: {received, total}} in bytes while the
+ * files of a backend are fetched. The calls are the functions in CALLS.
  */
+
+import { OBS_SIZE, STACK } from "./agent_view.js";
 
 const TRIAL_FRAMES = 5; // on WebGPU; if they are slow, WebAssembly is used
 const BUILDS = {
@@ -12,7 +15,8 @@ const BUILDS = {
 
 let ort; // the runtime's module
 let site; // site.json
-let sessions; // of the graphs: frame, decode and, if there is an agent, agent
+let sessions = {}; // of the graphs: frame, decode and, if there is an agent, agent
+let progress = { received: 0, total: 0 }; // of the files that are fetched, bytes
 
 /** @param {string} name of a file in the page's folder; the version keeps caches of older exports out */
 const fileUrl = (name) => new URL(`${name}?v=${site.version}`, self.location.href).href;
@@ -33,11 +37,14 @@ async function fetchFile(name) {
     content.set(part.value.subarray(0, room), received);
     received += part.value.length;
     if (received > site.files[name]) break;
-    postMessage({ progress: part.value.length });
+    progress.received += part.value.length;
+    postMessage({ progress });
   }
   if (received < content.length) throw new Error(`${name} is incomplete`);
+  if (received === content.length) return content;
   // A host that decompresses .gz files on the way sends more than the file holds: read it again, whole.
-  return received > content.length ? new Uint8Array(await (await fetch(fileUrl(name))).arrayBuffer()) : content;
+  await reader.cancel();
+  return new Uint8Array(await (await fetch(fileUrl(name))).arrayBuffer());
 }
 
 /**
@@ -74,13 +81,16 @@ async function hasGpu() {
  */
 async function open(backend, threads) {
   const { script, glue, graphs } = BUILDS[backend];
+  const [compressed, weightFile] = [`runtime/${glue}.wasm.gz`, "model/weights.bin"];
   const names = ["frame", "decode"].map((name) => `model/${name}${graphs}`);
+  if (site.has_agent) names.push("model/agent.onnx");
+  const total = [compressed, weightFile, ...names].reduce((sum, name) => sum + site.files[name], 0);
+  progress = { received: 0, total };
   const [module, binary, weights, ...models] = await Promise.all([
     import(fileUrl(`runtime/${script}`)),
-    fetchCompressed(`runtime/${glue}.wasm.gz`),
-    fetchFile("model/weights.bin"),
+    fetchCompressed(compressed),
+    fetchFile(weightFile),
     ...names.map(fetchFile),
-    ...(site.has_agent ? [fetchFile("model/agent.onnx")] : []),
   ]);
   ort = module;
   ort.env.logLevel = "error"; // it warns of operators that stay on the CPU
@@ -89,11 +99,16 @@ async function open(backend, threads) {
   ort.env.wasm.wasmBinary = binary;
   const externalData = [{ path: "weights.bin", data: weights }];
   const options = { executionProviders: [backend], externalData, graphOptimizationLevel: "all", logSeverityLevel: 3 };
-  sessions = {};
   sessions.frame = await ort.InferenceSession.create(models[0], options);
   sessions.decode = await ort.InferenceSession.create(models[1], options);
   // The agent's network is too small for a GPU.
   if (site.has_agent) sessions.agent = await ort.InferenceSession.create(models[2], { executionProviders: ["wasm"] });
+}
+
+/** Frees the memory of the sessions. */
+async function close() {
+  for (const session of Object.values(sessions)) await session.release().catch(() => {});
+  sessions = {};
 }
 
 /**
@@ -135,10 +150,10 @@ const CALLS = {
         await open("webgpu", threads);
         await trialFrame();
         if (wanted.backend || (await isFastEnough())) return { backend: "webgpu", threads };
-        for (const session of Object.values(sessions)) await session.release();
       } catch (problem) {
         if (wanted.backend) throw problem;
       }
+      await close();
     }
     await open("wasm", threads);
     await trialFrame();
@@ -177,7 +192,7 @@ const CALLS = {
    * @returns {Promise<{outputs: Float32Array}>}
    */
   agent({ views }) {
-    return run("agent", { views: { data: views, type: "uint8", dims: [1, 4, 84, 84] } }, ["outputs"]);
+    return run("agent", { views: { data: views, type: "uint8", dims: [1, STACK, OBS_SIZE, OBS_SIZE] } }, ["outputs"]);
   },
 };
 

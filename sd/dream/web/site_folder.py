@@ -18,23 +18,41 @@ def read_site(folder: Path) -> dict | None:
         if path.stat().st_size > MAX_JSON_BYTES:
             return None
         site = json.loads(path.read_text(encoding="utf-8"))
-        return site if isinstance(site, dict) and site.get("kind") == SITE else None
+        is_site = isinstance(site, dict) and site.get("kind") == SITE and isinstance(site.get("files"), dict)
+        return site if is_site else None
     except (OSError, ValueError, RecursionError):
         return None
 
 
 def check_is_site_or_new(folder: Path) -> None:
-    """Raises InputError if `folder` exists and is no page of this program, so that no other files are lost."""
-    if folder.exists() and read_site(folder) is None and (not folder.is_dir() or any(folder.iterdir())):
+    """Raises InputError if `folder` exists and is no page of this program, or holds other files too: all files in it
+    are lost when the page is replaced."""
+    site = read_site(folder)
+    if folder.exists() and site is None and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"{folder} exists and is not an exported page: name another folder with --output-dir"
         )
+    own = {"site.json", *(site or {}).get("files", ())}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if name not in own and (path.is_symlink() or not path.is_dir()):
+            raise InputError(
+                f"{folder} also holds {name}, which is not of the page and would be lost: move it away, or name "
+                "another folder with --output-dir"
+            )
 
 
 def fingerprint(*paths: Path | None) -> str:
-    """SHA-256 in hex digits of the files that a page is made from, with the page's source and these modules."""
+    """SHA-256 in hex digits of the files that a page is made from, with the page's source and the modules that
+    make the graphs."""
     digest = hashlib.sha256()
-    own = [*SOURCE.rglob("*"), *Path(__file__).parent.glob("*.py")]
+    dream = Path(__file__).resolve().parent.parent
+    modules = [
+        *(dream / "web").glob("*.py"),
+        *(dream / "models").glob("*.py"),
+        dream / "inference" / "export.py",
+    ]
+    own = [*SOURCE.rglob("*"), *modules]
     for path in [*(path for path in paths if path), *sorted(path for path in own if path.is_file())]:
         content = path.read_bytes()
         digest.update(f"{len(content)} ".encode() + content)
@@ -44,7 +62,7 @@ def fingerprint(*paths: Path | None) -> str:
 def is_up_to_date(folder: Path, *paths: Path | None) -> bool:
     """Whether `folder` holds a whole page that was made from these files."""
     site = read_site(folder)
-    if site is None or not isinstance(site.get("files"), dict):
+    if site is None:
         return False
     sizes = {
         name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in site["files"]
