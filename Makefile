@@ -12,7 +12,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help setup play web dream mine pretrained test clean
+.PHONY: help setup play web dream mine agents pretrained test clean
 
 help:
 	@echo "make play        opens the pretrained model in a window (installs 340 MB first)"
@@ -21,6 +21,7 @@ help:
 	@echo "                 in 45 minutes on two CPU cores (MINUTES=480: better)"
 	@echo "make setup       installs everything in .venv (6 GB)"
 	@echo "make dream       trains a small model of your own, from game to video, in nine minutes on two CPU cores"
+	@echo "make agents      agents that learn in a model of random play, in 20 races of the real game: 90 minutes on a CPU"
 	@echo "make pretrained  trains everything from scratch and replaces the pretrained models (hours on a CPU)"
 	@echo "make test        lint and all tests"
 	@echo "Another Python: make setup PYTHON=python3.12"
@@ -67,7 +68,7 @@ SD_MINUTES ?= $(if $(BIG_GPU),6,65)
 AE_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
 SD_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3 --flow-pretrain 0.06 --rollout-length 96)
 P = output/pretrained
-resume = $(if $(wildcard $(P)/$(1)/last.pt),--resume)
+continue = $(if $(wildcard $(1)/last.pt),--resume)
 
 pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/sd/.done
 	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
@@ -78,7 +79,7 @@ pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/s
 	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
 $(P)/agent/.done: | setup
-	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --explore-envs 0 --output-dir $(P)/agent $(call resume,agent)
+	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --explore-envs 0 --output-dir $(P)/agent $(call continue,$(P)/agent)
 	touch $@
 
 $(P)/trajectories.npz: $(P)/agent/.done
@@ -88,12 +89,52 @@ $(P)/trajectories.npz: $(P)/agent/.done
 	mv $(P)/new.npz $@
 
 $(P)/autoencoder/.done: $(P)/trajectories.npz
-	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder $(AE_OPTIONS) --max-minutes $(AE_MINUTES) $(call resume,autoencoder)
+	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder $(AE_OPTIONS) --max-minutes $(AE_MINUTES) $(call continue,$(P)/autoencoder)
 	touch $@
 
 $(P)/sd/.done: $(P)/autoencoder/.done
-	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_OPTIONS) --max-minutes $(SD_MINUTES) $(call resume,sd)
+	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_OPTIONS) --max-minutes $(SD_MINUTES) $(call continue,$(P)/sd)
 	touch $@
+
+# Agents that learn in a model of random play, and their rivals, in 20 real races; an hour and a half on two CPU cores.
+# A stopped run continues after the last finished file; rm -rf output/agents starts over. To try it:
+# make agents RANDOM_FRAMES=4000 RANDOM_AE_MINUTES=0.5 RANDOM_MINUTES=1 LEARN_EPOCHS=2 SEEDS=0
+RANDOM_FRAMES ?= 65536
+RANDOM_AE_MINUTES ?= 7
+RANDOM_MINUTES ?= 33
+LEARN_EPOCHS ?= 48
+SEEDS ?= 0 1 2
+A = output/agents
+IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz num_starts=256 starts=rewarded horizon=128 --test-game Mode7Kart-v0
+IN_GAME = --frame-size 56 128
+LEARN = $(PY) ppo/train_ppo.py --n-steps 128 --n-epochs $(LEARN_EPOCHS) --record-envs 0 --explore-envs 0 --video-every 0
+comma := ,
+empty :=
+best = $(subst $(empty) $(empty),$(comma),$(foreach seed,$(SEEDS),$(A)/$(1)_$(seed)/best.pt))
+
+agents: $(A)/cloned.pt $(foreach seed,$(SEEDS),$(A)/model_$(seed)/.done $(A)/game_$(seed)/.done)
+	$(PY) ppo/evaluate_ppo.py --frame-size 56 128 --plot $(A)/returns.png --agent cloned=$(A)/cloned.pt \
+		in-model=$(call best,model) in-game=$(call best,game) pretrained=ppo/pretrained/agent.pt
+
+$(A)/random.npz: | setup
+	$(PY) ppo/record_trajectories.py --policy sticky=5,brief=2,random=1 --frames $(RANDOM_FRAMES) --frame-size 56 128 --seed 4000 --output $@
+
+$(A)/sd/.done: $(A)/random.npz
+	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(A)/autoencoder --max-minutes $(RANDOM_AE_MINUTES) $(call continue,$(A)/autoencoder)
+	$(PY) sd/train_sd.py --trajectories $< --autoencoder-dir $(A)/autoencoder --output-dir $(A)/sd --rollout-length 32 --max-minutes $(RANDOM_MINUTES) $(call continue,$(A)/sd)
+	$(PY) sd/export_sd.py --model-path $(A)/sd/final.pt
+	touch $@
+
+$(A)/model_%/.done: $(A)/sd/.done
+	$(LEARN) $(IN_MODEL) --seed $* --output-dir $(A)/model_$* $(call continue,$(A)/model_$*)
+	touch $@
+
+$(A)/game_%/.done: | setup
+	$(LEARN) $(IN_GAME) --seed $* --output-dir $(A)/game_$* $(call continue,$(A)/game_$*)
+	touch $@
+
+$(A)/cloned.pt: $(A)/random.npz
+	$(PY) ppo/train_cloning.py --trajectories $< --epochs 4 --output $@
 
 test: setup
 	$(PY) -m ruff check .
