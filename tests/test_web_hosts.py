@@ -101,6 +101,25 @@ def test_a_new_export_at_the_same_address_is_shown(web_site, tmp_path):
         server.close()
 
 
+def test_new_modules_are_loaded_from_a_host_that_lets_browsers_keep_them(web_site, tmp_path):
+    class Handler(PageHandlerWithoutHeaders):
+        headers_sent = {"Cache-Control": "max-age=86400"}  # noqa: RUF012
+
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    server, browser = Server(folder, Handler), Browser()
+    try:
+        browser.open(server.url)
+        browser.wait("page.isOffline")
+        with open(folder / "timing.js", "a") as file:
+            file.write("globalThis.isNew = true;\n")
+        browser.open(server.url)
+        assert browser.run("globalThis.isNew")
+    finally:
+        browser.close()
+        server.close()
+
+
 def test_an_export_that_is_fetched_in_part_leaves_the_older_one(web_site, tmp_path):
     """A file of the new one is missing: without the network the page plays as before."""
     folder = tmp_path / "site"

@@ -21,13 +21,14 @@ self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim(
 const isVersioned = (url) => new URL(url).searchParams.has("v");
 
 /**
- * The response with HEADERS.
+ * The response with HEADERS and others.
  * @param {Response} response
+ * @param {Record<string, string>} [others]
  */
-function withHeaders(response) {
+function withHeaders(response, others = {}) {
   if (response.status === 0) return response;
   const headers = new Headers(response.headers);
-  for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
+  for (const [name, value] of Object.entries({ ...HEADERS, ...others })) headers.set(name, value);
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
 }
 
@@ -61,12 +62,14 @@ async function answerVersioned(request) {
  * @param {Request} request
  */
 async function answer(request) {
+  // Without no-cache the browser could mix new modules with old ones that the host lets it keep for long. The header is
+  // for what the browser keeps in memory, between the page and this worker.
+  const noCache = { "Cache-Control": "no-cache" };
   try {
-    // Without no-cache the browser could mix new modules with old ones that the host lets it keep for long.
-    return withHeaders(await fetch(request, { cache: "no-cache" }));
+    return withHeaders(await fetch(request, { cache: "no-cache" }), noCache);
   } catch (problem) {
     const old = await (await completeCache())?.match(request.url, { ignoreSearch: true });
-    if (old) return withHeaders(old);
+    if (old) return withHeaders(old, noCache);
     throw problem;
   }
 }
