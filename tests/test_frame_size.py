@@ -148,6 +148,11 @@ def test_the_built_in_game_has_frames_of_any_size(tmp_path):
     assert again.frame_skip == 1  # as `play_sd.py --real` opens it
 
 
-def test_frames_of_a_turn_based_environment_are_small():
+def test_frames_of_a_turn_based_environment_are_small(tmp_path):
+    """Two environments, of which the first has told the size of all."""
+    path = tmp_path / "a.npz"
+    flags = ["--game", "FrozenLake-v1", "--policy", "random", "--frames", 40, "--n-envs", 2, "--output", path]
+    record_trajectories.main(record_trajectories.parse_args([*map(str, flags)]))
+    assert open_trajectories(path).frames.shape[2:] == (3, 64, 64)
     assert "frames of 256 x 256 are scaled to 64 x 64" in find_game("FrozenLake-v1").describe()
     assert "scaled to 128 x 128" in find_game("FrozenLake-v1", frame_size=(128, 128)).describe()

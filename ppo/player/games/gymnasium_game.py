@@ -117,7 +117,7 @@ def make_game(
     make = partial(
         GymnasiumEnv, name, env_actions, crop, settings=make_settings, game_path=game_path, substeps=substeps
     )
-    notes, period, picture_size, spaces = probe(partial(make, frame_size=frame_size), split or opened)
+    notes, period, picture_size, action_space = probe(partial(make, frame_size=frame_size), split or opened)
     frame_skip = frame_skip or timing.frame_skip
     if max_frames is None:
         # A slow or turn-based game repeats its pictures for other reasons: four turns to the left, for example.
@@ -128,6 +128,7 @@ def make_game(
     if brings_batch and not crop:
         frame_size = frame_size or FULL_SIZE  # as it generates them
     size = resolve_frame_size(frame_size, height, width, timing.is_turn_based)
+    spaces = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8), action_space
     make = partial(
         make, printed_notes=notes, picture_size=picture_size, frame_size=size, max_frames=max_frames
     )
@@ -171,9 +172,9 @@ def make_game(
 
 def probe(
     make: Callable[..., GymnasiumEnv], opened: Tuple[gymnasium.Env, bool]
-) -> Tuple[List[str], int, Tuple[int, int], Tuple[gymnasium.Space, gymnasium.Space]]:
+) -> Tuple[List[str], int, Tuple[int, int], gymnasium.Space]:
     """Plays some frames with the first action. Returns assumptions about the pictures, the period of flicker, height
-    and width of the pictures, and the spaces of observations and actions.
+    and width of the pictures, and the space of actions.
 
     `opened`: of `open_env`; it is closed. Raises InputError if a picture cannot be used.
     """
@@ -202,7 +203,7 @@ def probe(
         if 0 < game.reader.brightest < NEARLY_BLACK:
             notes.append(f"warning: nearly black: the brightest value is {game.reader.brightest} of 255; are "
                          "these numbers of cells, and not colors?")  # fmt: skip
-        return notes, period, game.reader.shape, (game.observation_space, game.action_space)
+        return notes, period, game.reader.shape, game.action_space
     finally:
         game.close()
 
