@@ -12,11 +12,10 @@ from small import save_small_world_model, small_unet
 from web_helpers import (
     SOFTWARE_GPU,
     UNREADABLE,
-    Browser,
     PageHandlerWithoutHeaders,
-    Server,
     find_chromium,
     find_runtime,
+    served,
 )
 
 pytestmark = pytest.mark.slow
@@ -25,8 +24,7 @@ GAME = GameInfo(("nothing", "jump", "run"), ((), ("space",), ("z", "right")), 30
 
 
 def test_it_plays_offline_after_the_first_visit(web_site):
-    server, browser = Server(web_site), Browser()
-    try:
+    with served(web_site) as (server, browser):
         browser.open(server.url)
         browser.wait("page.isOffline")
         server.close()
@@ -37,19 +35,13 @@ def test_it_plays_offline_after_the_first_visit(web_site):
             browser.wait_frames(3)
         browser.press("\ue004")
         browser.wait_frames(2)
-    finally:
-        browser.close()
 
 
 def test_on_a_host_without_headers_the_service_worker_allows_threads(web_site):
-    server, browser = Server(web_site, PageHandlerWithoutHeaders), Browser()
-    try:
+    with served(web_site, PageHandlerWithoutHeaders) as (server, browser):
         browser.open(server.url)
         assert browser.run("crossOriginIsolated")
         assert browser.errors() == []
-    finally:
-        browser.close()
-        server.close()
 
 
 def test_a_host_that_decompresses_files_on_the_way_works(web_site, tmp_path):
@@ -61,22 +53,17 @@ def test_a_host_that_decompresses_files_on_the_way_works(web_site, tmp_path):
                 self.send_header("Content-Encoding", "gzip")
             super().end_headers()
 
-    server, browser = Server(web_site, Handler), Browser()
-    try:
+    with served(web_site, Handler) as (server, browser):
         browser.open(server.url)
         browser.press(UP)
         browser.wait_frames(1)
-    finally:
-        browser.close()
-        server.close()
 
 
 def test_a_new_export_at_the_same_address_is_shown(web_site, tmp_path):
     """The cache must not keep the old one."""
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
-    server, browser = Server(folder), Browser()
-    try:
+    with served(folder) as (server, browser):
         browser.open(server.url)
         browser.wait("page.isOffline")
         text = (folder / "site.json").read_text()
@@ -96,9 +83,6 @@ def test_a_new_export_at_the_same_address_is_shown(web_site, tmp_path):
         assert not [url for url in kept if version in url] and [
             url for url in kept if "0123456789abcdef" in url
         ]
-    finally:
-        browser.close()
-        server.close()
 
 
 def test_new_modules_are_loaded_from_a_host_that_lets_browsers_keep_them(web_site, tmp_path):
@@ -107,25 +91,20 @@ def test_new_modules_are_loaded_from_a_host_that_lets_browsers_keep_them(web_sit
 
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
-    server, browser = Server(folder, Handler), Browser()
-    try:
+    with served(folder, Handler) as (server, browser):
         browser.open(server.url)
         browser.wait("page.isOffline")
         with open(folder / "timing.js", "a") as file:
             file.write("globalThis.isNew = true;\n")
         browser.open(server.url)
         assert browser.run("globalThis.isNew")
-    finally:
-        browser.close()
-        server.close()
 
 
 def test_an_export_that_is_fetched_in_part_leaves_the_older_one(web_site, tmp_path):
     """A file of the new one is missing: without the network the page plays as before."""
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
-    server, browser = Server(folder), Browser()
-    try:
+    with served(folder) as (server, browser):
         browser.open(server.url)
         browser.wait("page.isOffline")
         version = browser.run("page.site.version")
@@ -142,14 +121,11 @@ def test_an_export_that_is_fetched_in_part_leaves_the_older_one(web_site, tmp_pa
         server.close()
         browser.open(server.url)
         assert browser.run("page.site.version") == version
-    finally:
-        browser.close()
 
 
 def test_without_storage_for_the_page_it_plays_on_one_thread(web_site):
     """As where a user blocks the data of sites."""
-    server, browser = Server(web_site, PageHandlerWithoutHeaders), Browser()
-    try:
+    with served(web_site, PageHandlerWithoutHeaders) as (server, browser):
         block = (
             """Object.defineProperty(window, "sessionStorage", { get() { throw new Error("blocked"); } });"""
         )
@@ -158,9 +134,6 @@ def test_without_storage_for_the_page_it_plays_on_one_thread(web_site):
         assert not browser.run("crossOriginIsolated")
         browser.press(UP)
         browser.wait_frames(1)
-    finally:
-        browser.close()
-        server.close()
 
 
 @pytest.mark.parametrize("damage", ["missing", "older"])
@@ -170,26 +143,22 @@ def test_a_module_that_cannot_be_loaded_is_reported(web_site, tmp_path, damage):
     (folder / "timing.js").unlink()
     if damage == "older":
         (folder / "timing.js").write_text("export const OTHER = 1;\n")
-    server, browser = Server(folder), Browser()
-    try:
-        with pytest.raises(AssertionError, match=r"cannot be loaded .*reload"):
-            browser.open(server.url)
-    finally:
-        browser.close()
-        server.close()
+    with (
+        served(folder) as (server, browser),
+        pytest.raises(AssertionError, match=r"cannot be loaded .*reload"),
+    ):
+        browser.open(server.url)
 
 
 def test_a_missing_file_is_reported(web_site, tmp_path):
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
     (folder / "model" / "frame.wasm.onnx").unlink()
-    server, browser = Server(folder), Browser()
-    try:
-        with pytest.raises(AssertionError, match=r"cannot play here: model/frame\.wasm\.onnx.*404"):
-            browser.open(server.url)
-    finally:
-        browser.close()
-        server.close()
+    with (
+        served(folder) as (server, browser),
+        pytest.raises(AssertionError, match=r"cannot play here: model/frame\.wasm\.onnx.*404"),
+    ):
+        browser.open(server.url)
 
 
 @pytest.mark.long
@@ -205,8 +174,7 @@ def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
         chosen, f"{chosen}, triedGpu: self.triedGpu"
     )
     worker.write_text(text)
-    server, browser = Server(folder), Browser(options=SOFTWARE_GPU)
-    try:
+    with served(folder, options=SOFTWARE_GPU) as (server, browser):
         browser.open(server.url)
         if not browser.run("page.session.model.triedGpu"):
             pytest.skip("the software adapter of WebGPU does not start here")
@@ -214,9 +182,6 @@ def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
         browser.press(UP)
         browser.wait_frames(1)
         assert browser.errors() == []
-    finally:
-        browser.close()
-        server.close()
 
 
 # -- another game ----------------------------------------------------------------------------------------------------
@@ -237,8 +202,7 @@ def export_small_page(folder: Path, use_flow: bool) -> Path:
 @pytest.mark.parametrize("use_flow", [True, False])
 def test_another_game_plays_with_its_own_keys(tmp_path, use_flow):
     """Its keys are commands of the page in other games: a command keeps its other key, or has none."""
-    server, browser = Server(export_small_page(tmp_path, use_flow)), Browser()
-    try:
+    with served(export_small_page(tmp_path, use_flow)) as (server, browser):
         browser.open(server.url)
         assert browser.run("page.site.frame_shape") == [32, 48]
         assert browser.run("page.session.drivers") == ["you"]  # the pretrained agent has other actions
@@ -264,14 +228,10 @@ def test_another_game_plays_with_its_own_keys(tmp_path, use_flow):
         browser.wait("document.getElementById('help').checkVisibility()")
         assert browser.run(UNREADABLE) == []
         assert browser.errors() == []
-    finally:
-        browser.close()
-        server.close()
 
 
 def test_other_games_have_buttons_for_their_keys_on_a_touch_screen(tmp_path):
-    server, browser = Server(export_small_page(tmp_path, True)), Browser((360, 640), touch=True)
-    try:
+    with served(export_small_page(tmp_path, True), size=(360, 640), touch=True) as (server, browser):
         browser.open(server.url)
         center = """(box => [box.x + box.width / 2, box.y + box.height / 2])
             (document.querySelector(args[0]).getBoundingClientRect())"""
@@ -281,6 +241,3 @@ def test_other_games_have_buttons_for_their_keys_on_a_touch_screen(tmp_path):
         browser.touch(*(browser.run(center, f"#touch button[data-key={key}]") for key in ("z", "right")))
         browser.wait("page.site.game.action_names[page.session.state.action] === 'run'")
         browser.touch()
-    finally:
-        browser.close()
-        server.close()

@@ -208,3 +208,15 @@ def restart(browser: Browser, start: int) -> None:
         "await page.session.restart(); page.onRestart(); done(); }))",
         start,
     )
+
+
+@contextmanager
+def served(folder: Path, handler: type = PageHandler, **options: object) -> Iterator[tuple[Server, Browser]]:
+    """Serves a page's folder; yields server and browser, which has not opened it yet. options: of the browser. Both are
+    closed at the end; a test may close the server before."""
+    server, browser = Server(folder, handler), Browser(**options)
+    try:
+        yield server, browser
+    finally:
+        browser.close()
+        server.close()
