@@ -74,6 +74,8 @@ def parse_args(argv=None) -> argparse.Namespace:
                        "measured, with --track and --rivals: the real game, where --game is a world model of it")
     group.add_argument("--test-every", type=int, default=5, help=f"epochs between these measurements {default}")
     group.add_argument("--test-episodes", type=int, default=8, help=f"episodes of each {default}")
+    group.add_argument("--keep-every", type=int, default=0,
+                       help=f"keep the agent as agent_EPOCH.pt every so many epochs (0 = never) {default}")
     group.add_argument("--checkpoint-model", metavar="FILE", help="an agent (best.pt) to start from")
     group = parser.add_argument_group("recording")
     group.add_argument("--record-envs", type=int, default=1,
@@ -228,6 +230,8 @@ def train(
         save_checkpoint(
             {"kind": "ppo_run", "must_match": must_match, **times, **state.state_dict()}, run_dir / "last.pt"
         )
+        if args.keep_every > 0 and (epoch + 1) % args.keep_every == 0:
+            save_checkpoint(agent_checkpoint(agent), run_dir / f"agent_{epoch + 1:04d}.pt")
         if save_epoch_video:
             path = run_dir / "videos" / f"epoch_{epoch + 1:04d}.mp4"
             video = stats.rows["frames"][0].transpose(0, 2, 3, 1)  # (T, H, W, 3)
