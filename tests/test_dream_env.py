@@ -101,7 +101,9 @@ def test_noise_on_contexts_changes_frames_and_is_not_kept(model_path):
         for actions in ([1, 2], [0, 1], [2, 2]):
             frames.append(envs.step(actions)[0])
             states.append([state.context.numpy() for state in envs.episodes.states])
-        for before, after in itertools.pairwise(states):  # a frame's latent is the same in the contexts after it
+        for before, after in itertools.pairwise(
+            states
+        ):  # a frame's latent is the same in the contexts after it
             for one, next_one in zip(before, after, strict=True):
                 np.testing.assert_allclose(next_one[:, :-1], one[:, 1:], atol=1e-5)
         return frames

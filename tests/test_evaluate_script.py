@@ -39,7 +39,7 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
     assert one["frames"] == 12 and one["lpips"] is None
     dynamics = results["inverse_dynamics"]
     assert dynamics["clips"] == 20 == sum(one["clips"] for one in dynamics["by_action"].values())  # 4 x 5
-    assert {"accuracy", "decoded", "raw", "perturbed_0.05", "perturbed_0.15"} <= set(
+    assert {"accuracy", "decoded", "raw", "bands", "perturbed_0.05", "perturbed_0.15"} <= set(
         results["classifier_two_sample_test"]
     )
     assert set(results["long_rollouts"]["frechet"]) == {"real", "8", "20"}
@@ -57,6 +57,7 @@ def test_tiny_evaluation(evaluated, tmp_path, monkeypatch, capsys):
         "autoencoder (ceiling)" in printed
         and "two-sample test" in printed
         and "fine detail" in printed
+        and "alone" in printed
         and "seed 0" in printed
     )
     for name in ("drift.png", "film.png", "last_frames.png"):

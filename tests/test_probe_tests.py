@@ -7,6 +7,7 @@ from dream.evaluation.evaluator import Evaluator
 from dream.evaluation.frame_quality import action_sensitivity, evaluate_rollouts
 from dream.evaluation.probe_tests import (
     TRAIN_RATIO,
+    accuracy_by_band,
     c2st_accuracy,
     classifier_two_sample_test,
     inverse_dynamics,
@@ -75,6 +76,17 @@ def test_blurred_frames_are_detected(evaluated):
     is_train, is_moving = torch.arange(24) % 2 == 0, torch.ones(24, dtype=torch.bool)
     results = c2st_accuracy(evaluator, blurred, real, is_train, is_moving, 200, seed=0)
     assert results["accuracy"] > 0.9
+    below = torch.cat([real[..., :16, :], blurred[..., 16:, :]], dim=-2)  # alike above, blurred below
+    by_band = accuracy_by_band(evaluator, below, real, is_train, is_moving, 200, seed=0)
+    assert list(by_band) == ["0-7", "8-15", "16-23", "24-31"]
+    above, under = (
+        max(each["accuracy"] for each in part) for part in np.split(np.array([*by_band.values()]), 2)
+    )
+    assert above == 0.5 and under > 0.8
+    assert (
+        accuracy_by_band(evaluator, below[..., :12, :], real[..., :12, :], is_train, is_moving, 1, seed=0)
+        == {}
+    )
 
 
 def test_action_sensitivity_of_a_model_that_ignores_actions(evaluated):

@@ -35,6 +35,7 @@ def test_tiny_run_of_the_script(tmp_path):
     result = run_command(
         "--n-epochs", 2, "--track", 1, 3, 2, "--rivals", 1, "--video-every", 2, "--output-dir", run,
         "--test-game", "Mode7Kart-v0", "--test-every", 2, "--test-episodes", 1,
+        "--keep-every", 2,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     recording = open_trajectories(run / "trajectories.npz")
@@ -48,6 +49,8 @@ def test_tiny_run_of_the_script(tmp_path):
     tracks = recording.extras["track"]  # environments 0 and 2 (for exploration) of three
     assert (tracks[::2] == 1).all() and (tracks[1::2] == 2).all()
     assert load_agent(run / "best.pt").config.game == "Mode7Kart-v0"
+    assert [path.name for path in run.glob("agent_*")] == ["agent_0002.pt"]
+    assert load_agent(run / "agent_0002.pt").config.game == "Mode7Kart-v0"
     with open(run / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2"]

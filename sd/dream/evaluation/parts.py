@@ -49,7 +49,8 @@ def expected_work(config, only_long: bool, has_agent: bool) -> dict[str, float]:
         "rewards": config.num_next_frames,
         "inverse dynamics": probe + 2 * rollouts * IDM_FRAMES,
         "state probe": 2 * probe + has_agent * config.num_agent_rollouts * config.agent_frames,
-        "two-sample test": 3 * clips + 4 * 6 * probe,
+        "two-sample test": 3 * clips
+        + 5 * 6 * probe,  # the classifiers of the bands take as long as one of all rows
     }
     work = {} if only_long else work
     return {**work, "long rollouts": config.num_long_rollouts * max(config.long_horizons)}

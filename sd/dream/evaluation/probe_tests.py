@@ -29,6 +29,8 @@ TRAIN_FRAMES = 3  # of these, drawn in each training step
 TRAIN_RATIO = 3  # training clips per test clip
 # Positive controls of the two-sample test: noise on each weight tensor, relative to its standard deviation.
 PERTURBATIONS = {"perturbed_0.05": 0.05, "perturbed_0.15": 0.15}
+NUM_BANDS = 4  # of rows, from top to bottom, each of which a classifier sees alone
+MIN_BAND_ROWS = 4  # a probe sees patches of 4 x 4 pixels
 
 
 def inverse_dynamics(
@@ -123,10 +125,11 @@ def classifier_two_sample_test(evaluator: Evaluator, num_clips: int, num_steps: 
 
     Results by kind of comparison: `decoded` (generated against real clips that went through the autoencoder), `raw`
     (against the recorded frames), and the keys of PERTURBATIONS (rollouts of a network with noise on its weights
-    against decoded clips: positive controls, which a useful classifier detects). In each, `accuracy` is over all test
-    clips, `accuracy_moving` over those in which the picture changes, `accuracy_train` over the training clips, and
-    `psnr_db` is the PSNR of the last frame. Still clips are not trained on: a rollout of one repeats its first frame
-    and cannot be distinguished from it. Raises InputError if the episodes are too short or nothing moves.
+    against decoded clips: positive controls, which a useful classifier detects). `bands` has one by the rows that its
+    classifier sees ("0-27"), against decoded clips: it shows where generated clips differ. In each, `accuracy` is over
+    all test clips, `accuracy_moving` over those in which the picture changes, `accuracy_train` over the training clips,
+    `psnr_db` the PSNR of the last frame. Still clips are not trained on: a rollout of one repeats its first frame and
+    cannot be distinguished from it. Raises InputError if the episodes are too short or nothing moves.
     """
     L = evaluator.unet.config.context
     starts = [
@@ -152,6 +155,9 @@ def classifier_two_sample_test(evaluator: Evaluator, num_clips: int, num_steps: 
         results[kind]["psnr_db"] = compare(last, real_last, None, evaluator.device)["psnr"].mean().item()
         if kind == "decoded":
             results["raw"] = c2st_accuracy(evaluator, generated, raw, is_train, is_moving, num_steps, seed)
+            results["bands"] = accuracy_by_band(
+                evaluator, generated, decoded, is_train, is_moving, num_steps, seed
+            )
         del generated, last, real_last  # gigabytes in a full evaluation
     return {
         "accuracy": results["decoded"]["accuracy"],
@@ -202,6 +208,30 @@ def c2st_accuracy(
         "accuracy_moving": correct[:, ~is_train & is_moving].mean().item(),
         "accuracy_train": correct[:, is_train & is_moving].mean().item(),
     }
+
+
+def accuracy_by_band(
+    evaluator: Evaluator,
+    generated: Tensor,
+    real: Tensor,
+    is_train: Tensor,
+    is_moving: Tensor,
+    num_steps: int,
+    seed: int,
+) -> dict[str, dict]:
+    """`c2st_accuracy` of classifiers that see the rows of one band alone, by these rows ("0-27"). Empty if the bands
+    would have less than MIN_BAND_ROWS."""
+    height = real.shape[-2]
+    if height < NUM_BANDS * MIN_BAND_ROWS:
+        return {}
+    results = {}
+    for rows in np.array_split(np.arange(height), NUM_BANDS):
+        part = slice(rows[0], rows[-1] + 1)
+        clips = (each[..., part, :] for each in (generated, real))
+        results[f"{rows[0]}-{rows[-1]}"] = c2st_accuracy(
+            evaluator, *clips, is_train, is_moving, num_steps, seed
+        )
+    return results
 
 
 def perturb_weights(unet: UNet, noise: float, seed: int) -> UNet:

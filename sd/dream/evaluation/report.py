@@ -143,6 +143,8 @@ def probe_table(results: dict) -> Iterator[str]:
             f"    {name:<22} {score['accuracy']:6.1%}, moving clips {score['accuracy_moving']:.1%}   "
             f"(training clips {score['accuracy_train']:.1%}){last_frame}"
         )
+    for rows, score in c2st["bands"].items():
+        yield f"    rows {rows + ' alone':<17} {score['accuracy']:6.1%}, moving clips {score['accuracy_moving']:.1%}"
 
 
 def long_rollout_table(results: dict) -> Iterator[str]:
