@@ -85,7 +85,11 @@ def small_outcome(num_actions: int = 3, seed: int = 0) -> OutcomeModel:
 
 
 def save_small_world_model(
-    folder: Path, num_starts: int = 3, outcome: OutcomeModel | None = None, game: GameInfo = GAME
+    folder: Path,
+    num_starts: int = 3,
+    outcome: OutcomeModel | None = None,
+    game: GameInfo = GAME,
+    warp: str = "bilinear",
 ) -> dict[str, Path]:
     """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model.
 
@@ -93,6 +97,7 @@ def save_small_world_model(
     """
     _, decoder = save_small_autoencoder(folder)
     unet = moving_unet(len(game.action_names))
+    unet.config = replace(unet.config, warp=warp)
     checkpoint = model_checkpoint(unet, game, fingerprint(decoder), 2, outcome=outcome)
     save_checkpoint(checkpoint, folder / "model.pt")
     rng = np.random.default_rng(0)

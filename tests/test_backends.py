@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import export_sd
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from dream.inference.world_model_env import WorldModelEnv
 from dream.models.autoencoder import decode
 from dream.models.rollout import sample_next_latent
 from pretrained import PRETRAINED, PRETRAINED_FILES
-from small import CPU
+from small import CPU, save_small_world_model
 
 ROOT = Path(__file__).resolve().parent.parent
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
@@ -53,6 +55,25 @@ def test_an_exported_model_generates_the_same_frames(exported, runtime, steps):
         )
         states = plain.step(states[0], action, noise), other.step(same, action, noise)
     assert (states[1].rgb != other.init_state(*start_state).rgb).any()
+
+
+def test_a_bicubic_warp_is_exported(tmp_path):
+    paths = save_small_world_model(tmp_path, warp="bicubic")
+    export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))
+    bicubic = TorchBackend(paths["decoder_path"], paths["model_path"], 1, CPU)
+    with np.load(paths["trajectory_path"]) as starts:
+        start_state = starts["frames"][0].astype(np.float32), starts["actions"][0]
+    noise = np.random.default_rng(0).standard_normal(bicubic.latent_shape, dtype=np.float32)
+
+    def second_frame(backend) -> State:
+        return backend.step(backend.init_state(*start_state), 1, noise)
+
+    for runtime in RUNTIMES:
+        other = OnnxBackend(export_dir(paths["model_path"]), runtime, 1)
+        assert psnr_db(second_frame(bicubic), second_frame(other)) > 45
+    expected = second_frame(bicubic)
+    bicubic.unet.config = replace(bicubic.unet.config, warp="bilinear")
+    assert (second_frame(bicubic).rgb != expected.rgb).any()
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])

@@ -15,7 +15,7 @@ from dream.models.checkpoints import (
     load_world_model,
     model_checkpoint,
 )
-from dream.models.flow import FlowNet, photometric_loss, upsample_flow, warp
+from dream.models.flow import INTERPOLATIONS, FlowNet, photometric_loss, upsample_flow, warp
 from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
 from dream.training.losses import FlowTargets
@@ -39,6 +39,17 @@ def test_warp_reads_each_pixel_at_its_flow():
     torch.testing.assert_close(warp(frame, flow)[0, 0, :, 0], torch.tensor([0.0, 0, 4]))
     flow[:, 1] = 0.5
     torch.testing.assert_close(warp(frame, flow)[0, 0, :, 0], torch.tensor([2.0, 6, 8]))
+
+
+def test_a_bicubic_warp_keeps_more_detail():
+    frame = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    flow = torch.full((1, 2, 16, 16), 0.5)
+    blurred, sharper = (warp(frame, flow, interpolation) for interpolation in INTERPOLATIONS)
+    assert blurred.std() < sharper.std() < frame.std()
+    # Half a pixel on: Keys' kernel at a = -0.75 weighs four pixels by -3/32, 19/32, 19/32, -3/32.
+    step = torch.tensor([0.0, 0, 0, 1, 1, 1]).expand(1, 1, 4, 6)
+    warped = warp(step, torch.tensor([0.5, 0.0])[None, :, None, None].expand(1, 2, 4, 6), "bicubic")
+    torch.testing.assert_close(warped[0, 0, 0, 1:4], torch.tensor([-3 / 32, 1 / 2, 1 + 3 / 32]))
 
 
 def test_a_flow_of_nan_gives_frames_of_nan():

@@ -14,7 +14,7 @@ from dream.common.game_info import GameInfo
 from dream.common.limits import MAX_CONTEXT, MAX_STEPS
 from dream.common.runs import load_checkpoint
 from dream.models.autoencoder import AutoencoderConfig, Decoder, Encoder
-from dream.models.flow import GROUP_SIZE
+from dream.models.flow import GROUP_SIZE, INTERPOLATIONS
 from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.models.unet import PREDICTION_TYPES, UNet, UNetConfig
 
@@ -211,7 +211,8 @@ def build(make: Callable[[], Module], weights: dict[str, torch.Tensor]) -> Modul
 def make_unet_config(settings: dict) -> UNetConfig:
     """The settings of a denoiser from a checkpoint. Raises KeyError, TypeError or ValueError if they are invalid."""
     config = make_config(UNetConfig, settings)
-    if config.prediction_type not in PREDICTION_TYPES or not 1 <= len(config.channels) <= 2:
+    names_known = config.prediction_type in PREDICTION_TYPES and config.warp in INTERPOLATIONS
+    if not names_known or not 1 <= len(config.channels) <= 2:
         raise ValueError(f"its settings are {config}")
     return config
 

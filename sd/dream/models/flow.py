@@ -19,6 +19,7 @@ NUM_FREQUENCIES = 5  # of the position features
 FLOW_SCALE = 5.0  # frame pixels that an output of 1.0 stands for
 MAX_FLOW_PX = 100.0  # bound of the flow, and so of its gradient, for contexts of diverged rollouts
 NUM_SCALES = 4  # resolutions of the photometric loss, each half of the one before
+INTERPOLATIONS = ("bilinear", "bicubic")  # of a warp
 
 
 class FlowNet(nn.Module):
@@ -103,17 +104,18 @@ def upsample_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     return upsampled[..., : size[0], : size[1]]
 
 
-def warp(frames: Tensor, flow: Tensor) -> Tensor:
-    """Backward warping: output pixel p is `frames` at p + flow(p), bilinear, with the border repeated outside.
+def warp(frames: Tensor, flow: Tensor, interpolation: str = "bilinear") -> Tensor:
+    """Backward warping: output pixel p is `frames` at p + flow(p), interpolated, with the border repeated outside.
 
-    frames: (B, 3, H, W). flow: (B, 2, H, W), x and y, in pixels. A NaN anywhere in the flow of a frame makes that
-    whole frame NaN.
+    frames: (B, 3, H, W). flow: (B, 2, H, W), x and y, in pixels. interpolation: one of INTERPOLATIONS; "bilinear" is a
+    low-pass filter, "bicubic" (Keys 1981, a = -0.75) keeps more detail and overshoots at edges. A NaN anywhere in the
+    flow of a frame makes that whole frame NaN.
     """
     H, W = frames.shape[-2:]
     y, x = torch.meshgrid(*(torch.arange(n, device=flow.device) + 0.5 for n in (H, W)), indexing="ij")
     grid = torch.stack([(x + flow[:, 0]) * 2 / W - 1, (y + flow[:, 1]) * 2 / H - 1], dim=-1)
     # grid_sample reads out of bounds at NaN and may crash; the sum carries the NaN into the result instead.
-    warped = F.grid_sample(frames, grid.nan_to_num(), padding_mode="border", align_corners=False)
+    warped = F.grid_sample(frames, grid.nan_to_num(), interpolation, "border", align_corners=False)
     return warped + 0 * flow.detach().sum(dim=(1, 2, 3), keepdim=True)
 
 

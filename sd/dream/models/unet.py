@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dream.models.autoencoder import Decoder, Encoder, decode
-from dream.models.flow import GROUP_SIZE, PIXEL_UNSHUFFLE, FlowNet, upsample_flow, warp
+from dream.models.flow import GROUP_SIZE, INTERPOLATIONS, PIXEL_UNSHUFFLE, FlowNet, upsample_flow, warp
 
 # Bound of the elements of a predicted latent. Latents have variance 1 and stay far below it; without a bound, a
 # diverging rollout would grow without limit.
@@ -36,6 +36,7 @@ class UNetConfig:
     change_threshold: float = 0.05  # a sampler setting: see `suppress_small_changes` in rollout.py
     prediction_type: str = "x0"  # "regression": the same network without noise as input (an ablation)
     use_flow: bool = False  # predict a residual on the warped last frame
+    warp: str = "bilinear"  # how the last frame is interpolated: one of INTERPOLATIONS
 
 
 def timestep_embedding(t: Tensor, size: int) -> Tensor:
@@ -81,6 +82,7 @@ class UNet(nn.Module):
         E = config.embedding
         assert E % config.context == 0, "each action of the context gets an equal part of the embedding"
         assert config.prediction_type in PREDICTION_TYPES, config.prediction_type
+        assert config.warp in INTERPOLATIONS, config.warp
         unshuffled = config.latent_channels * PIXEL_UNSHUFFLE**2
         self.action_embedding = nn.Embedding(config.num_actions, E // config.context)
         self.embed = nn.Sequential(nn.Linear(3 * E, E), nn.SiLU(), nn.Linear(E, E), nn.SiLU())
@@ -170,7 +172,8 @@ class UNet(nn.Module):
         encoder, decoder = self.autoencoder
         flow = self.flow(context, actions) if flow is None else flow
         last_frame = decode(decoder, latent) if last_frame is None else last_frame
-        warped = encoder(warp(last_frame, upsample_flow(flow, last_frame.shape[-2:])))
+        flow_px = upsample_flow(flow, last_frame.shape[-2:])
+        warped = encoder(warp(last_frame, flow_px, self.config.warp))
         # Where nothing moves, keep the latent: decoded and encoded again in every frame, it would drift.
         moving = flow.square().sum(dim=1, keepdim=True).sqrt().clamp(max=1)  # (B, 1, h, w), at most one pixel
         return torch.lerp(latent, warped, moving)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from dream.common.limits import MAX_STEPS
-from dream.models.flow import GROUP_SIZE
+from dream.models.flow import GROUP_SIZE, INTERPOLATIONS
 from dream.models.unet import PREDICTION_TYPES
 from dream.training.optimizer import OPTIMIZERS
 
@@ -48,6 +48,9 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
                        help="predict a residual on the warped last frame, not on the last frame (default: --flow)")
     model.add_argument("--prediction-type", choices=PREDICTION_TYPES,
                        help="x0: denoise; regression: predict without any noise input (default: x0)")
+    model.add_argument("--warp", choices=INTERPOLATIONS,
+                       help="how the last frame is interpolated where it is warped; it may differ from that of "
+                       "--init-from (default: bilinear)")
     # fmt: on
 
 

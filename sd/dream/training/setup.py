@@ -69,6 +69,7 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
         "channels": args.channels and tuple(args.channels),
         "prediction_type": args.prediction_type,
         "use_flow": args.flow,
+        "warp": args.warp,
     }
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
@@ -84,6 +85,8 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
             kept = copy_weights(new, unet.state_dict())
             print(f"{source} was trained on another game: {len(kept)} of its weights are learned anew")
             unet, earlier_runs = new, []
+        if args.warp:  # the weights fit any interpolation
+            unet.config = replace(unet.config, warp=args.warp)
     else:
         return UNet(UNetConfig(num_actions=data.num_actions, **{"use_flow": True, **choices})), []
     for name, choice in choices.items():

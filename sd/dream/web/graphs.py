@@ -72,7 +72,7 @@ class WebFrame(nn.Module):
         dx, dy = upsample_flow(flow, (H, W)).unbind(dim=1)
         y, x = torch.meshgrid(torch.arange(H) + 0.5, torch.arange(W) + 0.5, indexing="ij")
         grid = torch.stack([(x + dx) * 2 / W - 1, (y + dy) * 2 / H - 1], dim=-1)
-        warped_frame = F.grid_sample(frame, grid, padding_mode="border", align_corners=False)
+        warped_frame = F.grid_sample(frame, grid, self.unet.config.warp, "border", align_corners=False)
         moving = flow.square().sum(dim=1, keepdim=True).sqrt().clamp(max=1)
         last = context[:, -1]
         return last + moving * (self.encoder(warped_frame) - last), flow, warped_frame
