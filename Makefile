@@ -105,16 +105,18 @@ RANDOM_MINUTES ?= 33
 LEARN_EPOCHS ?= 48
 SEEDS ?= 0 1 2
 A = output/agents
-IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz num_starts=256 starts=rewarded horizon=128 --test-game Mode7Kart-v0
+IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz num_starts=256 starts=rewarded horizon=64
 IN_GAME = --frame-size 56 128
 LEARN = $(PY) ppo/train_ppo.py --n-steps 128 --n-epochs $(LEARN_EPOCHS) --record-envs 0 --explore-envs 0 --video-every 0
 comma := ,
 empty :=
 best = $(subst $(empty) $(empty),$(comma),$(foreach seed,$(SEEDS),$(A)/$(1)_$(seed)/best.pt))
+RACE = $(PY) ppo/evaluate_ppo.py --agent cloned=$(A)/cloned.pt in-model=$(call best,model) in-game=$(call best,game) pretrained=ppo/pretrained/agent.pt
 
 agents: $(A)/cloned.pt $(foreach seed,$(SEEDS),$(A)/model_$(seed)/.done $(A)/game_$(seed)/.done)
-	$(PY) ppo/evaluate_ppo.py --frame-size 56 128 --plot $(A)/returns.png --agent cloned=$(A)/cloned.pt \
-		in-model=$(call best,model) in-game=$(call best,game) pretrained=ppo/pretrained/agent.pt
+	$(RACE) $(IN_GAME) --plot $(A)/returns.png --json $(A)/game.json
+	$(RACE) $(IN_MODEL) --json $(A)/model.json
+	$(PY) ppo/compare_returns.py $(A)/game.json $(A)/model.json
 
 $(A)/random.npz: | setup
 	$(PY) ppo/record_trajectories.py --policy sticky=5,brief=2,random=1 --frames $(RANDOM_FRAMES) --frame-size 56 128 --seed 4000 --output $@
@@ -126,7 +128,7 @@ $(A)/sd/.done: $(A)/random.npz
 	touch $@
 
 $(A)/model_%/.done: $(A)/sd/.done
-	$(LEARN) $(IN_MODEL) --seed $* --output-dir $(A)/model_$* $(call continue,$(A)/model_$*)
+	$(LEARN) $(IN_MODEL) --test-game Mode7Kart-v0 --seed $* --output-dir $(A)/model_$* $(call continue,$(A)/model_$*)
 	touch $@
 
 $(A)/game_%/.done: | setup
