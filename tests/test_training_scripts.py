@@ -219,7 +219,16 @@ def test_a_model_starts_with_the_weights_of_another(trained, tmp_path, small_mod
     for name, weight in loaded.items():
         torch.testing.assert_close(weight, source[name])
     assert any((weight - new[name]).abs().max() > 0.05 for name, weight in loaded.items())
-    flags += ["--output-dir", tmp_path / "c", "--learning-rate", 0.1, "--flow-pretrain", 0, "--warp", "bicubic"]
+    flags += [
+        "--output-dir",
+        tmp_path / "c",
+        "--learning-rate",
+        0.1,
+        "--flow-pretrain",
+        0,
+        "--warp",
+        "bicubic",
+    ]
     run_train_sd(*flags)
     assert load_unet(tmp_path / "c" / "final.pt")[0].config.warp == "bicubic"  # whatever the other had
     weights = load_checkpoint(tmp_path / "c" / "last.pt", "model_run", "")["model"]
