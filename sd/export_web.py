@@ -2,6 +2,7 @@
 
     python sd/export_web.py --model-path output/sd/best.pt --output-dir output/site
     python sd/export_web.py --serve                # exports the pretrained model and serves it on this machine
+    python sd/export_web.py --keys my_keys.txt     # a list of actions that the page can play; each line: up+left 30
 
 The folder holds everything: page, model, start states, and ONNX Runtime Web, which npm fetches at the first export.
 """
@@ -17,6 +18,7 @@ from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import check_kind
 from dream.inference.load_networks import find_agent, find_network
 from dream.inference.select_backend import EXPORT_NEEDS, check_checkpoints
+from dream.play.keys import parse_keys_file
 from dream.web.runtime import TARBALL, find_tarball
 from dream.web.server import serve
 from dream.web.site_folder import check_is_site_or_new, is_up_to_date
@@ -36,6 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--agent-path", type=Path, metavar="FILE", help="agent.npz of export_sd.py, the agent "
                         "that can drive (default: the one next to the model, or the pretrained one if it "
                         "fits)")  # fmt: skip
+    parser.add_argument("--keys", type=Path, metavar="FILE", help="action list that the page can play, as of "
+                        "play_sd.py: a text file of lines such as 'up+left 30' (default: none)")  # fmt: skip
     parser.add_argument("--output-dir", type=Path, default=Path("output/site"), metavar="DIR",
                         help="folder of the page; an older page in it is replaced (default: %(default)s)")  # fmt: skip
     parser.add_argument("--runtime", type=Path, metavar="FILE", help=f"{TARBALL}, for a machine "
@@ -62,38 +66,49 @@ def main(args: argparse.Namespace) -> None:
             raise InputError(
                 f"--agent-path {args.agent_path} is a checkpoint: {command} makes the .npz of it"
             )
+    if args.keys:
+        parse_keys_file(args.keys)  # before the model is loaded
     check_is_site_or_new(args.output_dir)
-    if not (args.serve and is_page_up_to_date(args)):
-        export(args, args.agent_path or default_agent(args.model_path))
+    sources = source_files(args)
+    if not (args.serve and is_up_to_date(args.output_dir, sources)):
+        export(args, sources)
         print(f"wrote {args.output_dir}")
     if args.serve:
         serve(args.output_dir, args.port)
     else:
-        print("next: copy the folder to a web server, or " + command_line(
-            "sd/export_web.py", "--model-path", args.model_path.as_posix(), "--output-dir",
-            args.output_dir.as_posix(), "--serve"))  # fmt: skip
+        options = {"--model-path": args.model_path, "--agent-path": args.agent_path, "--keys": args.keys,
+                   "--output-dir": args.output_dir}  # fmt: skip
+        given = [text for name, path in options.items() if path for text in (name, path.as_posix())]
+        print(
+            f"next: copy the folder to a web server, or {command_line('sd/export_web.py', *given, '--serve')}"
+        )
 
 
-def is_page_up_to_date(args: argparse.Namespace) -> bool:
-    """Whether the page was made from these files. Needs no PyTorch: which agent fits the model is not decided anew."""
-    files = (args.decoder_path, args.model_path, args.trajectory_path)
-    if not all(path.is_file() for path in files):
-        return False
-    agent = args.agent_path or find_network(args.model_path, "agent.npz")
-    agents = (agent,) if agent else (PRETRAINED / "agent.npz", None)
-    return any(
-        is_up_to_date(args.output_dir, *files, agent) for agent in agents if agent is None or agent.is_file()
-    )
+def source_files(args: argparse.Namespace) -> dict[str, Path]:
+    """The files that the page is made from, by their purpose. An agent counts even if it does not fit the model, which
+    is found out with PyTorch."""
+    files = {
+        "decoder": args.decoder_path,
+        "model": args.model_path,
+        "starts": args.trajectory_path,
+        "agent": args.agent_path
+        or find_network(args.model_path, "agent.npz")
+        or find_network(PRETRAINED / "model.pt", "agent.npz"),
+        "keys": args.keys,
+    }
+    return {purpose: path for purpose, path in files.items() if path}
 
 
-def export(args: argparse.Namespace, agent: Path | None) -> None:
+def export(args: argparse.Namespace, sources: dict[str, Path]) -> None:
+    """Writes the page. sources: of `source_files`."""
+    agent = args.agent_path or default_agent(args.model_path)
     with waiting("finding the runtime"):
         tarball = find_tarball(args.runtime)  # first, because it may fail where all else is there
     probe.try_export_packages()  # a crash in this process would be without a word
     try:
         from dream.web.site import export_site
 
-        export_site(args.decoder_path, args.model_path, args.trajectory_path, agent, tarball, args.output_dir)
+        export_site(sources, agent, tarball, args.output_dir)
     except ImportError as problem:
         raise InputError(f"{problem}: to export, pip install {' '.join(EXPORT_NEEDS)}") from None
 

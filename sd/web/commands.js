@@ -9,12 +9,18 @@ import { gameKeys, keyAliases } from "./keys.js";
 /**
  * @typedef {object} Command
  * @property {string[]} keys names as in pygame
- * @property {string} help one line
+ * @property {string | ((site: import("./model.js").Site) => string)} help one line
  * @property {string} [word] of its button in the bar; none: no button
  * @property {(page: any) => void} run
  * @property {(page: any) => void} [release] of a command that lasts while its key is held
  * @property {(site: import("./model.js").Site) => boolean} [exists] whether this game has it
  */
+
+/** @param {import("./model.js").Site} site */
+const otherDrivers = (site) => [
+  ...(site.has_agent ? ["the agent"] : []),
+  ...(site.has_recording ? ["the recording"] : []),
+];
 
 /** @type {Record<string, Command>} */
 export const COMMANDS = {
@@ -29,10 +35,10 @@ export const COMMANDS = {
   },
   driver: {
     keys: ["tab"],
-    help: "the agent plays, or you do",
+    help: (site) => `${otherDrivers(site).join(" or ")} plays, or you do`,
     word: "driver",
     run: (page) => page.cycleDriver(),
-    exists: (site) => site.has_agent,
+    exists: (site) => otherDrivers(site).length > 0,
   },
   pause: { keys: ["p", "space"], help: "pause", word: "pause", run: (page) => page.togglePause() },
   next: { keys: ["n"], help: "next place to start from", word: "place", run: (page) => page.changeStart(1) },
@@ -54,4 +60,15 @@ export function commandKeys(site) {
   const used = new Set([...gameKeys(actionKeys), ...Object.keys(keyAliases(actionKeys))]);
   const entries = Object.entries(COMMANDS).filter(([, { exists }]) => !exists || exists(site));
   return Object.fromEntries(entries.map(([name, { keys }]) => [name, keys.filter((key) => !used.has(key))]));
+}
+
+/**
+ * The help text of a command.
+ * @param {string} name
+ * @param {import("./model.js").Site} site
+ * @returns {string}
+ */
+export function commandHelp(name, site) {
+  const { help } = COMMANDS[name];
+  return typeof help === "string" ? help : help(site);
 }

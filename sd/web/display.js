@@ -2,7 +2,7 @@
 
 import { keyCap } from "./key_cap.js";
 import { ARROWS, gameKeys, hasGas, lacksBrake } from "./keys.js";
-import { COMMANDS } from "./commands.js";
+import { COMMANDS, commandHelp } from "./commands.js";
 
 const MAX_HINT_KEYS = 4; // of the game, before a drive
 const BUTTON_MS = 300; // how long a button is held that is pressed from the keyboard
@@ -81,7 +81,8 @@ export class Display {
     for (const [name, keys] of Object.entries(commandKeys)) {
       const { word } = COMMANDS[name];
       if (!word) continue;
-      const button = Object.assign(document.createElement("button"), { type: "button", title: COMMANDS[name].help });
+      const title = commandHelp(name, this.site);
+      const button = Object.assign(document.createElement("button"), { type: "button", title });
       button.dataset.command = name;
       button.append(...keys.slice(0, 1).map(keyCap), word);
       button.addEventListener("pointerdown", (event) => {
@@ -111,7 +112,7 @@ export class Display {
     element("help").addEventListener("click", () => onButton("help", true));
     const page = this.#helpSection("PAGE");
     for (const [name, keys] of Object.entries(commandKeys)) {
-      if (keys.length) page.append(this.#helpRow(keys, COMMANDS[name].help));
+      if (keys.length) page.append(this.#helpRow(keys, commandHelp(name, this.site)));
     }
     page.append(text("p", this.canTouch ? "Tap here: play on." : "Help again, or a click here: play on."));
   }
@@ -168,7 +169,7 @@ export class Display {
       if (keys.length > 0 && keys.length <= MAX_HINT_KEYS) rows[0].append(...keys.map(keyCap), text("span", verb));
       else rows[0].append(text("span", "press a key of the game"));
       for (const [name, what] of [
-        ["driver", `agent ${verb}s`],
+        ["driver", `${this.site.has_agent ? "agent" : "recording"} ${verb}s`],
         ["help", "help"],
       ]) {
         const key = this.commandKeys[name]?.[0];
@@ -190,7 +191,7 @@ export class Display {
 
   /**
    * The first row of the bar.
-   * `seconds`: of the person's drive, or of the agent's since the start. `longest`: of all drives of the person.
+   * `seconds`: of the person's drive, or of another driver's since the start. `longest`: of all drives of the person.
    * @param {{driver: string, seconds: number, longest: number, slow: string}} status
    */
   showStatus({ driver, seconds, longest, slow }) {

@@ -1,7 +1,7 @@
 /**
  * The page: loads the model, then generates a frame whenever one is due, with the keys that are held.
  *
- * Options in the address, for measurements: ?backend=wasm or webgpu, ?threads=1
+ * Options in the address, for measurements: ?backend=wasm, webgpu, webgpu16 or webgpu32, ?threads=1
  */
 
 import { COMMANDS } from "./commands.js";
@@ -9,7 +9,7 @@ import { Controls } from "./controls.js";
 import { Display, element, say } from "./display.js";
 import { Drive } from "./drive.js";
 import { keyLabel, keyAliases } from "./keys.js";
-import { Model, loadStarts } from "./model.js";
+import { Model, loadRecording, loadStarts } from "./model.js";
 import { isolate, keepForOffline } from "./offline.js";
 import { SeenPanel } from "./seen.js";
 import { Session } from "./session.js";
@@ -65,6 +65,7 @@ class Page {
       await this.limiter.wait();
       this.controls.readGamepads();
       while (this.pending.length) await this.pending.shift()();
+      if (this.session.isAtEnd) this.endRecording();
       const steps = this.stepOnce || !(this.isPaused || this.isWaiting || this.isHelpShown);
       if (this.isRewinding) this.rewindFrame();
       else if (steps) await this.step();
@@ -89,6 +90,13 @@ class Page {
     this.drive.add(before.rgba, this.session.state.rgba, driver === "you", isNoop);
   }
 
+  /** At the end of the recording: the person goes on whose keys are held, or the picture waits for one. */
+  endRecording() {
+    if (this.controls.held().size && !this.isHelpShown) return this.onGameKey();
+    if (!this.isWaiting) say("the recording has ended");
+    this.isWaiting = true;
+  }
+
   /** Goes back by one frame, by more the longer the key is held. */
   rewindFrame() {
     this.numRewound++;
@@ -104,7 +112,9 @@ class Page {
   // -- called by the controls ------------------------------------------------------------------------------------
 
   onGameKey() {
-    if (!this.isHelpShown) this.isWaiting = false;
+    if (this.isHelpShown) return;
+    this.isWaiting = false;
+    if (this.session.isAtEnd) this.session.driver = "you";
   }
 
   // -- called by the commands ------------------------------------------------------------------------------------
@@ -124,7 +134,7 @@ class Page {
     });
   }
 
-  /** Waits for a key, unless one is held or the agent plays. */
+  /** Waits for a key, unless one is held or another driver plays. */
   onRestart() {
     this.isWaiting = this.session.driver === "you" && this.controls.held().size === 0;
     this.isHelpShown = false;
@@ -137,6 +147,8 @@ class Page {
     this.session.cycleDriver();
     this.isWaiting = false;
     say(`driver: ${this.session.driver}`);
+    // A recording that is over when it is chosen begins again.
+    if (this.session.isAtEnd) this.restart();
   }
 
   togglePause() {
@@ -213,7 +225,7 @@ class Page {
     const rate = times.fps();
     const isSlow = rate !== null && !this.isPaused && rate < 0.9 * fps;
     display.showStatus({
-      driver: session.driver,
+      driver: session.isAtEnd ? `${session.driver}: end` : session.driver,
       seconds: session.driver === "you" ? this.drive.seconds : session.state.numFrames / fps,
       longest: this.drive.bestS,
       slow: isSlow ? `slow: ${Math.round(rate)} of ${fps} frames/s` : "",
@@ -256,13 +268,14 @@ async function main() {
     element("loading").style.setProperty("--done", String(Math.min(1, received / total)));
   };
   const options = new URLSearchParams(location.search);
-  const [starts] = await Promise.all([
+  const [starts, recording] = await Promise.all([
     loadStarts(site),
+    loadRecording(site),
     model.load(options.get("backend"), Number(options.get("threads")) || 0),
   ]);
-  const page = new Page(new Session(model, starts), display);
+  const page = new Page(new Session(model, starts, recording), display);
   Object.assign(globalThis, { page }); // for tests, and for the console
-  keepForOffline(site, model.backend).then((isKept) => (page.isOffline = isKept));
+  keepForOffline(site, model.files).then((isKept) => (page.isOffline = isKept));
   const help = page.controls.commandKeys.help[0];
   document.title = `Dream${help ? ` (${keyLabel(help)}: help)` : ""}`;
   await page.run();

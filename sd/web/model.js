@@ -10,16 +10,17 @@
  * @property {[number, number]} frame_shape H, W
  * @property {number} num_starts
  * @property {boolean} has_agent
+ * @property {boolean} has_recording
  * @property {Record<string, number>} files sizes by name
  */
 /** @typedef {{latents: Float32Array[], actions: Int32Array}} Start L latents and actions, oldest first */
 /**
  * @typedef {object} FrameInputs
- * @property {Float32Array} context (L, C, h, w), oldest first
+ * @property {number} number of the new frame, since the start state
+ * @property {number} oldest number of the oldest frame that a rewind can lead to
  * @property {Int32Array} actions (L,); the last one leads to the new frame
- * @property {Float32Array} frame (3, H, W), about 0-1: the last latent decoded
  * @property {Float32Array} noise (C, h, w), where sampling starts
- * @property {string[]} outputs names of those that are wanted
+ * @property {string[]} outputs names of those that are wanted besides the frame
  */
 
 export class Model {
@@ -27,7 +28,10 @@ export class Model {
   constructor(site) {
     this.site = site;
     this.backend = "";
+    this.bits = 32;
     this.threads = 0;
+    /** @type {string[]} names of the files that it was loaded from */
+    this.files = [];
     this.lastId = 0;
     this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.waiting = new Map();
@@ -62,7 +66,8 @@ export class Model {
   }
 
   /**
-   * Loads the graphs. backend and threads: from the address, for measurements; null and 0 for a choice.
+   * Loads the graphs. backend and threads: from the address, for measurements; null and 0 for a choice. backend: how
+   * the name of a variant (backend.js) begins.
    * @param {string | null} backend
    * @param {number} threads
    */
@@ -73,24 +78,31 @@ export class Model {
   /** What runs the model, for people. */
   get name() {
     const threads = `${this.threads} thread${this.threads > 1 ? "s" : ""}`;
-    return this.backend === "webgpu" ? "WebGPU" : `WebAssembly, ${threads}`;
+    return this.backend === "webgpu" ? `WebGPU, float${this.bits}` : `WebAssembly, ${threads}`;
   }
 
   /**
-   * @param {Float32Array} latent
-   * @returns {Promise<Float32Array>} the frame, (3, H, W), about 0-1
+   * Begins a drive at a start state.
+   * @param {Start} start
+   * @returns {Promise<Uint8ClampedArray>} its frame, (H, W, 4)
    */
-  async decode(latent) {
-    return (await this.#call("decode", { latent })).rgb;
+  async begin({ latents }) {
+    return (await this.#call("begin", { latents })).rgba;
   }
 
   /**
-   * The next frame: outputs by name, of those of sd/dream/web/graphs.py that are wanted and that the model has.
+   * The next frame, rgba, and of the outputs of sd/dream/web/graphs.py those that are wanted and that the model has.
+   * After a rewind the frames that were taken back are lost.
    * @param {FrameInputs} inputs
-   * @returns {Promise<Record<string, Float32Array>>}
+   * @returns {Promise<Record<string, Float32Array> & {rgba: Uint8ClampedArray}>}
    */
   frame(inputs) {
     return this.#call("frame", inputs);
+  }
+
+  /** How many latents the worker holds, and how many of them on the GPU. */
+  memory() {
+    return this.#call("memory", {});
   }
 
   /**
@@ -117,4 +129,21 @@ export async function loadStarts(site) {
     latents: Array.from({ length: L }, (_, l) => new Float32Array(buffer, 4 * (k * L + l) * size, size)),
     actions: new Int32Array(buffer, 4 * (K * L * size + k * L), L),
   }));
+}
+
+/**
+ * Reads the recorded list of actions.
+ * @param {Site} site
+ * @returns {Promise<Int32Array>} an action for each frame; none if there is no recording
+ */
+export async function loadRecording(site) {
+  if (!site.has_recording) return new Int32Array();
+  const response = await fetch(`model/recording.bin?v=${site.version}`);
+  if (!response.ok) throw new Error(`the recording: the server answers ${response.status}`);
+  const runs = new Int32Array(await response.arrayBuffer());
+  let length = 0;
+  for (let i = 1; i < runs.length; i += 2) length += runs[i];
+  const actions = new Int32Array(length);
+  for (let i = 0, end = 0; i < runs.length; i += 2) actions.fill(runs[i], end, (end += runs[i + 1]));
+  return actions;
 }

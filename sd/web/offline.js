@@ -24,17 +24,18 @@ export async function isolate() {
 /**
  * Keeps all files of the page that this browser needs.
  * @param {import("./model.js").Site} site
- * @param {string} backend
+ * @param {string[]} ownFiles names of those that this browser's backend needs; those of others are not kept
  * @returns {Promise<boolean>} whether the page now works without a network
  */
-export async function keepForOffline(site, backend) {
+export async function keepForOffline(site, ownFiles) {
   try {
     if (!navigator.serviceWorker) return false;
     await navigator.serviceWorker.register("service_worker.js");
     const { active } = await navigator.serviceWorker.ready;
-    const isNeeded = (name) => backend === "webgpu" || !/webgpu|asyncify/.test(name);
-    const isVersioned = (name) => /^(model|runtime)\//.test(name) && !name.endsWith("LICENSE.txt");
-    const names = Object.keys(site.files).filter((name) => isNeeded(name) && name !== "service_worker.js");
+    const isVersioned = (name) => /^(model|runtime)\//.test(name);
+    const needed = new Set([...ownFiles, "model/starts.bin", "model/recording.bin"]);
+    const isNeeded = (name) => (isVersioned(name) ? needed.has(name) : name !== "service_worker.js");
+    const names = Object.keys(site.files).filter(isNeeded);
     const urls = ["./", ...names.map((name) => (isVersioned(name) ? `${name}?v=${site.version}` : name))];
     return await new Promise((resolve) => {
       const { port1, port2 } = new MessageChannel();

@@ -82,7 +82,8 @@ self.addEventListener("fetch", (event) => {
 });
 
 /**
- * Fetches what the cache of a version lacks; when that is complete, removes the older ones.
+ * Fetches what the cache of a version lacks; when that is complete, removes the older ones, and the files of a backend
+ * that the browser used before.
  * @param {string} version
  * @param {string[]} urls
  */
@@ -97,6 +98,9 @@ async function keep(version, urls) {
     const response = await fetch(MARK, { cache: "no-cache" });
     if ((await response.clone().json()).version !== version) throw new Error("exported anew meanwhile");
     await cache.put(MARK, response);
+  }
+  for (const { url } of await cache.keys()) {
+    if (url !== MARK && !urls.includes(url)) await cache.delete(url);
   }
   for (const other of await ownCaches()) {
     if (other !== name) await caches.delete(other);

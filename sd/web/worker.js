@@ -1,62 +1,27 @@
 /**
- * The worker that runs the graphs with ONNX Runtime Web, so that the page never waits for them.
+ * The worker that runs the graphs with ONNX Runtime Web, so that the page never waits for them. It also holds the latents
+ * of the drive, which on WebGPU stay on the GPU.
  *
  * Messages: {id, call, args}; answers: {id, result} or {id, error}, and {progress: {received, total}} in bytes while the
- * files of a backend are fetched. The calls are the functions in CALLS.
+ * files of a backend are fetched. The calls are the functions in CALLS; they run one after the other.
  */
 
 import { OBS_SIZE, STACK } from "./agent_view.js";
+import { Backend, VARIANTS, findGpu } from "./backend.js";
+import { Files } from "./files.js";
+import { Latents } from "./latents.js";
 
 const TRIAL_FRAMES = 5; // on WebGPU; if they are slow, WebAssembly is used
-const BUILDS = {
-  wasm: { script: "ort.wasm.min.mjs", glue: "ort-wasm-simd-threaded", graphs: ".wasm.onnx" },
-  webgpu: { script: "ort.webgpu.min.mjs", glue: "ort-wasm-simd-threaded.asyncify", graphs: ".onnx" },
-};
+const MIN_PSNR_DB = 40; // between a frame of a backend and that of the model; in float16 it is 56
+const CHECK_FILE = "model/check.bin";
 
-let ort; // the runtime's module
 let site; // site.json
-let sessions = {}; // of the graphs: frame, decode and, if there is an agent, agent
-let progress = { received: 0, total: 0 }; // of the files that are fetched, bytes
-
-/** @param {string} name of a file in the page's folder; the version keeps caches of older exports out */
-const fileUrl = (name) => new URL(`${name}?v=${site.version}`, self.location.href).href;
-
-/**
- * Fetches a file; reports its progress.
- * @param {string} name
- * @returns {Promise<Uint8Array>}
- */
-async function fetchFile(name) {
-  const response = await fetch(fileUrl(name));
-  if (!response.ok) throw new Error(`${name}: the server answers ${response.status}`);
-  const content = new Uint8Array(site.files[name]);
-  const reader = response.body.getReader();
-  let received = 0;
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    const room = content.length - received;
-    content.set(part.value.subarray(0, room), received);
-    received += part.value.length;
-    if (received > site.files[name]) break;
-    progress.received += part.value.length;
-    postMessage({ progress });
-  }
-  if (received < content.length) throw new Error(`${name} is incomplete`);
-  if (received === content.length) return content;
-  // A host that decompresses .gz files on the way sends more than the file holds: read it again, whole.
-  await reader.cancel();
-  return new Uint8Array(await (await fetch(fileUrl(name))).arrayBuffer());
-}
-
-/**
- * Fetches a compressed file, which some hosts decompress on the way.
- * @param {string} name
- * @returns {Promise<ArrayBuffer>}
- */
-async function fetchCompressed(name) {
-  const content = await fetchFile(name);
-  if (content[0] !== 0x1f || content[1] !== 0x8b) return content.buffer;
-  return new Response(new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
-}
+/** @type {Files} */
+let files;
+/** @type {Backend} */
+let backend;
+/** @type {Latents} */
+let latents;
 
 /** Threads for WebAssembly: more than four wait for each other longer than they compute. */
 function threadCount(wanted) {
@@ -66,124 +31,143 @@ function threadCount(wanted) {
 }
 
 /**
- * Whether the browser has WebGPU on a real GPU: a software adapter is slower than WebAssembly.
- * @returns {Promise<boolean>}
+ * The variants to try, in this order.
+ * @param {string | null} wanted how the name of a variant begins; null: those that are fast here
  */
-async function hasGpu() {
-  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
+async function candidates(wanted) {
+  const gpu = await findGpu();
+  return VARIANTS.filter(({ name, backend: kind, bits, graphs }) => {
+    if (wanted && !name.startsWith(wanted)) return false;
+    if (kind === "wasm") return true;
+    const hasHalf = gpu?.hasHalf && `model/frame${graphs}` in site.files;
+    return (wanted || gpu?.isReal) && (bits === 32 || hasHalf);
+  });
 }
 
 /**
- * Loads runtime and graphs.
- * @param {"wasm" | "webgpu"} backend
+ * Opens a variant and generates a frame, which compiles what is compiled late.
+ * @param {import("./backend.js").Variant} variant
  * @param {number} threads
  */
-async function open(backend, threads) {
-  const { script, glue, graphs } = BUILDS[backend];
-  const [compressed, weightFile] = [`runtime/${glue}.wasm.gz`, "model/weights.bin"];
-  const names = ["frame", "decode"].map((name) => `model/${name}${graphs}`);
-  if (site.has_agent) names.push("model/agent.onnx");
-  const total = [compressed, weightFile, ...names].reduce((sum, name) => sum + site.files[name], 0);
-  progress = { received: 0, total };
-  const [module, binary, weights, ...models] = await Promise.all([
-    import(fileUrl(`runtime/${script}`)),
-    fetchCompressed(compressed),
-    fetchFile(weightFile),
-    ...names.map(fetchFile),
-  ]);
-  ort = module;
-  ort.env.logLevel = "error"; // it warns of operators that stay on the CPU
-  ort.env.wasm.numThreads = threads;
-  ort.env.wasm.wasmPaths = { mjs: fileUrl(`runtime/${glue}.mjs`) };
-  ort.env.wasm.wasmBinary = binary;
-  const externalData = [{ path: "weights.bin", data: weights }];
-  const options = { executionProviders: [backend], externalData, graphOptimizationLevel: "all", logSeverityLevel: 3 };
-  sessions.frame = await ort.InferenceSession.create(models[0], options);
-  sessions.decode = await ort.InferenceSession.create(models[1], options);
-  // The agent's network is too small for a GPU.
-  if (site.has_agent) sessions.agent = await ort.InferenceSession.create(models[2], { executionProviders: ["wasm"] });
-}
-
-/** Frees the memory of the sessions. */
-async function close() {
-  for (const session of Object.values(sessions)) await session.release().catch(() => {});
-  sessions = {};
+async function open(variant, threads) {
+  backend = new Backend(site, variant);
+  latents = new Latents(site.context);
+  files.expect([...backend.files, CHECK_FILE]);
+  const [check] = await Promise.all([files.fetch(CHECK_FILE), backend.open(files, threads)]);
+  await checkFrame(check);
 }
 
 /**
- * Runs a graph; of its outputs only the wanted ones are returned, as arrays.
- * @param {string} name
- * @param {Record<string, {data: any, type: string, dims: number[]}>} inputs
- * @param {string[]} outputs
- * @returns {Promise<Record<string, Float32Array>>}
+ * Throws an error unless the backend generates the frame of the model: drivers of GPUs have faults.
+ * @param {Uint8Array} check see sd/dream/web/site.py
  */
-async function run(name, inputs, outputs) {
-  const session = sessions[name];
-  const feeds = {};
-  for (const each of session.inputNames) {
-    const { data, type, dims } = inputs[each];
-    feeds[each] = new ort.Tensor(type, data, dims);
-  }
-  const wanted = outputs.filter((output) => session.outputNames.includes(output));
-  const results = await session.run(feeds, wanted);
-  const arrays = {};
-  for (const output of wanted) {
-    arrays[output] = (await results[output].getData()).slice();
-    results[output].dispose();
-  }
-  return arrays;
+async function checkFrame(check) {
+  const size = latentSize();
+  const { context: L } = site;
+  const start = Array.from({ length: L }, (_, i) => new Float32Array(check.buffer, 4 * i * size, size));
+  const actions = new Int32Array(check.buffer, 4 * L * size, L);
+  const expected = check.subarray(4 * L * (size + 1));
+  await CALLS.begin({ latents: start });
+  const { rgba } = await trialFrame(1, actions);
+  let sum = 0;
+  expected.forEach((level, i) => (sum += (level - rgba[i + Math.floor(i / 3)]) ** 2));
+  const psnr = -10 * Math.log10(sum / expected.length / 255 ** 2);
+  if (!(psnr >= MIN_PSNR_DB)) throw new Error(`${backend.variant.name} generates other frames (${psnr.toFixed(0)} dB)`);
 }
+
+/**
+ * @param {number} number
+ * @param {Int32Array} actions (L,)
+ */
+function trialFrame(number, actions) {
+  return CALLS.frame({ number, oldest: number - 1, actions, noise: new Float32Array(latentSize()), outputs: [] });
+}
+
+const latentSize = () => site.latent_shape.reduce((a, b) => a * b);
+
+/** Whether most of some frames take less time than a frame of the game. */
+async function isFastEnough() {
+  const times = [];
+  for (let i = 0; i < TRIAL_FRAMES; i++) {
+    const began = performance.now();
+    await trialFrame(i + 2, new Int32Array(site.context)); // the first one is that of `checkFrame`
+    times.push(performance.now() - began);
+  }
+  return times.sort((a, b) => a - b)[TRIAL_FRAMES >> 1] < 1000 / site.game.fps;
+}
+
+/** @param {any} tensor int32 (H, W), see pack_rgba in sd/dream/web/graphs.py */
+function toBytes(tensor) {
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  return new Uint8ClampedArray(buffer, byteOffset, byteLength);
+}
+
+/** The frame of a latent: tensors rgb and rgba. */
+const decode = (latent) => backend.run("decode", { latent }, ["rgb", "rgba"]);
 
 const CALLS = {
   /**
-   * Loads the model in the fastest backend and generates a frame, which compiles what is compiled late.
-   * backend and threads: null and 0 for a choice.
-   * @param {{site: object, backend: string | null, threads: number}} wanted
-   * @returns {Promise<{backend: string, threads: number}>}
+   * Loads the model in the fastest backend. backend and threads: null and 0 for a choice.
+   * @param {{site: import("./model.js").Site, backend: string | null, threads: number}} wanted
+   * @returns {Promise<{backend: string, bits: number, threads: number, files: string[]}>} files: that it needs
    */
   async load(wanted) {
     site = wanted.site;
+    files = new Files(site, (progress) => postMessage({ progress }));
     const threads = threadCount(wanted.threads);
-    if (wanted.backend === "webgpu" || (!wanted.backend && (await hasGpu()))) {
+    let problem = new Error(`no backend ${wanted.backend} in this browser`);
+    let isSlow = false;
+    for (const variant of await candidates(wanted.backend)) {
+      const { backend: kind, bits } = variant;
+      if (isSlow && kind === "webgpu") continue;
       try {
-        await open("webgpu", threads);
-        await trialFrame();
-        if (wanted.backend || (await isFastEnough())) return { backend: "webgpu", threads };
-      } catch (problem) {
-        if (wanted.backend) throw problem;
+        await open(variant, threads);
+        isSlow = kind === "webgpu" && !wanted.backend && !(await isFastEnough());
+        if (!isSlow) return { backend: kind, bits, threads, files: [...backend.files, CHECK_FILE] };
+      } catch (each) {
+        problem = each;
       }
-      await close();
+      latents.restart([]);
+      await backend.close();
     }
-    await open("wasm", threads);
-    await trialFrame();
-    return { backend: "wasm", threads };
+    throw problem;
   },
 
   /**
-   * The frame of a latent.
-   * @param {{latent: Float32Array}} inputs
-   * @returns {Promise<{rgb: Float32Array}>}
+   * Begins a drive at a start state.
+   * @param {{latents: Float32Array[]}} start L latents, oldest first
+   * @returns {Promise<{rgba: Uint8ClampedArray}>} its frame, (H, W, 4)
    */
-  decode({ latent }) {
-    return run("decode", { latent: { data: latent, type: "float32", dims: [1, ...site.latent_shape] } }, ["rgb"]);
+  async begin({ latents: arrays }) {
+    const dims = [1, ...site.latent_shape];
+    latents.restart(arrays.map((data) => backend.tensor("float32", data, dims)));
+    const { rgb, rgba } = await decode(latents.before(1).at(-1));
+    latents.setFrame(0, rgb);
+    return { rgba: toBytes(rgba) };
   },
 
   /**
    * The next frame.
    * @param {import("./model.js").FrameInputs} inputs
-   * @returns {Promise<Record<string, Float32Array>>}
+   * @returns {Promise<Record<string, Float32Array> & {rgba: Uint8ClampedArray}>}
    */
-  frame({ context, actions, frame, noise, outputs }) {
-    const L = site.context;
+  async frame({ number, oldest, actions, noise, outputs }) {
+    const context = latents.before(number);
+    // After a rewind the last latent is decoded again.
+    if (!latents.decoded(number - 1)) latents.setFrame(number - 1, (await decode(context.at(-1))).rgb);
     const inputs = {
-      context: { data: context, type: "float32", dims: [1, L, ...site.latent_shape] },
       // On WebGPU 64-bit numbers stay on the CPU; of 32-bit ones a result would be read back within the frame.
-      actions: { data: BigInt64Array.from(actions, BigInt), type: "int64", dims: [1, L] },
-      frame: { data: frame, type: "float32", dims: [1, 3, ...site.frame_shape] },
-      noise: { data: noise, type: "float32", dims: [1, ...site.latent_shape] },
+      actions: backend.tensor("int64", BigInt64Array.from(actions, BigInt), [1, site.context]),
+      frame: latents.decoded(number - 1),
+      noise: backend.tensor("float32", noise, [1, ...site.latent_shape]),
+      ...Object.fromEntries(context.map((latent, i) => [`latent${i}`, latent])),
     };
-    return run("frame", inputs, outputs);
+    const results = await backend.run("frame", inputs, ["latent", "rgb", "rgba", ...outputs]);
+    const { latent, rgb, rgba, ...others } = results;
+    latents.add(number, latent, oldest);
+    latents.setFrame(number, rgb);
+    const arrays = Object.fromEntries(Object.entries(others).map(([name, { data }]) => [name, data]));
+    return { rgba: toBytes(rgba), ...arrays };
   },
 
   /**
@@ -191,34 +175,20 @@ const CALLS = {
    * @param {{views: Uint8Array}} inputs (STACK, OBS_SIZE, OBS_SIZE)
    * @returns {Promise<{outputs: Float32Array}>}
    */
-  agent({ views }) {
-    return run("agent", { views: { data: views, type: "uint8", dims: [1, STACK, OBS_SIZE, OBS_SIZE] } }, ["outputs"]);
+  async agent({ views }) {
+    const inputs = { views: backend.tensor("uint8", views, [1, STACK, OBS_SIZE, OBS_SIZE]) };
+    return { outputs: (await backend.run("agent", inputs, ["outputs"])).outputs.data };
+  },
+
+  /** How many latents are held, and how many of them on the GPU: for tests. */
+  async memory() {
+    const tensors = [...latents.tensors.values()];
+    return { count: tensors.length, onGpu: tensors.filter(({ location }) => location === "gpu-buffer").length };
   },
 };
 
-/** Generates a frame from zeros; returns its time in ms. */
-async function trialFrame() {
-  const size = site.latent_shape.reduce((a, b) => a * b);
-  const [H, W] = site.frame_shape;
-  const began = performance.now();
-  await CALLS.frame({
-    context: new Float32Array(site.context * size),
-    actions: new Int32Array(site.context),
-    frame: new Float32Array(3 * H * W),
-    noise: new Float32Array(size),
-    outputs: ["latent", "rgb"],
-  });
-  return performance.now() - began;
-}
-
-/** Whether most of some frames take less time than a frame of the game. */
-async function isFastEnough() {
-  const times = [];
-  for (let i = 0; i < TRIAL_FRAMES; i++) times.push(await trialFrame());
-  return times.sort((a, b) => a - b)[TRIAL_FRAMES >> 1] < 1000 / site.game.fps;
-}
-
-self.onmessage = async ({ data: { id, call, args } }) => {
+/** Carries out a call and sends its answer. */
+async function answer({ id, call, args }) {
   try {
     const result = await CALLS[call](args);
     const buffers = Object.values(result).flatMap((value) => (ArrayBuffer.isView(value) ? [value.buffer] : []));
@@ -226,4 +196,7 @@ self.onmessage = async ({ data: { id, call, args } }) => {
   } catch (problem) {
     postMessage({ id, error: String(problem?.message ?? problem) });
   }
-};
+}
+
+let queue = Promise.resolve(); // the runtime runs one graph at a time
+self.onmessage = ({ data }) => (queue = queue.then(() => answer(data)));

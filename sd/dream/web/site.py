@@ -2,13 +2,18 @@
 
     index.html, *.js, style.css    copies of sd/web/
     site.json                      the game, the shapes, names and sizes of the other files
-    model/                         the graphs (graphs.py), weights.bin, starts.bin, agent.onnx if there is an agent
+    model/                         the graphs (graphs.py), weights.bin, starts.bin, check.bin, agent.onnx if there is an
+                                   agent, recording.bin if there is a recording
     runtime/                       ONNX Runtime Web (runtime.py)
 
-starts.bin: latents float32 (K, L, C, h, w), then actions int32 (K, L), little-endian.
+All numbers are little-endian:
+    starts.bin      latents float32 (K, L, C, h, w), then actions int32 (K, L)
+    check.bin       latents float32 (L, C, h, w), actions int32 (L), and the next frame without noise, uint8 (H, W, 3)
+    recording.bin   runs of an action, int32 (R, 2): its number, and for how many frames
 """
 
 import hashlib
+import itertools
 import json
 import shutil
 from dataclasses import asdict
@@ -25,8 +30,10 @@ from dream.data.start_states import StartStates, load_start_states
 from dream.inference.export import make_tmp_folder, replace_folder, to_half_weights
 from dream.inference.network_file import read_network
 from dream.inference.torch_backend import TorchBackend
+from dream.play.keys import read_keys_file
 from dream.web import runtime
-from dream.web.graphs import trace_graphs
+from dream.web.graphs import input_names, trace_graphs
+from dream.web.half import half_graph
 from dream.web.site_folder import SITE, SOURCE, check_is_site_or_new, fingerprint
 from dream.web.weights import WeightFile
 from dream.web.winograd import winograd_convs
@@ -38,21 +45,23 @@ FRAME_SIZES = {
     'width="256" height="112"': 'width="{width}" height="{height}"',
 }
 MIN_PSNR_DB = 45.0  # between a frame of the page's graphs and of the model
+VARIANTS = ("", ".half", ".wasm")  # of the graphs: for WebGPU, for WebGPU with float16, for WebAssembly
 
 
-def export_site(
-    decoder: Path, model: Path, starts: Path, agent: Path | None, tarball: Path, folder: Path
-) -> None:
+def export_site(sources: dict[str, Path], agent: Path | None, tarball: Path, folder: Path) -> None:
     """Writes the page into `folder`, in place of one that it holds.
 
-    decoder, model: checkpoints. starts: an initial_sequence.npz. agent: an agent.npz, or None. tarball: the package of
-    the runtime (runtime.find_tarball). Raises InputError if a file is missing or damaged, does not fit the
+    sources: what it is made from: checkpoints "decoder" and "model"; "starts", an initial_sequence.npz; perhaps "keys",
+    a key file (read_keys_file); others count for `is_up_to_date` alone. agent: an agent.npz, or None. tarball: the
+    package of the runtime (runtime.find_tarball). Raises InputError if a file is missing or damaged, does not fit the
     model, or the page would be too large, ImportError if one of EXPORT_NEEDS (select_backend.py) is not installed."""
     check_no_file_above(folder)
     check_is_site_or_new(folder)
-    backend = TorchBackend(decoder, model, None, torch.device("cpu"))
-    states = load_start_states(starts, backend)
+    backend = TorchBackend(sources["decoder"], sources["model"], None, torch.device("cpu"))
+    states = load_start_states(sources["starts"], backend)
     graph = read_agent(agent, backend.game.action_names) if agent else None
+    keys, game = sources.get("keys"), backend.game
+    recording = read_keys_file(keys, game.action_names, game.action_keys) if keys else []
     tmp_folder = make_tmp_folder(folder.resolve())
     try:
         shutil.copytree(SOURCE, tmp_folder, dirs_exist_ok=True)
@@ -63,17 +72,20 @@ def export_site(
             check_graphs(backend, states, tmp_folder / "model")
         write_frame_size(tmp_folder / "index.html", *backend.frame_shape)
         write_starts(states, tmp_folder / "model" / "starts.bin")
+        write_check(backend, states, tmp_folder / "model" / "check.bin")
         if graph:
             (tmp_folder / "model" / "agent.onnx").write_bytes(graph)
+        if recording:
+            write_recording(recording, tmp_folder / "model" / "recording.bin")
         with waiting("writing the runtime"):
             runtime.write_runtime(tarball, tmp_folder / "runtime")
-        source = fingerprint(decoder, model, starts, agent)
-        write_site_json(backend, len(states), bool(graph), source, tmp_folder)
+        write_site_json(backend, len(states), bool(graph), bool(recording), fingerprint(sources), tmp_folder)
         size = sum(path.stat().st_size for path in tmp_folder.rglob("*") if path.is_file())
         if size > MAX_BYTES:
+            sizes = f"{size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}"
             raise InputError(
-                f"the page would take {size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}: {model} is too large for a "
-                "web page, train a smaller one (--channels)"
+                f"the page would take {sizes}: {sources['model']} is too large for a web page, train a smaller one "
+                "(--channels)"
             )
         replace_folder(tmp_folder, folder.resolve())
     finally:
@@ -88,39 +100,67 @@ def read_agent(path: Path, action_names: tuple[str, ...]) -> bytes:
 
 
 def write_graphs(backend: TorchBackend, folder: Path) -> None:
-    """Writes each graph twice: as it is, for WebGPU, and with Winograd convolutions, for WebAssembly."""
+    """Writes each graph three times: as it is, for WebGPU; in float16, for a GPU that has it; and with Winograd
+    convolutions, for WebAssembly. They share the weights."""
     weights = WeightFile("weights.bin")
     for name, model in trace_graphs(backend.unet, backend.decoder, backend.steps).items():
-        for suffix, variant in (("", model), (".wasm", winograd_convs(model))):
-            variant = to_half_weights(variant)
+        for suffix, rewrite in zip(VARIANTS, (copy_model, half_graph, winograd_convs), strict=True):
+            variant = to_half_weights(rewrite(model))
             weights.move_weights(variant)
             (folder / f"{name}{suffix}.onnx").write_bytes(variant.SerializeToString())
     weights.save(folder)
 
 
-def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> None:
-    """Raises InputError unless the graphs in `folder` generate the frame of `backend` after a start state."""
-    import onnxruntime
+def copy_model(model):
+    """A copy of an onnx.ModelProto."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return copy
 
+
+def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> None:
+    """Raises InputError unless the graphs in `folder` generate the frame of `backend` after a start state. Those in
+    float16 are removed if they do not: numbers of this model are too large for it, and WebGPU uses float32."""
     noise = np.random.default_rng(0).standard_normal(backend.latent_shape, dtype=np.float32)
-    latents, actions = states.latents[0], states.actions[0].copy()
-    expected = backend.step(backend.init_state(latents, actions), int(actions[-1]), noise).rgb
-    for suffix in ("", ".wasm"):
-        decode, frame = (
-            onnxruntime.InferenceSession(folder / f"{name}{suffix}.onnx", providers=["CPUExecutionProvider"])
-            for name in ("decode", "frame")
-        )
-        (last,) = decode.run(None, {"latent": latents[None, -1]})
-        feeds = {"context": latents[None], "actions": actions[None], "frame": last,
-                 "noise": noise[None]}  # fmt: skip
-        names = {each.name for each in frame.get_inputs()}
-        (rgb,) = frame.run(["rgb"], {name: values for name, values in feeds.items() if name in names})
-        difference = rgb[0].transpose(1, 2, 0).clip(0, 1) - expected / 255
+    expected = first_frame(backend, states, noise)
+    for suffix in VARIANTS:
+        difference = first_web_frame(states, noise, folder, suffix) - expected / 255
         psnr_db = -10 * np.log10(np.mean(difference**2) + 1e-12)
-        if not psnr_db >= MIN_PSNR_DB:
+        if psnr_db >= MIN_PSNR_DB:
+            continue
+        if suffix != ".half":
             raise InputError(
                 f"the page would generate other frames than the model (PSNR {psnr_db:.0f} dB): not written"
             )
+        for path in folder.glob("*.half.onnx"):
+            path.unlink()
+
+
+def first_frame(backend: TorchBackend, states: StartStates, noise: np.ndarray) -> np.ndarray:
+    """The frame after the first start state, uint8 (H, W, 3). noise: float32 (C, h, w)."""
+    latents, actions = states.latents[0], states.actions[0].copy()
+    return backend.step(backend.init_state(latents, actions), int(actions[-1]), noise).rgb
+
+
+def first_web_frame(states: StartStates, noise: np.ndarray, folder: Path, suffix: str) -> np.ndarray:
+    """The same of a variant of the page's graphs, in native ONNX Runtime: float32 (H, W, 3), 0-1."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of constants that it does not compute in advance
+    decode, frame = (
+        onnxruntime.InferenceSession(
+            folder / f"{name}{suffix}.onnx", options, providers=["CPUExecutionProvider"]
+        )
+        for name in ("decode", "frame")
+    )
+    latents = states.latents[0]
+    (last,) = decode.run(["rgb"], {"latent": latents[None, -1]})
+    values = (states.actions[0][None], last, noise[None], *(latent[None] for latent in latents))
+    feeds = dict(zip(input_names(len(latents)), values, strict=True))
+    names = {each.name for each in frame.get_inputs()}
+    (rgb,) = frame.run(["rgb"], {name: values for name, values in feeds.items() if name in names})
+    return rgb[0].transpose(1, 2, 0).clip(0, 1)
 
 
 def write_frame_size(path: Path, height: int, width: int) -> None:
@@ -136,8 +176,21 @@ def write_starts(states: StartStates, path: Path) -> None:
     path.write_bytes(states.latents.astype("<f4").tobytes() + states.actions.astype("<i4").tobytes())
 
 
+def write_check(backend: TorchBackend, states: StartStates, path: Path) -> None:
+    """Writes a frame of the model, with which the page compares that of a browser's backend."""
+    frame = first_frame(backend, states, np.zeros(backend.latent_shape, np.float32))
+    latents, actions = states.latents[0].astype("<f4"), states.actions[0].astype("<i4")
+    path.write_bytes(latents.tobytes() + actions.tobytes() + frame.tobytes())
+
+
+def write_recording(actions: list[int], path: Path) -> None:
+    """Writes a list of actions, one per frame."""
+    runs = [(action, len([*run])) for action, run in itertools.groupby(actions)]
+    path.write_bytes(np.array(runs, "<i4").tobytes())
+
+
 def write_site_json(
-    backend: TorchBackend, num_starts: int, has_agent: bool, source: str, folder: Path
+    backend: TorchBackend, num_starts: int, has_agent: bool, has_recording: bool, source: str, folder: Path
 ) -> None:
     """Writes site.json. `version` changes with every file; the service worker's cache has its name."""
     game = asdict(backend.game)
@@ -155,6 +208,7 @@ def write_site_json(
         "frame_shape": backend.frame_shape,
         "num_starts": num_starts,
         "has_agent": has_agent,
+        "has_recording": has_recording,
         "runtime": runtime.PACKAGE,
         "files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
     }

@@ -42,9 +42,9 @@ def check_is_site_or_new(folder: Path) -> None:
             )
 
 
-def fingerprint(*paths: Path | None) -> str:
-    """SHA-256 in hex digits of the files that a page is made from, with the page's source and the modules that
-    make the graphs."""
+def fingerprint(sources: dict[str, Path]) -> str:
+    """SHA-256 in hex digits of the files that a page is made from, by their purpose, with the page's source and the
+    modules that make the graphs."""
     digest = hashlib.sha256()
     dream = Path(__file__).resolve().parent.parent
     modules = [
@@ -52,19 +52,19 @@ def fingerprint(*paths: Path | None) -> str:
         *(dream / "models").glob("*.py"),
         dream / "inference" / "export.py",
     ]
-    own = [*SOURCE.rglob("*"), *modules]
-    for path in [*(path for path in paths if path), *sorted(path for path in own if path.is_file())]:
+    own = sorted(path for path in (*SOURCE.rglob("*"), *modules) if path.is_file())
+    for purpose, path in (*sources.items(), *(("", path) for path in own)):
         content = path.read_bytes()
-        digest.update(f"{len(content)} ".encode() + content)
+        digest.update(f"{purpose} {len(content)} ".encode() + content)
     return digest.hexdigest()
 
 
-def is_up_to_date(folder: Path, *paths: Path | None) -> bool:
-    """Whether `folder` holds a whole page that was made from these files."""
+def is_up_to_date(folder: Path, sources: dict[str, Path]) -> bool:
+    """Whether `folder` holds a whole page that was made from these files. Needs no PyTorch."""
     site = read_site(folder)
-    if site is None:
+    if site is None or not all(path.is_file() for path in sources.values()):
         return False
     sizes = {
         name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in site["files"]
     }
-    return sizes == site["files"] and site.get("source") == fingerprint(*paths)
+    return sizes == site["files"] and site.get("source") == fingerprint(sources)
