@@ -21,7 +21,6 @@ from dream.common.errors import InputError
 from dream.common.game_info import GameInfo
 from dream.common.runs import load_checkpoint, save_checkpoint
 from dream.web import runtime, site_folder
-from dream.web.winograd import winograd_convs
 from pretrained import PRETRAINED
 from small import save_small_world_model
 
@@ -71,7 +70,8 @@ def test_the_folder_holds_the_page_and_nothing_from_elsewhere(exported):
     _, folder = exported
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {"index.html", "main.js", "service_worker.js", "site.json", "model/weights.bin", "model/frame.onnx",
-            "model/frame.wasm.onnx", "model/starts.bin", "runtime/LICENSE.txt"} <= names  # fmt: skip
+            "model/frame.half.onnx", "model/frame.wasm.onnx", "model/starts.bin", "model/check.bin",
+            "runtime/LICENSE.txt"} <= names  # fmt: skip
     assert not {name for name in names if "unwanted" in name or "outside" in name}
     site = json.loads((folder / "site.json").read_text())
     assert set(site["files"]) == names - {"site.json"}
@@ -98,7 +98,7 @@ def test_the_game_is_that_of_the_recording(exported):
                             "fps": 30.0}  # fmt: skip
     assert (site["context"], site["latent_shape"], site["frame_shape"], site["num_starts"]) == (
         4, [4, 8, 12], [32, 48], 3)  # fmt: skip
-    assert not site["has_agent"]
+    assert not site["has_agent"] and not site["has_recording"]
 
 
 def test_start_states_are_written_as_they_are(exported):
@@ -111,7 +111,7 @@ def test_start_states_are_written_as_they_are(exported):
 
 
 def test_weights_are_stored_once_in_half_precision(exported):
-    """The page has each graph twice, for WebGPU and for WebAssembly."""
+    """The page has each graph three times, twice for WebGPU and once for WebAssembly."""
     paths, folder = exported
     checkpoints = sum(paths[name].stat().st_size for name in ("model_path", "decoder_path"))
     assert (folder / "model" / "weights.bin").stat().st_size < 1.2 * checkpoints
@@ -125,6 +125,7 @@ def test_the_pretrained_page_is_below_40_mb_and_has_the_agent(tmp_path):
     export(PRETRAINED / "model.pt", tmp_path / "site", find_runtime())
     site = json.loads((tmp_path / "site" / "site.json").read_text())
     assert site["has_agent"] and sum(site["files"].values()) < 40_000_000
+    assert "model/frame.half.onnx" in site["files"]  # its frames are those of the model, else it is left out
     assert "Microsoft" in (tmp_path / "site" / "runtime" / "LICENSE.txt").read_text()
 
 
@@ -148,12 +149,24 @@ def test_a_page_is_replaced_other_files_are_not(exported, tarball, tmp_path):
 
 def test_a_page_is_up_to_date_until_a_file_changes(exported, tmp_path):
     paths, folder = exported
-    files = paths.values()
-    assert site_folder.is_up_to_date(folder, *files)
-    assert not site_folder.is_up_to_date(folder, *[*files][:-1])
+    sources = export_web.source_files(export_web.parse_args(["--model-path", str(paths["model_path"])]))
+    assert site_folder.is_up_to_date(folder, sources)
+    assert not site_folder.is_up_to_date(folder, {**sources, "model": tmp_path / "missing.pt"})
+    assert not site_folder.is_up_to_date(folder, {**sources, "keys": sources["starts"]})
     shutil.copytree(folder, tmp_path / "site")
     (tmp_path / "site" / "main.js").unlink()
-    assert not site_folder.is_up_to_date(tmp_path / "site", *files)
+    assert not site_folder.is_up_to_date(tmp_path / "site", sources)
+
+
+def test_a_page_is_not_up_to_date_when_an_agent_is_added(exported, monkeypatch, tmp_path):
+    """Also when the pretrained one was not there before: a page without an agent counted as up to date then."""
+    args = export_web.parse_args(["--model-path", str(exported[0]["model_path"])])
+    with_agent = export_web.source_files(args)
+    assert with_agent["agent"] == PRETRAINED / "agent.npz"  # which does not fit this model
+    monkeypatch.setattr(export_web, "PRETRAINED", tmp_path)
+    without = export_web.source_files(args)
+    assert "agent" not in without
+    assert site_folder.fingerprint(without) != site_folder.fingerprint(with_agent)
 
 
 # -- input that cannot be used ---------------------------------------------------------------------------------------
@@ -174,6 +187,8 @@ def run_script(*options: object) -> subprocess.CompletedProcess:
         ["--trajectory-path", PRETRAINED / "agent.npz"],
         ["--agent-path", PRETRAINED / "laps.npz"],
         ["--agent-path", PRETRAINED.parent.parent / "ppo" / "pretrained" / "agent.pt"],
+        ["--keys", "missing.txt"],
+        ["--keys", PRETRAINED],
         ["--runtime", "missing.tgz"],
         ["--runtime", PRETRAINED / "agent.npz"],
         ["--output-dir", PRETRAINED / "model.pt"],
@@ -222,49 +237,6 @@ def test_a_model_with_weights_that_are_no_numbers_is_refused(exported, tarball, 
     with pytest.raises(InputError, match="finite"):
         export(tmp_path / "model.pt", tmp_path / "site", tarball)
     assert not (tmp_path / "site").exists() and not list(tmp_path.glob("*.writing"))
-
-
-# -- Winograd convolutions -------------------------------------------------------------------------------------------
-
-
-def convolution(channels: int, outputs: int, height: int, width: int, bias: bool, seed: int):
-    """An onnx.ModelProto of one 3x3 convolution with random weights."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(seed)
-    arrays = {"w": rng.normal(size=(outputs, channels, 3, 3)), "b": rng.normal(size=outputs)}
-    names = ["w", "b"] if bias else ["w"]
-    weights = [numpy_helper.from_array(arrays[name].astype(np.float32), name) for name in names]
-    node = helper.make_node("Conv", ["x", *names], ["y"], pads=[1, 1, 1, 1], kernel_shape=[3, 3])
-    x, y = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, each, height, width])
-        for name, each in (("x", channels), ("y", outputs))
-    )
-    graph = helper.make_graph([node], "convolution", [x], [y], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("height, width", [(28, 64), (14, 32), (7, 16), (9, 13), (5, 6), (1, 3)])
-def test_winograd_convolutions_give_the_same_result(height, width, bias):
-    import onnxruntime
-
-    model = convolution(32, 48, height, width, bias, seed=height)
-    rewritten = winograd_convs(model)
-    assert any(node.op_type == "DepthToSpace" for node in rewritten.graph.node)
-    x = np.random.default_rng(1).normal(size=(1, 32, height, width)).astype(np.float32)
-    (expected,), (got,) = (
-        onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(
-            None, {"x": x}
-        )
-        for each in (model, rewritten)
-    )
-    assert got.shape == expected.shape
-    assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
-
-
-def test_convolutions_of_few_channels_stay_as_they_are():
-    assert [node.op_type for node in winograd_convs(convolution(4, 48, 8, 8, True, 0)).graph.node] == ["Conv"]
 
 
 # -- the server ------------------------------------------------------------------------------------------------------

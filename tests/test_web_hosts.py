@@ -1,26 +1,19 @@
 """The web page on other hosts than our server: without headers, without a network, exported anew, with another game."""
 
 import shutil
-from pathlib import Path
 
-import export_web
 import pytest
-from dream.common.game_info import GameInfo
-from dream.common.runs import save_checkpoint
-from dream.models.checkpoints import fingerprint, load_autoencoder_part, model_checkpoint
-from small import save_small_world_model, small_unet
 from web_helpers import (
     SOFTWARE_GPU,
     UNREADABLE,
     PageHandlerWithoutHeaders,
-    find_chromium,
-    find_runtime,
+    export_small_page,
+    replace_text,
     served,
 )
 
 pytestmark = pytest.mark.slow
 UP, TAB, BACKSPACE = "\ue013", "\ue004", "\ue003"  # as Selenium names them
-GAME = GameInfo(("nothing", "jump", "run"), ((), ("space",), ("z", "right")), 30.0)
 
 
 def test_it_plays_offline_after_the_first_visit(web_site):
@@ -35,6 +28,16 @@ def test_it_plays_offline_after_the_first_visit(web_site):
             browser.wait_frames(3)
         browser.press("\ue004")
         browser.wait_frames(2)
+        kept = browser.run("caches.keys().then(([name]) => caches.open(name)).then(cache => cache.keys())"
+                           ".then(keys => keys.map(({ url }) => url.split('?')[0]).join())")  # fmt: skip
+        assert "frame.wasm.onnx" in kept and "weights.bin" in kept and "check.bin" in kept
+        for other in (
+            "asyncify",
+            "webgpu",
+            "frame.onnx",
+            "frame.half.onnx",
+        ):  # of the backends that are not used
+            assert other not in kept
 
 
 def test_on_a_host_without_headers_the_service_worker_allows_threads(web_site):
@@ -161,19 +164,33 @@ def test_a_missing_file_is_reported(web_site, tmp_path):
         browser.open(server.url)
 
 
+def test_a_backend_that_generates_other_frames_is_not_used(web_site, tmp_path):
+    """As by a fault of a GPU's driver: the page compares a frame with the model's before it plays."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    check = bytearray((folder / "model" / "check.bin").read_bytes())
+    check[-3 * 112 * 256 :] = bytes(3 * 112 * 256)
+    (folder / "model" / "check.bin").write_bytes(check)
+    message = r"cannot play here: wasm generates other frames \(\d+ dB\)"
+    with served(folder) as (server, browser), pytest.raises(AssertionError, match=message):
+        browser.open(server.url)
+
+
+def test_a_backend_that_is_not_there_is_reported(web_site):
+    with served(web_site) as (server, browser), pytest.raises(AssertionError, match="no backend webgpu in"):
+        browser.open(server.url + "?backend=webgpu")
+
+
 @pytest.mark.long
 def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
     """The software adapter of WebGPU counts as a GPU here; it takes seconds for a frame."""
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
-    worker = folder / "worker.js"
-    text, condition = worker.read_text(), "!(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)"
-    assert condition in text
-    chosen = 'return { backend: "wasm", threads'
-    text = text.replace(condition, "(self.triedGpu = true)").replace(
-        chosen, f"{chosen}, triedGpu: self.triedGpu"
+    condition = "!(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)"
+    replace_text(folder / "backend.js", condition, "(self.triedGpu = true)")
+    replace_text(
+        folder / "worker.js", "return { backend: kind,", "return { triedGpu: self.triedGpu, backend: kind,"
     )
-    worker.write_text(text)
     with served(folder, options=SOFTWARE_GPU) as (server, browser):
         browser.open(server.url)
         if not browser.run("page.session.model.triedGpu"):
@@ -185,18 +202,6 @@ def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
 
 
 # -- another game ----------------------------------------------------------------------------------------------------
-
-
-def export_small_page(folder: Path, use_flow: bool) -> Path:
-    """The page of a small random model of another game, with two sampling steps; returns its folder."""
-    find_chromium()
-    paths = save_small_world_model(folder, game=GAME)
-    if not use_flow:
-        decoder = load_autoencoder_part(paths["decoder_path"], "decoder")
-        save_checkpoint(model_checkpoint(small_unet(), GAME, fingerprint(decoder), 1), paths["model_path"])
-    args = ["--model-path", paths["model_path"], "--output-dir", folder / "site", "--runtime", find_runtime()]
-    export_web.main(export_web.parse_args([*map(str, args)]))
-    return folder / "site"
 
 
 @pytest.mark.parametrize("use_flow", [True, False])

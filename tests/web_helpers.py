@@ -9,13 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import export_web
 import numpy as np
 import pytest
 from dream.common.errors import InputError
+from dream.common.game_info import GameInfo
+from dream.common.runs import save_checkpoint
+from dream.models.checkpoints import fingerprint, load_autoencoder_part, model_checkpoint
 from dream.web import runtime
 from dream.web.server import PageHandler, address, open_server
+from small import save_small_world_model, small_unet
 
 TIMEOUT_S = 180  # a busy machine plays slowly, but it plays
+GAME = GameInfo(("nothing", "jump", "run"), ((), ("space",), ("z", "right")), 30.0)  # of `export_small_page`
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 # Texts that are too small, cut off, or have too little contrast with the background of the page.
@@ -55,6 +61,29 @@ def find_runtime() -> Path:
         return runtime.find_tarball(None)
     except InputError as problem:
         pytest.skip(str(problem))
+
+
+def export_small_page(folder: Path, use_flow: bool = True, keys: str = "") -> Path:
+    """The page of a small random model of another game, with two sampling steps; returns its folder. keys: content of
+    a key file, for the page's recording."""
+    find_chromium()
+    paths = save_small_world_model(folder, game=GAME)
+    if not use_flow:
+        decoder = load_autoencoder_part(paths["decoder_path"], "decoder")
+        save_checkpoint(model_checkpoint(small_unet(), GAME, fingerprint(decoder), 1), paths["model_path"])
+    args = ["--model-path", paths["model_path"], "--output-dir", folder / "site", "--runtime", find_runtime()]
+    if keys:
+        (folder / "keys.txt").write_text(keys)
+        args += ["--keys", folder / "keys.txt"]
+    export_web.main(export_web.parse_args([*map(str, args)]))
+    return folder / "site"
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    """Replaces `old`, which the file must contain, by `new`."""
+    text = path.read_text()
+    assert old in text, f"{path.name} lacks {old}"
+    path.write_text(text.replace(old, new))
 
 
 def frames_as_rgba(frames: np.ndarray) -> list[list[int]]:
@@ -201,6 +230,7 @@ class Browser:
 
 
 def restart(browser: Browser, start: int) -> None:
+    """Brings the page to a start state, with a person as driver, as after loading."""
     browser.run("""(Object.assign(page, { isPaused: false, isSeenShown: false, areNumbersShown: false }),
         page.session.driver = "you", page.session.seed = 0)""")
     browser.run(

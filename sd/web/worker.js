@@ -39,8 +39,8 @@ async function candidates(wanted) {
   return VARIANTS.filter(({ name, backend: kind, bits, graphs }) => {
     if (wanted && !name.startsWith(wanted)) return false;
     if (kind === "wasm") return true;
-    const hasHalf = gpu?.hasHalf && `model/frame${graphs}` in site.files;
-    return (wanted || gpu?.isReal) && (bits === 32 || hasHalf);
+    if (!gpu || !(gpu.isReal || wanted)) return false;
+    return bits === 32 || (gpu.hasHalf && `model/frame${graphs}` in site.files);
   });
 }
 
