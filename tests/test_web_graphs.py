@@ -6,7 +6,7 @@ import pytest
 import torch
 from dream.data.start_states import load_start_states
 from dream.inference.torch_backend import TorchBackend
-from dream.web import site
+from dream.web import check, site
 from dream.web.graphs import OPSET, pack_rgba, trace_graphs
 from dream.web.half import half_graph
 from dream.web.winograd import winograd_convs
@@ -89,9 +89,9 @@ def test_frames_in_float16_are_those_of_pytorch(graphs, tmp_path):
     states = load_start_states(PRETRAINED / "initial_sequence.npz", backend)
     site.write_graphs(backend, tmp_path)
     noise = np.random.default_rng(1).standard_normal(backend.latent_shape, dtype=np.float32)
-    expected = site.first_frame(backend, states, noise) / 255
-    for suffix in site.VARIANTS:
-        error = site.first_web_frame(states, noise, tmp_path, suffix) - expected
+    expected = check.moving_frame(backend, states, noise) / 255
+    for suffix in check.VARIANTS:
+        error = check.moving_web_frame(states, noise, tmp_path, suffix) - expected
         assert -10 * np.log10(np.mean(error**2)) > MIN_PSNR_DB, suffix
 
 
@@ -103,12 +103,12 @@ def test_float16_is_left_out_if_it_generates_other_frames(monkeypatch, tmp_path)
     (tmp_path / "model").mkdir()
     site.write_graphs(backend, tmp_path / "model")
     names = {"decode.half.onnx", "frame.half.onnx"}
-    site.check_graphs(backend, states, tmp_path / "model")
+    check.check_graphs(backend, states, tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} >= names
-    web_frame = site.first_web_frame
+    web_frame = check.moving_web_frame
     broken = lambda *args: web_frame(*args) * (np.nan if args[-1] == ".half" else 1)  # noqa: E731
-    monkeypatch.setattr(site, "first_web_frame", broken)
-    site.check_graphs(backend, states, tmp_path / "model")
+    monkeypatch.setattr(check, "moving_web_frame", broken)
+    check.check_graphs(backend, states, tmp_path / "model")
     left = {path.name for path in (tmp_path / "model").iterdir()}
     assert not left & names and {"frame.onnx", "frame.wasm.onnx"} <= left
 

@@ -197,4 +197,4 @@ def test_memory_does_not_grow(browser, frames):
     latents = browser.run("page.session.model.memory()")["count"]
     browser.run("(page.session.maxHistory = 300, null)")
     assert after < before + 40, (before, after)
-    assert latents <= 10 + browser.run("page.site.context")
+    assert latents <= 11 + browser.run("page.site.context")  # with the current frame's

@@ -43,19 +43,22 @@ export class Session {
     this.agentView = new AgentView(W, H);
   }
 
-  /** Resets to the current start state. */
-  async restart() {
-    const start = this.starts[this.start];
+  /**
+   * Resets to a start state.
+   * @param {number} [number] default: the current one
+   */
+  async restart(number = this.start) {
+    const start = this.starts[number];
     const rgba = await this.model.begin(start);
+    this.start = number;
     this.history = [];
     this.seen = {};
     this.state = { actions: start.actions, rgba, action: start.actions.at(-1), numFrames: 0 };
   }
 
   /** @param {number} offset 1: the next start state, -1: the previous one */
-  async changeStart(offset) {
-    this.start = (this.start + offset + this.starts.length) % this.starts.length;
-    await this.restart();
+  changeStart(offset) {
+    return this.restart((this.start + offset + this.starts.length) % this.starts.length);
   }
 
   /** Switches to the next driver. */

@@ -59,7 +59,7 @@ async function open(variant, threads) {
 
 /**
  * Throws an error unless the backend generates the frame of the model: drivers of GPUs have faults.
- * @param {Uint8Array} check see sd/dream/web/site.py
+ * @param {Uint8Array} check see sd/dream/web/check.py
  */
 async function checkFrame(check) {
   const size = latentSize();

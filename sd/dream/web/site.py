@@ -8,7 +8,7 @@
 
 All numbers are little-endian:
     starts.bin      latents float32 (K, L, C, h, w), then actions int32 (K, L)
-    check.bin       latents float32 (L, C, h, w), actions int32 (L), and the next frame without noise, uint8 (H, W, 3)
+    check.bin       a frame of the model: check.py
     recording.bin   runs of an action, int32 (R, 2): its number, and for how many frames
 """
 
@@ -32,7 +32,8 @@ from dream.inference.network_file import read_network
 from dream.inference.torch_backend import TorchBackend
 from dream.play.keys import read_keys_file
 from dream.web import runtime
-from dream.web.graphs import input_names, trace_graphs
+from dream.web.check import VARIANTS, check_graphs, write_check
+from dream.web.graphs import trace_graphs
 from dream.web.half import half_graph
 from dream.web.site_folder import SITE, SOURCE, check_is_site_or_new, fingerprint
 from dream.web.weights import WeightFile
@@ -44,8 +45,6 @@ FRAME_SIZES = {
     "--frame-width: 256; --frame-height: 112": "--frame-width: {width}; --frame-height: {height}",
     'width="256" height="112"': 'width="{width}" height="{height}"',
 }
-MIN_PSNR_DB = 45.0  # between a frame of the page's graphs and of the model
-VARIANTS = ("", ".half", ".wasm")  # of the graphs: for WebGPU, for WebGPU with float16, for WebAssembly
 
 
 def export_site(sources: dict[str, Path], agent: Path | None, tarball: Path, folder: Path) -> None:
@@ -118,51 +117,6 @@ def copy_model(model):
     return copy
 
 
-def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> None:
-    """Raises InputError unless the graphs in `folder` generate the frame of `backend` after a start state. Those in
-    float16 are removed if they do not: numbers of this model are too large for it, and WebGPU uses float32."""
-    noise = np.random.default_rng(0).standard_normal(backend.latent_shape, dtype=np.float32)
-    expected = first_frame(backend, states, noise)
-    for suffix in VARIANTS:
-        difference = first_web_frame(states, noise, folder, suffix) - expected / 255
-        psnr_db = -10 * np.log10(np.mean(difference**2) + 1e-12)
-        if psnr_db >= MIN_PSNR_DB:
-            continue
-        if suffix != ".half":
-            raise InputError(
-                f"the page would generate other frames than the model (PSNR {psnr_db:.0f} dB): not written"
-            )
-        for path in folder.glob("*.half.onnx"):
-            path.unlink()
-
-
-def first_frame(backend: TorchBackend, states: StartStates, noise: np.ndarray) -> np.ndarray:
-    """The frame after the first start state, uint8 (H, W, 3). noise: float32 (C, h, w)."""
-    latents, actions = states.latents[0], states.actions[0].copy()
-    return backend.step(backend.init_state(latents, actions), int(actions[-1]), noise).rgb
-
-
-def first_web_frame(states: StartStates, noise: np.ndarray, folder: Path, suffix: str) -> np.ndarray:
-    """The same of a variant of the page's graphs, in native ONNX Runtime: float32 (H, W, 3), 0-1."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns of constants that it does not compute in advance
-    decode, frame = (
-        onnxruntime.InferenceSession(
-            folder / f"{name}{suffix}.onnx", options, providers=["CPUExecutionProvider"]
-        )
-        for name in ("decode", "frame")
-    )
-    latents = states.latents[0]
-    (last,) = decode.run(["rgb"], {"latent": latents[None, -1]})
-    values = (states.actions[0][None], last, noise[None], *(latent[None] for latent in latents))
-    feeds = dict(zip(input_names(len(latents)), values, strict=True))
-    names = {each.name for each in frame.get_inputs()}
-    (rgb,) = frame.run(["rgb"], {name: values for name, values in feeds.items() if name in names})
-    return rgb[0].transpose(1, 2, 0).clip(0, 1)
-
-
 def write_frame_size(path: Path, height: int, width: int) -> None:
     """Writes the size of a frame into index.html, in place of that of the source."""
     page = path.read_text(encoding="utf-8")
@@ -174,13 +128,6 @@ def write_frame_size(path: Path, height: int, width: int) -> None:
 
 def write_starts(states: StartStates, path: Path) -> None:
     path.write_bytes(states.latents.astype("<f4").tobytes() + states.actions.astype("<i4").tobytes())
-
-
-def write_check(backend: TorchBackend, states: StartStates, path: Path) -> None:
-    """Writes a frame of the model, with which the page compares that of a browser's backend."""
-    frame = first_frame(backend, states, np.zeros(backend.latent_shape, np.float32))
-    latents, actions = states.latents[0].astype("<f4"), states.actions[0].astype("<i4")
-    path.write_bytes(latents.tobytes() + actions.tobytes() + frame.tobytes())
 
 
 def write_recording(actions: list[int], path: Path) -> None:
