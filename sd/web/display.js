@@ -152,13 +152,15 @@ export class Display {
   }
 
   /**
-   * How to begin.
+   * How to begin, or, at the end of the recording, how to go on.
    * @param {boolean} visible
+   * @param {boolean} isAtEnd
    */
-  showHint(visible) {
+  showHint(visible, isAtEnd) {
     const hint = element("hint");
     hint.hidden = !visible;
-    if (!visible || hint.childElementCount) return;
+    if (!visible || hint.dataset.isAtEnd === String(isAtEnd)) return;
+    hint.dataset.isAtEnd = String(isAtEnd);
     const { action_keys: actionKeys } = this.site.game;
     const keys = gameKeys(actionKeys);
     const verb = hasGas(actionKeys) ? "drive" : "play";
@@ -169,14 +171,16 @@ export class Display {
       if (keys.length > 0 && keys.length <= MAX_HINT_KEYS) rows[0].append(...keys.map(keyCap), text("span", verb));
       else rows[0].append(text("span", "press a key of the game"));
       for (const [name, what] of [
-        ["driver", `${this.site.has_agent ? "agent" : "recording"} ${verb}s`],
+        isAtEnd
+          ? ["restart", "recording again"]
+          : ["driver", `${this.site.has_agent ? "agent" : "recording"} ${verb}s`],
         ["help", "help"],
       ]) {
         const key = this.commandKeys[name]?.[0];
         if (key) rows[1].append(keyCap(key), text("span", what));
       }
     }
-    hint.append(...rows.filter((row) => row.childElementCount));
+    hint.replaceChildren(...rows.filter((row) => row.childElementCount));
   }
 
   /**

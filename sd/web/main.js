@@ -215,7 +215,7 @@ class Page {
     if (!session.state.numFrames || this.isPaused) this.shownKeys = this.controls.held();
     display.light(this.shownKeys);
     display.showHelp(this.isHelpShown);
-    display.showHint(this.isWaiting && !this.isHelpShown && !this.isRewinding);
+    display.showHint(this.isWaiting && !this.isHelpShown && !this.isRewinding, session.isAtEnd);
     element("paused").hidden = !this.isPaused || this.isHelpShown || this.isRewinding;
     element("rewind-sign").hidden = element("history").hidden = !this.isRewinding || this.isHelpShown;
     element("history").style.setProperty("--left", String(session.history.length / session.maxHistory));
@@ -223,7 +223,7 @@ class Page {
       document.querySelector(`[data-command=${name}]`)?.classList.toggle("on", this[state]);
     }
     const rate = times.fps();
-    const isSlow = rate !== null && !this.isPaused && rate < 0.9 * fps;
+    const isSlow = rate !== null && !this.isPaused && !this.isWaiting && rate < 0.9 * fps;
     display.showStatus({
       driver: session.isAtEnd ? `${session.driver}: end` : session.driver,
       seconds: session.driver === "you" ? this.drive.seconds : session.state.numFrames / fps,
