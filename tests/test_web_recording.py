@@ -36,6 +36,7 @@ def export(model, folder, keys) -> None:
     export_web.main(export_web.parse_args([*map(str, args)]))
 
 
+@pytest.mark.slow
 def test_a_key_file_is_written_as_runs_of_actions(small_model, tarball, tmp_path):
     (tmp_path / "keys.txt").write_text("jump 3\nspace\nz+right 2  # run\n- 2\n")
     export(small_model, tmp_path / "site", tmp_path / "keys.txt")
