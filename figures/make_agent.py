@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = [make_row(path) for path in args.recordings]
     picture = np.concatenate(rows)[:-MARGIN, :-MARGIN]
-    Image.fromarray(picture).save(args.output, optimize=True)
+    Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE).save(args.output, optimize=True)
     print(f"wrote {args.output}")
 
 

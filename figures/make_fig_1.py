@@ -108,7 +108,7 @@ def main() -> None:
     draw.text(
         (640, 720), "the new latent enters the context; the oldest one leaves it", GREY, TEXT, anchor="mm"
     )
-    picture.save(HERE / "fig_1.png", optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(HERE / "fig_1.png", optimize=True)
     print(HERE / "fig_1.png")
 
 

@@ -36,7 +36,7 @@ def main() -> None:
     strips = [make_strip(folder) for folder in args.folders]
     columns = [np.pad(strip, ((0, 0), (0, GAP - MARGIN), (0, 0)), constant_values=255) for strip in strips]
     picture = np.concatenate(columns, axis=1)[:-MARGIN, :-GAP]
-    Image.fromarray(picture).save(args.output, optimize=True)
+    Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE).save(args.output, optimize=True)
     print(f"wrote {args.output}")
 
 

@@ -98,7 +98,8 @@ def write_pictures(num_frames: int, path: Path) -> None:
     page.fill(BACKGROUND)
     for number, picture in enumerate(pictures):
         page.blit(picture, (number % 2 * (width + MARGIN), number // 2 * (height + MARGIN)))
-    pygame.image.save(page, str(path))
+    picture = Image.frombytes("RGB", page.get_size(), pygame.image.tobytes(page, "RGB"))
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     window.close()
     print(f"wrote {path}")
 
