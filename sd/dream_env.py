@@ -17,7 +17,6 @@ Both environments take these arguments:
     starts        which of them: "even", evenly spaced, or "rewarded", those with high rewards, from all parts of it
                   (default: even)
     horizon       frames after which an episode is truncated (default: 32)
-    context_noise standard deviation of noise on the context latents, whose variance is 1 (default: 0)
     backend, device    as of sd/play_sd.py (default: auto)
 They raise InputError if a file is missing or damaged, or an argument is out of range.
 """
@@ -60,13 +59,12 @@ class DreamVectorEnv(VectorEnv):
         num_starts: int = NUM_STARTS,
         starts: str = "even",
         horizon: int = HORIZON,
-        context_noise: float = 0.0,
         backend: str = "auto",
         device: str = "auto",
         render_mode: str | None = None,
     ) -> None:
         self.episodes = open_episodes(
-            num_envs, model_path, recording, num_starts, starts, horizon, context_noise, backend, device
+            num_envs, model_path, recording, num_starts, starts, horizon, backend, device
         )
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_observation_space, self.single_action_space = make_spaces(self.episodes.backend)
@@ -138,14 +136,11 @@ class DreamEnv(gymnasium.Env):
         num_starts: int = NUM_STARTS,
         starts: str = "even",
         horizon: int = HORIZON,
-        context_noise: float = 0.0,
         backend: str = "auto",
         device: str = "auto",
         render_mode: str | None = None,
     ) -> None:
-        self.episodes = open_episodes(
-            1, model_path, recording, num_starts, starts, horizon, context_noise, backend, device
-        )
+        self.episodes = open_episodes(1, model_path, recording, num_starts, starts, horizon, backend, device)
         self.observation_space, self.action_space = make_spaces(self.episodes.backend)
         declare_game(self, self.episodes.backend)
         self.render_mode, self.window = render_mode, None
@@ -197,15 +192,13 @@ class DreamEnv(gymnasium.Env):
 
 def open_episodes(
     num_envs: int, model_path: str | Path, recording: str | Path | None, num_starts: int, starts: str,
-    horizon: int, context_noise: float, backend: str, device: str,
+    horizon: int, backend: str, device: str,
 ) -> BatchEnv:  # fmt: skip
     """The model and its start states. Arguments and errors as the environments'."""
     numbers = {"num_envs": num_envs, "num_starts": num_starts, "horizon": horizon}
     for name, number in numbers.items():
         if type(number) is not int or number < 1:
             raise InputError(f"{name}={number!r}: wanted a whole number, at least 1")
-    if not isinstance(context_noise, (int, float)) or not 0 <= context_noise < 10:
-        raise InputError(f"context_noise={context_noise!r}: wanted a number from 0 on, below 10")
     for name, value, choices in (
         ("starts", starts, STARTS), ("backend", backend, BACKENDS), ("device", device, DEVICES),
     ):  # fmt: skip
@@ -221,7 +214,7 @@ def open_episodes(
         states = load_start_states(default_start_states(model_path), loaded)
     else:
         states = recorded_start_states(loaded, model_path, Path(recording), num_starts, starts)
-    return BatchEnv(loaded, states, num_envs, horizon, float(context_noise))
+    return BatchEnv(loaded, states, num_envs, horizon)
 
 
 @lru_cache(maxsize=4)

@@ -1,13 +1,12 @@
 """Several episodes of a world model at once, each from its own start state: what agents learn in (dream_env.py)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dream.data.start_states import StartStates
-from dream.inference.backend import Backend, State, Transition
+from dream.inference.backend import Backend, State
 
 END_PROBABILITY = 0.5  # above it an episode ends
 
@@ -25,18 +24,9 @@ class BatchStep(NamedTuple):
 class BatchEnv:
     """B slots, each of which holds the state of one episode."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        start_states: StartStates,
-        num_slots: int,
-        horizon: int,
-        context_noise: float = 0.0,
-    ) -> None:
-        """horizon: frames after which an episode is truncated. context_noise: standard deviation of the noise that is
-        added to the context latents (of variance 1) of each frame, drawn anew each time."""
+    def __init__(self, backend: Backend, start_states: StartStates, num_slots: int, horizon: int) -> None:
+        """horizon: frames after which an episode is truncated."""
         self.backend, self.start_states, self.horizon = backend, start_states, horizon
-        self.context_noise = context_noise
         self.num_actions = len(backend.game.action_names)
         self.states: list[State | None] = [None] * num_slots
         self.noise = [np.random.default_rng(0) for _ in range(num_slots)]
@@ -63,7 +53,7 @@ class BatchEnv:
             raise ValueError("step before reset")
         shape = self.backend.latent_shape
         noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in self.noise])
-        transitions = self.step_batch(actions, noise)
+        transitions = self.backend.step_batch(self.states, actions, noise)
         self.states = [transition.state for transition in transitions]
         self.lengths += 1
         end_probability = np.array([transition.end for transition in transitions], np.float64)
@@ -75,29 +65,3 @@ class BatchEnv:
             terminated,
             ~terminated & (self.lengths >= self.horizon),
         )
-
-    def step_batch(self, actions: list[int], noise: np.ndarray) -> list[Transition]:
-        """Backend.step_batch with `context_noise`, of which the next states are free again."""
-        if not self.context_noise:
-            return self.backend.step_batch(self.states, actions, noise)
-        shape = (self.backend.context_length, *self.backend.latent_shape)
-        added = [
-            rng.standard_normal(shape, np.float32) * np.float32(self.context_noise) for rng in self.noise
-        ]
-        states = [add_to_context(state, each) for state, each in zip(self.states, added, strict=True)]
-        transitions = self.backend.step_batch(states, actions, noise)
-        moved = [
-            np.concatenate([each[1:], np.zeros_like(each[:1])]) for each in added
-        ]  # by one frame, as the contexts
-        return [
-            transition._replace(state=add_to_context(transition.state, -each))
-            for transition, each in zip(transitions, moved, strict=True)
-        ]
-
-
-def add_to_context(state: State, values: np.ndarray) -> State:
-    """A state with values float32 (L, C, h, w) added to its context."""
-    batch = values[None]
-    if not isinstance(state.context, np.ndarray):  # a tensor, on any device
-        batch = state.context.new_tensor(batch)
-    return replace(state, context=state.context + batch)
