@@ -40,6 +40,22 @@ def test_it_plays_offline_after_the_first_visit(web_site):
             assert other not in kept
 
 
+def test_after_a_visit_on_a_gpu_it_plays_offline_without_it(web_site, tmp_path):
+    """The GPU's graphs and runtime, computed on the CPU here, are chosen at the first visit and not at the second."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    replace_text(folder / "backend.js", 'name: "webgpu32", backend: "webgpu"', 'name: "gpu", backend: "wasm"')
+    with served(folder) as (server, browser):
+        browser.open(server.url)
+        assert browser.run("page.session.model.files.includes('model/frame.onnx')")
+        browser.wait("page.isOffline")
+        server.close()
+        browser.open(server.url)  # the same variant again
+        browser.open(server.url + "?backend=wasm")
+        browser.press(UP)
+        browser.wait_frames(1)
+
+
 def test_on_a_host_without_headers_the_service_worker_allows_threads(web_site):
     with served(web_site, PageHandlerWithoutHeaders) as (server, browser):
         browser.open(server.url)

@@ -30,7 +30,7 @@ export class Model {
     this.backend = "";
     this.bits = 32;
     this.threads = 0;
-    /** @type {string[]} names of the files that it was loaded from */
+    /** @type {string[]} names of the files that it needs, now and at the next visit */
     this.files = [];
     this.lastId = 0;
     this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });

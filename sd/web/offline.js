@@ -24,7 +24,7 @@ export async function isolate() {
 /**
  * Keeps all files of the page that this browser needs.
  * @param {import("./model.js").Site} site
- * @param {string[]} ownFiles names of those that this browser's backend needs; those of others are not kept
+ * @param {string[]} ownFiles names of those that the model needs here; those of other backends are not kept
  * @returns {Promise<boolean>} whether the page now works without a network
  */
 export async function keepForOffline(site, ownFiles) {

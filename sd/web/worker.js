@@ -96,6 +96,15 @@ async function isFastEnough() {
   return numSlow <= TRIAL_FRAMES / 2;
 }
 
+/**
+ * Names of the files for use without a network: also those of WebAssembly, because a GPU that was chosen now may be slow
+ * or switched off at the next visit.
+ */
+function filesToKeep() {
+  const safe = VARIANTS.filter(({ backend: kind }) => kind === "wasm").map((variant) => new Backend(site, variant));
+  return [...new Set([backend, ...safe].flatMap((each) => each.files)), CHECK_FILE];
+}
+
 /** @param {any} tensor int32 (H, W), see pack_rgba in sd/dream/web/graphs.py */
 function toBytes(tensor) {
   const { buffer, byteOffset, byteLength } = tensor.data;
@@ -109,7 +118,7 @@ const CALLS = {
   /**
    * Loads the model in the fastest backend. backend and threads: null and 0 for a choice.
    * @param {{site: import("./model.js").Site, backend: string | null, threads: number}} wanted
-   * @returns {Promise<{backend: string, bits: number, threads: number, files: string[]}>} files: that it needs
+   * @returns {Promise<{backend: string, bits: number, threads: number, files: string[]}>} files: of `filesToKeep`
    */
   async load(wanted) {
     site = wanted.site;
@@ -123,7 +132,7 @@ const CALLS = {
       try {
         await open(variant, threads);
         isSlow = kind === "webgpu" && !wanted.backend && !(await isFastEnough());
-        if (!isSlow) return { backend: kind, bits, threads, files: [...backend.files, CHECK_FILE] };
+        if (!isSlow) return { backend: kind, bits, threads, files: filesToKeep() };
       } catch (each) {
         problem = each;
       }
