@@ -205,7 +205,7 @@ def test_a_gpu_that_is_slower_than_the_game_is_not_used(web_site, tmp_path):
     condition = "!(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)"
     replace_text(folder / "backend.js", condition, "(self.triedGpu = true)")
     replace_text(
-        folder / "worker.js", "return { backend: kind,", "return { triedGpu: self.triedGpu, backend: kind,"
+        folder / "worker.js", "return { backend, bits,", "return { triedGpu: self.triedGpu, backend, bits,"
     )
     with served(folder, options=SOFTWARE_GPU) as (server, browser):
         browser.open(server.url)

@@ -21,9 +21,12 @@ export const VARIANTS = [
 const LOCATIONS = { latent: "gpu-buffer", rgb: "gpu-buffer" };
 
 /**
- * What the browser's WebGPU is. A software adapter is no real GPU: it is slower than WebAssembly.
- * @returns {Promise<{isReal: boolean, hasHalf: boolean} | null>} null: it has none
+ * @typedef {object} Gpu what the browser's WebGPU is
+ * @property {boolean} isReal false: a software adapter, which is slower than WebAssembly
+ * @property {boolean} hasHalf whether it computes in float16
  */
+
+/** @returns {Promise<Gpu | null>} null: it has none */
 export async function findGpu() {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
   if (!adapter) return null;
