@@ -128,6 +128,27 @@ def test_a_key_after_the_end_hands_over(page):
 
 
 @pytest.mark.slow
+def test_a_recording_that_is_chosen_in_a_drive_begins_at_the_start(page):
+    """Not in its middle, whose actions belong to other states."""
+    with page.held(" "):
+        page.wait("page.session.state.numFrames >= 20")
+        page.press(TAB)
+    page.wait("page.session.isAtEnd && page.isWaiting")
+    assert played(page) == ACTIONS
+    assert page.run("page.session.driver") == "recording"
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_only_passed_leaves_the_drive(page):
+    """Two presses of Tab between two frames: with an agent, so one comes from it to the person."""
+    with page.held(" "):
+        page.wait("page.session.state.numFrames >= 20")
+        page.run("(page.cycleDriver(), page.cycleDriver(), null)")
+        page.wait_frames(2)
+    assert page.run("[page.session.driver, page.session.state.numFrames > 20]") == ["you", True]
+
+
+@pytest.mark.slow
 def test_a_restart_begins_the_recording_again(page):
     page.press(TAB)
     for _ in range(2):

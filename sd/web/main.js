@@ -147,8 +147,13 @@ class Page {
     this.session.cycleDriver();
     this.isWaiting = false;
     say(`driver: ${this.session.driver}`);
-    // A recording that is over when it is chosen begins again.
-    if (this.session.isAtEnd) this.restart();
+    if (this.session.driver !== "recording") return;
+    // Its actions are those since the start state; who goes on to the next driver at once keeps the drive.
+    this.pending.push(async () => {
+      if (this.session.driver !== "recording") return;
+      await this.session.restart();
+      this.onRestart();
+    });
   }
 
   togglePause() {
