@@ -187,8 +187,32 @@ def test_a_backend_that_generates_other_frames_is_not_used(web_site, tmp_path):
     check = bytearray((folder / "model" / "check.bin").read_bytes())
     check[-3 * 112 * 256 :] = bytes(3 * 112 * 256)
     (folder / "model" / "check.bin").write_bytes(check)
-    message = r"cannot play here: wasm generates other frames \(\d+ dB\)"
+    message = r"cannot play here: wasm generates other frames \(\d+ dB\).*check.bin do not belong together"
     with served(folder) as (server, browser), pytest.raises(AssertionError, match=message):
+        browser.open(server.url)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("model/check.bin", "model/check.bin is damaged: export the page again"),
+        ("model/starts.bin", "model/starts.bin is damaged: export the page again"),
+        ("site.json", "site.json is damaged, or not of this page: export the page again"),
+    ],
+)
+def test_a_damaged_file_is_reported(web_site, tmp_path, name, message):
+    """Shorter than the shapes of the model say, and with its size in site.json; or no JSON."""
+    folder = tmp_path / "site"
+    shutil.copytree(web_site, folder)
+    path = folder / name
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-4])
+    if name != "site.json":
+        replace_text(folder / "site.json", f'"{name}": {size}', f'"{name}": {size - 4}')
+    with (
+        served(folder) as (server, browser),
+        pytest.raises(AssertionError, match=f"cannot play here: {message}"),
+    ):
         browser.open(server.url)
 
 

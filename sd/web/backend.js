@@ -1,5 +1,7 @@
 /** ONNX Runtime Web with the graphs of one variant: on WebGPU in float16 or float32, or in WebAssembly. */
 
+import { settleAll } from "./settle.js";
+
 const CPU_BUILD = { script: "ort.wasm.min.mjs", glue: "ort-wasm-simd-threaded" };
 const GPU_BUILD = { script: "ort.webgpu.min.mjs", glue: "ort-wasm-simd-threaded.asyncify" };
 
@@ -63,8 +65,8 @@ export class Backend {
    */
   async open(files, threads) {
     const { backend } = this.variant;
-    const [ort, binary, weights, ...models] = await Promise.all([
-      import(files.url(this.runtime.module)),
+    const [ort, binary, weights, ...models] = await settleAll([
+      files.import(this.runtime.module),
       files.fetchCompressed(this.runtime.binary),
       files.fetch("model/weights.bin"),
       ...this.graphs.map((name) => files.fetch(name)),
@@ -81,11 +83,16 @@ export class Backend {
       logSeverityLevel: 3,
       ...(backend === "webgpu" ? { preferredOutputLocation: LOCATIONS } : {}),
     };
-    const { InferenceSession } = ort;
-    this.sessions.frame = await InferenceSession.create(models[0], options);
-    this.sessions.decode = await InferenceSession.create(models[1], options);
+    const create = async (i, how) => {
+      const session = ort.InferenceSession.create(models[i], how);
+      return await session.catch((problem) => {
+        throw new Error(`${this.graphs[i]} cannot be loaded (${problem?.message ?? problem})`);
+      });
+    };
+    this.sessions.frame = await create(0, options);
+    this.sessions.decode = await create(1, options);
     // The agent's network is too small for a GPU.
-    if (models[2]) this.sessions.agent = await InferenceSession.create(models[2], { executionProviders: ["wasm"] });
+    if (models[2]) this.sessions.agent = await create(2, { executionProviders: ["wasm"] });
   }
 
   /** Frees the memory of the sessions. */

@@ -3,6 +3,7 @@
 import { OBS_SIZE, STACK } from "./agent_view.js";
 import { Latents } from "./latents.js";
 
+export const CHECK_FILE = "model/check.bin"; // see sd/dream/web/check.py
 const TRIAL_FRAMES = 5; // whose times are compared
 /**
  * Between a frame of a backend and that of the model. Less than at the export (45 dB, sd/dream/web/check.py), which has
@@ -95,11 +96,11 @@ export class Generator {
   /**
    * Throws an error unless the backend generates the frame of the model: drivers of GPUs have faults. It also compiles
    * what is compiled late.
-   * @param {Uint8Array} check see sd/dream/web/check.py
+   * @param {Uint8Array} check content of CHECK_FILE
    */
   async checkFrame(check) {
-    const { latentSize: size, site } = this;
-    const { context: L } = site;
+    const { latentSize: size } = this;
+    const { context: L } = this.site;
     const start = Array.from({ length: L }, (_, i) => new Float32Array(check.buffer, 4 * i * size, size));
     const actions = new Int32Array(check.buffer, 4 * L * size, L);
     const expected = check.subarray(4 * L * (size + 1));
@@ -109,7 +110,11 @@ export class Generator {
     expected.forEach((level, i) => (sum += (level - rgba[i + Math.floor(i / 3)]) ** 2));
     const psnr = -10 * Math.log10(sum / expected.length / 255 ** 2);
     if (psnr >= MIN_PSNR_DB) return;
-    throw new Error(`${this.backend.variant.name} generates other frames (${psnr.toFixed(0)} dB)`);
+    const { name, backend } = this.backend.variant;
+    // WebAssembly depends on no driver.
+    const reason =
+      backend === "wasm" ? `: the model and ${CHECK_FILE} do not belong together, export the page again` : "";
+    throw new Error(`${name} generates other frames (${psnr.toFixed(0)} dB)${reason}`);
   }
 
   /**
@@ -135,6 +140,14 @@ export class Generator {
   #trialFrame(number, actions) {
     return this.frame({ number, oldest: number - 1, actions, noise: new Float32Array(this.latentSize), outputs: [] });
   }
+}
+
+/**
+ * How long CHECK_FILE is, in bytes.
+ * @param {import("./model.js").Site} site
+ */
+export function checkFileSize({ context, latent_shape: [C, h, w], frame_shape: [H, W] }) {
+  return 4 * context * (C * h * w + 1) + 3 * H * W;
 }
 
 /** @param {any} tensor int32 (H, W), see pack_rgba in sd/dream/web/graphs.py */

@@ -9,10 +9,11 @@ import { Controls } from "./controls.js";
 import { Display, element, say } from "./display.js";
 import { Drive } from "./drive.js";
 import { keyLabel, keyAliases } from "./keys.js";
-import { Model, loadRecording, loadStarts } from "./model.js";
+import { Model } from "./model.js";
 import { isolate, keepForOffline } from "./offline.js";
 import { SeenPanel } from "./seen.js";
 import { Session } from "./session.js";
+import { loadRecording, loadSite, loadStarts } from "./site_files.js";
 import { FrameLimiter, FrameTimes } from "./timing.js";
 
 const REWIND_SPEED_UP_S = 1.5; // each such time rewinding is faster by one frame per frame
@@ -262,9 +263,7 @@ class Page {
 
 async function main() {
   await isolate();
-  const response = await fetch("site.json");
-  if (!response.ok) throw new Error(`site.json: the server answers ${response.status}`);
-  const site = await response.json();
+  const site = await loadSite();
   const display = new Display(site);
   const model = new Model(site);
   const label = document.querySelector("#loading span");

@@ -113,37 +113,3 @@ export class Model {
     return (await this.#call("agent", { views })).outputs;
   }
 }
-
-/**
- * Reads the start states.
- * @param {Site} site
- * @returns {Promise<Start[]>}
- */
-export async function loadStarts(site) {
-  const response = await fetch(`model/starts.bin?v=${site.version}`);
-  if (!response.ok) throw new Error(`the start states: the server answers ${response.status}`);
-  const buffer = await response.arrayBuffer();
-  const { num_starts: K, context: L } = site;
-  const size = site.latent_shape.reduce((a, b) => a * b);
-  return Array.from({ length: K }, (_, k) => ({
-    latents: Array.from({ length: L }, (_, l) => new Float32Array(buffer, 4 * (k * L + l) * size, size)),
-    actions: new Int32Array(buffer, 4 * (K * L * size + k * L), L),
-  }));
-}
-
-/**
- * Reads the recorded list of actions.
- * @param {Site} site
- * @returns {Promise<Int32Array>} an action for each frame; none if there is no recording
- */
-export async function loadRecording(site) {
-  if (!site.has_recording) return new Int32Array();
-  const response = await fetch(`model/recording.bin?v=${site.version}`);
-  if (!response.ok) throw new Error(`the recording: the server answers ${response.status}`);
-  const runs = new Int32Array(await response.arrayBuffer());
-  let length = 0;
-  for (let i = 1; i < runs.length; i += 2) length += runs[i];
-  const actions = new Int32Array(length);
-  for (let i = 0, end = 0; i < runs.length; i += 2) actions.fill(runs[i], end, (end += runs[i + 1]));
-  return actions;
-}

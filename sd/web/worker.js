@@ -9,9 +9,8 @@
 import { Backend, VARIANTS, findGpu } from "./backend.js";
 import { candidates, chooseBackend } from "./choose_backend.js";
 import { Files } from "./files.js";
-import { Generator } from "./generator.js";
-
-const CHECK_FILE = "model/check.bin";
+import { CHECK_FILE, Generator, checkFileSize } from "./generator.js";
+import { settleAll } from "./settle.js";
 
 /** @type {Generator} */
 let generator;
@@ -34,7 +33,7 @@ async function open(files, variant, threads) {
   const opened = new Generator(files.site, backend);
   try {
     files.expect([...backend.files, CHECK_FILE]);
-    const [check] = await Promise.all([files.fetch(CHECK_FILE), backend.open(files, threads)]);
+    const [check] = await settleAll([files.fetch(CHECK_FILE), backend.open(files, threads)]);
     await opened.checkFrame(check);
     return opened;
   } catch (problem) {
@@ -66,11 +65,15 @@ const CALLS = {
     const exists = ({ graphs }) => `model/frame${graphs}` in site.files;
     const variants = candidates(VARIANTS, wanted, await findGpu(), exists);
     if (!variants.length) throw new Error(`no backend ${wanted} in this browser`);
+    files.expect([...new Backend(site, variants[0]).files, CHECK_FILE]);
+    const isWhole = (await files.fetch(CHECK_FILE)).length === checkFileSize(site);
+    if (!isWhole) throw new Error(`${CHECK_FILE} is damaged: export the page again`);
     generator = await chooseBackend(variants, frameMs, !wanted, {
       open: (variant) => open(files, variant, threads),
       measure: (opened) => opened.medianMs(frameMs),
       close: (opened) => opened.close(),
     });
+    files.forget();
     const { backend, bits } = generator.backend.variant;
     return { backend, bits, threads, files: filesToKeep(site) };
   },
