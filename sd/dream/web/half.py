@@ -51,9 +51,9 @@ class Converter:
         self.floats = floats | {
             name for name, each in self.constants.items() if each.data_type == TensorProto.FLOAT
         }
-        self.half: set[str] = set()  # tensors, by their old names, that are there in float16
-        self.only_half: set[str] = set()  # of these, those that are not there in float32
-        self.computed: set[str] = set()  # tensors that depend on no input of the graph
+        self.float16: set[str] = set()  # tensors, by their old names, that are there in float16
+        self.float16_only: set[str] = set()  # of these, those that are not there in float32
+        self.constant_results: set[str] = set()  # tensors that depend on no input of the graph
 
     @staticmethod
     def half_name(name: str) -> str:
@@ -63,8 +63,8 @@ class Converter:
         """Adds a node, after the casts that it needs. node: an onnx.NodeProto; it is changed."""
         inputs = self.float_inputs(node)
         # The runtime computes these once, when it loads the graph, on the CPU, where it has no float16 for some.
-        if all(name in self.constants or name in self.computed or not name for name in node.input):
-            self.computed.update(node.output)
+        if all(name in self.constants or name in self.constant_results or not name for name in node.input):
+            self.constant_results.update(node.output)
             self.nodes.append(node)
             return
         if not self.is_half(node, inputs):
@@ -76,8 +76,8 @@ class Converter:
             node.input[i] = self.to_half(node.input[i])
         for i, name in enumerate(node.output):
             node.output[i] = self.half_name(name)
-            self.half.add(name)
-            self.only_half.add(name)
+            self.float16.add(name)
+            self.float16_only.add(name)
         self.nodes.append(node)
 
     def float_inputs(self, node) -> list[int]:
@@ -91,29 +91,38 @@ class Converter:
         """Whether a node is to be computed in float16. inputs: of `float_inputs`."""
         names = [node.input[i] for i in inputs]
         constants = [name for name in names if name in self.constants]
-        if not names or not all(map(self.fits, constants)):
+        divisor = node.input[1] if node.op_type == "Div" else None
+        if not names or not all(self.fits(name, name == divisor) for name in constants):
             return False
         if node.op_type in HALF_OPS:
             return True
-        others = set(names) - set(constants) - self.computed
-        return node.op_type in SAME_TYPE_OPS and bool(others) and others <= self.only_half
+        others = set(names) - set(constants) - self.constant_results
+        return node.op_type in SAME_TYPE_OPS and bool(others) and others <= self.float16_only
 
-    def fits(self, name: str) -> bool:
-        """Whether a constant has no value that is too large for float16."""
+    def fits(self, name: str, is_divisor: bool) -> bool:
+        """Whether a constant keeps its value in float16: none of its numbers is too large, the largest is a normal one,
+        because GPUs may take all below for 0, and rounding changes none by more than a thousandth of the largest. So
+        weights may become 0 next to larger ones, but an epsilon may not; nor may any number of a divisor."""
         from onnx import numpy_helper
 
-        return bool(
-            np.abs(numpy_helper.to_array(self.constants[name])).max(initial=0) < np.finfo(np.float16).max
-        )
+        values = np.abs(numpy_helper.to_array(self.constants[name]))
+        largest, limits = values.max(initial=0), np.finfo(np.float16)
+        if largest == 0:
+            return True
+        if not limits.smallest_normal <= largest < limits.max:
+            return False
+        if is_divisor and values.min(initial=np.inf, where=values != 0) < limits.smallest_normal:
+            return False
+        return bool(np.abs(values - values.astype(np.float16)).max() <= 1e-3 * largest)
 
     def to_half(self, name: str) -> str:
         """The name of a tensor in float16, which is made once."""
         from onnx import TensorProto, helper, numpy_helper
 
         half = self.half_name(name)
-        if name in self.half:
+        if name in self.float16:
             return half
-        self.half.add(name)
+        self.float16.add(name)
         if name in self.constants:
             values = numpy_helper.to_array(self.constants[name]).astype(np.float16)
             self.graph.initializer.append(numpy_helper.from_array(values, half))
@@ -125,8 +134,8 @@ class Converter:
         """Makes a tensor that is there in float16 alone in float32 too."""
         from onnx import TensorProto, helper
 
-        if name in self.only_half:
-            self.only_half.remove(name)
+        if name in self.float16_only:
+            self.float16_only.remove(name)
             self.nodes.append(
                 helper.make_node(
                     "Cast", [self.half_name(name)], [name], name=f"{name}.f32", to=TensorProto.FLOAT
