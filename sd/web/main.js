@@ -253,7 +253,7 @@ class Page {
     return [
       `${rate} of ${site.game.fps} frames/s`,
       `${times.quantile(0.5).toFixed(0)} ms a frame, p95 ${times.quantile(0.95).toFixed(0)}`,
-      session.model.name + (self.crossOriginIsolated ? "" : " (this host allows no more)"),
+      session.model.name,
       `start ${session.start} of 0-${site.num_starts - 1}, frame ${session.state.numFrames}`,
       `${site.game.action_names[session.state.action]}, seed ${session.seed}`,
       this.isOffline ? "kept for offline use" : "needs the network",

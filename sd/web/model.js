@@ -77,8 +77,9 @@ export class Model {
 
   /** What runs the model, for people. */
   get name() {
-    const threads = `${this.threads} thread${this.threads > 1 ? "s" : ""}`;
-    return this.backend === "webgpu" ? `WebGPU, float${this.bits}` : `WebAssembly, ${threads}`;
+    if (this.backend === "webgpu") return `WebGPU, float${this.bits}`;
+    const limit = self.crossOriginIsolated ? "" : " (this host allows no more)";
+    return `WebAssembly, ${this.threads} thread${this.threads > 1 ? "s" : ""}${limit}`;
   }
 
   /**
