@@ -137,6 +137,33 @@ def browser(opened):
     assert opened.errors() == []
 
 
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """run(code, *args): what `code`, the body of an async function of `args`, returns. Its modules are sd/web/*.js."""
+    import json
+    import subprocess
+
+    from dream.web.site_folder import SOURCE
+
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("needs Node.js")
+    folder = tmp_path_factory.mktemp("node")
+    for path in SOURCE.glob("*.js"):
+        shutil.copy(path, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+
+    def run(code: str, *args: object) -> object:
+        whole = f"const run = async (...args) => {{ {code} }};\n"
+        whole += f"console.log(JSON.stringify(await run(...{json.dumps(args)})));"
+        command = [program, "--input-type=module"]
+        done = subprocess.run(command, input=whole, cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
 @pytest.fixture
 def copied(exported, tmp_path):
     """A copy of `exported` that a test may change."""

@@ -69,8 +69,8 @@ def exported(fake_package, tmp_path_factory):
 def test_the_folder_holds_the_page_and_nothing_from_elsewhere(exported):
     _, folder = exported
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {"index.html", "main.js", "service_worker.js", "site.json", "model/weights.bin", "model/frame.onnx",
-            "model/frame.half.onnx", "model/frame.wasm.onnx", "model/starts.bin", "model/check.bin",
+    assert {"index.html", "main.js", "service_worker.js", "site.json", "model/weights.bin", "model/frame.webgpu32.onnx",
+            "model/frame.webgpu16.onnx", "model/frame.wasm.onnx", "model/starts.bin", "model/check.bin",
             "runtime/LICENSE.txt"} <= names  # fmt: skip
     assert not {name for name in names if "unwanted" in name or "outside" in name}
     site = json.loads((folder / "site.json").read_text())
@@ -125,7 +125,9 @@ def test_the_pretrained_page_is_below_40_mb_and_has_the_agent(tmp_path):
     export(PRETRAINED / "model.pt", tmp_path / "site", find_runtime())
     site = json.loads((tmp_path / "site" / "site.json").read_text())
     assert site["has_agent"] and sum(site["files"].values()) < 40_000_000
-    assert "model/frame.half.onnx" in site["files"]  # its frames are those of the model, else it is left out
+    assert (
+        "model/frame.webgpu16.onnx" in site["files"]
+    )  # its frames are those of the model, else it is left out
     assert "Microsoft" in (tmp_path / "site" / "runtime" / "LICENSE.txt").read_text()
 
 

@@ -104,10 +104,10 @@ def test_frames_in_float16_are_those_of_pytorch_in_the_page(web_site, tmp_path):
     """The graphs for a GPU with float16, in WebAssembly, which computes them in float32 and rounds in between."""
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
-    replace_text(folder / "backend.js", 'graphs: ".wasm.onnx"', 'graphs: ".half.onnx"')
+    replace_text(folder / "backend.js", "${variant.name}.onnx", "webgpu16.onnx")
     with served(folder) as (server, browser):
         browser.open(server.url)
-        assert browser.run("page.session.model.files.includes('model/frame.half.onnx')")
+        assert browser.run("page.session.model.files.includes('model/frame.webgpu16.onnx')")
         compare_with_torch(browser, [4, 1, 5])
 
 

@@ -9,6 +9,7 @@ from dream.inference.torch_backend import TorchBackend
 from dream.web import check, site
 from dream.web.graphs import OPSET, pack_rgba, trace_graphs
 from dream.web.half import half_graph
+from dream.web.variants import VARIANTS
 from dream.web.winograd import winograd_convs
 from onnx import TensorProto, helper, numpy_helper
 from pretrained import PRETRAINED
@@ -89,9 +90,9 @@ def test_frames_in_float16_are_those_of_pytorch(graphs, tmp_path):
     site.write_graphs(backend, tmp_path)
     noise = np.random.default_rng(1).standard_normal(backend.latent_shape, dtype=np.float32)
     expected = check.moving_frame(backend, states, noise) / 255
-    for suffix in check.VARIANTS:
-        error = check.moving_web_frame(states, noise, tmp_path, suffix) - expected
-        assert -10 * np.log10(np.mean(error**2)) >= check.MIN_PSNR_DB, suffix
+    for variant in VARIANTS:
+        error = check.moving_web_frame(states, noise, tmp_path, variant) - expected
+        assert -10 * np.log10(np.mean(error**2)) >= check.MIN_PSNR_DB, variant
 
 
 def test_float16_is_left_out_if_it_generates_other_frames(monkeypatch, tmp_path, capsys):
@@ -101,17 +102,17 @@ def test_float16_is_left_out_if_it_generates_other_frames(monkeypatch, tmp_path,
     states = load_start_states(paths["trajectory_path"], backend)
     (tmp_path / "model").mkdir()
     site.write_graphs(backend, tmp_path / "model")
-    names = {"decode.half.onnx", "frame.half.onnx"}
+    names = {"decode.webgpu16.onnx", "frame.webgpu16.onnx"}
     check.check_graphs(backend, states, tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} >= names
     assert capsys.readouterr().out == ""
     web_frame = check.moving_web_frame
-    broken = lambda *args: web_frame(*args) * (np.nan if args[-1] == ".half" else 1)  # noqa: E731
+    broken = lambda *args: web_frame(*args) * (np.nan if args[-1] == "webgpu16" else 1)  # noqa: E731
     monkeypatch.setattr(check, "moving_web_frame", broken)
     check.check_graphs(backend, states, tmp_path / "model")
     assert capsys.readouterr().out == "float16 left out: PSNR nan dB\n"
     left = {path.name for path in (tmp_path / "model").iterdir()}
-    assert not left & names and {"frame.onnx", "frame.wasm.onnx"} <= left
+    assert not left & names and {"frame.webgpu32.onnx", "frame.wasm.onnx"} <= left
 
 
 def small_graph(nodes: list, weights: dict[str, np.ndarray], shape: tuple[int, ...]):

@@ -34,8 +34,8 @@ def test_it_plays_offline_after_the_first_visit(web_site):
         for other in (
             "asyncify",
             "webgpu",
-            "frame.onnx",
-            "frame.half.onnx",
+            "frame.webgpu32.onnx",
+            "frame.webgpu16.onnx",
         ):  # of the backends that are not used
             assert other not in kept
 
@@ -44,10 +44,12 @@ def test_after_a_visit_on_a_gpu_it_plays_offline_without_it(web_site, tmp_path):
     """The GPU's graphs and runtime, computed on the CPU here, are chosen at the first visit and not at the second."""
     folder = tmp_path / "site"
     shutil.copytree(web_site, folder)
-    replace_text(folder / "backend.js", 'name: "webgpu32", backend: "webgpu"', 'name: "gpu", backend: "wasm"')
+    replace_text(
+        folder / "backend.js", 'name: "webgpu32", backend: "webgpu"', 'name: "webgpu32", backend: "wasm"'
+    )
     with served(folder) as (server, browser):
         browser.open(server.url)
-        assert browser.run("page.session.model.files.includes('model/frame.onnx')")
+        assert browser.run("page.session.model.files.includes('model/frame.webgpu32.onnx')")
         browser.wait("page.isOffline")
         server.close()
         browser.open(server.url)  # the same variant again

@@ -7,17 +7,16 @@ const GPU_BUILD = { script: "ort.webgpu.min.mjs", glue: "ort-wasm-simd-threaded.
 
 /**
  * @typedef {object} Variant
- * @property {string} name for the address
+ * @property {string} name for the address and in the names of its graphs, as in sd/dream/web/variants.py
  * @property {"webgpu" | "wasm"} backend
  * @property {number} bits of its numbers
- * @property {string} graphs how the names of its graphs end
  * @property {{script: string, glue: string}} build of the runtime
  */
 /** @type {Variant[]} the fastest first */
 export const VARIANTS = [
-  { name: "webgpu16", backend: "webgpu", bits: 16, graphs: ".half.onnx", build: GPU_BUILD },
-  { name: "webgpu32", backend: "webgpu", bits: 32, graphs: ".onnx", build: GPU_BUILD },
-  { name: "wasm", backend: "wasm", bits: 32, graphs: ".wasm.onnx", build: CPU_BUILD },
+  { name: "webgpu16", backend: "webgpu", bits: 16, build: GPU_BUILD },
+  { name: "webgpu32", backend: "webgpu", bits: 32, build: GPU_BUILD },
+  { name: "wasm", backend: "wasm", bits: 32, build: CPU_BUILD },
 ];
 // What the next frame is made of stays on the GPU; of the other outputs, those that a run asks for are read back.
 const LOCATIONS = { latent: "gpu-buffer", rgb: "gpu-buffer" };
@@ -47,7 +46,7 @@ export class Backend {
     this.ort = null; // the runtime's module
     this.sessions = {}; // of the graphs: frame, decode and, if there is an agent, agent
     const { script, glue } = variant.build;
-    this.graphs = ["frame", "decode"].map((name) => `model/${name}${variant.graphs}`);
+    this.graphs = ["frame", "decode"].map((name) => `model/${name}.${variant.name}.onnx`);
     if (site.has_agent) this.graphs.push("model/agent.onnx");
     const [module, loader, binary] = [script, `${glue}.mjs`, `${glue}.wasm.gz`].map((name) => `runtime/${name}`);
     this.runtime = { module, loader, binary };

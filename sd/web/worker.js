@@ -62,7 +62,7 @@ const CALLS = {
     const files = new Files(site, (progress) => postMessage({ progress }));
     const threads = threadCount(wantedThreads);
     const frameMs = 1000 / site.game.fps;
-    const exists = ({ graphs }) => `model/frame${graphs}` in site.files;
+    const exists = (variant) => new Backend(site, variant).files.every((name) => name in site.files);
     const variants = candidates(VARIANTS, wanted, await findGpu(), exists);
     if (!variants.length) throw new Error(`no backend ${wanted} in this browser`);
     files.expect([...new Backend(site, variants[0]).files, CHECK_FILE]);

@@ -12,11 +12,11 @@ from dream.common.errors import InputError
 from dream.data.start_states import StartStates
 from dream.inference.torch_backend import TorchBackend
 from dream.web.graphs import input_names
+from dream.web.variants import FLOAT16, VARIANTS, graph_file
 
-# Between a frame of the page's graphs and of the model: more than 50 dB in all that are right, in float16 too, and a
-# difference of 45 dB, 1.4 levels of 255, is not visible. What a browser demands is lower: generator.js.
+# Between a frame of the page's graphs and of the model. The pretrained model's has 60 dB, in float16 too; a difference
+# of 45 dB, 1.4 levels of 255, is hardly visible. A browser demands less (sd/web/generator.js).
 MIN_PSNR_DB = 45.0
-VARIANTS = ("", ".half", ".wasm")  # of the graphs: for WebGPU, for WebGPU with float16, for WebAssembly
 
 
 def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> None:
@@ -25,17 +25,17 @@ def check_graphs(backend: TorchBackend, states: StartStates, folder: Path) -> No
     float32."""
     noise = np.random.default_rng(0).standard_normal(backend.latent_shape, dtype=np.float32)
     expected = moving_frame(backend, states, noise)
-    for suffix in VARIANTS:
-        difference = moving_web_frame(states, noise, folder, suffix) - expected / 255
+    for variant in VARIANTS:
+        difference = moving_web_frame(states, noise, folder, variant) - expected / 255
         psnr_db = -10 * np.log10(np.mean(difference**2) + 1e-12)
         if psnr_db >= MIN_PSNR_DB:
             continue
-        if suffix != ".half":
+        if variant != FLOAT16:
             raise InputError(
                 f"the page would generate other frames than the model (PSNR {psnr_db:.0f} dB): not written"
             )
         print(f"float16 left out: PSNR {psnr_db:.0f} dB")
-        for path in folder.glob("*.half.onnx"):
+        for path in folder.glob(graph_file("*", FLOAT16)):
             path.unlink()
 
 
@@ -53,7 +53,7 @@ def moving_frame(backend: TorchBackend, states: StartStates, noise: np.ndarray) 
     return backend.step(backend.init_state(latents, actions), int(actions[-1]), noise).rgb
 
 
-def moving_web_frame(states: StartStates, noise: np.ndarray, folder: Path, suffix: str) -> np.ndarray:
+def moving_web_frame(states: StartStates, noise: np.ndarray, folder: Path, variant: str) -> np.ndarray:
     """The same of a variant of the page's graphs, in native ONNX Runtime: float32 (H, W, 3), 0-1."""
     import onnxruntime
 
@@ -61,7 +61,7 @@ def moving_web_frame(states: StartStates, noise: np.ndarray, folder: Path, suffi
     options.log_severity_level = 3  # it warns of constants that it does not compute in advance
     decode, frame = (
         onnxruntime.InferenceSession(
-            folder / f"{name}{suffix}.onnx", options, providers=["CPUExecutionProvider"]
+            folder / graph_file(name, variant), options, providers=["CPUExecutionProvider"]
         )
         for name in ("decode", "frame")
     )

@@ -2,8 +2,8 @@
 
     index.html, *.js, style.css    copies of sd/web/
     site.json                      the game, the shapes, names and sizes of the other files
-    model/                         the graphs (graphs.py), weights.bin, starts.bin, check.bin, agent.onnx if there is an
-                                   agent, recording.bin if there is a recording
+    model/                         the graphs (variants.py), weights.bin, starts.bin, check.bin, agent.onnx if there
+                                   is an agent, recording.bin if there is a recording
     runtime/                       ONNX Runtime Web (runtime.py)
 
 All numbers are little-endian:
@@ -32,12 +32,11 @@ from dream.inference.network_file import read_network
 from dream.inference.torch_backend import TorchBackend
 from dream.play.keys import read_keys_file
 from dream.web import runtime
-from dream.web.check import VARIANTS, check_graphs, write_check
+from dream.web.check import check_graphs, write_check
 from dream.web.graphs import trace_graphs
-from dream.web.half import half_graph
 from dream.web.site_folder import SITE, SOURCE, check_is_site_or_new, fingerprint
+from dream.web.variants import VARIANTS, graph_file
 from dream.web.weights import WeightFile
-from dream.web.winograd import winograd_convs
 
 MAX_BYTES = 40_000_000  # of the folder
 # Where index.html holds the size of a frame.
@@ -99,22 +98,14 @@ def read_agent(path: Path, action_names: tuple[str, ...]) -> bytes:
 
 
 def write_graphs(backend: TorchBackend, folder: Path) -> None:
-    """Writes each graph three times: as it is, for WebGPU; in float16, for a GPU that has it; and with Winograd
-    convolutions, for WebAssembly. They share the weights."""
+    """Writes each graph in all variants, which share the weights."""
     weights = WeightFile("weights.bin")
     for name, model in trace_graphs(backend.unet, backend.decoder, backend.steps).items():
-        for suffix, rewrite in zip(VARIANTS, (copy_model, half_graph, winograd_convs), strict=True):
-            variant = to_half_weights(rewrite(model))
-            weights.move_weights(variant)
-            (folder / f"{name}{suffix}.onnx").write_bytes(variant.SerializeToString())
+        for variant, rewrite in VARIANTS.items():
+            rewritten = to_half_weights(rewrite(model))
+            weights.move_weights(rewritten)
+            (folder / graph_file(name, variant)).write_bytes(rewritten.SerializeToString())
     weights.save(folder)
-
-
-def copy_model(model):
-    """A copy of an onnx.ModelProto."""
-    copy = type(model)()
-    copy.CopyFrom(model)
-    return copy
 
 
 def write_frame_size(path: Path, height: int, width: int) -> None:
