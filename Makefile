@@ -105,7 +105,7 @@ RANDOM_MINUTES ?= 33
 LEARN_EPOCHS ?= 48
 SEEDS ?= 0 1 2
 A = output/agents
-IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz starts=rewarded
+IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz
 IN_GAME = --frame-size 56 128
 LEARN = $(PY) ppo/train_ppo.py --n-steps 128 --n-epochs $(LEARN_EPOCHS) --record-envs 0 --explore-envs 0 --video-every 0
 comma := ,

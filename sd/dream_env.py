@@ -14,8 +14,8 @@ Both environments take these arguments:
     model_path    final.pt of sd/train_sd.py, with decoder.pt and initial_sequence.npz next to it
     recording     a trajectories.npz to take start states from (default: those of initial_sequence.npz)
     num_starts    how many of that recording (default: 256)
-    starts        which of them: "even", evenly spaced, or "rewarded", those with high rewards, from all parts of it
-                  (default: even)
+    starts        which of them: "rewarded", those with high rewards, from all parts of it, or "even", evenly spaced
+                  (default: "auto", rewarded where a recording with rewards is given: agents learn much better there)
     horizon       frames after which an episode is truncated (default: 32)
     backend, device    as of sd/play_sd.py (default: auto)
 They raise InputError if a file is missing or damaged, or an argument is out of range.
@@ -39,7 +39,7 @@ from gymnasium.vector.utils import batch_space
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained" / "model.pt"
 HORIZON, NUM_STARTS = 32, 256  # with which agents learned best, or as well as with any other (sd/NOTES.md)
-STARTS = ("even", "rewarded")
+STARTS = ("auto", "rewarded", "even")
 DEVICES = ("auto", "cpu", "cuda")
 # frame_skip 1: a step is one frame of the recording, and so one decision
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 15, "frame_skip": 1}
@@ -57,7 +57,7 @@ class DreamVectorEnv(VectorEnv):
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
         num_starts: int = NUM_STARTS,
-        starts: str = "even",
+        starts: str = "auto",
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
@@ -134,7 +134,7 @@ class DreamEnv(gymnasium.Env):
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
         num_starts: int = NUM_STARTS,
-        starts: str = "even",
+        starts: str = "auto",
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
@@ -208,7 +208,7 @@ def open_episodes(
     files = [model_path, model_path.with_name("decoder.pt")]
     versions = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
     loaded = shared_backend(model_path.resolve(), versions, backend, device)
-    if recording is None and starts != "even":
+    if recording is None and starts == "rewarded":
         raise InputError(f"starts={starts} chooses from a recording: give recording=FILE")
     if recording is None:
         states = load_start_states(default_start_states(model_path), loaded)
@@ -232,7 +232,7 @@ def recorded_start_states(
         encode_start_states,  # needs PyTorch; an exported model does without
     )
 
-    return encode_start_states(model_path, recording, backend, number, starts == "rewarded")
+    return encode_start_states(model_path, recording, backend, number, starts)
 
 
 def make_spaces(backend: Backend) -> tuple[gymnasium.Space, gymnasium.Space]:

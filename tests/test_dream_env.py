@@ -160,9 +160,18 @@ def test_start_states_with_high_rewards(model_path, tmp_path):
     chosen = choose_rewarded(data, starts, 4, 6).tolist()
     assert [0, 4] in chosen and [1, 10] in chosen and len(chosen) == 6
     assert len(choose_rewarded(data, starts, 4, 10**6)) == len(starts)
+    rewarded = save_moving_square(tmp_path / "b.npz", {"action_names": names, "rewards": rewards})
+    states = {
+        which: make(
+            model_path, recording=rewarded, num_starts=3, starts=which
+        ).unwrapped.episodes.start_states.latents
+        for which in ("auto", "rewarded", "even")
+    }
+    assert np.array_equal(states["auto"], states["rewarded"])  # without being asked for
+    assert not np.array_equal(states["auto"], states["even"])
     with pytest.raises(InputError, match="give recording=FILE"):
         make(model_path, starts="rewarded")
-    with pytest.raises(InputError, match="starts='best': choose from even, rewarded"):
+    with pytest.raises(InputError, match="starts='best': choose from auto, rewarded, even"):
         make(model_path, recording=path, starts="best")
 
 
