@@ -7,6 +7,7 @@ BIG_GPU := $(shell nvidia-smi --query-gpu=memory.total --format=csv,noheader,nou
 
 define install
 	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make $(MAKECMDGOALS) PYTHON=python3.12' % v)"
+	@echo "installing $< in .venv: a few minutes"
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --disable-pip-version-check -q -r $<
 	@touch $@

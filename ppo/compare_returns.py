@@ -2,7 +2,7 @@
 
 python ppo/evaluate_ppo.py --agent a=a.pt b=b.pt --frame-size 56 128 --json game.json
 python ppo/evaluate_ppo.py --agent a=a.pt b=b.pt --game dream_env:Dream-v0 --game-path sd \\
-    --game-settings model_path=FILE horizon=128 --json model.json
+    --game-settings model_path=FILE --json model.json
 python ppo/compare_returns.py game.json model.json
 
 Prints the mean reward per decision of each policy in both, since episodes of a model are shorter, and Spearman's rank
@@ -66,7 +66,9 @@ def read_results(path: Path) -> Dict[str, Any]:
         if not isinstance(results["game"], str):
             raise TypeError("its game has no name")
     except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror or problem}") from None
+        raise InputError(
+            f"{path}: {problem.strerror or problem}; evaluate_ppo.py --json writes such files"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
         raise InputError(f"{path} was not written by evaluate_ppo.py --json, or is damaged") from None
     return results

@@ -20,7 +20,7 @@ from dream.common.errors import InputError, run_script
 from dream.common.files import check_no_file_above
 from dream.common.progress import progress_bar
 from dream.common.runs import autocast, pick_device, save_checkpoint, seed_everything
-from dream.common.startup import ArgumentParser, script_began
+from dream.common.startup import ArgumentParser, command_line, script_began
 from dream.data.latents import encode_recording, gather_windows
 from dream.data.splits import split_episodes, train_windows
 from dream.data.trajectories import (
@@ -136,6 +136,7 @@ def main(args: argparse.Namespace) -> None:
     )
     if not scores["rmse"] < scores["rmse_of_mean"]:
         print("warning: it predicts rewards no better than their mean: give it more --max-minutes")
+    print("next: " + command_line("sd/export_sd.py", "--model-path", args.output.as_posix()))
 
 
 @torch.no_grad()

@@ -183,7 +183,19 @@ def test_wrong_arguments_are_refused(model_path, tmp_path):
         make(model_path, horizon=0)
     with pytest.raises(InputError, match="no checkpoint"):
         make(tmp_path / "none.pt")
-    for settings in ({"num_starts": "9"}, {"device": "foo"}, {"recording": tmp_path / "none.npz"}):
+    with pytest.raises(InputError, match="model_path=None: wanted the path of a file"):
+        make(None)
+    with pytest.raises(InputError, match="num_starts=4 is of a recording"):
+        make(model_path, num_starts=4)
+    with pytest.raises(InputError, match="is a file of start states: it takes"):
+        make(model_path, recording=model_path.with_name("initial_sequence.npz"))
+    with pytest.raises(ValueError, match=r"options \['strat'\]: there is only start"):
+        env.reset(options={"strat": 1})
+    for settings in (
+        {"num_starts": "9", "recording": "a.npz"},
+        {"device": "foo"},
+        {"recording": tmp_path / "none.npz"},
+    ):
         with pytest.raises(InputError):
             make(model_path, **settings)
     env.reset(seed=0)

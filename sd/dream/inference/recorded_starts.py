@@ -10,6 +10,7 @@ from dream.data.latents import to_float_frames
 from dream.data.splits import window_starts
 from dream.data.start_states import ModelShape, StartStates
 from dream.data.trajectories import Trajectories, open_trajectories, read_rewards
+from dream.inference.input_files import check_kind
 from dream.models.checkpoints import fingerprint, load_autoencoder
 
 CANDIDATES = 4  # windows that `choose_rewarded` compares, per start state
@@ -24,6 +25,7 @@ def encode_start_states(
 
     Raises InputError if the recording has other frames or actions than the model, or no rewards to choose by, or the
     encoder is not the model's."""
+    check_kind("recording", recording, "recording")
     data = open_trajectories(recording)
     encoder, decoder = load_autoencoder(
         *(model_path.with_name(f"{part}.pt") for part in ("encoder", "decoder"))
