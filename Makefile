@@ -7,6 +7,7 @@ BIG_GPU := $(shell nvidia-smi --query-gpu=memory.total --format=csv,noheader,nou
 
 define install
 	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit('This needs Python 3.10 to 3.13 and $(PYTHON) is %d.%d: try  make $(MAKECMDGOALS) PYTHON=python3.12' % v)"
+	@echo "installing $< in .venv: a few minutes"
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --disable-pip-version-check -q -r $<
 	@touch $@
@@ -21,7 +22,7 @@ help:
 	@echo "                 in 45 minutes on two CPU cores (MINUTES=480: better)"
 	@echo "make setup       installs everything in .venv (6 GB)"
 	@echo "make dream       trains a small model of your own, from game to video, in nine minutes on two CPU cores"
-	@echo "make agents      agents that learn in a model of random play, in 20 races of the real game: 90 minutes on a CPU"
+	@echo "make agents      agents that learn in a model of random play, in 20 races of the real game: two hours on a CPU"
 	@echo "make pretrained  trains everything from scratch and replaces the pretrained models (hours on a CPU)"
 	@echo "make test        lint and all tests"
 	@echo "Another Python: make setup PYTHON=python3.12"
@@ -96,7 +97,7 @@ $(P)/sd/.done: $(P)/autoencoder/.done
 	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_OPTIONS) --max-minutes $(SD_MINUTES) $(call continue,$(P)/sd)
 	touch $@
 
-# Agents that learn in a model of random play, and their rivals, in 20 real races; an hour and a half on two CPU cores.
+# Agents that learn in a model of random play, and their rivals, in 20 real races; two hours on two CPU cores.
 # A stopped run continues after the last finished file; rm -rf output/agents starts over. To try it:
 # make agents RANDOM_FRAMES=4000 RANDOM_AE_MINUTES=0.5 RANDOM_MINUTES=1 LEARN_EPOCHS=2 SEEDS=0
 RANDOM_FRAMES ?= 65536
@@ -105,7 +106,7 @@ RANDOM_MINUTES ?= 33
 LEARN_EPOCHS ?= 48
 SEEDS ?= 0 1 2
 A = output/agents
-IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz starts=rewarded
+IN_MODEL = --game dream_env:Dream-v0 --game-path sd --game-settings model_path=$(A)/sd/final.pt recording=$(A)/random.npz
 IN_GAME = --frame-size 56 128
 LEARN = $(PY) ppo/train_ppo.py --n-steps 128 --n-epochs $(LEARN_EPOCHS) --record-envs 0 --explore-envs 0 --video-every 0
 comma := ,

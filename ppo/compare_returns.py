@@ -2,7 +2,7 @@
 
 python ppo/evaluate_ppo.py --agent a=a.pt b=b.pt --frame-size 56 128 --json game.json
 python ppo/evaluate_ppo.py --agent a=a.pt b=b.pt --game dream_env:Dream-v0 --game-path sd \\
-    --game-settings model_path=FILE horizon=128 --json model.json
+    --game-settings model_path=FILE --json model.json
 python ppo/compare_returns.py game.json model.json
 
 Prints the mean reward per decision of each policy in both, since episodes of a model are shorter, and Spearman's rank
@@ -34,17 +34,21 @@ def main(args: argparse.Namespace) -> None:
     if not names:
         raise InputError(f"{args.results[0]} and {args.results[1]} have no agent of the same name")
     for name in names:
-        if first["checkpoints"].get(name) != second["checkpoints"].get(name):
+        files = [
+            [Path(file).resolve() for file in each["checkpoints"].get(name, [])] for each in (first, second)
+        ]
+        if files[0] != files[1]:
             raise InputError(
                 f"{name} is another agent in {args.results[1]}: evaluate the same files in both games"
             )
     rewards = np.array(
         [[reward_per_decision(each["episodes"][name]) for each in (first, second)] for name in names]
     )
-    width = max(len("reward per decision"), *map(len, names))
-    print(f"{'reward per decision':{width}}  " + "".join(f"{each['game']:>24}" for each in (first, second)))
+    head, games = "reward per decision", [each["game"] for each in (first, second)]
+    width, column = max(map(len, (head, *names))), 2 + max(map(len, games))
+    print(f"{head:{width}}" + "".join(f"{game:>{column}}" for game in games))
     for name, row in zip(names, rewards):
-        print(f"{name:{width}}  " + "".join(f"{reward:24.3f}" for reward in row))
+        print(f"{name:{width}}" + "".join(f"{reward:{column}.3f}" for reward in row))
     agents = [i for i, name in enumerate(names) if name in first["checkpoints"]]
     if len(agents) > 2:
         rho = spearman(*rewards[agents].T)
@@ -57,10 +61,15 @@ def read_results(path: Path) -> Dict[str, Any]:
         results = json.loads(path.read_text(encoding="utf-8"))
         for agents in results["episodes"].values():
             reward_per_decision(agents)
-        dict(results["checkpoints"]), str(results["game"])
+        for files in results["checkpoints"].values():
+            [Path(file) for file in files]
+        if not isinstance(results["game"], str):
+            raise TypeError("its game has no name")
     except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror or problem}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        raise InputError(
+            f"{path}: {problem.strerror or problem}; evaluate_ppo.py --json writes such files"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
         raise InputError(f"{path} was not written by evaluate_ppo.py --json, or is damaged") from None
     return results
 

@@ -103,6 +103,8 @@ def parse_args(argv=None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if args.max_minutes < 0:
         parser.error("--max-minutes must be at least 0 (0 = no limit)")
+    if args.keep_every < 0:
+        parser.error("--keep-every must be at least 0 (0 = never)")
     if not 0 <= args.record_envs <= args.n_envs:
         parser.error("--record-envs must be from 0 to --n-envs")
     if args.explore_envs < 0:
@@ -135,7 +137,8 @@ def main(args: argparse.Namespace) -> None:
     print(game.describe())
     if not game.has_rewards:
         raise InputError(
-            f"{game.name} has no rewards: no agent can learn in it; train its model with a recording that has"
+            f"{game.name} has no rewards, so no agent can learn in it: sd/train_outcome.py adds them to its model, "
+            "from a recording that has rewards"
         )
     # Before torch starts threads and before this process holds an emulator: the workers are forked.
     envs = make_vector_env(game, args.n_envs + args.explore_envs, game.frame_skip, tracks)

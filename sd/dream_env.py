@@ -1,21 +1,29 @@
 """A world model as a Gymnasium environment, to train agents in.
 
-    import gymnasium, dream_env                                   # with sd/ on the path
-    env = gymnasium.make("Dream-v0", model_path="output/sd/final.pt")
-    envs = gymnasium.make_vec("Dream-v0", num_envs=16, model_path="output/sd/final.pt")
-    python ppo/train_ppo.py --game dream_env:Dream-v0 --game-path sd --game-settings model_path=output/sd/final.pt
+    import sys; sys.path.append("sd")           # the folder of this file; or PYTHONPATH=sd
+    import gymnasium, dream_env
+    env = gymnasium.make("Dream-v0")            # the pretrained model
+    envs = gymnasium.make_vec("Dream-v0", num_envs=16, model_path="output/sd/final.pt", recording="a.npz")
+    frames, infos = envs.reset(seed=0)          # uint8 (16, H, W, 3)
+    frames, rewards, terminated, truncated, infos = envs.step(envs.action_space.sample())
 
-Observations are the generated frames, uint8 (H, W, 3); actions, their names and the frame rate are those of the
-recording that the model was trained on. Rewards and ends of episodes are predicted by the model; if its recording had
-no rewards, all rewards are 0. An episode begins at a random start state, and is truncated after `horizon` frames, since
-a rollout becomes less and less like the game. A time limit of the recorded game looks like an end to the model.
+    python ppo/train_ppo.py --game dream_env:Dream-v0 --game-path sd --game-settings model_path=output/sd/final.pt \\
+        recording=a.npz --record-envs 0 --explore-envs 0 --n-steps 128 --n-epochs 48
+
+Observations are the generated frames, uint8 (H, W, 3), one at a time: stack them, since speed is not visible in one.
+Actions, their names (`env.unwrapped.action_names`) and the frame rate are those of the recording that the model was
+trained on. Rewards, in the recording's units, and ends of episodes are predicted by the model; if its recording had no
+rewards, all rewards are 0 (sd/train_outcome.py adds them). An episode begins at a random start state, and is truncated
+after `horizon` frames, since a rollout becomes less and less like the game: a truncation is no end, so bootstrap from
+the value of the last frame. A time limit of the recorded game looks like an end to the model. The vector environment
+begins an ended episode anew in the same step: the last frame of the old one is in infos["final_obs"].
 
 Both environments take these arguments:
     model_path    final.pt of sd/train_sd.py, with decoder.pt and initial_sequence.npz next to it
     recording     a trajectories.npz to take start states from (default: those of initial_sequence.npz)
     num_starts    how many of that recording (default: 256)
-    starts        which of them: "even", evenly spaced, or "rewarded", those with high rewards, from all parts of it
-                  (default: even)
+    starts        which of them: "rewarded", those with high rewards, from all parts of it, or "even", evenly spaced
+                  (default: "auto", rewarded where the recording has rewards: agents learn much better there)
     horizon       frames after which an episode is truncated (default: 32)
     backend, device    as of sd/play_sd.py (default: auto)
 They raise InputError if a file is missing or damaged, or an argument is out of range.
@@ -29,6 +37,7 @@ import dream  # noqa: F401  first of ours: it reports packages that are missing
 import gymnasium
 import numpy as np
 from dream.common.errors import InputError
+from dream.common.progress import waiting
 from dream.data.start_states import StartStates, load_start_states
 from dream.inference.backend import Backend
 from dream.inference.batch_env import BatchEnv
@@ -39,7 +48,7 @@ from gymnasium.vector.utils import batch_space
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained" / "model.pt"
 HORIZON, NUM_STARTS = 32, 256  # with which agents learned best, or as well as with any other (sd/NOTES.md)
-STARTS = ("even", "rewarded")
+STARTS = ("auto", "rewarded", "even")
 DEVICES = ("auto", "cpu", "cuda")
 # frame_skip 1: a step is one frame of the recording, and so one decision
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 15, "frame_skip": 1}
@@ -56,8 +65,8 @@ class DreamVectorEnv(VectorEnv):
         num_envs: int = 1,
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
-        num_starts: int = NUM_STARTS,
-        starts: str = "even",
+        num_starts: int | None = None,
+        starts: str = "auto",
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
@@ -133,8 +142,8 @@ class DreamEnv(gymnasium.Env):
         self,
         model_path: str | Path = PRETRAINED,
         recording: str | Path | None = None,
-        num_starts: int = NUM_STARTS,
-        starts: str = "even",
+        num_starts: int | None = None,
+        starts: str = "auto",
         horizon: int = HORIZON,
         backend: str = "auto",
         device: str = "auto",
@@ -151,7 +160,10 @@ class DreamEnv(gymnasium.Env):
         """Begins an episode at a random start state, or at number options["start"]. Raises ValueError if there is no
         such start state."""
         super().reset(seed=seed)
-        start = (options or {}).get("start")
+        options = dict(options or {})
+        start = options.pop("start", None)
+        if options:
+            raise ValueError(f"options {list(options)}: there is only start, the number of a start state")
         start = int(self.np_random.integers(len(self.episodes.start_states)) if start is None else start)
         self.frame = self.episodes.reset(0, start, seed=int(self.np_random.integers(2**31)))
         self.show()
@@ -191,11 +203,17 @@ class DreamEnv(gymnasium.Env):
 
 
 def open_episodes(
-    num_envs: int, model_path: str | Path, recording: str | Path | None, num_starts: int, starts: str,
+    num_envs: int, model_path: str | Path, recording: str | Path | None, num_starts: int | None, starts: str,
     horizon: int, backend: str, device: str,
 ) -> BatchEnv:  # fmt: skip
     """The model and its start states. Arguments and errors as the environments'."""
+    if recording is None and num_starts is not None:
+        raise InputError(f"num_starts={num_starts} is of a recording: give recording=FILE")
+    num_starts = NUM_STARTS if num_starts is None else num_starts
     numbers = {"num_envs": num_envs, "num_starts": num_starts, "horizon": horizon}
+    for name, path in (("model_path", model_path), ("recording", recording)):
+        if not isinstance(path, (str, Path)) and not (path is None and name == "recording"):
+            raise InputError(f"{name}={path!r}: wanted the path of a file")
     for name, number in numbers.items():
         if type(number) is not int or number < 1:
             raise InputError(f"{name}={number!r}: wanted a whole number, at least 1")
@@ -208,12 +226,13 @@ def open_episodes(
     files = [model_path, model_path.with_name("decoder.pt")]
     versions = tuple(path.stat().st_mtime_ns for path in files if path.is_file())
     loaded = shared_backend(model_path.resolve(), versions, backend, device)
-    if recording is None and starts != "even":
+    if recording is None and starts == "rewarded":
         raise InputError(f"starts={starts} chooses from a recording: give recording=FILE")
     if recording is None:
         states = load_start_states(default_start_states(model_path), loaded)
     else:
-        states = recorded_start_states(loaded, model_path, Path(recording), num_starts, starts)
+        version = Path(recording).stat().st_mtime_ns if Path(recording).is_file() else None
+        states = recorded_start_states(loaded, model_path, Path(recording), version, num_starts, starts)
     return BatchEnv(loaded, states, num_envs, horizon)
 
 
@@ -224,15 +243,17 @@ def shared_backend(model_path: Path, versions: tuple[int, ...], backend: str, de
     return load_backend(model_path.with_name("decoder.pt"), model_path, None, backend, device)
 
 
+@lru_cache(maxsize=4)
 def recorded_start_states(
-    backend: Backend, model_path: Path, recording: Path, number: int, starts: str
+    backend: Backend, model_path: Path, recording: Path, version: int | None, number: int, starts: str
 ) -> StartStates:
-    """`number` start states of a recording. starts: which, a value of STARTS."""
+    """`number` start states of a recording. version: of the file. starts: which, a value of STARTS."""
     from dream.inference.recorded_starts import (
         encode_start_states,  # needs PyTorch; an exported model does without
     )
 
-    return encode_start_states(model_path, recording, backend, number, starts == "rewarded")
+    with waiting(f"encoding start states of {recording}"):
+        return encode_start_states(model_path, recording, backend, number, starts)
 
 
 def make_spaces(backend: Backend) -> tuple[gymnasium.Space, gymnasium.Space]:
@@ -247,7 +268,12 @@ def declare_game(env: DreamEnv | DreamVectorEnv, backend: Backend) -> None:
     env.metadata = {**type(env).metadata, "render_fps": backend.game.fps}
     env.has_rewards = backend.has_outcome
     if not env.has_rewards:
-        gymnasium.logger.warn("the model was trained without rewards: all rewards are 0")
+        gymnasium.logger.warn(
+            "the model was trained without rewards: all rewards are 0 (sd/train_outcome.py adds rewards)"
+        )
 
 
 gymnasium.register("Dream-v0", entry_point=DreamEnv, vector_entry_point=DreamVectorEnv)
+
+if __name__ == "__main__":
+    print(__doc__)

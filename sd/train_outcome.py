@@ -14,14 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import dream  # noqa: F401  first: it reports packages that are missing
-import numpy as np
 import torch
 from dream.common.distributed import Distributed
 from dream.common.errors import InputError, run_script
 from dream.common.files import check_no_file_above
 from dream.common.progress import progress_bar
 from dream.common.runs import autocast, pick_device, save_checkpoint, seed_everything
-from dream.common.startup import ArgumentParser, script_began
+from dream.common.startup import ArgumentParser, command_line, script_began
 from dream.data.latents import encode_recording, gather_windows
 from dream.data.splits import split_episodes, train_windows
 from dream.data.trajectories import (
@@ -73,6 +72,9 @@ def main(args: argparse.Namespace) -> None:
     # set-up
     device = pick_device(args.device)
     check_no_file_above(args.output)
+    if not args.output.with_name("decoder.pt").is_file():
+        raise InputError(f"--output {args.output}: write into the model's folder, {args.model_path.parent}: a model "
+                         "needs the decoder.pt and the start states next to it")  # fmt: skip
     data = open_trajectories(args.trajectories)
     data.print_assumptions()
     decoder, unet, game, checkpoint = load_world_model(
@@ -93,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
     # data
     end_s, L = script_began() + 60 * args.max_minutes, unet.config.context
     train_mask, validation_mask = split_episodes(data, seed=args.seed)
-    starts = train_windows(data, train_mask, L)
+    starts, held_out = train_windows(data, train_mask, L), train_windows(data, validation_mask, L)
     folder = args.output.parent / f"{args.output.stem}.latents"
     encoded = encode_recording(data, encoder, autoencoder, folder, device, end_s - time.monotonic())
     latents = torch.from_numpy(encoded)
@@ -121,19 +123,20 @@ def main(args: argparse.Namespace) -> None:
     bar.close()
 
     # result
-    scores = validate(training.model.eval(), data, latents, validation_mask)
-    print(
-        f"{step} steps; rewards of held-out episodes, real contexts: correlation {scores['correlation'] or 0:.3f}, "
-        f"RMSE {scores['rmse']:.3g} (of the mean reward {scores['rmse_of_mean']:.3g}), {scores['windows']} windows"
-    )
-    if not scores["rmse"] < scores["rmse_of_mean"]:
-        print("warning: it predicts rewards no better than their mean: give it more --max-minutes")
     run = {"recording": recording_fingerprint(data), "seed": args.seed,
            "prefix_fingerprint": recording_prefix_fingerprint(data)}  # fmt: skip
     outcome = {"config": asdict(config), "model": half_precision_state_dict(training.model)}
     runs = [*checkpoint.get("training_runs", []), run]
     save_checkpoint({**checkpoint, "outcome": outcome, "training_runs": runs}, args.output)
-    print(f"wrote {args.output}")
+    print(f"wrote {args.output}: {step} steps")
+    scores = validate(training.model.eval(), data, latents, held_out)
+    print(
+        f"rewards of held-out episodes, real contexts: correlation {scores['correlation'] or 0:.3f}, RMSE "
+        f"{scores['rmse']:.3g} (of the mean reward {scores['rmse_of_mean']:.3g}), {scores['windows']} windows"
+    )
+    if not scores["rmse"] < scores["rmse_of_mean"]:
+        print("warning: it predicts rewards no better than their mean: give it more --max-minutes")
+    print("next: " + command_line("sd/export_sd.py", "--model-path", args.output.as_posix()))
 
 
 @torch.no_grad()
@@ -147,10 +150,9 @@ def move_on(pool: RolloutPool, unet: UNet, steps: int, generator: torch.Generato
 
 
 @torch.no_grad()
-def validate(model: OutcomeModel, data: Trajectories, latents: torch.Tensor, mask: np.ndarray) -> dict:
-    """Errors of the rewards predicted from real contexts in the mask, bool (N, T)."""
+def validate(model: OutcomeModel, data: Trajectories, latents: torch.Tensor, windows: torch.Tensor) -> dict:
+    """Errors of the rewards predicted from the real contexts of windows int64 (M, 2), of at most VALIDATION_WINDOWS."""
     device, L = model.reward_mean.device, model.config.context
-    windows = train_windows(data, mask, L)
     chosen = windows[torch.linspace(0, len(windows) - 1, min(VALIDATION_WINDOWS, len(windows))).long()]
     predicted = []
     for part in chosen.split(BATCH):

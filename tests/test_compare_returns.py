@@ -57,7 +57,10 @@ def test_files_that_do_not_fit(tmp_path):
         compare(good, write(tmp_path / "c.json", "Game-v0", {"a": 1}, 10, folder="other"))
     with pytest.raises(InputError, match="No such file"):
         compare(good, tmp_path / "none.json")
-    for content in ("", "[]", "{}", '{"episodes": {"a": [[]]}, "checkpoints": {}, "game": "x"}', "\x89PNG"):
+    compare(good, write(tmp_path / "e.json", "Game-v0", {"a": 1}, 10, folder="./x/../run"))  # the same file
+    whole = json.loads(good.read_text())
+    damaged = [{**whole, "checkpoints": []}, {**whole, "game": ["x"]}, {**whole, "episodes": {"a": [[]]}}]
+    for content in ("", "[]", "{}", "[" * 100_000, "\x89PNG", *map(json.dumps, damaged)):
         (tmp_path / "d.json").write_text(content)
         with pytest.raises(InputError, match=r"was not written by evaluate_ppo.py"):
             compare(good, tmp_path / "d.json")

@@ -160,9 +160,18 @@ def test_start_states_with_high_rewards(model_path, tmp_path):
     chosen = choose_rewarded(data, starts, 4, 6).tolist()
     assert [0, 4] in chosen and [1, 10] in chosen and len(chosen) == 6
     assert len(choose_rewarded(data, starts, 4, 10**6)) == len(starts)
+    rewarded = save_moving_square(tmp_path / "b.npz", {"action_names": names, "rewards": rewards})
+    states = {
+        which: make(
+            model_path, recording=rewarded, num_starts=3, starts=which
+        ).unwrapped.episodes.start_states.latents
+        for which in ("auto", "rewarded", "even")
+    }
+    assert np.array_equal(states["auto"], states["rewarded"])  # without being asked for
+    assert not np.array_equal(states["auto"], states["even"])
     with pytest.raises(InputError, match="give recording=FILE"):
         make(model_path, starts="rewarded")
-    with pytest.raises(InputError, match="starts='best': choose from even, rewarded"):
+    with pytest.raises(InputError, match="starts='best': choose from auto, rewarded, even"):
         make(model_path, recording=path, starts="best")
 
 
@@ -174,7 +183,19 @@ def test_wrong_arguments_are_refused(model_path, tmp_path):
         make(model_path, horizon=0)
     with pytest.raises(InputError, match="no checkpoint"):
         make(tmp_path / "none.pt")
-    for settings in ({"num_starts": "9"}, {"device": "foo"}, {"recording": tmp_path / "none.npz"}):
+    with pytest.raises(InputError, match="model_path=None: wanted the path of a file"):
+        make(None)
+    with pytest.raises(InputError, match="num_starts=4 is of a recording"):
+        make(model_path, num_starts=4)
+    with pytest.raises(InputError, match="is a file of start states: it takes"):
+        make(model_path, recording=model_path.with_name("initial_sequence.npz"))
+    with pytest.raises(ValueError, match=r"options \['strat'\]: there is only start"):
+        env.reset(options={"strat": 1})
+    for settings in (
+        {"num_starts": "9", "recording": "a.npz"},
+        {"device": "foo"},
+        {"recording": tmp_path / "none.npz"},
+    ):
         with pytest.raises(InputError):
             make(model_path, **settings)
     env.reset(seed=0)

@@ -17,12 +17,14 @@ def model(tmp_path):
     return save_small_world_model(tmp_path / "model")
 
 
-def save_recording(path, rewards=None, **options):
+def save_recording(path, rewards=None, episode_starts=None, **options):
     """A moving square whose reward is 2 for moving right, 1 for standing and 0 for moving left."""
     _, actions = moving_square(**options)
     rewards = np.array([1.0, 0.0, 2.0])[actions] if rewards is None else rewards
     names = [*GAME.action_names, "jump"][: options.get("num_actions", 3)]
     arrays = {"rewards": rewards.astype(np.float32), "action_names": np.array(names)}
+    if episode_starts is not None:
+        arrays["episode_starts"] = episode_starts
     return save_moving_square(path, arrays, **options)
 
 
@@ -59,6 +61,12 @@ def test_what_does_not_fit_is_refused(model, tmp_path):
         run(model, other, output)
     with pytest.raises(InputError, match="the autoencoder is for frames"):
         run(model, save_recording(tmp_path / "large.npz", height=64, width=96), output)
+    with pytest.raises(InputError, match="write into the model's folder"):
+        run(model, save_recording(tmp_path / "a.npz"), tmp_path / "elsewhere" / "rewarded.pt")
+    short = np.zeros((6, 24), bool)
+    short[:, ::3] = True  # episodes of three frames
+    with pytest.raises(InputError, match="5 frames in a row"):  # before the training, not after it
+        run(model, save_recording(tmp_path / "short.npz", episode_starts=short), output)
     assert not output.exists()
 
 

@@ -46,7 +46,7 @@ export const COMMANDS = {
   seen: { keys: ["t"], help: "what the model sees", word: "view", run: (page) => page.toggleSeen() },
   numbers: { keys: ["i"], help: "times, backend, frame number", word: "info", run: (page) => page.toggleNumbers() },
   step: { keys: ["."], help: "advance by one frame", run: (page) => page.singleStep() },
-  seed: { keys: ["x"], help: "other noise: next seed", run: (page) => page.nextSeed() },
+  seed: { keys: ["x"], help: "other random numbers: next seed", run: (page) => page.nextSeed() },
   full: { keys: ["f11", "f"], help: "full screen", run: (page) => page.fullScreen() },
 };
 

@@ -43,6 +43,16 @@ export function say(message, isProblem = false) {
   if (!isProblem) messageTimer = setTimeout(() => (box.hidden = true), 2500 + 50 * message.length);
 }
 
+/**
+ * Says how far the model is loaded.
+ * @param {number} received bytes
+ * @param {number} total
+ */
+export function showProgress(received, total) {
+  element("loading").querySelector("span").textContent = `loading ${(received / 1e6).toFixed(0)} MB`;
+  element("loading").style.setProperty("--done", String(Math.min(1, received / total)));
+}
+
 export class Display {
   /** @param {import("./model.js").Site} site */
   constructor(site) {

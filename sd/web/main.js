@@ -6,7 +6,7 @@
 
 import { COMMANDS } from "./commands.js";
 import { Controls } from "./controls.js";
-import { Display, element, say } from "./display.js";
+import { Display, element, say, showProgress } from "./display.js";
 import { Drive } from "./drive.js";
 import { keyLabel, keyAliases } from "./keys.js";
 import { Model } from "./model.js";
@@ -18,6 +18,8 @@ import { FrameLimiter, FrameTimes } from "./timing.js";
 
 const REWIND_SPEED_UP_S = 1.5; // each such time rewinding is faster by one frame per frame
 const MAX_REWIND_SPEED = 4;
+// Commands that leave the help open; all others would act behind it, unseen.
+const UNDER_HELP = ["help", "pause", "full"];
 const BUTTON_STATES = { help: "isHelpShown", pause: "isPaused", seen: "isSeenShown", numbers: "areNumbersShown" };
 
 class Page {
@@ -30,7 +32,10 @@ class Page {
     this.display = display;
     this.site = session.model.site;
     this.controls = new Controls(this.site, {
-      command: (name) => COMMANDS[name].run(this),
+      command: (name) => {
+        if (!UNDER_HELP.includes(name)) this.isHelpShown = false;
+        COMMANDS[name].run(this);
+      },
       release: (name) => COMMANDS[name].release?.(this),
       pressed: () => this.onGameKey(),
     });
@@ -120,8 +125,10 @@ class Page {
 
   // -- called by the commands ------------------------------------------------------------------------------------
 
-  restart() {
+  /** @param {() => boolean} [isWanted] whether it is still wanted, between two frames */
+  restart(isWanted = () => true) {
     this.pending.push(async () => {
+      if (!isWanted()) return;
       await this.session.restart();
       this.onRestart();
     });
@@ -132,13 +139,14 @@ class Page {
     this.pending.push(async () => {
       await this.session.changeStart(offset);
       this.onRestart();
+      say(`place ${this.session.start + 1} of ${this.site.num_starts}`);
     });
   }
 
   /** Waits for a key, unless one is held or another driver plays. */
   onRestart() {
     this.isWaiting = this.session.driver === "you" && this.controls.held().size === 0;
-    this.isHelpShown = false;
+    this.isHelpShown = this.isPaused = false;
     this.controls.sinceFrame.clear();
     this.drive.restart();
     this.times.reset();
@@ -148,23 +156,22 @@ class Page {
     this.session.cycleDriver();
     this.isWaiting = false;
     say(`driver: ${this.session.driver}`);
-    if (this.session.driver !== "recording") return;
-    // Its actions are those since the start state; who goes on to the next driver at once keeps the drive.
-    this.pending.push(async () => {
-      if (this.session.driver !== "recording") return;
-      await this.session.restart();
-      this.onRestart();
-    });
+    // The recording's actions are those since the start state. Who goes on to the next driver at once keeps the drive.
+    const isRecording = () => this.session.driver === "recording";
+    if (isRecording()) this.restart(isRecording);
   }
 
   togglePause() {
     if (this.isHelpShown) this.isHelpShown = false;
+    else if (this.session.isAtEnd)
+      this.isPaused = false; // there is nothing to go on with
     else if (this.isWaiting) this.isWaiting = false;
     else this.isPaused = !this.isPaused;
     this.times.reset();
   }
 
   singleStep() {
+    if (this.session.isAtEnd) return;
     this.isPaused = this.stepOnce = true;
     this.isWaiting = false;
   }
@@ -218,11 +225,11 @@ class Page {
     const { session, display, times } = this;
     const { fps } = this.site.game;
     display.drawFrame(session.state.rgba);
-    if (!session.state.numFrames || this.isPaused) this.shownKeys = this.controls.held();
+    if (!session.state.numFrames || this.isPaused || this.isHelpShown) this.shownKeys = this.controls.held();
     display.light(this.shownKeys);
     display.showHelp(this.isHelpShown);
     display.showHint(this.isWaiting && !this.isHelpShown && !this.isRewinding, session.isAtEnd);
-    element("paused").hidden = !this.isPaused || this.isHelpShown || this.isRewinding;
+    element("paused").hidden = !this.isPaused || session.isAtEnd || this.isHelpShown || this.isRewinding;
     element("rewind-sign").hidden = element("history").hidden = !this.isRewinding || this.isHelpShown;
     element("history").style.setProperty("--left", String(session.history.length / session.maxHistory));
     for (const [name, state] of Object.entries(BUTTON_STATES)) {
@@ -238,12 +245,14 @@ class Page {
     });
     element("numbers").hidden = !this.areNumbersShown;
     if (this.areNumbersShown) display.showNumbers(this.numbers());
-    element("seen").hidden = !this.isSeenShown;
-    if (this.isSeenShown)
+    element("seen").hidden = !this.isSeenShown || this.isHelpShown; // the help needs the room
+    if (this.isSeenShown) {
+      const context = session.history.length ? session.history.slice(-4) : [session.state];
       this.panel.draw(
-        session.history.slice(-4).map(({ rgba }) => rgba),
+        context.map(({ rgba }) => rgba),
         session.seen,
       );
+    }
   }
 
   /** The technical line. */
@@ -253,10 +262,10 @@ class Page {
     return [
       `${rate} of ${site.game.fps} frames/s`,
       `${times.quantile(0.5).toFixed(0)} ms a frame, p95 ${times.quantile(0.95).toFixed(0)}`,
+      this.isOffline ? "kept for offline use" : "needs the network",
       session.model.name,
       `start ${session.start} of 0-${site.num_starts - 1}, frame ${session.state.numFrames}`,
       `${site.game.action_names[session.state.action]}, seed ${session.seed}`,
-      this.isOffline ? "kept for offline use" : "needs the network",
     ];
   }
 }
@@ -266,11 +275,7 @@ async function main() {
   const site = await loadSite();
   const display = new Display(site);
   const model = new Model(site);
-  const label = document.querySelector("#loading span");
-  model.onProgress = (received, total) => {
-    label.textContent = `loading ${(received / 1e6).toFixed(0)} MB`;
-    element("loading").style.setProperty("--done", String(Math.min(1, received / total)));
-  };
+  model.onProgress = showProgress;
   const options = new URLSearchParams(location.search);
   const [starts, recording] = await Promise.all([
     loadStarts(site),

@@ -10,6 +10,7 @@ from dream.data.latents import to_float_frames
 from dream.data.splits import window_starts
 from dream.data.start_states import ModelShape, StartStates
 from dream.data.trajectories import Trajectories, open_trajectories, read_rewards
+from dream.inference.input_files import check_kind
 from dream.models.checkpoints import fingerprint, load_autoencoder
 
 CANDIDATES = 4  # windows that `choose_rewarded` compares, per start state
@@ -17,13 +18,14 @@ CANDIDATES = 4  # windows that `choose_rewarded` compares, per start state
 
 @torch.no_grad()
 def encode_start_states(
-    model_path: Path, recording: Path, model: ModelShape, number: int, rewarded: bool = False
+    model_path: Path, recording: Path, model: ModelShape, number: int, which: str = "even"
 ) -> StartStates:
-    """`number` start states of a recording, encoded by the encoder.pt next to the model: evenly spaced, or, with
-    `rewarded`, those of `choose_rewarded`.
+    """`number` start states of a recording, encoded by the encoder.pt next to the model. which: "even", evenly spaced;
+    "rewarded", those of `choose_rewarded`; "auto", these where the recording has rewards to choose by.
 
     Raises InputError if the recording has other frames or actions than the model, or no rewards to choose by, or the
     encoder is not the model's."""
+    check_kind("recording", recording, "recording")
     data = open_trajectories(recording)
     encoder, decoder = load_autoencoder(
         *(model_path.with_name(f"{part}.pt") for part in ("encoder", "decoder"))
@@ -40,7 +42,7 @@ def encode_start_states(
     starts = window_starts(data.episode_starts, np.ones(data.actions.shape, bool), L)
     if len(starts) == 0:
         raise InputError(f"{recording} has no {L} frames in a row between two resets: choose another")
-    if rewarded:
+    if which == "rewarded" or (which == "auto" and has_varied_rewards(data)):
         chosen = choose_rewarded(data, starts, L, number)
     else:
         chosen = starts[np.linspace(0, len(starts) - 1, min(number, len(starts))).astype(int)]
@@ -58,9 +60,9 @@ def choose_rewarded(data: Trajectories, starts: np.ndarray, length: int, number:
 
     An agent that begins where a random policy mostly is, at a fence, learns to stand still. Raises InputError if the
     recording has no rewards, or the same everywhere."""
-    rewards = read_rewards(data)
-    if rewards is None or np.ptp(rewards) == 0:
+    if not has_varied_rewards(data):
         raise InputError("the recording has no rewards to choose start states by: leave out starts=rewarded")
+    rewards = read_rewards(data)
     sums = np.cumsum(
         np.pad(rewards.astype(np.float64), ((0, 0), (1, 0))), axis=1
     )  # (N, T + 1), rewards before t
@@ -71,3 +73,8 @@ def choose_rewarded(data: Trajectories, starts: np.ndarray, length: int, number:
     # of equal ones, some from everywhere rather than the first
     best = np.random.default_rng(0).permutation(best)
     return starts[np.sort(best[np.argsort(-returns[best], kind="stable")[:number]])]
+
+
+def has_varied_rewards(data: Trajectories) -> bool:
+    rewards = read_rewards(data)
+    return rewards is not None and bool(np.ptp(rewards) > 0)

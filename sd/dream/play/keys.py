@@ -164,7 +164,7 @@ def _parse_action(
     if not keys or not game_keys.issuperset(keys):
         raise InputError(
             f"{where}: {text[:40]!r} is neither an action ({_listed(action_names)}) "
-            f"nor keys of this game ({_listed(sorted(game_keys)) or 'none'}) joined by '+'"
+            f"nor keys of this game ({_listed(sorted(game_keys)) or 'none'}) joined by '+', and then a number of frames"
         )
     return action_for_keys(keys, action_keys)
 
