@@ -67,10 +67,11 @@ def test_the_page_fits(server, size, insets):
         assert list(size) == [W, H]
         browser.run("(page.isWaiting = false, null)")
         browser.wait_frames(3)
-        shift = """new Promise(done => { let sum = 0; new PerformanceObserver(list => list.getEntries().forEach(
-            entry => sum += entry.hadRecentInput ? 0 : entry.value)).observe({ type: "layout-shift", buffered: true });
-            setTimeout(() => done(sum), 500); })"""
-        assert browser.run(shift) == 0
+        shifts = """new Promise(done => { const moved = []; new PerformanceObserver(list => list.getEntries().forEach(
+            entry => entry.hadRecentInput || moved.push(entry.value, ...entry.sources.map(({ node, previousRect, currentRect }) =>
+                [node?.id || node?.textContent, JSON.stringify(previousRect), JSON.stringify(currentRect)])))
+            ).observe({ type: "layout-shift", buffered: true }); setTimeout(() => done(moved), 500); })"""
+        assert browser.run(shifts) == []
         browser.run("(page.toggleNumbers(), page.toggleSeen(), null)")
         browser.wait_frames(2)
         for part in ("stage", "bar", "keys", "status", "numbers", *(["touch"] if insets else [])):
