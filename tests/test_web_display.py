@@ -67,10 +67,14 @@ def test_the_page_fits(server, size, insets):
         assert list(size) == [W, H]
         browser.run("(page.isWaiting = false, null)")
         browser.wait_frames(3)
-        shifts = """new Promise(done => { const moved = []; new PerformanceObserver(list => list.getEntries().forEach(
-            entry => entry.hadRecentInput || moved.push(entry.value, ...entry.sources.map(({ node, previousRect, currentRect }) =>
-                [node?.id || node?.textContent, JSON.stringify(previousRect), JSON.stringify(currentRect)])))
-            ).observe({ type: "layout-shift", buffered: true }); setTimeout(() => done(moved), 500); })"""
+        shifts = """new Promise(done => {
+            const moved = [];
+            const add = ({ value, hadRecentInput, sources }) => hadRecentInput || moved.push(value, ...sources.map(
+                ({ node, previousRect: from, currentRect: to }) => [node?.id, JSON.stringify([from, to])]));
+            const observer = new PerformanceObserver(list => list.getEntries().forEach(add));
+            observer.observe({ type: "layout-shift", buffered: true });
+            setTimeout(() => done(moved), 500);
+        })"""
         assert browser.run(shifts) == []
         browser.run("(page.toggleNumbers(), page.toggleSeen(), null)")
         browser.wait_frames(2)
