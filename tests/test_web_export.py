@@ -98,7 +98,7 @@ def test_the_game_is_that_of_the_recording(exported):
                             "fps": 30.0}  # fmt: skip
     assert (site["context"], site["latent_shape"], site["frame_shape"], site["num_starts"]) == (
         4, [4, 8, 12], [32, 48], 3)  # fmt: skip
-    assert not site["has_agent"] and not site["has_recording"]
+    assert not site["has_agent"] and not site["has_list"]
 
 
 def test_start_states_are_written_as_they_are(exported):

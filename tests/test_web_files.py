@@ -85,7 +85,7 @@ return actions && [...actions];"""
         ([1, 999_999, 0, 2], [], None),
     ],
 )
-def test_a_damaged_recording_is_no_list_of_actions(node, runs, more, expected):
+def test_a_damaged_list_is_refused(node, runs, more, expected):
     assert node(RUNS, runs, more) == expected
 
 
@@ -98,7 +98,7 @@ SITE = {
     "frame_shape": [32, 48],
     "num_starts": 3,
     "has_agent": False,
-    "has_recording": False,
+    "has_list": False,
     "files": {"main.js": 10},
 }
 

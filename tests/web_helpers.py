@@ -65,7 +65,7 @@ def find_runtime() -> Path:
 
 def export_small_page(folder: Path, use_flow: bool = True, keys: str = "") -> Path:
     """The page of a small random model of another game, with two sampling steps; returns its folder. keys: content of
-    a key file, for the page's recording."""
+    a key file, for the page's list."""
     find_chromium()
     paths = save_small_world_model(folder, game=GAME)
     if not use_flow:

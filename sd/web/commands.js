@@ -19,7 +19,7 @@ import { gameKeys, keyAliases } from "./keys.js";
 /** @param {import("./model.js").Site} site */
 const otherDrivers = (site) => [
   ...(site.has_agent ? ["the agent"] : []),
-  ...(site.has_recording ? ["the recording"] : []),
+  ...(site.has_list ? ["the list"] : []),
 ];
 
 /** @type {Record<string, Command>} */

@@ -162,7 +162,7 @@ export class Display {
   }
 
   /**
-   * How to begin, or, at the end of the recording, how to go on.
+   * How to begin, or, at the end of the list, how to go on.
    * @param {boolean} visible
    * @param {boolean} isAtEnd
    */
@@ -182,8 +182,8 @@ export class Display {
       else rows[0].append(text("span", "press a key of the game"));
       for (const [name, what] of [
         isAtEnd
-          ? ["restart", "recording again"]
-          : ["driver", `${this.site.has_agent ? "agent" : "recording"} ${verb}s`],
+          ? ["restart", "list again"]
+          : ["driver", `${this.site.has_agent ? "agent" : "list"} ${verb}s`],
         ["help", "help"],
       ]) {
         const key = this.commandKeys[name]?.[0];

@@ -13,7 +13,7 @@ import { Model } from "./model.js";
 import { isolate, keepForOffline } from "./offline.js";
 import { SeenPanel } from "./seen.js";
 import { Session } from "./session.js";
-import { loadRecording, loadSite, loadStarts } from "./site_files.js";
+import { loadList, loadSite, loadStarts } from "./site_files.js";
 import { FrameLimiter, FrameTimes } from "./timing.js";
 
 const REWIND_SPEED_UP_S = 1.5; // each such time rewinding is faster by one frame per frame
@@ -71,7 +71,7 @@ class Page {
       await this.limiter.wait();
       this.controls.readGamepads();
       while (this.pending.length) await this.pending.shift()();
-      if (this.session.isAtEnd) this.endRecording();
+      if (this.session.isAtEnd) this.endList();
       const steps = this.stepOnce || !(this.isPaused || this.isWaiting || this.isHelpShown);
       if (this.isRewinding) this.rewindFrame();
       else if (steps) await this.step();
@@ -96,10 +96,10 @@ class Page {
     this.drive.add(before.rgba, this.session.state.rgba, driver === "you", isNoop);
   }
 
-  /** At the end of the recording: the person goes on whose keys are held, or the picture waits for one. */
-  endRecording() {
+  /** At the end of the list: the person goes on whose keys are held, or the picture waits for one. */
+  endList() {
     if (this.controls.held().size && !this.isHelpShown) return this.onGameKey();
-    if (!this.isWaiting) say("the recording has ended");
+    if (!this.isWaiting) say("the list has ended");
     this.isWaiting = true;
   }
 
@@ -156,9 +156,9 @@ class Page {
     this.session.cycleDriver();
     this.isWaiting = false;
     say(`driver: ${this.session.driver}`);
-    // The recording's actions are those since the start state. Who goes on to the next driver at once keeps the drive.
-    const isRecording = () => this.session.driver === "recording";
-    if (isRecording()) this.restart(isRecording);
+    // The list's actions are those since the start state. Who goes on to the next driver at once keeps the drive.
+    const isList = () => this.session.driver === "list";
+    if (isList()) this.restart(isList);
   }
 
   togglePause() {
@@ -277,12 +277,12 @@ async function main() {
   const model = new Model(site);
   model.onProgress = showProgress;
   const options = new URLSearchParams(location.search);
-  const [starts, recording] = await Promise.all([
+  const [starts, list] = await Promise.all([
     loadStarts(site),
-    loadRecording(site),
+    loadList(site),
     model.load(options.get("backend"), Number(options.get("threads")) || 0),
   ]);
-  const page = new Page(new Session(model, starts, recording), display);
+  const page = new Page(new Session(model, starts, list), display);
   Object.assign(globalThis, { page }); // for tests, and for the console
   keepForOffline(site, model.files).then((isKept) => (page.isOffline = isKept));
   const help = page.controls.commandKeys.help[0];

@@ -10,7 +10,7 @@
  * @property {[number, number]} frame_shape H, W
  * @property {number} num_starts
  * @property {boolean} has_agent
- * @property {boolean} has_recording
+ * @property {boolean} has_list
  * @property {Record<string, number>} files sizes by name
  */
 /** @typedef {{latents: Float32Array[], actions: Int32Array}} Start L latents and actions, oldest first */

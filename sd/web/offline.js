@@ -33,7 +33,7 @@ export async function keepForOffline(site, ownFiles) {
     await navigator.serviceWorker.register("service_worker.js");
     const { active } = await navigator.serviceWorker.ready;
     const isVersioned = (name) => /^(model|runtime)\//.test(name);
-    const needed = new Set([...ownFiles, "model/starts.bin", "model/recording.bin"]);
+    const needed = new Set([...ownFiles, "model/starts.bin", "model/list.bin"]);
     const isNeeded = (name) => (isVersioned(name) ? needed.has(name) : name !== "service_worker.js");
     const names = Object.keys(site.files).filter(isNeeded);
     const urls = ["./", ...names.map((name) => (isVersioned(name) ? `${name}?v=${site.version}` : name))];

@@ -20,16 +20,16 @@ export class Session {
   /**
    * @param {import("./model.js").Model} model
    * @param {import("./model.js").Start[]} starts
-   * @param {Int32Array} recording actions, one for each frame since the start state; none: there is no recording
+   * @param {Int32Array} list actions, one for each frame since the start state; none: there is no list
    */
-  constructor(model, starts, recording) {
+  constructor(model, starts, list) {
     this.model = model;
     this.starts = starts;
     this.game = model.site.game;
     this.start = 0;
     this.seed = 0;
-    this.recording = recording;
-    this.drivers = ["you", ...(model.site.has_agent ? ["agent"] : []), ...(recording.length ? ["recording"] : [])];
+    this.list = list;
+    this.drivers = ["you", ...(model.site.has_agent ? ["agent"] : []), ...(list.length ? ["list"] : [])];
     this.driver = "you";
     this.maxHistory = maxHistory(model.site);
     /** @type {State[]} */
@@ -66,21 +66,21 @@ export class Session {
     this.driver = this.drivers[(this.drivers.indexOf(this.driver) + 1) % this.drivers.length];
   }
 
-  /** Whether the recording drives and has no more actions. */
+  /** Whether the list drives and has no more actions. */
   get isAtEnd() {
-    return this.driver === "recording" && this.state.numFrames >= this.recording.length;
+    return this.driver === "list" && this.state.numFrames >= this.list.length;
   }
 
   /**
-   * The action that the driver chooses. That of the recording is the one of the frame's number, so that it goes back in
+   * The action that the driver chooses. That of the list is the one of the frame's number, so that it goes back in
    * a rewind; after its end it holds no key.
    * @param {Iterable<string>} held keys
    * @returns {Promise<number>}
    */
   async chooseAction(held) {
     if (this.driver === "you") return actionForKeys(held, this.game.action_keys);
-    if (this.driver === "recording") {
-      return this.recording[this.state.numFrames] ?? noopAction(this.game.action_keys);
+    if (this.driver === "list") {
+      return this.list[this.state.numFrames] ?? noopAction(this.game.action_keys);
     }
     const frames = [...this.history.slice(1 - STACK), this.state].map((state) => state.rgba);
     const logits = await this.model.logits(this.agentView.observe(frames));

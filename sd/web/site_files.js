@@ -4,7 +4,7 @@
 /** @typedef {import("./model.js").Start} Start */
 
 const KIND = "dream web page"; // as in sd/dream/web/site_folder.py
-const MAX_RECORDING = 1_000_000; // frames, as in sd/dream/play/keys.py: a damaged file must not take all memory
+const MAX_LIST = 1_000_000; // frames, as in sd/dream/play/keys.py: a damaged file must not take all memory
 const AGAIN = "export the page again";
 
 /**
@@ -54,7 +54,7 @@ export function isSite(site) {
     isList(site.latent_shape, isCount, 3) &&
     isList(site.frame_shape, isCount, 2) &&
     isCount(site.num_starts) &&
-    [site.has_agent, site.has_recording].every((value) => typeof value === "boolean") &&
+    [site.has_agent, site.has_list].every((value) => typeof value === "boolean") &&
     Object.values(site.files ?? [null]).every((size) => Number.isSafeInteger(size) && size >= 0)
   );
 }
@@ -79,11 +79,11 @@ export async function loadStarts(site) {
 /**
  * Reads the recorded list of actions.
  * @param {Site} site
- * @returns {Promise<Int32Array>} an action for each frame; none if there is no recording
+ * @returns {Promise<Int32Array>} an action for each frame; none if there is no list
  */
-export async function loadRecording(site) {
-  if (!site.has_recording) return new Int32Array();
-  const name = "model/recording.bin";
+export async function loadList(site) {
+  if (!site.has_list) return new Int32Array();
+  const name = "model/list.bin";
   const actions = expandRuns(
     await (await fetchFile(name, `?v=${site.version}`)).arrayBuffer(),
     site.game.action_names.length,
@@ -105,7 +105,7 @@ export function expandRuns(buffer, numActions) {
     if (runs[i] < 0 || runs[i] >= numActions || runs[i + 1] < 1) return null;
     length += runs[i + 1];
   }
-  if (length > MAX_RECORDING) return null;
+  if (length > MAX_LIST) return null;
   const actions = new Int32Array(length);
   for (let i = 0, end = 0; i < runs.length; i += 2) actions.fill(runs[i], end, (end += runs[i + 1]));
   return actions;

@@ -3,13 +3,13 @@
     index.html, *.js, style.css    copies of sd/web/
     site.json                      the game, the shapes, names and sizes of the other files
     model/                         the graphs (variants.py), weights.bin, starts.bin, check.bin, agent.onnx if there
-                                   is an agent, recording.bin if there is a recording
+                                   is an agent, list.bin if there is one of actions
     runtime/                       ONNX Runtime Web (runtime.py)
 
 All numbers are little-endian:
     starts.bin      latents float32 (K, L, C, h, w), then actions int32 (K, L)
     check.bin       a frame of the model: check.py
-    recording.bin   runs of an action, int32 (R, 2): its number, and for how many frames
+    list.bin        runs of an action, int32 (R, 2): its number, and for how many frames
 """
 
 import hashlib
@@ -59,7 +59,7 @@ def export_site(sources: dict[str, Path], agent: Path | None, tarball: Path, fol
     states = load_start_states(sources["starts"], backend)
     graph = read_agent(agent, backend.game.action_names) if agent else None
     keys, game = sources.get("keys"), backend.game
-    recording = read_keys_file(keys, game.action_names, game.action_keys) if keys else []
+    listed = read_keys_file(keys, game.action_names, game.action_keys) if keys else []
     tmp_folder = make_tmp_folder(folder.resolve())
     try:
         shutil.copytree(SOURCE, tmp_folder, dirs_exist_ok=True)
@@ -73,11 +73,11 @@ def export_site(sources: dict[str, Path], agent: Path | None, tarball: Path, fol
         write_check(backend, states, tmp_folder / "model" / "check.bin")
         if graph:
             (tmp_folder / "model" / "agent.onnx").write_bytes(graph)
-        if recording:
-            write_recording(recording, tmp_folder / "model" / "recording.bin")
+        if listed:
+            write_list(listed, tmp_folder / "model" / "list.bin")
         with waiting("writing the runtime"):
             runtime.write_runtime(tarball, tmp_folder / "runtime")
-        write_site_json(backend, len(states), bool(graph), bool(recording), fingerprint(sources), tmp_folder)
+        write_site_json(backend, len(states), bool(graph), bool(listed), fingerprint(sources), tmp_folder)
         size = sum(path.stat().st_size for path in tmp_folder.rglob("*") if path.is_file())
         if size > MAX_BYTES:
             sizes = f"{size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}"
@@ -121,14 +121,14 @@ def write_starts(states: StartStates, path: Path) -> None:
     path.write_bytes(states.latents.astype("<f4").tobytes() + states.actions.astype("<i4").tobytes())
 
 
-def write_recording(actions: list[int], path: Path) -> None:
+def write_list(actions: list[int], path: Path) -> None:
     """Writes a list of actions, one per frame."""
     runs = [(action, len([*run])) for action, run in itertools.groupby(actions)]
     path.write_bytes(np.array(runs, "<i4").tobytes())
 
 
 def write_site_json(
-    backend: TorchBackend, num_starts: int, has_agent: bool, has_recording: bool, source: str, folder: Path
+    backend: TorchBackend, num_starts: int, has_agent: bool, has_list: bool, source: str, folder: Path
 ) -> None:
     """Writes site.json. `version` changes with every file; the service worker's cache has its name."""
     game = asdict(backend.game)
@@ -146,7 +146,7 @@ def write_site_json(
         "frame_shape": backend.frame_shape,
         "num_starts": num_starts,
         "has_agent": has_agent,
-        "has_recording": has_recording,
+        "has_list": has_list,
         "runtime": runtime.PACKAGE,
         "files": {path.relative_to(folder).as_posix(): path.stat().st_size for path in files},
     }

@@ -40,8 +40,8 @@ def export(model, folder, keys) -> None:
 def test_a_key_file_is_written_as_runs_of_actions(small_model, tarball, tmp_path):
     (tmp_path / "keys.txt").write_text("jump 3\nspace\nz+right 2  # run\n- 2\n")
     export(small_model, tmp_path / "site", tmp_path / "keys.txt")
-    assert json.loads((tmp_path / "site" / "site.json").read_text())["has_recording"]
-    runs = np.frombuffer((tmp_path / "site" / "model" / "recording.bin").read_bytes(), "<i4").reshape(-1, 2)
+    assert json.loads((tmp_path / "site" / "site.json").read_text())["has_list"]
+    runs = np.frombuffer((tmp_path / "site" / "model" / "list.bin").read_bytes(), "<i4").reshape(-1, 2)
     assert runs.tolist() == [[1, 4], [2, 2], [0, 2]]
 
 
@@ -64,8 +64,8 @@ def test_a_key_file_that_cannot_be_used_is_reported(small_model, tarball, tmp_pa
 
 
 def test_equal_actions_one_after_the_other_are_one_run(tmp_path):
-    site.write_recording([1, 1, 0, 1], tmp_path / "recording.bin")
-    assert np.fromfile(tmp_path / "recording.bin", "<i4").tolist() == [1, 2, 0, 1, 1, 1]
+    site.write_list([1, 1, 0, 1], tmp_path / "list.bin")
+    assert np.fromfile(tmp_path / "list.bin", "<i4").tolist() == [1, 2, 0, 1, 1, 1]
 
 
 # -- in the browser --------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_equal_actions_one_after_the_other_are_one_run(tmp_path):
 
 @pytest.fixture(scope="module")
 def player(tmp_path_factory):
-    """A browser with the page of a small model that has a recording."""
+    """A browser with the page of a small model that has a list."""
     folder = export_small_page(tmp_path_factory.mktemp("web"), keys=KEYS)
     with served(folder) as (server, browser):
         browser.open(server.url)
@@ -96,11 +96,11 @@ def played(browser) -> list[int]:
 
 
 @pytest.mark.slow
-def test_the_recording_plays_its_actions_and_stops_at_its_end(page):
-    assert page.run("page.session.drivers") == ["you", "recording"]
+def test_the_list_plays_its_actions_and_stops_at_its_end(page):
+    assert page.run("page.session.drivers") == ["you", "list"]
     page.press(TAB)
     page.wait("page.session.state.action === 2")
-    assert "recording" in page.run("document.getElementById('status').textContent")
+    assert "list" in page.run("document.getElementById('status').textContent")
     lit = "[...document.querySelectorAll('#keys .lit')].map(each => each.dataset.key).sort().join()"
     page.wait(f"{lit} === 'right,z'")
     page.wait("page.session.isAtEnd && page.isWaiting")
@@ -108,7 +108,7 @@ def test_the_recording_plays_its_actions_and_stops_at_its_end(page):
     page.wait("document.getElementById('status').textContent.includes('end')")
     assert "ended" in page.run("document.getElementById('message').textContent")
     assert page.run("document.getElementById('hint').checkVisibility()")
-    assert "recording again" in page.run("document.getElementById('hint').innerText")
+    assert "list again" in page.run("document.getElementById('hint').innerText")
     page.press("p")  # there is nothing to go on with
     page.run("new Promise(done => setTimeout(done, 500))")
     assert page.run("page.session.state.numFrames") == len(ACTIONS)
@@ -122,20 +122,20 @@ def test_a_key_after_the_end_hands_over(page):
         page.wait_frames(2)
         assert page.run("[page.session.driver, page.session.state.action]") == ["you", 1]
     page.press(TAB)  # it is over, so it begins again
-    page.wait("page.session.driver === 'recording' && page.session.state.numFrames < 40")
+    page.wait("page.session.driver === 'list' && page.session.state.numFrames < 40")
     page.wait("page.session.isAtEnd && page.isWaiting")
     assert played(page) == ACTIONS
 
 
 @pytest.mark.slow
-def test_a_recording_that_is_chosen_in_a_drive_begins_at_the_start(page):
+def test_a_list_that_is_chosen_in_a_drive_begins_at_the_start(page):
     """Not in its middle, whose actions belong to other states."""
     with page.held(" "):
         page.wait("page.session.state.numFrames >= 20")
         page.press(TAB)
     page.wait("page.session.isAtEnd && page.isWaiting")
     assert played(page) == ACTIONS
-    assert page.run("page.session.driver") == "recording"
+    assert page.run("page.session.driver") == "list"
 
 
 @pytest.mark.slow
@@ -149,19 +149,19 @@ def test_a_driver_that_is_only_passed_leaves_the_drive(page):
 
 
 @pytest.mark.slow
-def test_a_restart_begins_the_recording_again(page):
+def test_a_restart_begins_the_list_again(page):
     page.press(TAB)
     for _ in range(2):
         page.wait("page.session.isAtEnd && page.isWaiting")
         page.press("r")
         page.wait("page.session.state.numFrames > 0 && page.session.state.numFrames < 40")
-    assert page.run("page.session.driver") == "recording"
+    assert page.run("page.session.driver") == "list"
     page.wait("page.session.isAtEnd && page.isWaiting")
     assert played(page) == ACTIONS
 
 
 @pytest.mark.slow
-def test_rewinding_goes_back_in_the_recording_too(page):
+def test_rewinding_goes_back_in_the_list_too(page):
     page.press(TAB)
     page.wait("page.session.isAtEnd && page.isWaiting")
     frames = page.frames()
@@ -176,5 +176,5 @@ def test_rewinding_goes_back_in_the_recording_too(page):
 def test_the_help_names_the_drivers(page):
     page.press("h")
     page.wait("document.getElementById('help').checkVisibility()")
-    assert "the recording plays, or you do" in page.run("document.getElementById('help').innerText")
+    assert "the list plays, or you do" in page.run("document.getElementById('help').innerText")
     page.press("h")
