@@ -10,7 +10,6 @@ The encoded recording is kept next to the output, in a folder that ends in .late
 
 import argparse
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import dream  # noqa: F401  first: it reports packages that are missing
@@ -31,7 +30,7 @@ from dream.data.trajectories import (
     recording_prefix_fingerprint,
 )
 from dream.evaluation.outcome_quality import reward_errors
-from dream.models.checkpoints import half_precision_state_dict, load_world_model
+from dream.models.checkpoints import load_world_model, outcome_checkpoint
 from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.models.rollout import sample_next_latent
 from dream.models.unet import UNet
@@ -125,9 +124,10 @@ def main(args: argparse.Namespace) -> None:
     # result
     run = {"recording": recording_fingerprint(data), "seed": args.seed,
            "prefix_fingerprint": recording_prefix_fingerprint(data)}  # fmt: skip
-    outcome = {"config": asdict(config), "model": half_precision_state_dict(training.model)}
     runs = [*checkpoint.get("training_runs", []), run]
-    save_checkpoint({**checkpoint, "outcome": outcome, "training_runs": runs}, args.output)
+    save_checkpoint(
+        {**checkpoint, "outcome": outcome_checkpoint(training.model), "training_runs": runs}, args.output
+    )
     print(f"wrote {args.output}: {step} steps")
     scores = validate(training.model.eval(), data, latents, held_out)
     print(

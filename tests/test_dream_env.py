@@ -1,7 +1,5 @@
 """The world model as a Gymnasium environment: Dream-v0, one episode or many, its start states, ends and rewards."""
 
-import csv
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,40 +7,18 @@ import dream_env
 import gymnasium
 import numpy as np
 import pytest
-import torch
 from dream.common.errors import InputError
-from dream.common.game_info import GameInfo
 from dream.data.splits import window_starts
 from dream.data.trajectories import open_trajectories
 from dream.inference.recorded_starts import choose_rewarded
+from dream_env_helpers import make, make_vec, outcome_with_end, save_endless_model
 from gymnasium.utils.env_checker import check_env
-from small import save_moving_square, save_small_world_model, small_outcome
-
-
-def outcome_with_end(bias: float, num_actions: int = 3):
-    """A random outcome model that ends every episode, or none, at once. bias: of its logit."""
-    outcome = small_outcome(num_actions)
-    with torch.no_grad():
-        outcome.out.bias[1] = bias
-    return outcome
+from small import save_moving_square, save_small_world_model
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory) -> Path:
-    """A model with rewards whose episodes do not end."""
-    return save_small_world_model(tmp_path_factory.mktemp("model"), outcome=outcome_with_end(-50))[
-        "model_path"
-    ]
-
-
-def make(model_path: Path, **settings) -> gymnasium.Env:
-    return gymnasium.make("Dream-v0", model_path=model_path, backend="torch", **settings)
-
-
-def make_vec(model_path: Path, num_envs: int, **settings):
-    return gymnasium.make_vec(
-        "Dream-v0", num_envs=num_envs, model_path=model_path, backend="torch", **settings
-    )
+    return save_endless_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -217,12 +193,6 @@ def test_wrong_arguments_are_refused(model_path, tmp_path):
             envs.reset(**arguments)
 
 
-def test_stable_baselines_trains_on_it(model_path):
-    sb3 = pytest.importorskip("stable_baselines3")
-    env = gymnasium.wrappers.ResizeObservation(make(model_path, horizon=4), (64, 64))  # its network needs 36
-    sb3.PPO("CnnPolicy", env, n_steps=8, batch_size=8, n_epochs=1).learn(8)
-
-
 def test_all_environments_of_a_process_share_one_model(model_path):
     first, second = make(model_path), make(model_path)
     assert first.unwrapped.episodes.backend is second.unwrapped.episodes.backend
@@ -235,37 +205,6 @@ def test_all_environments_of_a_process_share_one_model(model_path):
     assert sys.modules["dream_env"] is dream_env
 
 
-@pytest.mark.parametrize("size", [(32, 48), (64, 96)])
-def test_the_scripts_of_ppo_run_in_it(size, model_path, tmp_path):
-    """Through Gymnasium alone: nothing of sd/ is imported by ppo/. Frames of the model's own size come in one batch;
-    else worker processes resize them, and must not be forked, since PyTorch has started threads."""
-    root = Path(dream_env.__file__).parents[1]
-    game = ["--game", "dream_env:Dream-v0", "--game-path", root / "sd", "--game-settings", f"model_path={model_path}",
-            "backend=torch", "horizon=6"]  # fmt: skip
-    options = [
-        "--frame-size",
-        *size,
-        "--policy",
-        "random",
-        "--frames",
-        24,
-        "--n-envs",
-        2,
-        "--output",
-        tmp_path / "a.npz",
-    ]
-    script = root / "ppo" / "record_trajectories.py"
-    command = [*map(str, (sys.executable, script, *game, *options))]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
-    assert f"environments: {'in one batch' if size == (32, 48) else 'one by one'}" in result.stdout
-    data = open_trajectories(tmp_path / "a.npz")
-    assert data.action_names == ("nothing", "left", "right") and data.fps == 15
-    assert data.action_keys == ((), ("left",), ("right",))
-    assert data.frames.shape[3:] == size and (data.extras["rewards"] != 0).any()
-    assert data.episode_starts.sum() >= 4  # truncated after 6 frames
-
-
 def test_the_window_shows_the_frames(model_path, monkeypatch):
     pygame = pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
@@ -276,39 +215,3 @@ def test_the_window_shows_the_frames(model_path, monkeypatch):
     assert np.array_equal(shown[::3, ::3], frame)
     env.close()
     assert env.window is None and not pygame.display.get_init()
-
-
-def test_an_agent_does_not_train_where_all_rewards_are_0(tmp_path):
-    paths = save_small_world_model(tmp_path)
-    root = Path(dream_env.__file__).parents[1]
-    script = root / "ppo" / "train_ppo.py"
-    command = [sys.executable, script, "--game", "dream_env:Dream-v0", "--game-path", root / "sd", "--game-settings",
-               f"model_path={paths['model_path']}", "backend=torch"]  # fmt: skip
-    result = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
-    )
-    assert result.returncode != 0 and "Dream-v0 has no rewards" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
-
-
-@pytest.mark.slow
-def test_an_agent_trains_in_it_and_is_measured_in_the_game(tmp_path):
-    names = ("nothing", "forward", "left", "right", "forward+left", "forward+right")
-    game = GameInfo(names, ((), ("up",), ("left",), ("right",), ("up", "left"), ("up", "right")), 15.0)
-    paths = save_small_world_model(tmp_path, outcome=outcome_with_end(-50, num_actions=6), game=game)
-    root = Path(dream_env.__file__).parents[1]
-    script = root / "ppo" / "train_ppo.py"
-    command = [sys.executable, script, "--game", "dream_env:Dream-v0", "--game-path", root / "sd",
-               "--game-settings", f"model_path={paths['model_path']}", "backend=torch", "horizon=5", "--n-envs", 2,
-               "--n-epochs", 2, "--n-steps", 8, "--batch-size", 8, "--record-envs", 0, "--explore-envs", 0,
-               "--video-every", 0, "--test-game", "Mode7Kart-v0", "--test-every", 2, "--test-episodes", 1,
-               "--output-dir", tmp_path / "run"]  # fmt: skip
-    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == 0, result.stderr
-    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert float(rows[0]["episode/length"]) == 5 and not rows[0]["test/return"]
-    assert np.isfinite(float(rows[1]["test/return"])) and np.isfinite(float(rows[1]["test/laps"]))
-    resumed = [*map(str, command), "--resume", "--n-epochs", "3"]
-    result = subprocess.run(resumed, capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == 0, result.stderr

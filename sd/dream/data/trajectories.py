@@ -197,3 +197,9 @@ def read_rewards(data: Trajectories) -> np.ndarray | None:
     if rewards is None or rewards.ndim != 2 or rewards.dtype.kind not in "biuf":
         return None
     return np.nan_to_num(np.asarray(rewards, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def has_varied_rewards(data: Trajectories) -> bool:
+    """Whether a recording has rewards, and not the same everywhere."""
+    rewards = read_rewards(data)
+    return rewards is not None and bool(np.ptp(rewards) > 0)

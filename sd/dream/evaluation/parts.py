@@ -49,8 +49,8 @@ def expected_work(config, only_long: bool, has_agent: bool) -> dict[str, float]:
         "rewards": config.num_next_frames,
         "inverse dynamics": probe + 2 * rollouts * IDM_FRAMES,
         "state probe": 2 * probe + has_agent * config.num_agent_rollouts * config.agent_frames,
-        "two-sample test": 3 * clips
-        + 5 * 6 * probe,  # the classifiers of the bands take as long as one of all rows
+        # the classifiers of the bands take together as long as one of all rows
+        "two-sample test": 3 * clips + 5 * 6 * probe,
     }
     work = {} if only_long else work
     return {**work, "long rollouts": config.num_long_rollouts * max(config.long_horizons)}

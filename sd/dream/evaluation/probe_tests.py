@@ -6,6 +6,8 @@ are trained on episodes that are not held out, on which the world model was trai
 ones.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -145,19 +147,20 @@ def classifier_two_sample_test(evaluator: Evaluator, num_clips: int, num_steps: 
     if not all(is_moving[part].any() for part in (is_train, ~is_train)):
         raise InputError("the picture changes in no clip")
 
+    def accuracy(generated: Tensor, real: Tensor) -> dict:
+        return c2st_accuracy(evaluator, generated, real, is_train, is_moving, num_steps, seed)
+
     results = {}
     models = {"decoded": evaluator.unet}
     models |= {kind: perturb_weights(evaluator.unet, noise, seed) for kind, noise in PERTURBATIONS.items()}
     for kind, model in models.items():
         generated = evaluator.decode(evaluator.rollout(starts, actions, f"clips ({kind})", model))
-        results[kind] = c2st_accuracy(evaluator, generated, decoded, is_train, is_moving, num_steps, seed)
+        results[kind] = accuracy(generated, decoded)
         last, real_last = (clips[~is_train, -1] for clips in (generated, raw))
         results[kind]["psnr_db"] = compare(last, real_last, None, evaluator.device)["psnr"].mean().item()
         if kind == "decoded":
-            results["raw"] = c2st_accuracy(evaluator, generated, raw, is_train, is_moving, num_steps, seed)
-            results["bands"] = accuracy_by_band(
-                evaluator, generated, decoded, is_train, is_moving, num_steps, seed
-            )
+            results["raw"] = accuracy(generated, raw)
+            results["bands"] = accuracy_by_band(accuracy, generated, decoded)
         del generated, last, real_last  # gigabytes in a full evaluation
     return {
         "accuracy": results["decoded"]["accuracy"],
@@ -211,27 +214,20 @@ def c2st_accuracy(
 
 
 def accuracy_by_band(
-    evaluator: Evaluator,
-    generated: Tensor,
-    real: Tensor,
-    is_train: Tensor,
-    is_moving: Tensor,
-    num_steps: int,
-    seed: int,
+    accuracy: Callable[[Tensor, Tensor], dict], generated: Tensor, real: Tensor
 ) -> dict[str, dict]:
-    """`c2st_accuracy` of classifiers that see the rows of one band alone, by these rows ("0-27"). Empty if the bands
-    would have less than MIN_BAND_ROWS."""
+    """`accuracy` of classifiers that see one band of the rows alone, by these rows ("0-27"); empty if the bands would
+    have less than MIN_BAND_ROWS.
+
+    accuracy: `c2st_accuracy` of generated and real clips, uint8 (M, CLIP_FRAMES, 3, any number of rows, W)."""
     height = real.shape[-2]
     if height < NUM_BANDS * MIN_BAND_ROWS:
         return {}
-    results = {}
-    for rows in np.array_split(np.arange(height), NUM_BANDS):
-        part = slice(rows[0], rows[-1] + 1)
-        clips = (each[..., part, :] for each in (generated, real))
-        results[f"{rows[0]}-{rows[-1]}"] = c2st_accuracy(
-            evaluator, *clips, is_train, is_moving, num_steps, seed
-        )
-    return results
+    bands = [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(height), NUM_BANDS)]
+    return {
+        f"{band.start}-{band.stop - 1}": accuracy(generated[..., band, :], real[..., band, :])
+        for band in bands
+    }
 
 
 def perturb_weights(unet: UNet, noise: float, seed: int) -> UNet:

@@ -9,7 +9,7 @@ from dream.common.errors import InputError
 from dream.data.latents import to_float_frames
 from dream.data.splits import window_starts
 from dream.data.start_states import ModelShape, StartStates
-from dream.data.trajectories import Trajectories, open_trajectories, read_rewards
+from dream.data.trajectories import Trajectories, has_varied_rewards, open_trajectories, read_rewards
 from dream.inference.input_files import check_kind
 from dream.models.checkpoints import fingerprint, load_autoencoder
 
@@ -73,8 +73,3 @@ def choose_rewarded(data: Trajectories, starts: np.ndarray, length: int, number:
     # of equal ones, some from everywhere rather than the first
     best = np.random.default_rng(0).permutation(best)
     return starts[np.sort(best[np.argsort(-returns[best], kind="stable")[:number]])]
-
-
-def has_varied_rewards(data: Trajectories) -> bool:
-    rewards = read_rewards(data)
-    return rewards is not None and bool(np.ptp(rewards) > 0)

@@ -121,9 +121,13 @@ def model_checkpoint(
         "autoencoder": autoencoder,
         "steps": steps,
         "training_runs": [dict(run) for run in training_runs],
-        "outcome": outcome
-        and {"config": asdict(outcome.config), "model": half_precision_state_dict(outcome)},
+        "outcome": outcome and outcome_checkpoint(outcome),
     }
+
+
+def outcome_checkpoint(outcome: OutcomeModel) -> dict:
+    """The outcome model's part of a model's checkpoint."""
+    return {"config": asdict(outcome.config), "model": half_precision_state_dict(outcome)}
 
 
 def load_unet(path: Path) -> tuple[UNet, GameInfo, dict]:

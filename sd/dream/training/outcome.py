@@ -13,7 +13,7 @@ from dream.common.device import to_device
 from dream.common.distributed import Distributed
 from dream.data.latents import gather_windows
 from dream.data.splits import end_windows
-from dream.data.trajectories import Trajectories, read_rewards
+from dream.data.trajectories import Trajectories, has_varied_rewards, read_rewards
 from dream.models.outcome import OutcomeConfig, OutcomeModel
 from dream.training.rollout_pool import Batch
 
@@ -113,5 +113,5 @@ class OutcomeTraining:
 
 def has_outcomes(data: Trajectories) -> bool:
     """Whether a recording has something to learn: rewards that differ, or rewards and an episode that ends."""
-    rewards = read_rewards(data)
-    return rewards is not None and bool(np.ptp(rewards) > 0 or data.episode_starts[:, 1:].any())
+    has_ends = read_rewards(data) is not None and data.episode_starts[:, 1:].any()
+    return bool(has_varied_rewards(data) or has_ends)
