@@ -59,42 +59,25 @@ mine: setup
 	@$(PY) sd/train_my_game.py $(SOURCE) --max-minutes $(MINUTES) $(if $(OPTIONS),-- $(OPTIONS))
 
 # Trains agent, autoencoder and diffusion model from scratch in output/pretrained, then replaces ppo/pretrained and
-# sd/pretrained. A stopped run continues after the last finished stage, or inside a training; rm -rf output/pretrained
-# starts over. Budgets are minutes per stage, for a GPU of more than 30 GB if there is one, else for two CPU cores.
-# Others: make pretrained SD_MINUTES=30. To try it: AGENT_EPOCHS=2 FRAMES=6000 AE_MINUTES=1 SD_MINUTES=1
+# sd/pretrained. A stopped run continues; rm -rf output/pretrained starts over. TRAIN_MINUTES is the time from the
+# recording to the exported model. To try it: AGENT_EPOCHS=2 FRAMES=6000 TRAIN_MINUTES=2
 AGENT_EPOCHS ?= 61
 FRAMES ?= 163840
-AE_MINUTES ?= $(if $(BIG_GPU),1.5,30)
-SD_MINUTES ?= $(if $(BIG_GPU),6,65)
-AE_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 204800)
-SD_OPTIONS = $(if $(BIG_GPU),--batch-size 256 --epoch-samples 512000 --learning-rate 2e-3 --flow-pretrain 0.06 --rollout-length 96)
+TRAIN_MINUTES ?= $(if $(BIG_GPU),9,105)
 P = output/pretrained
 continue = $(if $(wildcard $(1)/last.pt),--resume)
 
-pretrained: $(P)/agent/.done $(P)/trajectories.npz $(P)/autoencoder/.done $(P)/sd/.done
+pretrained: $(P)/agent/.done
+	$(PY) sd/train_my_game.py --game Mode7Kart-v0 --from-scratch --max-minutes $(TRAIN_MINUTES) --evaluate --no-play \
+		--output-dir $(P)/sd -- --agent $(P)/agent/best.pt --frames $(FRAMES)
 	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
-	cp $(P)/sd/final.pt sd/pretrained/model.pt
-	cp $(P)/sd/encoder.pt $(P)/sd/decoder.pt $(P)/sd/initial_sequence.npz sd/pretrained/
+	cp $(P)/sd/model/final.pt sd/pretrained/model.pt
+	cp $(addprefix $(P)/sd/model/,encoder.pt decoder.pt initial_sequence.npz) sd/pretrained/
 	$(PY) sd/export_sd.py
-	$(PY) sd/train_play_networks.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --output-dir sd/pretrained
-	$(PY) sd/evaluate_sd.py --trajectories $(P)/trajectories.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
+	$(PY) sd/train_play_networks.py --trajectories $(P)/sd/recording.npz --agent-path ppo/pretrained/agent.pt --output-dir sd/pretrained
 
 $(P)/agent/.done: | setup
 	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --explore-envs 0 --output-dir $(P)/agent $(call continue,$(P)/agent)
-	touch $@
-
-$(P)/trajectories.npz: $(P)/agent/.done
-	rm -rf $(P)/new.npz $(P)/new.recording
-	$(PY) ppo/record_trajectories.py --agent $(P)/agent/best.pt \
-		--policy agent=1,wander=4,sticky=3 --frames $(FRAMES) --output $(P)/new.npz
-	mv $(P)/new.npz $@
-
-$(P)/autoencoder/.done: $(P)/trajectories.npz
-	$(PY) sd/train_autoencoder.py --trajectories $< --output-dir $(P)/autoencoder $(AE_OPTIONS) --max-minutes $(AE_MINUTES) $(call continue,$(P)/autoencoder)
-	touch $@
-
-$(P)/sd/.done: $(P)/autoencoder/.done
-	$(PY) sd/train_sd.py --trajectories $(P)/trajectories.npz --autoencoder-dir $(P)/autoencoder --output-dir $(P)/sd $(SD_OPTIONS) --max-minutes $(SD_MINUTES) $(call continue,$(P)/sd)
 	touch $@
 
 # Agents that learn in a model of random play, and their rivals, in 20 real races; two hours on two CPU cores.

@@ -50,7 +50,7 @@ VARIANTS = {
     "baseline": Variant(steps=(1, 2, 4)),
     "frames re-encoded": Variant(reuses="baseline", reencode=True),
     "no flow": Variant(("--no-flow",)),
-    "bicubic warp": Variant(("--warp", "bicubic")),
+    "bilinear warp": Variant(("--warp", "bilinear")),
     "no discriminator": Variant(("--gan-weight", "0")),  # implies no off-data rollouts, which need it
     "no off-data rollouts": Variant(("--off-data", "0")),
     "AdamW": Variant(("--optimizer", "adamw")),

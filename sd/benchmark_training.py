@@ -39,6 +39,7 @@ from dream.models.checkpoints import load_autoencoder
 from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import FlowTargets, denoiser_loss, flow_loss, warp_context
 from dream.training.noise import add_training_noise
+from dream.training.setup import NEW_MODEL
 from torch import Tensor
 from tqdm import tqdm
 from train_autoencoder import CROP
@@ -207,7 +208,7 @@ def baseline_diffusion(
     """A training step of the diffusion model, without rollouts and adversarial loss."""
     paths = (args.autoencoder_dir / f"{part}.pt" for part in ("encoder", "decoder"))
     encoder, decoder = (part.to(device) for part in load_autoencoder(*paths))
-    unet = UNet(UNetConfig(num_actions=data.num_actions, use_flow=True)).to(device).train()
+    unet = UNet(UNetConfig(num_actions=data.num_actions, **NEW_MODEL)).to(device).train()
     unet.attach_autoencoder(encoder, decoder)
     train_step = baseline_optimizer(list(unet.parameters()), device)
     L = unet.config.context

@@ -5,6 +5,7 @@
     python sd/train_my_game.py --videos FOLDER                             # videos with logs of the keys
     python sd/train_my_game.py --recording FILE.npz
     python sd/train_my_game.py --game Mode7Kart-v0 -- --track 2 --rivals 3     # options of the recorder after --
+    python sd/train_my_game.py --game Mode7Kart-v0 --from-scratch --max-minutes 9 --evaluate      # on a large GPU
 
 Runs ppo/record_trajectories.py (or ppo/import_video.py), sd/train_autoencoder.py, sd/train_sd.py, sd/export_sd.py and
 sd/play_sd.py. Stop it with Ctrl-C at any time; the same command goes on, and with a larger --max-minutes it continues
@@ -34,6 +35,7 @@ from dream.pipeline.stages import (
     Folder,
     Source,
     Stage,
+    evaluate_command,
     make_stage,
     play_command,
     stage_names,
@@ -60,6 +62,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output-dir", type=Path, metavar="DIR", help="folder of all files (default: output/NAME)"
     )
+    parser.add_argument("--from-scratch", action="store_true",
+                        help="do not start from the pretrained networks, which short budgets need")  # fmt: skip
+    parser.add_argument("--evaluate", action="store_true",
+                        help="evaluate the model at the end (sd/evaluate_sd.py --quick): on two CPU cores an hour, "
+                        "which is not part of --max-minutes")  # fmt: skip
     parser.add_argument("--play", action=argparse.BooleanOptionalAction, default=True,
                         help="open the window at the end (default: --play)")  # fmt: skip
     args, unknown = parser.parse_known_args(own)
@@ -76,8 +83,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.recording and not Path(args.recording).is_file():
         parser.error(f"--recording {args.recording}: there is no such file (trajectories.npz of a recorder)")
     videos, recording = (path and str(Path(path).resolve()) for path in (args.videos, args.recording))
-    args.source = Source(args.game, videos, recording, tuple(options))
-    words = [args.source.name, *(word.strip("-") for word in options)]
+    args.source = Source(args.game, videos, recording, tuple(options), args.from_scratch)
+    words = [args.source.name, *(word.strip("-") for word in options), *["from-scratch"] * args.from_scratch]
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(words)).strip("-.")[:80] or "game"
     args.output_dir = args.output_dir or OUTPUT_DIR / name
     return args
@@ -117,6 +124,8 @@ def main(args: argparse.Namespace) -> None:
         )
         print(f"{what}: the same command with {max(45, round(4 * state.max_minutes))} minutes trains on")
     print("play: " + command_line("sd/play_sd.py", "--model-path", folder.model / "final.pt"))
+    if args.evaluate and subprocess.run(evaluate_command(folder)).returncode:
+        raise InputError("the model could not be evaluated: see the message above")
     if args.play:
         play(folder)
 

@@ -17,7 +17,7 @@ from dream.models.unet import UNet, UNetConfig
 from dream.training.losses import denoiser_loss
 from dream.training.noise import add_training_noise
 from dream.training.optimizer import Optimizer
-from dream.training.setup import make_unet
+from dream.training.setup import NEW_MODEL, make_unet
 from small import (
     CPU,
     moving_square,
@@ -47,7 +47,7 @@ def test_the_baseline_is_the_default_of_train_sd():
     """The table justifies the defaults: its first row must be trained with them."""
     args = train_sd.parse_args([])
     assert training_settings("baseline") == (
-        UNetConfig(3, use_flow=True), args.pure_noise_fraction, args.rollout_length, args.optimizer, args.gan_weight,
+        UNetConfig(3, **NEW_MODEL), args.pure_noise_fraction, args.rollout_length, args.optimizer, args.gan_weight,
         args.off_data,
     )  # fmt: skip
 

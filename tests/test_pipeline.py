@@ -1,19 +1,23 @@
 """The stages of sd/train_my_game.py and their times; stopping, continuing, and what a recorder has left."""
 
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
+import evaluate_sd
 import numpy as np
 import pytest
+import train_autoencoder
 import train_my_game
+import train_sd
 from dream.common.errors import InputError
 from dream.pipeline import stages
 from dream.pipeline.child import Child
 from dream.pipeline.recording_checks import keep_or_remove
 from dream.pipeline.run_state import RunState
-from dream.pipeline.stages import Folder, Source, make_stage, plan_minutes, stage_names
+from dream.pipeline.stages import Folder, Source, evaluate_command, make_stage, plan_minutes, stage_names
 
 ROOT = Path(__file__).resolve().parent.parent
 GAME = Source(game="LunarLander-v3")
@@ -83,6 +87,54 @@ def test_a_big_gpu_gets_large_batches(tmp_path, monkeypatch):
     assert "--batch-size" not in make_stage("model", folder, 1, 45).command
     monkeypatch.setattr(stages, "has_big_gpu", lambda: True)
     assert "--batch-size" in make_stage("model", folder, 1, 45).command
+
+
+def test_nine_minutes_of_a_big_gpu_are_a_long_training(tmp_path, monkeypatch):
+    """They used to be planned as nine minutes of a CPU: 4,096 frames, and no training on own rollouts."""
+    folder = Folder(tmp_path, GAME)
+
+    def planned(stage: str, option: str) -> int:
+        command = make_stage(stage, folder, 1, 9).command
+        return int(command[command.index(option) + 1])
+
+    monkeypatch.setattr(stages, "has_big_gpu", lambda: False)
+    on_a_cpu = planned("record", "--frames"), planned("model", "--rollout-length")
+    monkeypatch.setattr(stages, "has_big_gpu", lambda: True)
+    assert on_a_cpu == (stages.MIN_FRAMES, 0)
+    assert planned("record", "--frames") > 100_000 and planned("model", "--rollout-length") == 32
+
+
+@pytest.mark.parametrize("game", ["LunarLander-v3", "Mode7Kart-v0"])
+def test_from_scratch_starts_from_no_other_network(tmp_path, game):
+    """Its options must be ones that train_sd.py takes without --init-from."""
+    for from_scratch in (False, True):
+        folder = Folder(tmp_path, Source(game=game, from_scratch=from_scratch))
+        for stage, script in (("autoencoder", train_autoencoder), ("model", train_sd)):
+            args = script.parse_args([*make_stage(stage, folder, 1, 45).command[2:]])
+            assert (args.init_from is None) == from_scratch, stage
+    assert plan_minutes("autoencoder", 45, 5, True) > plan_minutes("autoencoder", 45, 5)
+
+
+def test_a_run_from_scratch_is_another_run(tmp_path):
+    RunState.load(tmp_path, GAME).save()
+    with pytest.raises(InputError, match="another game or other options"):
+        RunState.load(tmp_path, Source(game=GAME.game, from_scratch=True))
+    state = json.loads((tmp_path / "run.json").read_text())
+    del state["source"]["from_scratch"]  # as an earlier version wrote it
+    (tmp_path / "run.json").write_text(json.dumps(state))
+    RunState.load(tmp_path, GAME)
+    names = [
+        train_my_game.parse_args(["--game", "A-v0", *more]).output_dir.name
+        for more in ([], ["--from-scratch"])
+    ]
+    assert names == ["A-v0", "A-v0-from-scratch"]
+
+
+def test_the_evaluation_uses_the_files_of_the_run(tmp_path):
+    folder = Folder(tmp_path, Source(game="Mode7Kart-v0"))
+    args = evaluate_sd.parse_args(evaluate_command(folder)[2:])
+    assert args.quick and args.model_path == folder.model / "final.pt" and args.agent_path.is_file()
+    assert {args.encoder_path.parent, args.decoder_path.parent} == {folder.model}
 
 
 # ------------------------------------------------------------------------------------------------ stop and continue

@@ -125,7 +125,7 @@ def test_resume_needs_the_settings_of_the_run(trained, option, value):
         (["--channels", 32], "--channels cannot be changed: the run has (16, 32)"),
         (["--no-flow"], "--flow cannot be changed: the run has True"),
         (["--prediction-type", "regression"], "--prediction-type cannot be changed: the run has x0"),
-        (["--warp", "bicubic"], "--warp cannot be changed: the run has bilinear"),
+        (["--warp", "bilinear"], "--warp cannot be changed: the run has bicubic"),
     ],
 )
 def test_resume_needs_the_network_of_the_run(trained, flags, message):

@@ -227,10 +227,10 @@ def test_a_model_starts_with_the_weights_of_another(trained, tmp_path, small_mod
         "--flow-pretrain",
         0,
         "--warp",
-        "bicubic",
+        "bilinear",
     ]
     run_train_sd(*flags)
-    assert load_unet(tmp_path / "c" / "final.pt")[0].config.warp == "bicubic"  # whatever the other had
+    assert load_unet(tmp_path / "c" / "final.pt")[0].config.warp == "bilinear"  # whatever the other had
     weights = load_checkpoint(tmp_path / "c" / "last.pt", "model_run", "")["model"]
     unchanged = [name for name, weight in source.items() if (weights[name] - weight).abs().max() < 1e-4]
     # The embeddings have no gradient until the modulation, which begins at zero, has grown.

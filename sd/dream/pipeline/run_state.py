@@ -57,7 +57,11 @@ class RunState:
             ) from None
         # Until something is recorded, other options are a correction.
         names = [name for name in state.source if name != "options" or "record" in saved["finished"]]
-        if any(saved["source"].get(name) != state.source[name] for name in names):
+        earlier = {
+            **asdict(Source()),
+            **saved["source"],
+        }  # of a version without one of the fields, its default
+        if any(earlier[name] != state.source[name] for name in names):
             raise InputError(
                 f"{folder} holds the run of another game or other options: choose another --output-dir, or remove it"
             )
@@ -88,7 +92,8 @@ class RunState:
         """Returns what the stage may take, minutes with those of its earlier parts: as planned when it began."""
         if name not in self.minutes:
             spent = self.seconds.get(name, 0.0) / 60
-            self.minutes[name] = spent + plan_minutes(name, self.max_minutes, self.elapsed_s / 60)
+            elapsed, from_scratch = self.elapsed_s / 60, self.source["from_scratch"]
+            self.minutes[name] = spent + plan_minutes(name, self.max_minutes, elapsed, from_scratch)
         self._last_tick = time.monotonic()
         self.save()
         return self.minutes[name]

@@ -18,7 +18,8 @@ BUILT_IN_GAME = "Mode7Kart-v0"  # the only game that has a pretrained agent
 # Fractions of the budget. Measurements: sd/NOTES.md, "Your own game". Importing videos takes what it takes.
 RECORD_FRACTION = 0.1
 AGENT_FRACTION = 0.1
-AUTOENCODER_FRACTION = 0.1  # of the time that is left for both trainings
+# Of the time that is left for both trainings, from the pretrained networks and from scratch.
+AUTOENCODER_FRACTION, AUTOENCODER_FRACTION_FROM_SCRATCH = 0.1, 0.2
 EXPORT_MINUTES = 1.0  # kept for the export; at most EXPORT_FRACTION
 EXPORT_FRACTION = 0.1
 AGENT_FROM_MINUTES = 120.0  # a shorter budget is too short for an agent that plays better than at random
@@ -28,25 +29,28 @@ RECORD_ENVS = 8
 # Mean length of the model's own rollouts in training, frames, by the minutes from which on it is used. A model that was
 # trained for less than an hour is worse with them, and with the discriminator small things dissolve (sd/NOTES.md).
 ROLLOUT_LENGTHS = ((0.0, 0), (60.0, 8), (120.0, 32))
+BUILT_IN_ROLLOUT_LENGTH = 96  # what the pretrained model was trained with
 MIN_MINUTES, MAX_MINUTES = 1.0, 10_000.0  # of a whole run
 # Options of the recorder that train_ppo.py has as well: they choose the game.
 GAME_OPTIONS = ("--track", "--rivals", "--integrations", "--state", "--scenario", "--crop", "--actions",
                 "--game-settings", "--game-path", "--frame-size", "--frame-skip", "--max-frames")  # fmt: skip
 AGENT_OPTIONS = ("--policy", "--agent")  # who chooses them needs no other agent
-# On a large GPU small batches leave most of it idle (README.md, "Train step by step").
+# On a large GPU small batches leave most of it idle.
 BIG_GPU_MB = 30_000
-AUTOENCODER_GPU_OPTIONS = ("--batch-size", "256")
-MODEL_GPU_OPTIONS = ("--batch-size", "256", "--learning-rate", "2e-3")
+GPU_BATCH = ("--batch-size", "256")
+GPU_LEARNING_RATE, GPU_FINE_TUNING_RATE = "2e-3", "1e-3"
+GPU_SPEED = 40.0  # a minute of it trains as much as so many of two CPU cores, or more (an H200: 150)
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the model is trained on: exactly one of the first three is set."""
+    """What the model is trained on: exactly one of the first three is set. And what it starts from."""
 
     game: str | None = None
     videos: str | None = None  # folder
     recording: str | None = None  # file
     options: tuple[str, ...] = ()  # more options for the script that records the game or imports the videos
+    from_scratch: bool = False  # not from the pretrained networks
 
     def game_options(self) -> tuple[str, ...]:
         """Those of `options` that choose the game, with their values."""
@@ -117,21 +121,28 @@ def export_minutes(max_minutes: float) -> float:
     return min(EXPORT_MINUTES, EXPORT_FRACTION * max_minutes)
 
 
-def plan_minutes(name: str, max_minutes: float, elapsed_minutes: float) -> float:
+def plan_minutes(name: str, max_minutes: float, elapsed_minutes: float, from_scratch: bool = False) -> float:
     """What a stage that begins after `elapsed_minutes` of a run of `max_minutes` may take."""
     left = max(0.5, max_minutes - elapsed_minutes - export_minutes(max_minutes))
+    autoencoder_fraction = AUTOENCODER_FRACTION_FROM_SCRATCH if from_scratch else AUTOENCODER_FRACTION
     return {
         "agent": AGENT_FRACTION * max_minutes,
         "record": RECORD_FRACTION * max_minutes,
-        "autoencoder": AUTOENCODER_FRACTION * left,
+        "autoencoder": autoencoder_fraction * left,
         "model": left,
         "export": export_minutes(max_minutes),
     }[name]
 
 
+def cpu_minutes(minutes: float) -> float:
+    """For how many minutes two CPU cores would train as long as this machine does in `minutes`."""
+    return minutes * (GPU_SPEED if has_big_gpu() else 1.0)
+
+
 def choose_rollout_length(max_minutes: float) -> int:
     """Of the model's training in a run of `max_minutes`."""
-    return max((minutes, length) for minutes, length in ROLLOUT_LENGTHS if max_minutes >= minutes)[1]
+    budget = cpu_minutes(max_minutes)
+    return max((minutes, length) for minutes, length in ROLLOUT_LENGTHS if budget >= minutes)[1]
 
 
 def make_stage(name: str, folder: Folder, minutes: float, max_minutes: float) -> Stage:
@@ -163,7 +174,7 @@ def agent_command(folder: Folder, minutes: float, max_minutes: float) -> Sequenc
 
 
 def record_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
-    frames = max(MIN_FRAMES, min(MAX_FRAMES, int(FRAMES_PER_MINUTE * max_minutes)))
+    frames = max(MIN_FRAMES, min(MAX_FRAMES, int(FRAMES_PER_MINUTE * cpu_minutes(max_minutes))))
     policy = []  # random actions, the recorder's default without an agent
     if folder.source.game == BUILT_IN_GAME:
         policy = ["--policy", "agent=1,wander=4,sticky=3"]
@@ -184,19 +195,26 @@ def import_command(folder: Folder, minutes: float, max_minutes: float) -> Sequen
 def autoencoder_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
     return [
         "sd/train_autoencoder.py", "--trajectories", folder.recording, "--output-dir", folder.autoencoder,
-        "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6, *start(folder.autoencoder, PRETRAINED),
-        *(AUTOENCODER_GPU_OPTIONS if has_big_gpu() else ()),
+        "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6, *start(folder, folder.autoencoder, PRETRAINED),
+        *(GPU_BATCH if has_big_gpu() else ()),
     ]  # fmt: skip
 
 
 def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
-    recipe = ["--new-game", "--rollout-length", choose_rollout_length(max_minutes), "--gan-weight", 0]
-    if folder.source.game == BUILT_IN_GAME:
-        recipe = ["--rollout-length-start", 64]
+    source = folder.source
+    if source.game == BUILT_IN_GAME:
+        recipe = ["--rollout-length", BUILT_IN_ROLLOUT_LENGTH]
+        recipe += [] if source.from_scratch else ["--rollout-length-start", BUILT_IN_ROLLOUT_LENGTH]
+    else:
+        recipe = ["--rollout-length", choose_rollout_length(max_minutes), "--gan-weight", 0]
+        recipe += [] if source.from_scratch else ["--new-game"]
+    if has_big_gpu():
+        continues = source.game == BUILT_IN_GAME and not source.from_scratch
+        recipe += [*GPU_BATCH, "--learning-rate", GPU_FINE_TUNING_RATE if continues else GPU_LEARNING_RATE]
     return [
         "sd/train_sd.py", "--trajectories", folder.recording, "--autoencoder-dir", folder.autoencoder,
         "--output-dir", folder.model, "--max-minutes", f"{minutes:.2f}", "--epochs", 10**6,
-        *start(folder.model, PRETRAINED / "model.pt"), *(MODEL_GPU_OPTIONS if has_big_gpu() else ()), *recipe,
+        *start(folder, folder.model, PRETRAINED / "model.pt"), *recipe,
     ]  # fmt: skip
 
 
@@ -214,13 +232,27 @@ def play_command(folder: Folder, video: Path | None) -> list[str]:
     return [*map(str, (sys.executable, script, "--model-path", folder.model / "final.pt", *options))]
 
 
+def evaluate_command(folder: Folder) -> list[str]:
+    """Evaluates the model on the episodes of the recording that it was not trained on."""
+    agent = folder.agent / "best.pt"
+    if folder.source.game == BUILT_IN_GAME:
+        agent = ROOT / "ppo" / "pretrained" / "agent.pt"
+    options = ["--agent-path", agent] if agent.is_file() else []
+    networks = ("--encoder-path", folder.model / "encoder.pt", "--decoder-path", folder.model / "decoder.pt",
+                "--model-path", folder.model / "final.pt")  # fmt: skip
+    return [*map(str, (
+        sys.executable, ROOT / "sd" / "evaluate_sd.py", "--trajectories", folder.recording, *networks, "--quick",
+        "--output-dir", folder.path / "evaluation", *options,
+    ))]  # fmt: skip
+
+
 def resume(run_dir: Path) -> list[str]:
     return ["--resume"] if (run_dir / "last.pt").is_file() else []
 
 
-def start(run_dir: Path, pretrained: Path) -> list:
-    """Continues a training that was stopped; a new one starts from the pretrained weights."""
-    return [*resume(run_dir), "--init-from", pretrained]
+def start(folder: Folder, run_dir: Path, pretrained: Path) -> list:
+    """Continues a training that was stopped; a new one starts from the pretrained weights, or from scratch."""
+    return [*resume(run_dir), *([] if folder.source.from_scratch else ["--init-from", pretrained])]
 
 
 @cache

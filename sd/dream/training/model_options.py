@@ -50,7 +50,7 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
                        help="x0: denoise; regression: predict without any noise input (default: x0)")
     model.add_argument("--warp", choices=INTERPOLATIONS,
                        help="how the last frame is interpolated where it is warped; it may differ from that of "
-                       "--init-from (default: bilinear)")
+                       "--init-from (default: bicubic)")
     # fmt: on
 
 

@@ -19,6 +19,9 @@ from dream.models.transfer import copy_weights
 from dream.models.unet import UNet, UNetConfig
 from dream.training.outcome import OutcomeTraining, has_outcomes
 
+# Of a new model. UNetConfig's own defaults are what older checkpoints, which do not say, were trained with.
+NEW_MODEL = {"use_flow": True, "warp": "bicubic"}
+
 
 def check_folder(option: str, path: str | Path) -> Path:
     """The path. Raises InputError if it is a file."""
@@ -88,7 +91,7 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
         if args.warp:  # the weights fit any interpolation
             unet.config = replace(unet.config, warp=args.warp)
     else:
-        return UNet(UNetConfig(num_actions=data.num_actions, **{"use_flow": True, **choices})), []
+        return UNet(UNetConfig(num_actions=data.num_actions, **{**NEW_MODEL, **choices})), []
     for name, choice in choices.items():
         if getattr(unet.config, name) != choice:
             flag = {"use_flow": "--flow"}.get(name, "--" + name.replace("_", "-"))
