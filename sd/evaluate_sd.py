@@ -14,7 +14,7 @@ LPIPS needs its weights, and is skipped without them:
 
 import argparse
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import dream  # noqa: F401  first: it reports packages that are missing
@@ -25,6 +25,7 @@ from dream.common.runs import pick_device, seed_everything
 from dream.common.startup import ArgumentParser
 from dream.data.start_states import high_reward_starts
 from dream.data.trajectories import Trajectories
+from dream.evaluation.config import FULL, QUICK, EvalConfig
 from dream.evaluation.detail import evaluate_detail
 from dream.evaluation.evaluator import Evaluator, load_evaluator, or_skip_reason
 from dream.evaluation.figures import save_figures
@@ -34,6 +35,7 @@ from dream.evaluation.long_rollouts import WINDOW, evaluate_long_rollouts
 from dream.evaluation.lpips import AlexNet, find_lpips_weights, load_alexnet, random_alexnet
 from dream.evaluation.outcome_quality import evaluate_outcome
 from dream.evaluation.parts import Parts, expected_work, seconds_per_frame
+from dream.evaluation.place_probe import use_lap_probe
 from dream.evaluation.probe_tests import classifier_two_sample_test, inverse_dynamics
 from dream.evaluation.report import EvaluationReport, table
 from dream.evaluation.state_probe import (
@@ -49,49 +51,6 @@ from dream.models.agent import Agent, load_agent
 
 HERE = Path(__file__).resolve().parent
 CONTROL_WINDOWS = 4  # windows of real frames in which laps are counted, per rollout of the agent
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """How much is evaluated."""
-
-    num_next_frames: int  # windows
-    num_rollouts: int
-    rollout_length: int  # frames; the state probe evaluates up to 5 s
-    horizons: tuple[int, ...]  # frames into a rollout that are reported
-    extra_horizon: int  # one further horizon, for which longer rollouts are generated (0 = none)
-    probe_steps: int  # training steps of the smallest probe
-    c2st_clips: int  # test clips of each class in the two-sample test
-    num_long_rollouts: int
-    long_horizons: tuple[int, ...]  # frames
-    num_agent_rollouts: int
-    agent_frames: int
-
-
-FULL = EvalConfig(
-    num_next_frames=2048,
-    num_rollouts=64,
-    rollout_length=80,
-    horizons=(1, 4, 16, 64),
-    extra_horizon=256,
-    probe_steps=1200,
-    c2st_clips=512,
-    num_long_rollouts=64,
-    long_horizons=(100, 1000, 10_000),
-    num_agent_rollouts=32,
-    agent_frames=1200,
-)
-QUICK = replace(
-    FULL,
-    num_next_frames=256,
-    extra_horizon=0,
-    probe_steps=300,
-    c2st_clips=128,
-    num_long_rollouts=16,
-    long_horizons=(100, 500),
-    num_agent_rollouts=8,
-    agent_frames=1050,
-)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -231,7 +190,7 @@ def evaluate_frames_and_probes(
     probe_parts = {
         "rewards": ("outcome", evaluate_outcome, *given_latents, config.num_next_frames),
         "inverse dynamics": ("inverse_dynamics", inverse_dynamics, *given, steps, seed),
-        "state probe": ("state_probe", evaluate_state_and_laps, config, *given, agent, seed),
+        "state probe": ("state_probe", evaluate_state_and_laps, config, *given, agent, seed, args.model_path),
         "two-sample test": (
             "classifier_two_sample_test", classifier_two_sample_test, evaluator, config.c2st_clips, 6 * steps, seed,
         ),
@@ -262,10 +221,12 @@ def evaluate_state_and_laps(
     generated: torch.Tensor,
     agent: Agent | None,
     seed: int,
+    model_path: Path,
 ) -> dict:
     """Errors of the state that a probe predicts, and laps that the agent drives in the world model."""
     probe = train_state_probe(evaluator, 2 * config.probe_steps, seed)
-    results = evaluate_state(evaluator, probe, starts, generated)
+    probe, place_errors = use_lap_probe(evaluator, probe, model_path)
+    results = {**evaluate_state(evaluator, probe, starts, generated), "place_probes": place_errors}
     if agent is None:
         return {**results, "agent_laps": {"skipped": "no --agent-path"}}
     count, L = config.num_agent_rollouts, evaluator.unet.config.context

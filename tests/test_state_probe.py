@@ -1,17 +1,24 @@
 """The state probe and the laps of the agent."""
 
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import evaluate_sd
 import numpy as np
 import pytest
 import torch
 from dream.common.errors import InputError
+from dream.evaluation import place_probe
 from dream.evaluation import state_probe as state_probe_module
+from dream.evaluation.place_probe import load_place_probe, use_lap_probe
+from dream.evaluation.report import state_table
 from dream.evaluation.state_probe import SECTORS, agent_laps, lap_count_on_real_frames, train_state_probe
 from evaluation_helpers import TINY, CopyModel, FakeAgent, make_evaluator, save_evaluation_files
 from small import moving_unet
+
+PRETRAINED = Path(evaluate_sd.__file__).parent / "pretrained"
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +64,37 @@ def test_a_recording_without_track_position_has_no_laps(evaluated, monkeypatch):
     evaluator = replace(evaluator, data=replace(evaluator.data, extras=extras))
     starts = evaluator.windows(evaluator.held_out, 4 + 20, 4, "this test")
     config, generated = replace(TINY, agent_frames=4), evaluator.real_frames(starts, 4, 20)
-    results = evaluate_sd.evaluate_state_and_laps(config, evaluator, starts, generated, FakeAgent(), 0)
+    results = evaluate_sd.evaluate_state_and_laps(
+        config, evaluator, starts, generated, FakeAgent(), 0, Path("a.pt")
+    )
     assert "heading_degrees" in results["after_1_s"]["generated"]
     assert "truth/place" in results["agent_laps"]["skipped"]
+
+
+def test_the_better_probe_reads_the_place(evaluated, tmp_path, monkeypatch):
+    """The lap probe of the pretrained model knows nothing of this game; one that does must be used."""
+    evaluator = make_evaluator(evaluated["folder"] / "a.npz")
+    place = np.random.default_rng(0).random(evaluator.data.actions.shape, np.float32)
+    frames = np.zeros(evaluator.data.frames.shape, np.uint8) + np.uint8(255 * place)[..., None, None, None]
+    data = replace(evaluator.data, frames=frames, extras={**evaluator.data.extras, "truth/place": place})
+    evaluator = replace(evaluator, data=data)
+    trained, model_path = train_state_probe(evaluator, 2, seed=0), tmp_path / "model.pt"
+    assert use_lap_probe(evaluator, trained, model_path) == (trained, {})  # there is no laps.npz
+    shutil.copy(PRETRAINED / "laps.npz", tmp_path)
+    clips = evaluator.real_frames(evaluator.windows(evaluator.held_out, 4, 3, "this test"), 0, 4)
+    assert load_place_probe(tmp_path / "laps.npz")(clips).shape == (3, 2)
+    errors = []
+    for varies in (False, True):
+        predict = BrightnessProbe(varies).predict
+        monkeypatch.setattr(
+            place_probe, "load_place_probe", lambda _, f=predict: lambda u8: f(u8)["truth/place"]
+        )
+        probe, found = use_lap_probe(evaluator, trained, model_path)
+        assert (probe.place is not None) == (found["laps_npz"] < found["trained_here"])
+        errors.append(found["laps_npz"])
+    assert probe.place is not None and errors[1] < 0.01 < errors[0]
+    shown = [*state_table({"place_probes": found, "agent_laps": {"skipped": "no --agent-path"}})]
+    assert "read by laps.npz: in real clips laps.npz is off by 0." in shown[0]
 
 
 def test_state_that_is_not_finite_is_refused(evaluated):

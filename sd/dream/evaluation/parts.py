@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from dream.common.errors import InputError
+from dream.evaluation.config import EvalConfig
 from dream.evaluation.evaluator import Evaluator, sticky_random_actions
 from dream.evaluation.probe_tests import CLIP_FRAMES, IDM_FRAMES
 from dream.evaluation.report import EvaluationReport
@@ -38,8 +39,8 @@ class Parts:
         self.frame_s = self.took_s / done if done else self.frame_s
 
 
-def expected_work(config, only_long: bool, has_agent: bool) -> dict[str, float]:
-    """config: EvalConfig of evaluate_sd.py. Of each part by name, about how many generated frames take as long."""
+def expected_work(config: EvalConfig, only_long: bool, has_agent: bool) -> dict[str, float]:
+    """Of each part by name, about how many generated frames take as long."""
     probe, rollouts = PROBE_STEP * config.probe_steps, config.num_rollouts
     longest = max(config.rollout_length, config.extra_horizon)
     clips = 4 * config.c2st_clips * CLIP_FRAMES  # of training and test, for each of three models

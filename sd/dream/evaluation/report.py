@@ -177,6 +177,13 @@ def state_table(results: dict) -> Iterator[str]:
             for kind, errors in kinds.items():
                 cells = ", ".join(f"{name.replace('_', ' ')} {error:.3g}" for name, error in errors.items())
                 yield f"{moment.replace('_', ' '):<10} {kind.replace('_', ' '):<9} errors: {cells}"
+    if results["place_probes"]:
+        errors = results["place_probes"]
+        used = "laps.npz" if errors["laps_npz"] < errors["trained_here"] else "the probe trained here"
+        yield (
+            f"place (lap fraction) read by {used}: in real clips laps.npz is off by {errors['laps_npz']:.2%} of a lap, "
+            f"the probe trained here by {errors['trained_here']:.2%}"
+        )
     agent = results["agent_laps"]
     if "skipped" in agent:
         yield f"laps of the agent in the world model: skipped, {agent['skipped']}"

@@ -5,6 +5,7 @@ the arrays truth/* of the recording; the code is not specific to a game.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ class StateProbe:
     angles: tuple[str, ...]  # the members of ANGLES that were recorded
     mean: Tensor  # (len(numbers),)
     std: Tensor  # (len(numbers),)
+    place: Callable[[Tensor], Tensor] | None = None  # reads truth/place instead: see place_probe.py
 
     def predict(self, clips_u8: Tensor) -> dict[str, Tensor]:
         """State at the last frame of clips uint8 (M, CLIP, 3, H, W): numbers (M,) and angles as vectors (M, 2), (cos,
@@ -48,10 +50,11 @@ class StateProbe:
         n = len(self.numbers)
         numbers = outputs[:, :n] * self.std + self.mean
         vectors = outputs[:, n:].unflatten(1, (len(self.angles), 2))
-        return {
+        state = {
             **{name: numbers[:, i] for i, name in enumerate(self.numbers)},
             **{name: vectors[:, i] for i, name in enumerate(self.angles)},
         }
+        return {**state, "truth/place": self.place(clips_u8)} if self.place else state
 
 
 def train_state_probe(evaluator: Evaluator, num_steps: int, seed: int) -> StateProbe:

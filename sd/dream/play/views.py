@@ -13,3 +13,8 @@ def push_view(views: np.ndarray | None, frame_u8: np.ndarray) -> np.ndarray:
     views: the observation before it; None: the frame is the first one and fills the whole observation."""
     view = preprocess_frame(frame_u8)[None]
     return np.repeat(view, STACK, axis=0) if views is None else np.concatenate([views[1:], view])
+
+
+def clip_views(frames_u8: np.ndarray) -> np.ndarray:
+    """The observation after the last of the frames uint8 (STACK, H, W, 3), uint8 (STACK, OBS_SIZE, OBS_SIZE)."""
+    return np.stack([preprocess_frame(frame_u8) for frame_u8 in frames_u8])
