@@ -1,6 +1,6 @@
 r"""Drives the world model and the real game side by side, under the same keys, and measures and draws what differs.
 
-    python sd/compare_with_game.py                                # the pretrained model; four minutes on one CPU core
+    python sd/compare_with_game.py                                # the pretrained model; five minutes on a CPU core
     python sd/compare_with_game.py --keys slalom.txt hairpin.txt  # your own: lines such as up+left 30
     python sd/compare_with_game.py --model-path output/my/sd/final.pt --real my_package:MyGame-v0 --keys left.txt
 
