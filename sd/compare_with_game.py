@@ -129,8 +129,8 @@ def choose_manoeuvres(args: argparse.Namespace, env: WorldModelEnv, game: str) -
         return read_manoeuvres(args.keys, env)
     if not has_kart_manoeuvres(env, game):
         raise InputError(
-            "the built-in manoeuvres are of the built-in kart game, and this model is of another one: name your own "
-            "with --keys FILE, lines such as 'left 30'"
+            "the built-in manoeuvres are for the built-in kart game and its models: for another game or model name "
+            "your own with --keys FILE, lines such as 'left 30'"
         )
     return kart_manoeuvres(env)
 

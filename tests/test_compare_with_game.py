@@ -84,7 +84,7 @@ def test_the_seed_decides(compare, key_files, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "this model is of another one: name your own with --keys FILE"),
+        ([], "for another game or model name your own with --keys FILE"),
         (["--keys", "{bad}"], "line 2: '0' is not a number of frames"),
         (["--keys", "{unknown}"], "line 1: 'up' is neither an action"),
         (["--keys", "{good}", "{none}"], "cannot be read as a text file"),
