@@ -83,7 +83,7 @@ def test_native_code_opens_no_connection(exported, tmp_path, backend):
 
 SCRIPTS = {
     "imports": "import export_sd, evaluate_sd, train_sd, train_autoencoder, benchmark_sd, ablate_sd, play_sd, "
-    "inspect_trajectories, dream.window.window",
+    "compare_with_game, inspect_trajectories, dream.window.window",
     "imports of ppo": "import record_trajectories, train_ppo, evaluate_ppo, import_game, import_video, make_state, "
     "view_mario_kart_env, player.window.window",
     "export": "import export_sd; export_sd.main(export_sd.parse_args(['--model-path', sys.argv[1], '--output-dir', "

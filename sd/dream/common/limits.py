@@ -1,5 +1,5 @@
 """Largest values of settings that are read from files (larger ones are damage, or would take hours or all memory), and
-of what is drawn; and the frames that the small networks see."""
+of what is drawn; the frames that the small networks see; and the cap of PSNR."""
 
 MAX_STEPS = 100  # sampling steps per frame
 MIN_FPS, MAX_FPS = 0.1, 1000  # frames per second
@@ -12,3 +12,4 @@ ACTION_EVERY = 4  # frames from picture to picture while an action is held
 FILM_PICTURES = 8  # of a rollout that is compared with the recording
 
 STACK = 4  # frames per observation of the agent and of the lap probe
+MAX_PSNR_DB = 60.0  # for identical frames, instead of infinity, which would dominate a mean

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_PSNR_DB = 60.0  # for identical frames, instead of infinity, which would dominate a mean
+from dream.common.limits import MAX_PSNR_DB
+
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # pixels
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 

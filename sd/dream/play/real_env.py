@@ -40,6 +40,7 @@ class RealEnv:
         self.frame_size = recorded.get("frame_size")
         self.frames_u8: deque[np.ndarray] = deque(maxlen=recorded.get("max_frames", 1))
         self.reader, self.prefers_render, self.last_picture = PictureReader(), bool(recorded), None
+        self.info: dict[str, Any] = {}  # of the last reset or step
         if path and not Path(path).is_dir():
             raise InputError(f"--real-path {path} is not a folder")
         if path:
@@ -98,15 +99,22 @@ class RealEnv:
         """Advances the game by an action; resets it, out of sync, at the end of an episode."""
         self._guarded(lambda: self._step(action))
 
+    def game_state(self) -> dict[str, float]:
+        """The game's true state at the current frame, by name; {} unless the environment has `truth_names` and an
+        info["truth"] of their number, as Mode7Kart has, or after `set_state`."""
+        names, values = getattr(self.env.unwrapped, "truth_names", ()), self.info.get("truth", ())
+        return dict(zip(names, map(float, values), strict=True)) if len(names) == len(values) else {}
+
     def _reset(self, **kwargs: Any) -> np.ndarray:
         """Resets the environment and returns its first frame."""
         self.frames_u8.clear()
-        return self._frame(self.env.reset(**kwargs)[0])
+        observation, self.info = self.env.reset(**kwargs)
+        return self._frame(observation)
 
     def _step(self, action: int) -> np.ndarray:
         """Steps the environment `frame_skip` times and returns the frame."""
         for _ in range(self.frame_skip):
-            observation, _, terminated, truncated, _ = self.env.step(self.actions[action])
+            observation, _, terminated, truncated, self.info = self.env.step(self.actions[action])
             if terminated or truncated:
                 self.in_sync = False
                 return self._reset()
@@ -157,6 +165,7 @@ class RealEnv:
             return
         saved, self.frame_u8, self.in_sync = state
         self.frames_u8.clear()
+        self.info = {}
         self.error = ""
         self.env.unwrapped.set_state(saved)
 

@@ -55,6 +55,7 @@ class Mode7Kart(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FRAME_RATE}  # noqa: RUF012 (Gymnasium's convention)
     buttons = BUTTONS
+    truth_names = TRUTH_NAMES
 
     def __init__(
         self,
