@@ -89,15 +89,20 @@ def save_small_world_model(
     num_starts: int = 3,
     outcome: OutcomeModel | None = None,
     game: GameInfo = GAME,
-    warp: str = "bilinear",
+    no_flow: bool = False,
+    **settings: object,
 ) -> dict[str, Path]:
-    """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model.
+    """Saves encoder.pt, decoder.pt, model.pt and initial_sequence.npz of a small random world model. no_flow: its flow
+    is zero everywhere. settings: of its UNetConfig.
 
     Returns the last three by the names of `open_small_world_model`'s parameters.
     """
     _, decoder = save_small_autoencoder(folder)
     unet = moving_unet(len(game.action_names))
-    unet.config = replace(unet.config, warp=warp)
+    unet.config = replace(unet.config, **settings)
+    if no_flow:
+        torch.nn.init.zeros_(unet.flow.conv_out.weight)
+        torch.nn.init.zeros_(unet.flow.conv_out.bias)
     checkpoint = model_checkpoint(unet, game, fingerprint(decoder), 2, outcome=outcome)
     save_checkpoint(checkpoint, folder / "model.pt")
     rng = np.random.default_rng(0)

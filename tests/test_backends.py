@@ -57,6 +57,23 @@ def test_an_exported_model_generates_the_same_frames(exported, runtime, steps):
     assert (states[1].rgb != other.init_state(*start_state).rgb).any()
 
 
+def test_what_stands_still_is_exported(tmp_path):
+    """In a model whose flow moves nothing no frame may differ from the one before, in any backend."""
+    for threshold, is_still in ((10.0, True), (0.0, False)):
+        folder = tmp_path / str(threshold)
+        folder.mkdir()
+        paths = save_small_world_model(folder, no_flow=True, still_threshold=threshold)
+        export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))
+        backends = [TorchBackend(paths["decoder_path"], paths["model_path"], 1, CPU)]
+        backends += [OnnxBackend(export_dir(paths["model_path"]), runtime, 1) for runtime in RUNTIMES]
+        with np.load(paths["trajectory_path"]) as starts:
+            start_state = starts["frames"][0].astype(np.float32), starts["actions"][0]
+        noise = np.random.default_rng(0).standard_normal(backends[0].latent_shape, dtype=np.float32)
+        for backend in backends:
+            first = backend.init_state(*start_state)
+            assert (backend.step(first, 1, noise).rgb == first.rgb).all() == is_still, backend.name
+
+
 def test_a_bicubic_warp_is_exported(tmp_path):
     paths = save_small_world_model(tmp_path, warp="bicubic")
     export_sd.main(export_sd.parse_args(["--model-path", str(paths["model_path"]), "--float"]))

@@ -1,8 +1,17 @@
 """Sampling the next latent and whole rollouts: which frames and actions each generated frame depends on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from dream.models.rollout import rollout, sample_next_latent, suppress_small_changes
+from dream.models.rollout import (
+    STILL_CHANGE,
+    change_threshold,
+    rollout,
+    sample_next_latent,
+    suppress_small_changes,
+)
+from dream.models.unet import UNetConfig
 from small import randomize_weights, small_unet
 from training_helpers import L, RecordingUNet, latent_grid, seeded
 
@@ -40,6 +49,16 @@ def test_small_changes_are_suppressed_per_pixel():
     latent[0, 2, 0, 2] = 0.42  # one of four channels: RMS 0.21
     suppressed = suppress_small_changes(latent, last, threshold=0.2)
     assert (suppressed[..., 0] == 0).all() and torch.equal(suppressed[..., 1:], latent[..., 1:])
+
+
+def test_a_picture_that_stands_still_may_change_less():
+    """The road melted while the kart stood: the denoiser went on correcting a context that it had generated itself."""
+    last = torch.randn(3, 4, 2, 2, generator=seeded(0))
+    warped = last + torch.tensor([0.0, 1.5, 5.0])[:, None, None, None] * STILL_CHANGE
+    config = UNetConfig(3, use_flow=True, change_threshold=0.1, still_threshold=0.5)
+    assert change_threshold(config, warped, last).flatten().tolist() == pytest.approx([0.5, 0.3, 0.1], rel=1e-5)
+    for off in (replace(config, still_threshold=0.0), replace(config, use_flow=False)):
+        assert change_threshold(off, warped, last) == 0.1
 
 
 @pytest.mark.parametrize(("change", "steps"), [(0.04, 1), (0.04, 3), (0.06, 1), (0.06, 3)])

@@ -228,9 +228,12 @@ def test_a_model_starts_with_the_weights_of_another(trained, tmp_path, small_mod
         0,
         "--warp",
         "bilinear",
+        "--still-threshold",
+        0.25,
     ]
     run_train_sd(*flags)
-    assert load_unet(tmp_path / "c" / "final.pt")[0].config.warp == "bilinear"  # whatever the other had
+    config = load_unet(tmp_path / "c" / "final.pt")[0].config
+    assert (config.warp, config.still_threshold) == ("bilinear", 0.25)  # whatever the other had
     weights = load_checkpoint(tmp_path / "c" / "last.pt", "model_run", "")["model"]
     unchanged = [name for name, weight in source.items() if (weights[name] - weight).abs().max() < 1e-4]
     # The embeddings have no gradient until the modulation, which begins at zero, has grown.

@@ -41,7 +41,12 @@ class RecordingUNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.config = SimpleNamespace(
-            context=L, num_actions=10, change_threshold=0.05, prediction_type="x0", use_flow=False
+            context=L,
+            num_actions=10,
+            change_threshold=0.05,
+            still_threshold=0.0,
+            prediction_type="x0",
+            use_flow=False,
         )
         self.weight = nn.Parameter(torch.ones(()))
         self.calls = []

@@ -56,7 +56,9 @@ class OnnxDecoder(Decoder):
 
     def forward(self, latents: Tensor, size=None, crop_origin=None) -> Tensor:
         """Latents (B, C, h, w) -> frames (B, 3, H, W) of the full size; `size` and `crop_origin` are ignored."""
-        return run_per_sample(self.backend.decode, {"latent": latents, "last": latents}, output=1)
+        return run_per_sample(
+            self.backend.decode, {"latent": latents, "last": latents, "warped": latents}, output=1
+        )
 
 
 def run_per_sample(graph: Graph, inputs: dict[str, Tensor], output: int) -> Tensor:

@@ -121,7 +121,7 @@ def check_graphs(folder: Path, metadata: dict, graphs: dict[str, Graph]) -> None
             {"z_next": latent},
         ),
         "decode": (
-            {"latent": latent, "last": latent},
+            {"latent": latent, "last": latent, "warped": latent},
             {"new_latent": latent, "frame": frame, "rgb": rgb},
         ),
         OUTCOME: (history, {"reward_end": ArrayType("float32", (1, 2))}),

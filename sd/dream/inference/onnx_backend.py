@@ -50,7 +50,8 @@ class OnnxBackend:
 
     def init_state(self, latents: np.ndarray, actions: np.ndarray) -> State:
         context = latents.astype(np.float32)[None]
-        _, frame, rgb = self.decode({"latent": context[:, -1], "last": context[:, -1]})
+        last = context[:, -1]
+        _, frame, rgb = self.decode({"latent": last, "last": last, "warped": last})
         return State(context, actions.astype(np.int64)[None], frame, rgb[0])
 
     @property
@@ -65,7 +66,7 @@ class OnnxBackend:
         z = noise[None]
         for t, t_next in sampling_timesteps(self.steps):
             (z,) = self.denoise({**inputs, "z": z, "t": t[None], "t_next": t_next[None], "warped": warped})
-        latent, frame, rgb = self.decode({"latent": z, "last": state.context[:, -1]})
+        latent, frame, rgb = self.decode({"latent": z, "last": state.context[:, -1], "warped": warped})
         context = np.concatenate([state.context[:, 1:], latent[:, None]], axis=1)
         return State(context, np.concatenate([actions[:, 1:], actions[:, -1:]], axis=1), frame, rgb[0])
 

@@ -6,17 +6,39 @@ import torch
 from torch import Tensor
 
 from dream.models.diffusion import sample
-from dream.models.unet import UNet
+from dream.models.unet import UNet, UNetConfig
+
+# Mean change of a pixel by the warp, in units of latents, up to which the picture stands still. At twice as much it
+# moves. A kart that has stopped has 0.001 to 0.01, one that starts exceeds it in the second frame (sd/NOTES.md).
+STILL_CHANGE = 0.01
 
 
-def suppress_small_changes(latent: Tensor, last: Tensor, threshold: float) -> Tensor:
-    """Returns `latent` (B, C, h, w), with the values of `last` at pixels where the change is below `threshold`.
+def suppress_small_changes(latent: Tensor, last: Tensor, threshold: float | Tensor) -> Tensor:
+    """Returns `latent` (B, C, h, w), with the values of `last` where the change of a pixel is below `threshold`, a
+    number or (B, 1, 1, 1).
 
-    The change of a pixel is the RMS over the channels, in units of latents. While nothing moves, the model still
-    changes each frame slightly; over a rollout these changes would accumulate to visible noise.
+    The change of a pixel is `pixel_change`. While nothing moves, the model still changes each frame slightly; over a
+    rollout these changes would accumulate to visible noise.
     """
-    change = (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()  # (B, 1, h, w)
-    return torch.where(change < threshold, last, latent)
+    return torch.where(pixel_change(latent, last) < threshold, last, latent)
+
+
+def pixel_change(latent: Tensor, last: Tensor) -> Tensor:
+    """The root mean square over the channels of a change of latents (B, C, h, w): (B, 1, h, w)."""
+    return (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()
+
+
+def change_threshold(config: UNetConfig, warped: Tensor, last: Tensor) -> float | Tensor:
+    """The threshold of `suppress_small_changes` for the frame after the latent `last` (B, C, h, w), which the flow has
+    warped to `warped`: `config.change_threshold`; while the picture stands still, `config.still_threshold`.
+
+    A denoiser keeps a standing picture that is encoded from the game. One that it has generated it corrects in every
+    frame, by more than `change_threshold` in places, and the road melts. The flow is reliable there: almost zero."""
+    base, still = config.change_threshold, config.still_threshold
+    if not config.use_flow or still <= base:
+        return base
+    change = pixel_change(warped, last).mean(dim=(1, 2, 3), keepdim=True)
+    return base + (still - base) * (2 - change / STILL_CHANGE).clamp(0, 1)
 
 
 def sample_next_latent(
@@ -34,7 +56,8 @@ def sample_next_latent(
     """
     warped = unet.warp_last_latent(context, actions, last_frame=last_frame)
     latent = sample(lambda z, t: unet(z, t, context, actions, warped=warped), noise, steps)
-    return suppress_small_changes(latent, context[:, -1], unet.config.change_threshold)
+    last = context[:, -1]
+    return suppress_small_changes(latent, last, change_threshold(unet.config, warped, last))
 
 
 @torch.no_grad()

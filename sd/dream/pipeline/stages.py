@@ -203,7 +203,7 @@ def autoencoder_command(folder: Folder, minutes: float, max_minutes: float) -> S
 def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
     source = folder.source
     if source.game == BUILT_IN_GAME:
-        recipe = ["--rollout-length", BUILT_IN_ROLLOUT_LENGTH]
+        recipe = ["--rollout-length", BUILT_IN_ROLLOUT_LENGTH, "--still-threshold", 0.5]
         recipe += [] if source.from_scratch else ["--rollout-length-start", BUILT_IN_ROLLOUT_LENGTH]
     else:
         recipe = ["--rollout-length", choose_rollout_length(max_minutes), "--gan-weight", 0]

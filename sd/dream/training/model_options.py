@@ -8,6 +8,8 @@ from dream.models.flow import GROUP_SIZE, INTERPOLATIONS
 from dream.models.unet import PREDICTION_TYPES
 from dream.training.optimizer import OPTIMIZERS
 
+MAX_STILL_THRESHOLD = 10.0  # no change of a latent is larger
+
 
 def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argparse._ArgumentGroup]) -> None:
     """Adds them to the groups of `add_training_options`."""
@@ -51,6 +53,9 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
     model.add_argument("--warp", choices=INTERPOLATIONS,
                        help="how the last frame is interpolated where it is warped; it may differ from that of "
                        "--init-from (default: bicubic)")
+    model.add_argument("--still-threshold", type=float, metavar="CHANGE",
+                       help="while the flow moves nothing, smaller changes of a latent pixel are suppressed; it may "
+                       "differ from that of --init-from or --resume (default: 0, off; the pretrained model has 0.5)")
     # fmt: on
 
 
@@ -69,6 +74,8 @@ def check_model_options(parser: argparse.ArgumentParser, args: argparse.Namespac
         parser.error("--flow-pretrain, --off-data and --pure-noise-fraction must lie between 0 and 1")
     if args.gan_weight < 0 or args.rollout_length < 0:
         parser.error("--gan-weight and --rollout-length must be at least 0")
+    if args.still_threshold is not None and not 0 <= args.still_threshold <= MAX_STILL_THRESHOLD:
+        parser.error(f"--still-threshold must lie between 0 and {MAX_STILL_THRESHOLD:g}")
     if args.rollout_length and not 1 <= args.rollout_length_start <= args.rollout_length:
         parser.error("--rollout-length-start must lie between 1 and --rollout-length")
     if args.rollout_length_start > 1 and not (args.init_from or args.resume):

@@ -73,6 +73,7 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
         "prediction_type": args.prediction_type,
         "use_flow": args.flow,
         "warp": args.warp,
+        "still_threshold": args.still_threshold,
     }
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     if resumed:
@@ -84,7 +85,8 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
         unet, game, checkpoint = load_unet(args.init_from)
         earlier_runs = checkpoint["training_runs"]
         if args.new_game or tuple(game.action_names) != tuple(data.action_names):
-            new = UNet(replace(unet.config, num_actions=data.num_actions))
+            # In another game the flow may move nothing although something changes.
+            new = UNet(replace(unet.config, num_actions=data.num_actions, still_threshold=0.0))
             kept = copy_weights(new, unet.state_dict())
             print(f"{source} was trained on another game: {len(kept)} of its weights are learned anew")
             unet, earlier_runs = new, []
@@ -92,6 +94,8 @@ def make_unet(args: argparse.Namespace, data: Trajectories, resumed: dict | None
             unet.config = replace(unet.config, warp=args.warp)
     else:
         return UNet(UNetConfig(num_actions=data.num_actions, **{**NEW_MODEL, **choices})), []
+    if args.still_threshold is not None:  # a setting of the sampler
+        unet.config = replace(unet.config, still_threshold=args.still_threshold)
     for name, choice in choices.items():
         if getattr(unet.config, name) != choice:
             flag = {"use_flow": "--flow"}.get(name, "--" + name.replace("_", "-"))
