@@ -59,22 +59,24 @@ mine: setup
 	@$(PY) sd/train_my_game.py $(SOURCE) --max-minutes $(MINUTES) $(if $(OPTIONS),-- $(OPTIONS))
 
 # Trains agent, autoencoder and diffusion model from scratch in output/pretrained, then replaces ppo/pretrained and
-# sd/pretrained. A stopped run continues; rm -rf output/pretrained starts over. TRAIN_MINUTES is the time from the
-# recording to the exported model. To try it: AGENT_EPOCHS=2 FRAMES=6000 TRAIN_MINUTES=2
+# sd/pretrained, and evaluates. A stopped run continues; rm -rf output/pretrained starts over. TRAIN_MINUTES is the time
+# from the recording to the exported model. To try it: AGENT_EPOCHS=2 FRAMES=6000 TRAIN_MINUTES=2
 AGENT_EPOCHS ?= 61
 FRAMES ?= 163840
 TRAIN_MINUTES ?= $(if $(BIG_GPU),9,105)
 P = output/pretrained
+MODEL = $(P)/run/model
 continue = $(if $(wildcard $(1)/last.pt),--resume)
 
 pretrained: $(P)/agent/.done
-	$(PY) sd/train_my_game.py --game Mode7Kart-v0 --from-scratch --max-minutes $(TRAIN_MINUTES) --evaluate --no-play \
-		--output-dir $(P)/sd -- --agent $(P)/agent/best.pt --frames $(FRAMES)
+	$(PY) sd/train_my_game.py --game Mode7Kart-v0 --from-scratch --max-minutes $(TRAIN_MINUTES) --no-play \
+		--output-dir $(P)/run -- --agent $(P)/agent/best.pt --frames $(FRAMES)
 	cp $(P)/agent/best.pt ppo/pretrained/agent.pt
-	cp $(P)/sd/model/final.pt sd/pretrained/model.pt
-	cp $(addprefix $(P)/sd/model/,encoder.pt decoder.pt initial_sequence.npz) sd/pretrained/
+	cp $(MODEL)/final.pt sd/pretrained/model.pt
+	cp $(MODEL)/encoder.pt $(MODEL)/decoder.pt $(MODEL)/initial_sequence.npz sd/pretrained/
 	$(PY) sd/export_sd.py
-	$(PY) sd/train_play_networks.py --trajectories $(P)/sd/recording.npz --agent-path ppo/pretrained/agent.pt --output-dir sd/pretrained
+	$(PY) sd/train_play_networks.py --trajectories $(P)/run/recording.npz --agent-path ppo/pretrained/agent.pt --output-dir sd/pretrained
+	$(PY) sd/evaluate_sd.py --trajectories $(P)/run/recording.npz --agent-path ppo/pretrained/agent.pt --quick --output-dir $(P)/evaluation
 
 $(P)/agent/.done: | setup
 	$(PY) ppo/train_ppo.py --n-epochs $(AGENT_EPOCHS) --record-envs 0 --explore-envs 0 --output-dir $(P)/agent $(call continue,$(P)/agent)

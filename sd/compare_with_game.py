@@ -31,8 +31,7 @@ from dream.evaluation.report import save_json
 from dream.evaluation.side_by_side import MeanLpips, load_lpips, mean_measures, measure, table
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import check_files_given
-from dream.inference.load_networks import find_network, pick_runtime
-from dream.inference.network_file import load_network
+from dream.inference.load_networks import load_lap_probe
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
@@ -41,7 +40,7 @@ from dream.play.real_env import RealEnv, same_game
 from dream.play.session import PlaySession
 
 HERE = Path(__file__).resolve().parent
-BUILT_IN_GAME = f"player:{OWN_GAME}"  # in the folder ppo
+BUILT_IN_ID = f"player:{OWN_GAME}"  # in the folder ppo
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -63,7 +62,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     game.add_argument("--keys", type=Path, nargs="+", metavar="FILE", help="manoeuvres of your own instead of the "
                       "built-in ones, each in a text file as --keys of play_sd.py takes it; named by their files")
     game.add_argument("--real", metavar="PACKAGE:ENV", help="a Gymnasium environment with the same actions that can be "
-                      f"set to the start states (default: the recorded game, else {BUILT_IN_GAME})")
+                      f"set to the start states (default: the recorded game, else {BUILT_IN_ID})")
     game.add_argument("--real-path", metavar="DIR", help="folder from which the package is imported (default: ppo, of "
                       "the built-in game)")
     game.add_argument("--real-settings", nargs="+", default=[], metavar="NAME=VALUE",
@@ -102,7 +101,7 @@ def main(args: argparse.Namespace) -> None:
         )
     game, game_path = choose_game(args, env)
     manoeuvres = choose_manoeuvres(args, env, game)
-    probe = load_lap_probe(args.model_path, env)
+    probe = load_lap_probe(args.model_path, backend, "comparing without places")
     real = RealEnv(game, len(env.action_names), game_path, args.real_settings, env.environment)
     try:
         results = compare(args, PlaySession(env, real=real), manoeuvres, mean_lpips, probe)
@@ -117,8 +116,8 @@ def main(args: argparse.Namespace) -> None:
 def choose_game(args: argparse.Namespace, env: WorldModelEnv) -> tuple[str, str | None]:
     """The game as --real and --real-path name it: the given one, else the recorded one, else the built-in one."""
     recorded = env.environment.get("game", OWN_GAME)
-    game = args.real or (BUILT_IN_GAME if same_game(recorded, OWN_GAME) else recorded)
-    built_in_path = str(HERE.parent / "ppo") if game == BUILT_IN_GAME else None
+    game = args.real or (BUILT_IN_ID if same_game(recorded, OWN_GAME) else recorded)
+    built_in_path = str(HERE.parent / "ppo") if game == BUILT_IN_ID else None
     return game, args.real_path or built_in_path
 
 
@@ -133,16 +132,6 @@ def choose_manoeuvres(args: argparse.Namespace, env: WorldModelEnv, game: str) -
             "your own with --keys FILE, lines such as 'left 30'"
         )
     return kart_manoeuvres(env)
-
-
-def load_lap_probe(model_path: Path, env: WorldModelEnv) -> PlaceProbe | None:
-    """The lap probe in the model's folder; None, and a note, if there is none or it does not work."""
-    path = find_network(model_path, "laps.npz")
-    try:
-        return path and load_network(path, "laps", pick_runtime(env.backend, path), num_outputs=2)
-    except InputError as problem:
-        print(f"note: {problem}; comparing without places")
-        return None
 
 
 def compare(

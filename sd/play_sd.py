@@ -26,8 +26,7 @@ from dream.common.startup import ArgumentParser
 from dream.common.video import SUFFIXES, check_opencv, default_suffix
 from dream.inference.export_folder import default_start_states
 from dream.inference.input_files import WANTED, check_kind
-from dream.inference.load_networks import find_agent, find_network, load_policy, pick_runtime
-from dream.inference.network_file import load_network
+from dream.inference.load_networks import find_agent, load_lap_probe, load_policy
 from dream.inference.select_backend import BACKENDS, check_checkpoints, load_backend
 from dream.inference.world_model_env import WorldModelEnv
 from dream.play import keys
@@ -204,22 +203,11 @@ def make_session(args: argparse.Namespace, env: WorldModelEnv, fps: float) -> Pl
     real = None
     if args.real:
         real = RealEnv(args.real, len(env.action_names), args.real_path, args.real_settings, env.environment)
-    session = PlaySession(env, start, controllers, real, lap_timer=load_lap_timer(args.model_path, env))
+    probe = load_lap_probe(args.model_path, env.backend, "playing without laps")
+    session = PlaySession(env, start, controllers, real, lap_timer=probe and LapTimer(probe, env.fps))
     driver = args.driver or ("list" if args.headless or script else "person")
     session.set_controller(controllers[{"person": 0, "list": 1, "agent": -1}[driver]])
     return session
-
-
-def load_lap_timer(model_path: Path, env: WorldModelEnv) -> LapTimer | None:
-    """Returns a timer if there is a lap probe in the model's folder and it works; says so if it does not."""
-    path = find_network(model_path, "laps.npz")
-    if path is None:
-        return None
-    try:
-        return LapTimer(load_network(path, "laps", pick_runtime(env.backend, path), num_outputs=2), env.fps)
-    except InputError as problem:
-        print(f"note: {problem}; playing without laps")
-        return None
 
 
 def open_window(args: argparse.Namespace, session: PlaySession):

@@ -63,10 +63,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--output-dir", type=Path, metavar="DIR", help="folder of all files (default: output/NAME)"
     )
     parser.add_argument("--from-scratch", action="store_true",
-                        help="do not start from the pretrained networks, which short budgets need")  # fmt: skip
+                        help="train all networks anew, not from the pretrained ones: needs hours on a CPU")  # fmt: skip
     parser.add_argument("--evaluate", action="store_true",
-                        help="evaluate the model at the end (sd/evaluate_sd.py --quick): on two CPU cores an hour, "
-                        "which is not part of --max-minutes")  # fmt: skip
+                        help="before the window opens, evaluate the model (sd/evaluate_sd.py --quick): on two CPU "
+                        "cores an hour, which is not part of --max-minutes")  # fmt: skip
     parser.add_argument("--play", action=argparse.BooleanOptionalAction, default=True,
                         help="open the window at the end (default: --play)")  # fmt: skip
     args, unknown = parser.parse_known_args(own)

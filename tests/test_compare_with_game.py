@@ -144,7 +144,7 @@ def kart_model(tmp_path):
 
 @pytest.mark.slow
 def test_the_built_in_manoeuvres(kart_model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(compare_with_game, "load_lap_probe", lambda model_path, env: level_probe)
+    monkeypatch.setattr(compare_with_game, "load_lap_probe", lambda *_: level_probe)
     options = [*kart_model, "--output-dir", tmp_path / "out"]
     compare_with_game.main(compare_with_game.parse_args([*map(str, options)]))
     results = json.loads((tmp_path / "out" / "comparison.json").read_text())

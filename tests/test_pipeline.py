@@ -133,8 +133,36 @@ def test_a_run_from_scratch_is_another_run(tmp_path):
 def test_the_evaluation_uses_the_files_of_the_run(tmp_path):
     folder = Folder(tmp_path, Source(game="Mode7Kart-v0"))
     args = evaluate_sd.parse_args(evaluate_command(folder)[2:])
-    assert args.quick and args.model_path == folder.model / "final.pt" and args.agent_path.is_file()
+    assert args.quick and args.model_path == folder.model / "final.pt"
+    assert args.agent_path == ROOT / "ppo" / "pretrained" / "agent.pt"
     assert {args.encoder_path.parent, args.decoder_path.parent} == {folder.model}
+    mine = tmp_path / "mine.pt"
+    mine.touch()
+    for options in (("--agent", str(mine), "--frames", "9"), ("--frames", "9", f"--agent={mine}")):
+        command = evaluate_command(Folder(tmp_path, Source(game="Mode7Kart-v0", options=options)))
+        assert evaluate_sd.parse_args(command[2:]).agent_path == mine
+
+
+def test_as_many_frames_are_recorded_as_the_options_say(tmp_path):
+    """The tenth of the budget that recording has would cut them."""
+    command = make_stage(
+        "record", Folder(tmp_path, Source(game="A-v0", options=("--frames", "9"))), 1, 45
+    ).command
+    assert "--max-minutes" not in command and command[-2:] == ("--frames", "9")
+
+
+def test_rivals_may_move_while_the_kart_stands(tmp_path):
+    def threshold(*options: str) -> str:
+        command = make_stage(
+            "model", Folder(tmp_path, Source(game="Mode7Kart-v0", options=options)), 1, 45
+        ).command
+        return command[command.index("--still-threshold") + 1]
+
+    assert (threshold("--track", "2"), threshold("--rivals", "3"), threshold("--rivals=3")) == (
+        "0.5",
+        "0",
+        "0",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ stop and continue

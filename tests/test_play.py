@@ -14,7 +14,7 @@ import play_sd
 import pytest
 from dream.common.errors import InputError
 from dream.data.trajectories import open_trajectories
-from dream.inference.network_file import load_network
+from dream.inference import load_networks
 from fakes import FakeEnv
 
 
@@ -22,7 +22,7 @@ from fakes import FakeEnv
 def env(monkeypatch):
     env = FakeEnv()
     monkeypatch.setattr(play_sd, "load_env", lambda args: env)
-    monkeypatch.setattr(play_sd, "pick_runtime", lambda backend, path: "onnxruntime")
+    monkeypatch.setattr(load_networks, "pick_runtime", lambda backend, path: "onnxruntime")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     return env
@@ -135,11 +135,10 @@ def test_without_a_display_the_agent_drives(env, monkeypatch, tmp_path, capsys):
 
 def test_laps_are_reported_and_a_broken_probe_does_not_stop_play(env, monkeypatch, tmp_path, capsys):
     (tmp_path / "laps.npz").write_bytes(b"no probe")
-    monkeypatch.setattr(play_sd, "load_network", load_network)
     play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
     printed = capsys.readouterr().out
     assert "laps.npz is damaged" in printed and "playing without laps" in printed and "3 frames" in printed
-    monkeypatch.setattr(play_sd, "load_network", lambda *args, **options: lambda views: (1.0, 0.0))
+    monkeypatch.setattr(load_networks, "load_network", lambda *args, **options: lambda views: (1.0, 0.0))
     play("--headless", "--frames", 3, "--model-path", tmp_path / "model.pt")
     assert "laps 0" in capsys.readouterr().out
 

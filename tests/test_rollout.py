@@ -6,10 +6,10 @@ import pytest
 import torch
 from dream.models.rollout import (
     STILL_CHANGE,
-    change_threshold,
     rollout,
     sample_next_latent,
     suppress_small_changes,
+    suppression_threshold,
 )
 from dream.models.unet import UNetConfig
 from small import randomize_weights, small_unet
@@ -56,9 +56,11 @@ def test_a_picture_that_stands_still_may_change_less():
     last = torch.randn(3, 4, 2, 2, generator=seeded(0))
     warped = last + torch.tensor([0.0, 1.5, 5.0])[:, None, None, None] * STILL_CHANGE
     config = UNetConfig(3, use_flow=True, change_threshold=0.1, still_threshold=0.5)
-    assert change_threshold(config, warped, last).flatten().tolist() == pytest.approx([0.5, 0.3, 0.1], rel=1e-5)
+    assert suppression_threshold(config, warped, last).flatten().tolist() == pytest.approx(
+        [0.5, 0.3, 0.1], rel=1e-5
+    )
     for off in (replace(config, still_threshold=0.0), replace(config, use_flow=False)):
-        assert change_threshold(off, warped, last) == 0.1
+        assert suppression_threshold(off, warped, last) == 0.1
 
 
 @pytest.mark.parametrize(("change", "steps"), [(0.04, 1), (0.04, 3), (0.06, 1), (0.06, 3)])

@@ -12,7 +12,7 @@ import torch
 from dream.common.errors import InputError
 from dream.evaluation import place_probe
 from dream.evaluation import state_probe as state_probe_module
-from dream.evaluation.place_probe import load_place_probe, use_lap_probe
+from dream.evaluation.place_probe import use_lap_probe
 from dream.evaluation.report import state_table
 from dream.evaluation.state_probe import SECTORS, agent_laps, lap_count_on_real_frames, train_state_probe
 from evaluation_helpers import TINY, CopyModel, FakeAgent, make_evaluator, save_evaluation_files
@@ -71,30 +71,31 @@ def test_a_recording_without_track_position_has_no_laps(evaluated, monkeypatch):
     assert "truth/place" in results["agent_laps"]["skipped"]
 
 
-def test_the_better_probe_reads_the_place(evaluated, tmp_path, monkeypatch):
-    """The lap probe of the pretrained model knows nothing of this game; one that does must be used."""
+def test_the_better_probe_reads_the_place(evaluated, tmp_path, monkeypatch, capsys):
+    """Frames are as bright as the place is far along the track, which the pretrained lap probe knows nothing of."""
     evaluator = make_evaluator(evaluated["folder"] / "a.npz")
     place = np.random.default_rng(0).random(evaluator.data.actions.shape, np.float32)
     frames = np.zeros(evaluator.data.frames.shape, np.uint8) + np.uint8(255 * place)[..., None, None, None]
     data = replace(evaluator.data, frames=frames, extras={**evaluator.data.extras, "truth/place": place})
-    evaluator = replace(evaluator, data=data)
-    trained, model_path = train_state_probe(evaluator, 2, seed=0), tmp_path / "model.pt"
+    evaluator, model_path = replace(evaluator, data=data), tmp_path / "model.pt"
+    trained = train_state_probe(evaluator, 2, seed=0)
     assert use_lap_probe(evaluator, trained, model_path) == (trained, {})  # there is no laps.npz
     shutil.copy(PRETRAINED / "laps.npz", tmp_path)
-    clips = evaluator.real_frames(evaluator.windows(evaluator.held_out, 4, 3, "this test"), 0, 4)
-    assert load_place_probe(tmp_path / "laps.npz")(clips).shape == (3, 2)
-    errors = []
-    for varies in (False, True):
-        predict = BrightnessProbe(varies).predict
-        monkeypatch.setattr(
-            place_probe, "load_place_probe", lambda _, f=predict: lambda u8: f(u8)["truth/place"]
-        )
-        probe, found = use_lap_probe(evaluator, trained, model_path)
-        assert (probe.place is not None) == (found["laps_npz"] < found["trained_here"])
-        errors.append(found["laps_npz"])
-    assert probe.place is not None and errors[1] < 0.01 < errors[0]
+
+    def exact_place(clips_u8):
+        return BrightnessProbe(varies=True).predict(clips_u8)["truth/place"]
+
+    exact = replace(trained, place=exact_place)
+    probe, found = use_lap_probe(evaluator, exact, model_path)
+    assert probe is exact and found["trained_here"] < 0.01 < found["laps_npz"]
+    monkeypatch.setattr(place_probe, "place_reader", lambda network: exact_place)
+    probe, found = use_lap_probe(evaluator, trained, model_path)
+    assert probe.place is exact_place and found["laps_npz"] < 0.01 < found["trained_here"]
     shown = [*state_table({"place_probes": found, "agent_laps": {"skipped": "no --agent-path"}})]
-    assert "read by laps.npz: in real clips laps.npz is off by 0." in shown[0]
+    assert "read by laps.npz: on real clips laps.npz is off by 0." in shown[0]
+    (tmp_path / "laps.npz").write_bytes(b"damaged")
+    assert use_lap_probe(evaluator, trained, model_path) == (trained, {})
+    assert "laps.npz" in capsys.readouterr().out
 
 
 def test_state_that_is_not_finite_is_refused(evaluated):

@@ -133,6 +133,11 @@ def test_resume_needs_the_network_of_the_run(trained, flags, message):
     assert message in error_line(run_train_sd, *resume_model(trained), *flags)
 
 
+def test_without_a_flow_nothing_says_that_the_picture_stands_still(trained):
+    line = error_line(run_train_sd, *training_data(trained), "--no-flow", "--still-threshold", 0.5)
+    assert "--still-threshold needs the flow" in line
+
+
 def test_init_from_needs_the_network_of_the_file(trained, tmp_path):
     flags = ["--output-dir", tmp_path / "b", "--init-from", trained / "b" / "best.pt", "--channels", 32]
     line = error_line(run_train_sd, *training_data(trained), *flags)

@@ -40,8 +40,8 @@ def draw_film_strip(drive: Drive, fps: float, title: str) -> Image.Image:
             frame = Image.fromarray(row_frames[t]).resize((W, H), Image.Resampling.NEAREST)
             picture.paste(frame, (left + column * (W + GAP), y))
     for column, t in enumerate(frames):
-        place = (left + column * (W + GAP) + W // 2, top + 2 * (H + GAP) + LINE_HEIGHT // 2)
-        draw.text(place, f"{t / fps:.1f} s", GREY, font, anchor="mm")
+        center = (left + column * (W + GAP) + W // 2, top + 2 * (H + GAP) + LINE_HEIGHT // 2)
+        draw.text(center, f"{t / fps:.1f} s", GREY, font, anchor="mm")
     return picture
 
 

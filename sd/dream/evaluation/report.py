@@ -181,8 +181,8 @@ def state_table(results: dict) -> Iterator[str]:
         errors = results["place_probes"]
         used = "laps.npz" if errors["laps_npz"] < errors["trained_here"] else "the probe trained here"
         yield (
-            f"place (lap fraction) read by {used}: in real clips laps.npz is off by {errors['laps_npz']:.2%} of a lap, "
-            f"the probe trained here by {errors['trained_here']:.2%}"
+            f"place (lap fraction) read by {used}: on real clips laps.npz is off by {errors['laps_npz']:.2%} of a "
+            f"lap, the probe trained here by {errors['trained_here']:.2%}"
         )
     agent = results["agent_laps"]
     if "skipped" in agent:

@@ -27,7 +27,7 @@ from dream.inference.torch_backend import TorchBackend
 from dream.models.autoencoder import Decoder
 from dream.models.diffusion import euler_step
 from dream.models.outcome import OutcomeModel
-from dream.models.rollout import change_threshold, suppress_small_changes
+from dream.models.rollout import suppress_small_changes, suppression_threshold
 from dream.models.unet import AdaGNResBlock, UNet
 
 MIN_HALF_SIZE = 256  # tensors with fewer elements stay in float32
@@ -65,7 +65,7 @@ def traced_functions(
         return euler_step(z, unet(z, t, context, actions, warped=warped), t, t_next)
 
     def decode(latent: Tensor, last: Tensor, warped: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        latent = suppress_small_changes(latent, last, change_threshold(unet.config, warped, last))
+        latent = suppress_small_changes(latent, last, suppression_threshold(unet.config, warped, last))
         frame = decoder(latent)
         rgb = (frame.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1)
         return latent, frame, rgb

@@ -21,6 +21,18 @@ def find_network(model_path: Path, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def load_lap_probe(model_path: Path, backend: object, without: str) -> Network | None:
+    """Loads laps.npz next to the model: maps views uint8 (STACK, OBS_SIZE, OBS_SIZE) to (cos, sin) of the place along
+    the track. None if there is no such file; if it is damaged or cannot be run here, a note, which ends with
+    `without`, is printed."""
+    path = find_network(model_path, "laps.npz")
+    try:
+        return path and load_network(path, "laps", pick_runtime(backend, path), num_outputs=2)
+    except InputError as problem:
+        print(f"note: {problem}; {without}")
+        return None
+
+
 def find_agent(model_path: Path, action_names: tuple[str, ...], pretrained: Path) -> Path | None:
     """The agent.npz next to the model; or that of the folder `pretrained`, if it has the world model's actions; or
     None. Raises InputError if the latter is damaged."""

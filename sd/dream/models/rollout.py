@@ -28,7 +28,7 @@ def pixel_change(latent: Tensor, last: Tensor) -> Tensor:
     return (latent - last).pow(2).mean(dim=1, keepdim=True).sqrt()
 
 
-def change_threshold(config: UNetConfig, warped: Tensor, last: Tensor) -> float | Tensor:
+def suppression_threshold(config: UNetConfig, warped: Tensor, last: Tensor) -> float | Tensor:
     """The threshold of `suppress_small_changes` for the frame after the latent `last` (B, C, h, w), which the flow has
     warped to `warped`: `config.change_threshold`; while the picture stands still, `config.still_threshold`.
 
@@ -57,7 +57,7 @@ def sample_next_latent(
     warped = unet.warp_last_latent(context, actions, last_frame=last_frame)
     latent = sample(lambda z, t: unet(z, t, context, actions, warped=warped), noise, steps)
     last = context[:, -1]
-    return suppress_small_changes(latent, last, change_threshold(unet.config, warped, last))
+    return suppress_small_changes(latent, last, suppression_threshold(unet.config, warped, last))
 
 
 @torch.no_grad()

@@ -34,7 +34,9 @@ class UNetConfig:
     blocks: int = 2  # residual blocks per level, down and up
     embedding: int = 192  # features of actions, timestep and context noise
     change_threshold: float = 0.05  # a sampler setting: see `suppress_small_changes` in rollout.py
-    still_threshold: float = 0.0  # the same, while the picture stands still; 0: no difference
+    still_threshold: float = (
+        0.0  # the same in generated frames, while the picture stands still; 0: no difference
+    )
     prediction_type: str = "x0"  # "regression": the same network without noise as input (an ablation)
     use_flow: bool = False  # predict a residual on the warped last frame
     warp: str = "bilinear"  # how the last frame is interpolated: one of INTERPOLATIONS

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from dream.common.game_info import OWN_GAME
+
 ROOT = Path(__file__).resolve().parents[3]
 PRETRAINED = ROOT / "sd" / "pretrained"
-BUILT_IN_GAME = "Mode7Kart-v0"  # the only game that has a pretrained agent
 
 # Fractions of the budget. Measurements: sd/NOTES.md, "Your own game". Importing videos takes what it takes.
 RECORD_FRACTION = 0.1
@@ -29,7 +30,12 @@ RECORD_ENVS = 8
 # Mean length of the model's own rollouts in training, frames, by the minutes from which on it is used. A model that was
 # trained for less than an hour is worse with them, and with the discriminator small things dissolve (sd/NOTES.md).
 ROLLOUT_LENGTHS = ((0.0, 0), (60.0, 8), (120.0, 32))
-BUILT_IN_ROLLOUT_LENGTH = 96  # what the pretrained model was trained with
+# Of the built-in game, whatever the budget: the pretrained model was trained with it, and `make dream` with the
+# discriminator and 64 frames.
+BUILT_IN_ROLLOUT_LENGTH = 96
+STILL_THRESHOLD = (
+    0.5  # of the built-in game without rivals, who move while the flow of the picture is almost zero
+)
 MIN_MINUTES, MAX_MINUTES = 1.0, 10_000.0  # of a whole run
 # Options of the recorder that train_ppo.py has as well: they choose the game.
 GAME_OPTIONS = ("--track", "--rivals", "--integrations", "--state", "--scenario", "--crop", "--actions",
@@ -39,7 +45,9 @@ AGENT_OPTIONS = ("--policy", "--agent")  # who chooses them needs no other agent
 BIG_GPU_MB = 30_000
 GPU_BATCH = ("--batch-size", "256")
 GPU_LEARNING_RATE, GPU_FINE_TUNING_RATE = "2e-3", "1e-3"
-GPU_SPEED = 40.0  # a minute of it trains as much as so many of two CPU cores, or more (an H200: 150)
+# Minutes of two CPU cores that a minute of it is taken for. An H200 trains on 4,500 windows a second, two cores of an
+# AMD EPYC with bfloat16 on 30, which would be 150.
+GPU_SPEED = 40.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,18 @@ class Source:
 
     def names_agent(self) -> bool:
         """Whether `options` say who plays while the game is recorded."""
-        return any(word.split("=")[0] in AGENT_OPTIONS for word in self.options)
+        return any(self.has_option(name) for name in AGENT_OPTIONS)
+
+    def has_option(self, name: str) -> bool:
+        return any(word.split("=")[0] == name for word in self.options)
+
+    def option_value(self, name: str) -> str | None:
+        """The value of an option in `options`, the last one; None if it is not there."""
+        value = None
+        for word, following in zip(self.options, (*self.options[1:], None), strict=False):
+            if word.split("=")[0] == name:
+                value = word.partition("=")[2] or following
+        return value
 
     @property
     def name(self) -> str:
@@ -111,7 +130,7 @@ def stage_names(source: Source, max_minutes: float, is_recorded: bool = False) -
     names = ["autoencoder", "model", "export"]
     if source.videos or source.game:
         names.insert(0, "record")
-    needs_agent = source.game not in (None, BUILT_IN_GAME) and not source.names_agent() and not is_recorded
+    needs_agent = source.game not in (None, OWN_GAME) and not source.names_agent() and not is_recorded
     if needs_agent and max_minutes >= AGENT_FROM_MINUTES:
         names.insert(0, "agent")
     return names
@@ -175,14 +194,15 @@ def agent_command(folder: Folder, minutes: float, max_minutes: float) -> Sequenc
 
 def record_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
     frames = max(MIN_FRAMES, min(MAX_FRAMES, int(FRAMES_PER_MINUTE * cpu_minutes(max_minutes))))
+    limit = [] if folder.source.has_option("--frames") else ["--max-minutes", f"{minutes:.2f}"]
     policy = []  # random actions, the recorder's default without an agent
-    if folder.source.game == BUILT_IN_GAME:
+    if folder.source.game == OWN_GAME:
         policy = ["--policy", "agent=1,wander=4,sticky=3"]
     elif (folder.agent / "best.pt").is_file():
         policy = ["--policy", "agent=1,wander=2,sticky=1", "--agent", folder.agent / "best.pt"]
     return [
         "ppo/record_trajectories.py", "--game", folder.source.game, "--frames", frames, "--n-envs", RECORD_ENVS,
-        *policy, "--output", folder.recording, "--max-minutes", f"{minutes:.2f}", *folder.source.options,
+        *policy, "--output", folder.recording, *limit, *folder.source.options,
     ]  # fmt: skip
 
 
@@ -202,14 +222,15 @@ def autoencoder_command(folder: Folder, minutes: float, max_minutes: float) -> S
 
 def model_command(folder: Folder, minutes: float, max_minutes: float) -> Sequence:
     source = folder.source
-    if source.game == BUILT_IN_GAME:
-        recipe = ["--rollout-length", BUILT_IN_ROLLOUT_LENGTH, "--still-threshold", 0.5]
+    if source.game == OWN_GAME:
+        threshold = 0 if source.has_option("--rivals") else STILL_THRESHOLD
+        recipe = ["--rollout-length", BUILT_IN_ROLLOUT_LENGTH, "--still-threshold", threshold]
         recipe += [] if source.from_scratch else ["--rollout-length-start", BUILT_IN_ROLLOUT_LENGTH]
     else:
         recipe = ["--rollout-length", choose_rollout_length(max_minutes), "--gan-weight", 0]
         recipe += [] if source.from_scratch else ["--new-game"]
     if has_big_gpu():
-        continues = source.game == BUILT_IN_GAME and not source.from_scratch
+        continues = source.game == OWN_GAME and not source.from_scratch
         recipe += [*GPU_BATCH, "--learning-rate", GPU_FINE_TUNING_RATE if continues else GPU_LEARNING_RATE]
     return [
         "sd/train_sd.py", "--trajectories", folder.recording, "--autoencoder-dir", folder.autoencoder,
@@ -234,9 +255,9 @@ def play_command(folder: Folder, video: Path | None) -> list[str]:
 
 def evaluate_command(folder: Folder) -> list[str]:
     """Evaluates the model on the episodes of the recording that it was not trained on."""
-    agent = folder.agent / "best.pt"
-    if folder.source.game == BUILT_IN_GAME:
-        agent = ROOT / "ppo" / "pretrained" / "agent.pt"
+    built_in = ROOT / "ppo" / "pretrained" / "agent.pt"
+    agent = built_in if folder.source.game == OWN_GAME else folder.agent / "best.pt"
+    agent = Path(folder.source.option_value("--agent") or agent)
     options = ["--agent-path", agent] if agent.is_file() else []
     networks = ("--encoder-path", folder.model / "encoder.pt", "--decoder-path", folder.model / "decoder.pt",
                 "--model-path", folder.model / "final.pt")  # fmt: skip

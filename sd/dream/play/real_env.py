@@ -100,8 +100,8 @@ class RealEnv:
         self._guarded(lambda: self._step(action))
 
     def game_state(self) -> dict[str, float]:
-        """The game's true state at the current frame, by name; {} unless the environment has `truth_names` and an
-        info["truth"] of their number, as Mode7Kart has, or after `set_state`."""
+        """The game's true state at the current frame, by name, of an environment that has `truth_names` and as many
+        numbers in info["truth"], as Mode7Kart has; of others, and after `set_state`, {}."""
         names, values = getattr(self.env.unwrapped, "truth_names", ()), self.info.get("truth", ())
         return dict(zip(names, map(float, values), strict=True)) if len(names) == len(values) else {}
 

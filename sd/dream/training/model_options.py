@@ -5,10 +5,10 @@ from pathlib import Path
 
 from dream.common.limits import MAX_STEPS
 from dream.models.flow import GROUP_SIZE, INTERPOLATIONS
-from dream.models.unet import PREDICTION_TYPES
+from dream.models.unet import MAX_LATENT, PREDICTION_TYPES
 from dream.training.optimizer import OPTIMIZERS
 
-MAX_STILL_THRESHOLD = 10.0  # no change of a latent is larger
+MAX_STILL_THRESHOLD = 2 * MAX_LATENT  # no change of a latent is larger
 
 
 def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argparse._ArgumentGroup]) -> None:
@@ -54,8 +54,9 @@ def add_model_options(parser: argparse.ArgumentParser, groups: dict[str, argpars
                        help="how the last frame is interpolated where it is warped; it may differ from that of "
                        "--init-from (default: bicubic)")
     model.add_argument("--still-threshold", type=float, metavar="CHANGE",
-                       help="while the flow moves nothing, smaller changes of a latent pixel are suppressed; it may "
-                       "differ from that of --init-from or --resume (default: 0, off; the pretrained model has 0.5)")
+                       help="in play, not in training: while the flow moves nothing, smaller changes of a latent pixel "
+                       "are suppressed; below 0.05 they always are. It may differ from that of --init-from and "
+                       "--resume (default: 0, off; the pretrained model has 0.5)")
     # fmt: on
 
 
@@ -76,6 +77,8 @@ def check_model_options(parser: argparse.ArgumentParser, args: argparse.Namespac
         parser.error("--gan-weight and --rollout-length must be at least 0")
     if args.still_threshold is not None and not 0 <= args.still_threshold <= MAX_STILL_THRESHOLD:
         parser.error(f"--still-threshold must lie between 0 and {MAX_STILL_THRESHOLD:g}")
+    if args.still_threshold and args.flow is False:
+        parser.error("--still-threshold needs the flow: leave out --no-flow")
     if args.rollout_length and not 1 <= args.rollout_length_start <= args.rollout_length:
         parser.error("--rollout-length-start must lie between 1 and --rollout-length")
     if args.rollout_length_start > 1 and not (args.init_from or args.resume):

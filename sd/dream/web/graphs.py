@@ -18,7 +18,7 @@ from dream.inference.export import fuse_modulation, without_metadata
 from dream.models.autoencoder import PATCH, Decoder
 from dream.models.diffusion import euler_step
 from dream.models.flow import upsample_flow
-from dream.models.rollout import change_threshold, suppress_small_changes
+from dream.models.rollout import suppress_small_changes, suppression_threshold
 from dream.models.unet import UNet
 
 OPSET = 18  # GridSample of opset 20 does not run on WebGPU
@@ -113,7 +113,7 @@ class WebFrame(nn.Module):
         for t, t_next in itertools.pairwise(np.linspace(1, 0, self.steps + 1, dtype=np.float32)):
             x0 = self.unet(z, torch.tensor([t]), context, actions, warped=warped)
             z = euler_step(z, x0, float(t), float(t_next)) if t_next else x0
-        latent = suppress_small_changes(z, last, change_threshold(self.unet.config, warped, last))
+        latent = suppress_small_changes(z, last, suppression_threshold(self.unet.config, warped, last))
         rgb = self.decoder(latent)
         return latent, rgb, pack_rgba(rgb), x0 - warped, *seen
 
