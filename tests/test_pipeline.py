@@ -99,9 +99,11 @@ def test_nine_minutes_of_a_big_gpu_are_a_long_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr(stages, "has_big_gpu", lambda: False)
     on_a_cpu = planned("record", "--frames"), planned("model", "--rollout-length")
+    assert planned("record", "--n-envs") == stages.RECORD_ENVS
     monkeypatch.setattr(stages, "has_big_gpu", lambda: True)
     assert on_a_cpu == (stages.MIN_FRAMES, 0)
     assert planned("record", "--frames") > 100_000 and planned("model", "--rollout-length") == 32
+    assert planned("record", "--n-envs") > stages.RECORD_ENVS
 
 
 @pytest.mark.parametrize("game", ["LunarLander-v3", "Mode7Kart-v0"])

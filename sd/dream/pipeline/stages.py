@@ -26,7 +26,7 @@ EXPORT_FRACTION = 0.1
 AGENT_FROM_MINUTES = 120.0  # a shorter budget is too short for an agent that plays better than at random
 FRAMES_PER_MINUTE = 450  # of the budget: the model cannot be trained on many more in that time
 MIN_FRAMES, MAX_FRAMES = 4096, 163840
-RECORD_ENVS = 8
+RECORD_ENVS, GPU_RECORD_ENVS = 8, 32  # beside a large GPU there are many CPU cores
 # Mean length of the model's own rollouts in training, frames, by the minutes from which on it is used. A model that was
 # trained for less than an hour is worse with them, and with the discriminator small things dissolve (sd/NOTES.md).
 ROLLOUT_LENGTHS = ((0.0, 0), (60.0, 8), (120.0, 32))
@@ -201,7 +201,8 @@ def record_command(folder: Folder, minutes: float, max_minutes: float) -> Sequen
     elif (folder.agent / "best.pt").is_file():
         policy = ["--policy", "agent=1,wander=2,sticky=1", "--agent", folder.agent / "best.pt"]
     return [
-        "ppo/record_trajectories.py", "--game", folder.source.game, "--frames", frames, "--n-envs", RECORD_ENVS,
+        "ppo/record_trajectories.py", "--game", folder.source.game, "--frames", frames,
+        "--n-envs", GPU_RECORD_ENVS if has_big_gpu() else RECORD_ENVS,
         *policy, "--output", folder.recording, *limit, *folder.source.options,
     ]  # fmt: skip
 
