@@ -133,11 +133,6 @@ def test_resume_needs_the_network_of_the_run(trained, flags, message):
     assert message in error_line(run_train_sd, *resume_model(trained), *flags)
 
 
-def test_without_a_flow_nothing_says_that_the_picture_stands_still(trained):
-    line = error_line(run_train_sd, *training_data(trained), "--no-flow", "--still-threshold", 0.5)
-    assert "--still-threshold needs the flow" in line
-
-
 def test_init_from_needs_the_network_of_the_file(trained, tmp_path):
     flags = ["--output-dir", tmp_path / "b", "--init-from", trained / "b" / "best.pt", "--channels", 32]
     line = error_line(run_train_sd, *training_data(trained), *flags)
@@ -188,7 +183,8 @@ def test_options_out_of_range_are_refused_before_anything_is_loaded(script, opti
     ("option", "value"),
     [("--sampling-steps", 0), ("--sampling-steps", 1001), ("--channels", 24),
      ("--flow-pretrain", 1), ("--off-data", 1.5),
-     ("--pure-noise-fraction", -1), ("--gan-weight", -1), ("--rollout-length", -1), ("--rollout-length-start", 65)],
+     ("--pure-noise-fraction", -1), ("--gan-weight", -1), ("--rollout-length", -1), ("--rollout-length-start", 65),
+     ("--still-threshold", 17)],
 )  # fmt: skip
 def test_model_options_out_of_range(option, value, capsys):
     assert option in usage_error(train_sd, capsys, option, value)
@@ -197,3 +193,8 @@ def test_model_options_out_of_range(option, value, capsys):
 def test_a_new_model_begins_with_short_rollouts(capsys):
     message = usage_error(train_sd, capsys, "--rollout-length-start", 8)
     assert "--rollout-length-start above 1 needs --init-from" in message
+
+
+def test_without_a_flow_nothing_says_that_the_picture_stands_still(capsys):
+    message = usage_error(train_sd, capsys, "--no-flow", "--still-threshold", 0.5)
+    assert "--still-threshold needs the flow: leave out --no-flow" in message

@@ -20,7 +20,7 @@ from dream.web import runtime
 from dream.web.server import PageHandler, address, open_server
 from small import save_small_world_model, small_unet
 
-TIMEOUT_S = 180  # a busy machine plays slowly, but it plays
+TIMEOUT_S = 300  # a busy machine plays slowly, but it plays
 GAME = GameInfo(("nothing", "jump", "run"), ((), ("space",), ("z", "right")), 30.0)  # of `export_small_page`
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
@@ -134,6 +134,7 @@ class Browser:
         settings.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(settings, webdriver.ChromeService(driver))
         self.driver.set_script_timeout(TIMEOUT_S)
+        self.driver.command_executor.client_config.timeout = TIMEOUT_S + 30  # of an answer: 120 s by default
         if not touch:
             metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
