@@ -1,7 +1,6 @@
 """How far the world model's frames are from the game's, at the end of a manoeuvre. PyTorch only for LPIPS."""
 
 import importlib.util
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from dream.common.limits import MAX_PSNR_DB, STACK
 from dream.evaluation.manoeuvres import Drive
 from dream.inference.load_networks import single_torch_thread
-from dream.play.lap_timer import PlaceProbe, wrap
+from dream.play.lap_timer import PlaceProbe, place_in_laps, wrap
 from dream.play.views import push_view
 
 WINDOW_S = 1.0  # the last second of a manoeuvre is measured
@@ -80,8 +79,7 @@ def read_places(probe: PlaceProbe, frames_u8: np.ndarray, count: int) -> list[fl
     views, places = None, []
     for frame_u8 in frames_u8[-(count + STACK - 1) :]:
         views = push_view(views, frame_u8)
-        cos, sin = probe(views)
-        places.append(math.atan2(sin, cos) / (2 * math.pi) % 1)
+        places.append(place_in_laps(probe(views)))
     return places[-count:]
 
 

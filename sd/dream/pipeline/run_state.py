@@ -57,10 +57,8 @@ class RunState:
             ) from None
         # Until something is recorded, other options are a correction.
         names = [name for name in state.source if name != "options" or "record" in saved["finished"]]
-        earlier = {
-            **asdict(Source()),
-            **saved["source"],
-        }  # of a version without one of the fields, its default
+        # What a run of an older version does not say has its default.
+        earlier = {**asdict(Source()), **saved["source"]}
         if any(earlier[name] != state.source[name] for name in names):
             raise InputError(
                 f"{folder} holds the run of another game or other options: choose another --output-dir, or remove it"

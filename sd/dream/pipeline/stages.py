@@ -33,9 +33,8 @@ ROLLOUT_LENGTHS = ((0.0, 0), (60.0, 8), (120.0, 32))
 # Of the built-in game, whatever the budget: the pretrained model was trained with it, and `make dream` with the
 # discriminator and 64 frames.
 BUILT_IN_ROLLOUT_LENGTH = 96
-STILL_THRESHOLD = (
-    0.5  # of the built-in game without rivals, who move while the flow of the picture is almost zero
-)
+# Of the built-in game, unless there are rivals: they move while the flow of the picture is almost zero.
+STILL_THRESHOLD = 0.5
 MIN_MINUTES, MAX_MINUTES = 1.0, 10_000.0  # of a whole run
 # Options of the recorder that train_ppo.py has as well: they choose the game.
 GAME_OPTIONS = ("--track", "--rivals", "--integrations", "--state", "--scenario", "--crop", "--actions",

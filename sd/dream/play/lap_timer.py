@@ -99,8 +99,7 @@ class LapTimer:
 
     def _predict(self, views: np.ndarray) -> float:
         """The place that the probe sees, in laps, 0 to 1."""
-        cos, sin = self.probe(views)
-        return math.atan2(sin, cos) / (2 * math.pi) % 1
+        return place_in_laps(self.probe(views))
 
     def _track(self, state: LapState, seen: float) -> LapState:
         """The state with its place moved on and towards the place `seen` by the probe, or to where the world has
@@ -129,6 +128,12 @@ class LapTimer:
         return replace(
             passed, laps=state.laps + 1, last_lap_s=lap_s, best_lap_s=min(lap_s, state.best_lap_s or lap_s)
         )
+
+
+def place_in_laps(vector: np.ndarray) -> float:
+    """What a PlaceProbe returns, (cos, sin) of any length, as a fraction of a lap, 0 to 1."""
+    cos, sin = vector
+    return math.atan2(sin, cos) / (2 * math.pi) % 1
 
 
 def wrap(difference: float) -> float:
