@@ -110,7 +110,8 @@ def main(args: argparse.Namespace) -> None:
     print_results(results, mean_lpips, probe)
     run_info = {"model": str(args.model_path), "backend": backend.name, "game": game, "seed": args.seed}
     save_json({"run_info": run_info, "manoeuvres": results}, args.output_dir / "comparison.json")
-    print(f"wrote {args.output_dir / 'comparison.json'} and {len(results)} pictures next to it")
+    pictures = ", ".join(f"{name}.png" for name in results)
+    print(f"wrote {args.output_dir / 'comparison.json'}, {pictures}")
 
 
 def choose_game(args: argparse.Namespace, env: WorldModelEnv) -> tuple[str, str | None]:
